@@ -1,0 +1,289 @@
+"""The contract of all defacers: look at one head, return a small plan; apply the plan anywhere in its frame.
+
+A plan is plain data. What it does at a voxel depends on that voxel's world position and original value alone,
+never on the grid or on neighbours, so applying it block by block equals applying it to the whole volume, and
+the plan made on a CT applies to the PET, the MR and the dose grid in the same frame of reference.
+"""
+
+from __future__ import annotations
+
+import abc
+import base64
+import dataclasses
+import hashlib
+import json
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import dask.array
+import numpy as np
+import xarray as xr
+
+from defacedask.backend import namespace
+from defacedask.errors import InputError
+from defacedask.geometry import Geometry
+from defacedask.volume import geometry_of, to_stored
+
+if TYPE_CHECKING:
+    from defacedask.head import Head
+
+__all__ = ["AIR", "Defacer", "Plan", "air_of", "plan_from_dict", "plan_types"]
+
+#: What empty space reads in each modality, in real units (HU, arbitrary, SUV or Bq/mL, Gy).
+AIR = {"CT": -1000.0, "MR": 0.0, "PT": 0.0, "RTDOSE": 0.0}
+
+plan_types: dict[str, type[Plan]] = {}
+
+
+def air_of(modality: str) -> float:
+    """Real value of empty space in a modality.
+
+    Raises
+    ------
+    InputError
+        For a modality whose air is not known: nothing is guessed.
+    """
+    try:
+        return AIR[modality]
+    except KeyError:
+        raise InputError(
+            f"no fill value is known for modality {modality!r}.", f"Known: {', '.join(sorted(AIR))}."
+        ) from None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan(abc.ABC):
+    """What one defacer decided about one head.
+
+    Subclasses are frozen dataclasses whose fields are JSON-able values, `Geometry`, other such dataclasses'
+    dicts, or NumPy arrays; that is what makes them serialisable and hashable. Fields named in ``secret``
+    (noise keys) appear in `summary` only as their SHA-256.
+
+    Attributes
+    ----------
+    defacer : str
+        Registered name.
+    secret : tuple of str
+        Names of fields that must not leave the site.
+    """
+
+    defacer: ClassVar[str] = ""
+    secret: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.defacer:
+            plan_types[cls.defacer] = cls
+
+    # --- what a subclass says
+
+    @abc.abstractmethod
+    def region(self, geometry: Geometry, xp: Any = np) -> Any:
+        """Voxels that may change.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Any grid in the plan's frame of reference, or a block of one.
+        xp : module
+            Array namespace of the answer.
+
+        Returns
+        -------
+        bool array of ``geometry.shape``
+        """
+
+    def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
+        """Real values after defacing, used inside ``region`` only. Default: the modality's air.
+
+        Parameters
+        ----------
+        values : float32 array
+            Original real values of the block (HU, SUV, Gy, ...).
+        region : bool array
+            The region's answer for this block.
+        geometry : Geometry
+            Of the block.
+        modality : str
+            CT, MR, PT or RTDOSE.
+        xp : module
+            Namespace of ``values``.
+        """
+        return xp.full_like(values, air_of(modality))
+
+    def summary(self) -> dict[str, Any]:
+        """Plain facts for the report and the audit: every public field that is not an array."""
+        out: dict[str, Any] = {"defacer": self.defacer}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in self.secret:
+                out[f"{field.name}_sha256"] = hashlib.sha256(repr(value).encode()).hexdigest()
+            elif isinstance(value, (str, int, float, bool, type(None), tuple, list, dict)):
+                out[field.name] = value
+        return out
+
+    # --- what all plans share
+
+    def deface_block(self, stored: Any, geometry: Geometry, slope: Any, intercept: Any, modality: str) -> Any:
+        """Pure kernel: one block of stored values in, the same type out.
+
+        Parameters
+        ----------
+        stored : (z, y, x) array
+            NumPy or CuPy.
+        geometry : Geometry
+            Of this block.
+        slope, intercept : (z, 1, 1) arrays
+            Rescale of the block's slices.
+        modality : str
+
+        Returns
+        -------
+        array
+            Of the same library, shape and dtype; bit-identical outside `region`.
+        """
+        xp = namespace(stored)
+        region = self.region(geometry, xp)
+        if not bool(region.any()):
+            return stored.copy()
+        slope = xp.asarray(slope, dtype=np.float32)
+        intercept = xp.asarray(intercept, dtype=np.float32)
+        values = stored.astype(np.float32) * slope + intercept
+        new = self.fill(values, region, geometry, modality, xp)
+        return xp.where(region, to_stored(new, slope, intercept, stored.dtype, xp), stored)
+
+    def apply(self, volume: xr.DataArray) -> xr.DataArray:
+        """Deface a volume, lazily if it is lazy.
+
+        Parameters
+        ----------
+        volume : xarray.DataArray
+            See `defacedask.volume.make_volume`; stored values, backed by NumPy, CuPy or Dask.
+
+        Returns
+        -------
+        xarray.DataArray
+            Same grid, dtype, coordinates and attributes.
+
+        Raises
+        ------
+        InputError
+            For a modality whose air value is not known.
+        """
+        modality = volume.attrs["modality"]
+        air_of(modality)
+        geometry = geometry_of(volume)
+        slope = np.asarray(volume.coords["slope"].values)[:, None, None]
+        intercept = np.asarray(volume.coords["intercept"].values)[:, None, None]
+
+        def kernel(block: Any, block_info: Any = None) -> Any:
+            location = block_info[0]["array-location"] if block_info else [(0, n) for n in geometry.shape]
+            start, stop = zip(*location, strict=True)
+            rows = slice(start[0], stop[0])
+            part = geometry.block(start, stop)
+            return self.deface_block(block, part, slope[rows], intercept[rows], modality)
+
+        data = volume.data
+        if isinstance(data, dask.array.Array):
+            data = dask.array.map_blocks(kernel, data, dtype=data.dtype, meta=data._meta)
+        else:
+            data = kernel(data)
+        return volume.copy(data=data)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan in canonical form; secret fields enter it too."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def __dask_tokenize__(self) -> str:
+        return self.digest
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict; arrays are compressed and base64-coded. It holds the secret fields."""
+        fields = {f.name: _encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {"defacer": self.defacer, "fields": fields}
+
+
+def plan_from_dict(facts: dict[str, Any]) -> Plan:
+    """Inverse of `Plan.to_dict`, for any registered kind of plan.
+
+    Raises
+    ------
+    InputError
+        For an unknown defacer.
+    """
+    from defacedask.defacers import get_plan_type
+
+    fields = {name: _decode(value) for name, value in facts["fields"].items()}
+    return get_plan_type(facts["defacer"])(**fields)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        packed = base64.b64encode(zlib.compress(np.ascontiguousarray(value).tobytes(), 6)).decode()
+        return {"__array__": packed, "dtype": value.dtype.str, "shape": list(value.shape)}
+    if isinstance(value, Geometry):
+        return {"__geometry__": value.to_dict()}
+    if isinstance(value, bytes):
+        return {"__bytes__": base64.b64encode(value).decode()}
+    if isinstance(value, dict):
+        return {k: _encode(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(v) for v in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        if "__array__" in value:
+            raw = zlib.decompress(base64.b64decode(value["__array__"]))
+            return np.frombuffer(raw, dtype=value["dtype"]).reshape(value["shape"]).copy()
+        if "__geometry__" in value:
+            return Geometry.from_dict(value["__geometry__"])
+        if "__bytes__" in value:
+            return base64.b64decode(value["__bytes__"])
+        return {k: _decode(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return tuple(_decode(v) for v in value)
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Defacer(abc.ABC):
+    """Makes plans. Its dataclass fields are its options.
+
+    Attributes
+    ----------
+    name : str
+        What the user types after ``--defacer``.
+    """
+
+    name: ClassVar[str] = ""
+
+    @abc.abstractmethod
+    def plan(self, head: Head, *, key: bytes = b"") -> Plan:
+        """Look at a head and decide.
+
+        Parameters
+        ----------
+        head : Head
+            Everything that may be asked about one head.
+        key : bytes
+            Secret of the run and case, for defacers that draw noise.
+
+        Raises
+        ------
+        RefusedError
+            If the head does not allow a trustworthy plan.
+        """
+
+    @classmethod
+    def describe(cls) -> str:
+        """First paragraph of the docstring."""
+        return (cls.__doc__ or "").split("\n\n")[0].strip()
+
+
+Registry = dict[str, Callable[..., Defacer]]

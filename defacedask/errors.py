@@ -1,0 +1,63 @@
+"""Every error of this package: one base class, one clear sentence, and what to do next.
+
+Subclasses also are the builtin a caller would catch anyway (`ValueError`, `OSError`, `ImportError`).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "DefacedaskError",
+    "InputError",
+    "MissingExtraError",
+    "OutputError",
+    "RefusedError",
+    "StoreError",
+]
+
+
+class DefacedaskError(Exception):
+    """Base class.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, one sentence.
+    hint : str, optional
+        What the user can do next, one sentence.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message, hint)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class InputError(DefacedaskError, ValueError):
+    """The input cannot be used: not DICOM, truncated, inconsistent, unknown name."""
+
+
+class ConfigError(DefacedaskError, ValueError):
+    """An option or configuration value is wrong."""
+
+
+class OutputError(DefacedaskError, OSError):
+    """The output cannot be written: read-only, full, or in use."""
+
+
+class StoreError(DefacedaskError, OSError):
+    """A case store is missing, half-written, or of another version."""
+
+
+class RefusedError(DefacedaskError, ValueError):
+    """A case is refused on purpose: no head, too little of it in view, or a quality below its gate.
+
+    A refusal is a result: it becomes a row with its reason, and nothing of the case is exported.
+    """
+
+
+class MissingExtraError(DefacedaskError, ImportError):
+    """An optional part is not installed; the hint names the extra."""
