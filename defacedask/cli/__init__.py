@@ -1,1 +1,45 @@
-def main(): ...
+"""The ``defacedask`` program: one command a file, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Any
+
+import click
+
+from defacedask.errors import DefacedaskError
+
+__all__ = ["main"]
+
+COMMANDS = ("scan", "deface", "study", "demo", "phantom", "report", "attack", "verify", "template")
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands whose module is there."""
+        return [name for name in COMMANDS if importlib.util.find_spec(f"defacedask.cli.{name}")]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import one command."""
+        if name not in self.list_commands(ctx):
+            return None
+        return importlib.import_module(f"defacedask.cli.{name}").command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="defacedask")
+def program() -> None:
+    """Take the face out of head images at cohort scale, and prove what that hid and what it cost."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the program; an expected error becomes one sentence on standard error and exit code 1."""
+    try:
+        return program(args=arguments, prog_name="defacedask", standalone_mode=True)
+    except DefacedaskError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
