@@ -1,1 +1,46 @@
-"""defacedask."""
+"""Take the face out of head images at cohort scale, and prove what that hid and what it cost.
+
+>>> import defacedask as dd
+>>> cases = dd.scan("folder").cases
+>>> plan = dd.plan(cases[0], "quickshear")
+>>> image = plan.apply(cases[0].image("CT"))
+>>> tables = dd.study(cases, out="out")
+
+Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+try:
+    __version__ = version("defacedask")
+except PackageNotFoundError:  # a checkout that was never installed
+    __version__ = "0+unknown"
+
+_PUBLIC = {
+    "scan": "defacedask.dicom.catalogue",
+    "Case": "defacedask.dicom.catalogue",
+    "read_image": "defacedask.dicom.image",
+    "Geometry": "defacedask.geometry",
+    "Head": "defacedask.head",
+    "get_defacer": "defacedask.defacers",
+    "plan": "defacedask.dataflow",
+    "study": "defacedask.dataflow",
+    "write_report": "defacedask.report",
+    "CaseStore": "defacedask.store",
+    "DefacedaskError": "defacedask.errors",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'defacedask' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

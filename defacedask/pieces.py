@@ -1,0 +1,219 @@
+"""Finished pieces of work: what a stage did to one case, kept so that a second run does only what is missing.
+
+A piece is a small JSON file. It carries the key of everything it was made from (inputs, options, version, the
+pieces before it), its outcome, what it cost, and its rows for the tables. An error in a stage is a piece too:
+it never leaves the worker as an exception, so one bad case cannot stop the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import logging
+import os
+import resource
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from defacedask.errors import DefacedaskError, OutputError, RefusedError
+from defacedask.store import writing
+
+__all__ = ["Outcome", "Piece", "piece_path", "run_piece"]
+
+log = logging.getLogger(__name__)
+
+DONE, REFUSED, FAILED = "done", "refused", "failed"
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a stage function returns.
+
+    Attributes
+    ----------
+    rows : dict
+        Table name -> list of row dicts.
+    facts : dict
+        JSON-able facts for the stages after it.
+    """
+
+    rows: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Piece:
+    """Outcome of one stage on one case (and defacer), with its record.
+
+    Attributes
+    ----------
+    stage, case, defacer : str
+        What it is; ``defacer`` is empty for stages that concern the whole case.
+    key : str
+        SHA-256 of all it depends on.
+    status : str
+        done | refused | failed.
+    reason : str
+        One sentence for refused and failed pieces.
+    seconds, peak_rss_mb : float
+        Wall time, and the largest resident memory of the process while it ran.
+    fatal : bool
+        The run cannot go on (disk full, output not writable).
+    upstream : bool
+        It did not run: a piece before it was refused or failed.
+    """
+
+    stage: str
+    case: str
+    defacer: str
+    key: str
+    status: str = DONE
+    reason: str = ""
+    seconds: float = 0.0
+    peak_rss_mb: float = 0.0
+    fatal: bool = False
+    upstream: bool = False
+    rows: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether stages after it may run."""
+        return self.status == DONE
+
+
+def piece_path(folder: str | Path, case: str, stage: str, defacer: str = "") -> Path:
+    """File of a piece: FOLDER/CASE/STAGE[-DEFACER].json."""
+    return Path(folder) / case / (f"{stage}-{defacer}.json" if defacer else f"{stage}.json")
+
+
+def run_piece(
+    function: Callable[..., Outcome],
+    arguments: dict[str, Any],
+    *before: Piece,
+    folder: str,
+    stage: str,
+    case: str,
+    defacer: str = "",
+    depends: Any = None,
+) -> Piece:
+    """Run one stage, or take what an earlier run left if nothing it depends on has changed.
+
+    Parameters
+    ----------
+    function : callable
+        Stage: ``function(*before, **arguments) -> Outcome``.
+    arguments : dict
+        Its keyword arguments.
+    *before : Piece
+        What it builds on; if one of them is not done, this one is not run and tells the same reason.
+    folder : str
+        Where pieces are kept.
+    stage, case, defacer : str
+        Its name.
+    depends : JSON-able, optional
+        Options and hashes that its outcome depends on, beside the version and the pieces before it.
+
+    Returns
+    -------
+    Piece
+        Never raises for what goes wrong inside the stage.
+    """
+    from defacedask import __version__
+
+    for piece in before:
+        if not piece.ok:
+            return Piece(
+                stage, case, defacer, "", piece.status, piece.reason, fatal=piece.fatal, upstream=True
+            )
+    parts = [__version__, stage, case, defacer, depends, [piece.key for piece in before]]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    path = piece_path(folder, case, stage, defacer)
+    kept = _load(path)
+    # what failed is tried again: the machine may have been at fault
+    if kept is not None and kept.key == key and kept.status in (DONE, REFUSED):
+        return kept
+    piece = Piece(stage, case, defacer, key)
+    _reset_peak()
+    begin = time.perf_counter()
+    try:
+        outcome = function(*before, **arguments)
+        piece.rows, piece.facts = outcome.rows, outcome.facts
+    except RefusedError as error:
+        piece.status, piece.reason = REFUSED, str(error)
+    except OutputError as error:
+        piece.status, piece.reason, piece.fatal = FAILED, str(error), True
+    except DefacedaskError as error:
+        piece.status, piece.reason = FAILED, str(error)
+    except MemoryError:
+        piece.status, piece.reason = (
+            FAILED,
+            f"{stage} ran out of memory; give the workers more, or use fewer of them.",
+        )
+    except OSError as error:
+        piece.status, piece.reason = FAILED, f"{stage}: {error.strerror or error}"
+        piece.fatal = error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+    except Exception as error:
+        piece.status, piece.reason = FAILED, f"{stage}: {type(error).__name__}: {error}"
+        piece.facts = {"traceback": traceback.format_exc()}
+        log.warning("%s of %s %s failed", stage, case, defacer, exc_info=True)
+    piece.seconds = time.perf_counter() - begin
+    piece.peak_rss_mb = _peak_mb()
+    try:
+        with writing(f"the record of {stage} of {case}"):
+            _save(path, piece)
+    except OutputError as error:
+        piece.status, piece.reason, piece.fatal = FAILED, str(error), True
+    return piece
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be kept in a piece")
+
+
+def _save(path: Path, piece: Piece) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(json.dumps(dataclasses.asdict(piece), default=_plain), encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _load(path: Path) -> Piece | None:
+    try:
+        return Piece(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _reset_peak() -> None:
+    """Ask Linux to start the process's peak memory anew; elsewhere the peak is that of its whole life."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def _peak_mb() -> float:
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

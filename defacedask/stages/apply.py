@@ -1,0 +1,38 @@
+"""A plan, applied to everything in its frame of reference."""
+
+from __future__ import annotations
+
+from defacedask.pieces import Outcome, Piece
+from defacedask.stages.places import one_thread, volume_path
+from defacedask.stages.plans import load_plan, planned
+from defacedask.store import CaseStore, write_volume, writing
+from defacedask.volume import geometry_of
+
+__all__ = ["apply"]
+
+
+def apply(ingested: Piece, looked: Piece, *, plans: str, case: str, defacer: str) -> Outcome:
+    """Apply a plan to every image and dose of the case; the defaced twins land in the store.
+
+    Returns
+    -------
+    Outcome
+        facts: for each path, voxels and millilitres changed.
+    """
+    planned(looked, defacer)
+    plan = load_plan(plans, case, defacer)
+    store = CaseStore(ingested.facts["store"])
+    changed: dict[str, dict[str, float]] = {}
+    with one_thread(), writing(f"the defaced volumes of {case}"):
+        for path in (*store.images, *store.doses):
+            volume = store.volume(path)
+            defaced = plan.apply(volume)
+            write_volume(store.url, volume_path(defacer, path), defaced)
+            again = store.volume(volume_path(defacer, path))
+            count = int((again.data != volume.data).sum().compute())
+            changed[path] = {
+                "voxels": count,
+                "ml": count * geometry_of(volume).voxel_volume / 1000,
+                "fraction": count / volume.size,
+            }
+    return Outcome(facts={"changed": changed})

@@ -1,0 +1,131 @@
+"""DICOM into the case's store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from defacedask.errors import DefacedaskError
+from defacedask.pieces import Outcome
+from defacedask.stages.places import one_thread, store_path
+from defacedask.store import CaseStore, create_case, input_key
+from defacedask.volume import geometry_of
+
+if TYPE_CHECKING:
+    from defacedask.dicom.catalogue import Case
+
+__all__ = ["case_key", "ingest"]
+
+
+def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
+    """Read every object of a case into its store.
+
+    Parameters
+    ----------
+    case : dict
+        `Case.to_dict`.
+    root : str
+        Folder or URL of the stores.
+
+    Returns
+    -------
+    Outcome
+        facts: images, structure_sets, doses (paths), notes (what could not be read, one sentence each).
+    """
+    from defacedask.dicom.catalogue import Case
+    from defacedask.dicom.dose import read_dose
+    from defacedask.dicom.image import read_image
+    from defacedask.dicom.structures import read_structures
+
+    it = Case.from_dict(dict(case))
+    url = store_path(root, it.id)
+    key = case_key(it)
+    try:
+        found = CaseStore(url)
+        if found.key == key:
+            return Outcome(facts=_store_facts(found))
+    except DefacedaskError:
+        pass
+    notes: list[str] = []
+    primary = it.primary
+    facts: dict[str, Any] = {
+        "case": it.id,
+        "patient": it.patient_id,
+        "frame_of_reference": it.frame_of_reference,
+    }
+    paths: dict[str, str] = {}
+    with create_case(url, key=key, facts=facts) as writer, one_thread():
+        for series in sorted(it.images, key=lambda s: s is not primary):
+            name = f"images/{_free_name(series.modality, paths)}"
+            try:
+                volume = read_image(series)
+            except DefacedaskError as error:
+                if series is primary:
+                    raise
+                notes.append(
+                    f"{series.modality} series {series.description or series.uid} was not read: {error}"
+                )
+                continue
+            writer.volume(name, volume.assign_attrs(series_uid=series.uid, description=series.description))
+            paths[name] = series.uid
+            grid = geometry_of(volume)
+            for part in it.structures:
+                if _image_of(part, it) is not series:
+                    continue
+                try:
+                    structures = read_structures(part, grid)
+                except DefacedaskError as error:
+                    notes.append(f"structure set {part.description or part.uid} was not read: {error}")
+                    continue
+                label = f"structures/{_free_name('RTSTRUCT', paths)}"
+                writer.structures(label, structures, grid, name)
+                paths[label] = part.uid
+                notes.extend(f"{s.original_name}: {w}" for s in structures for w in s.warnings)
+        for part in it.doses:
+            try:
+                dose = read_dose(part)
+            except DefacedaskError as error:
+                notes.append(f"dose {part.description or part.uid} was not read: {error}")
+                continue
+            label = f"doses/{_free_name('RTDOSE', paths)}"
+            writer.volume(label, dose.assign_attrs(series_uid=part.uid))
+            paths[label] = part.uid
+        # the order in which they were read: the image that plans are made on comes first
+        facts["images"] = [p.split("/")[1] for p in paths if p.startswith("images/")]
+        facts["notes"] = notes
+    return Outcome(facts=_store_facts(CaseStore(url)))
+
+
+def case_key(case: Case) -> str:
+    """`input_key` of every file of a case."""
+    parts = (*case.images, *case.structures, *case.doses)
+    return input_key([name for series in parts for name in series.files])
+
+
+def _store_facts(store: CaseStore) -> dict[str, Any]:
+    return {
+        "store": store.url,
+        "images": store.images,
+        "structure_sets": store.structure_sets,
+        "doses": store.doses,
+        "notes": store.facts.get("notes", []),
+        "input_key": store.key,
+    }
+
+
+def _free_name(kind: str, taken: Mapping[str, str]) -> str:
+    names = {path.split("/")[1] for path in taken}
+    number, name = 1, kind
+    while name in names:
+        number += 1
+        name = f"{kind}-{number}"
+    return name
+
+
+def _image_of(part: Any, case: Case) -> Any:
+    """Image series a structure set refers to: by series, else by instance, else the case's primary image."""
+    wanted = set(part.references)
+    for series in case.images:
+        if series.uid in wanted or wanted.intersection(series.instances):
+            return series
+    return case.primary

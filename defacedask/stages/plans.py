@@ -1,0 +1,127 @@
+"""The head, looked at once, and every defacer's plan for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.errors import DefacedaskError, RefusedError
+from defacedask.pieces import Outcome, Piece
+from defacedask.stages.places import one_thread
+from defacedask.store import CaseStore, write_volume, writing
+from defacedask.volume import geometry_of, make_volume
+
+if TYPE_CHECKING:
+    from defacedask.defacers import Plan
+
+__all__ = ["load_plan", "look", "planned"]
+
+
+def look(
+    ingested: Piece, *, plans: str, defacers: Mapping[str, Mapping[str, Any]], run_key: bytes, case: str
+) -> Outcome:
+    """Look at the head once and let every defacer make its plan.
+
+    Parameters
+    ----------
+    plans : str
+        Folder; plans land in PLANS/CASE/DEFACER.json.
+    defacers : mapping
+        Name -> options.
+    run_key : bytes
+        Secret of the run; each case and defacer gets its own key from it.
+
+    Returns
+    -------
+    Outcome
+        facts: image (path planned on), pose, quality, plans (defacer -> status, reason, digest, summary).
+
+    Raises
+    ------
+    RefusedError
+        If there is no head, too little of one, or a quality is below its gate.
+    """
+    from defacedask.defacers import get_defacer
+    from defacedask.head import Head
+
+    store = CaseStore(ingested.facts["store"])
+    path = store.images[0]
+    with one_thread():
+        volume = store.volume(path).load()
+        head = Head(volume)
+        head.require()
+        outcomes: dict[str, dict[str, Any]] = {}
+        for name, options in defacers.items():
+            secret = hmac.new(run_key, f"{case}\0{name}".encode(), hashlib.sha256).digest()
+            try:
+                plan = get_defacer(name, **options).plan(head, key=secret)
+            except RefusedError as error:
+                outcomes[name] = {"status": "refused", "reason": str(error)}
+                continue
+            except Exception as error:
+                outcomes[name] = {"status": "failed", "reason": f"plan: {type(error).__name__}: {error}"}
+                continue
+            _save_plan(plan, Path(plans) / case / f"{name}.json")
+            outcomes[name] = {
+                "status": "done",
+                "reason": "",
+                "digest": plan.digest,
+                "summary": _jsonable(plan.summary()),
+            }
+        drop = np.asarray(head.drop)
+        grid = geometry_of(volume)
+        with writing(f"the head of {case}"):
+            write_volume(
+                store.url, f"head/{path}", make_volume(drop.astype(np.uint8), grid, modality="SEG", units="")
+            )
+    return Outcome(
+        facts={
+            "image": path,
+            "pose": np.asarray(head.pose).tolist(),
+            "to_template": np.asarray(head.to_template).tolist(),
+            "quality": {name: dataclasses.asdict(figure) for name, figure in head.quality.items()},
+            "plans": outcomes,
+        }
+    )
+
+
+def _jsonable(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=lambda v: v.item() if isinstance(v, np.generic) else str(v)))
+
+
+def _save_plan(plan: Plan, path: Path) -> None:
+    with writing(f"the plan {path.name}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_text(json.dumps(plan.to_dict()), encoding="utf-8")
+        partial.chmod(0o600)  # it holds the noise key
+        os.replace(partial, path)
+
+
+def load_plan(plans: str, case: str, defacer: str) -> Plan:
+    """Read a plan that `look` left."""
+    from defacedask.defacers import plan_from_dict
+
+    return plan_from_dict(json.loads((Path(plans) / case / f"{defacer}.json").read_text(encoding="utf-8")))
+
+
+def planned(looked: Piece, defacer: str) -> None:
+    """Stop here, with the plan's own reason, if the defacer made none.
+
+    Raises
+    ------
+    RefusedError, DefacedaskError
+    """
+    outcome = looked.facts["plans"][defacer]
+    if outcome["status"] == "refused":
+        raise RefusedError(outcome["reason"])
+    if outcome["status"] != "done":
+        raise DefacedaskError(outcome["reason"])

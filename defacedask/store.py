@@ -1,0 +1,359 @@
+"""The case store: one Zarr v3 group a case, opened with xarray.
+
+Layout of a group::
+
+    zarr.json             facts of the case; ``complete`` and ``input_key`` are written last of all
+    images/CT             stored (z, y, x), slope (z), intercept (z); geometry, units, modality as attributes
+    doses/RTDOSE          the same form
+    structures/RTSTRUCT   mask (structure, z, y, x) bool on the grid of the image named in its attributes
+    defaced/DEFACER/CT    written by the study, the same form as images
+
+Image chunks hold about 32 slices, compressed with lz4 + bitshuffle; empty chunks of masks are not written. A
+group without its completion mark is never read. On a local path the group is written under a temporary name and
+renamed; elsewhere (any fsspec URL) the mark alone decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import BloscCodec
+
+from defacedask.config import option
+from defacedask.errors import OutputError, StoreError
+from defacedask.geometry import Geometry
+from defacedask.volume import DIMS, geometry_of
+
+__all__ = ["CaseStore", "StoredStructure", "create_case", "input_key", "join_url", "remove", "writing"]
+
+FORMAT = 1
+
+
+def join_url(root: str, *parts: str) -> str:
+    """Join a local path or URL with further parts."""
+    return "/".join([str(root).rstrip("/"), *parts])
+
+
+def is_local(url: str) -> bool:
+    """Whether a store address is a plain path."""
+    return "://" not in url and "::" not in url
+
+
+def input_key(files: Sequence[str]) -> str:
+    """SHA-256 that changes when a case's files change: their paths' last parts, sizes and times of change.
+
+    Reading all bytes would cost as much as the ingest that it is to avoid.
+    """
+    digest = hashlib.sha256(f"format {FORMAT}".encode())
+    for name in sorted(files):
+        facts = os.stat(name)
+        digest.update(f"{Path(name).name}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn a failure of the file system into one `OutputError` that says what could not be written."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"cannot write {what}: {reason}.", "Free space or choose another output folder."
+        ) from error
+
+
+def remove(url: str) -> None:
+    """Delete a store, whole or half-written; nothing happens if it is not there."""
+    if is_local(url):
+        shutil.rmtree(url, ignore_errors=True)
+        return
+    import fsspec
+
+    fs, path = fsspec.core.url_to_fs(url)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
+
+
+@contextlib.contextmanager
+def create_case(url: str, *, key: str, facts: dict[str, Any]) -> Iterator[CaseWriter]:
+    """Write a case; it becomes visible when the block ends without an error, and not otherwise.
+
+    Parameters
+    ----------
+    url : str
+        Final place: a local path or any fsspec URL.
+    key : str
+        `input_key` of what it is made from.
+    facts : dict
+        JSON-able facts of the case.
+
+    Yields
+    ------
+    CaseWriter
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; nothing is left under the final name.
+    """
+    local = is_local(url)
+    place = f"{url}.partial-{uuid.uuid4().hex[:8]}" if local else url
+    with writing(f"the case store {Path(url).name}"):
+        try:
+            if not local:
+                remove(url)
+            root = zarr.open_group(place, mode="w", zarr_format=3)
+            yield CaseWriter(place)
+            root.update_attributes({"defacedask_format": FORMAT, **facts, "input_key": key, "complete": True})
+            if local:
+                remove(url)
+                os.replace(place, url)
+        except BaseException:
+            remove(place)
+            raise
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseWriter:
+    """Writes the parts of one case; see `create_case`."""
+
+    url: str
+
+    def volume(self, path: str, volume: xr.DataArray) -> None:
+        """Write a volume (see `defacedask.volume`), computing it chunk by chunk if it is lazy.
+
+        Parameters
+        ----------
+        path : str
+            Such as ``images/CT``.
+        volume : xarray.DataArray
+        """
+        write_volume(self.url, path, volume)
+
+    def structures(self, path: str, structures: Sequence[Any], geometry: Geometry, image: str) -> None:
+        """Write masks as (structure, z, y, x) bool.
+
+        Parameters
+        ----------
+        path : str
+            Such as ``structures/RTSTRUCT``.
+        structures : sequence of defacedask.dicom.structures.Structure
+        geometry : Geometry
+            Grid of the masks.
+        image : str
+            Path of the image they belong to, such as ``images/CT``.
+        """
+        nz, ny, nx = geometry.shape
+        rows = []
+        group = zarr.open_group(self.url, mode="a").require_group(path)
+        array = group.create_array(
+            "mask",
+            shape=(len(structures), nz, ny, nx),
+            dtype="bool",
+            chunks=(1, min(nz, option("store.slices-per-chunk")), ny, nx),
+            compressors=BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=1),
+            fill_value=False,
+            dimension_names=("structure", *DIMS),
+        )
+        for i, part in enumerate(structures):
+            start, shape = part.start, part.mask.shape
+            if part.mask.size:
+                array[i, *(slice(a, a + n) for a, n in zip(start, shape, strict=True))] = part.mask
+            rows.append(
+                {
+                    "name": part.name,
+                    "original_name": part.original_name,
+                    "number": int(part.number),
+                    "colour": [int(c) for c in part.colour] if part.colour is not None else None,
+                    "interpreted_type": part.interpreted_type,
+                    "start": [int(a) for a in start],
+                    "shape": [int(n) for n in shape],
+                    "warnings": list(part.warnings),
+                }
+            )
+        group.update_attributes({"structures": rows, "image": image, "geometry": geometry.to_dict()})
+
+
+def write_volume(url: str, path: str, volume: xr.DataArray) -> None:
+    """Write one volume into a group of a store."""
+    nz, ny, nx = volume.shape
+    chunks = (min(nz, option("store.slices-per-chunk")), ny, nx)
+    codec = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=volume.dtype.itemsize)
+    volume.drop_vars(list(DIMS)).chunk(dict(zip(DIMS, chunks, strict=True))).to_dataset(
+        name="stored"
+    ).to_zarr(
+        url,
+        group=path,
+        mode="w",
+        zarr_format=3,
+        consolidated=False,
+        encoding={"stored": {"chunks": chunks, "compressors": (codec,)}},
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredStructure:
+    """One structure in a store: facts, and its mask on demand.
+
+    Attributes
+    ----------
+    name, original_name : str
+        Standard name and the name in the RTSTRUCT.
+    number : int
+        ROI number.
+    colour : tuple of int or None
+        RGB, 0..255.
+    interpreted_type : str
+        RT ROI interpreted type (PTV, ORGAN, EXTERNAL, ...), may be empty.
+    start, shape : tuple of int
+        Bounding box (z, y, x) on the grid of the image.
+    warnings : tuple of str
+        What its reader had to say.
+    """
+
+    name: str
+    original_name: str
+    number: int
+    colour: tuple[int, ...] | None
+    interpreted_type: str
+    start: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    warnings: tuple[str, ...]
+    array: Any = dataclasses.field(repr=False)
+    index: int = 0
+
+    @property
+    def box(self) -> tuple[slice, slice, slice]:
+        """Where the mask lies on the image's grid."""
+        return tuple(slice(a, a + n) for a, n in zip(self.start, self.shape, strict=True))  # type: ignore[return-value]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Bool mask of the bounding box, read now."""
+        if not np.prod(self.shape):
+            return np.zeros(self.shape, bool)
+        return self.array[self.index, *self.box]
+
+
+class CaseStore:
+    """One case, read lazily.
+
+    Parameters
+    ----------
+    url : str
+        Local path or fsspec URL of the group.
+
+    Raises
+    ------
+    StoreError
+        If nothing complete of a known version is there.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = str(url)
+        try:
+            self._group = zarr.open_group(self.url, mode="r")
+        except (FileNotFoundError, OSError, ValueError) as error:
+            raise StoreError(f"there is no case store at {self.url}.", "Run the ingest again.") from error
+        self.facts: dict[str, Any] = dict(self._group.attrs)
+        if not self.facts.get("complete"):
+            raise StoreError(
+                f"the case store {self.url} was never finished.", "Delete it and run the ingest again."
+            )
+        if self.facts.get("defacedask_format") != FORMAT:
+            raise StoreError(
+                f"the case store {self.url} has format {self.facts.get('defacedask_format')}, not {FORMAT}.",
+                "Delete it and run the ingest again.",
+            )
+
+    @property
+    def key(self) -> str:
+        """`input_key` it was made from."""
+        return self.facts["input_key"]
+
+    def _names(self, kind: str) -> list[str]:
+        return sorted(self._group[kind].group_keys()) if kind in self._group else []
+
+    @property
+    def images(self) -> list[str]:
+        """Paths of the images, the one that plans are made on first."""
+        order = {name: i for i, name in enumerate(self.facts.get("images", []))}
+        return sorted((f"images/{n}" for n in self._names("images")), key=lambda p: (order.get(p, 99), p))
+
+    @property
+    def doses(self) -> list[str]:
+        """Paths of the dose grids."""
+        return [f"doses/{n}" for n in self._names("doses")]
+
+    @property
+    def structure_sets(self) -> list[str]:
+        """Paths of the structure sets."""
+        return [f"structures/{n}" for n in self._names("structures")]
+
+    def volume(self, path: str) -> xr.DataArray:
+        """Open a volume lazily, one Dask chunk a stored chunk.
+
+        Raises
+        ------
+        StoreError
+            If it is not there.
+        """
+        try:
+            data = xr.open_zarr(self.url, group=path, consolidated=False, decode_cf=False, chunks={})[
+                "stored"
+            ]
+        except (FileNotFoundError, KeyError, OSError) as error:
+            raise StoreError(
+                f"the case store {self.url} holds no {path}.", "Run the ingest again."
+            ) from error
+        data = data.assign_coords({dim: np.arange(n) for dim, n in zip(DIMS, data.shape, strict=True)})
+        coords = xr.open_zarr(self.url, group=path, consolidated=False, decode_cf=False, chunks=None)
+        return data.assign_coords(slope=coords["slope"].load(), intercept=coords["intercept"].load())
+
+    def structures(self, path: str) -> list[StoredStructure]:
+        """Structures of one set, masks unread."""
+        group = self._group[path]
+        rows = group.attrs["structures"]
+        return [
+            StoredStructure(
+                name=row["name"],
+                original_name=row["original_name"],
+                number=row["number"],
+                colour=tuple(row["colour"]) if row["colour"] is not None else None,
+                interpreted_type=row["interpreted_type"],
+                start=tuple(row["start"]),
+                shape=tuple(row["shape"]),
+                warnings=tuple(row["warnings"]),
+                array=group["mask"],
+                index=i,
+            )
+            for i, row in enumerate(rows)
+        ]
+
+    def structures_image(self, path: str) -> str:
+        """Path of the image a structure set lies on."""
+        return self._group[path].attrs["image"]
+
+    def geometry(self, path: str) -> Geometry:
+        """Grid of a volume or structure set, without reading voxels."""
+        attrs = self._group[path].attrs
+        if "geometry" in attrs:
+            return Geometry.from_dict(attrs["geometry"])
+        return geometry_of(self.volume(path))
+
+    def __repr__(self) -> str:
+        return f"CaseStore({self.url!r})"

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from defacedask.errors import InputError, OutputError, RefusedError
+from defacedask.pieces import Outcome, Piece, piece_path, run_piece
+
+calls: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def no_calls():
+    calls.clear()
+
+
+def good(*before, value=1):
+    calls.append(value)
+    return Outcome(rows={"cases": [{"a": value}]}, facts={"b": [value]})
+
+
+def run(function, folder, *before, depends=None, **arguments):
+    return run_piece(
+        function, arguments, *before, folder=str(folder), stage="s", case="c", defacer="d", depends=depends
+    )
+
+
+def test_a_second_run_takes_what_is_there(tmp_path):
+    first = run(good, tmp_path, value=3)
+    second = run(good, tmp_path, value=3)
+    assert calls == [3]
+    assert second == first
+    assert first.status == "done"
+    assert first.seconds > 0
+    assert first.peak_rss_mb > 10
+
+
+def test_new_options_run_again(tmp_path):
+    run(good, tmp_path, depends={"x": 1})
+    run(good, tmp_path, depends={"x": 2})
+    assert len(calls) == 2
+
+
+def test_a_changed_piece_before_it_runs_again(tmp_path):
+    run(good, tmp_path, Piece("p", "c", "", "key1"))
+    run(good, tmp_path, Piece("p", "c", "", "key2"))
+    assert len(calls) == 2
+
+
+def test_a_broken_record_runs_again(tmp_path):
+    run(good, tmp_path)
+    piece_path(tmp_path, "c", "s", "d").write_text('{"stage": ')
+    assert run(good, tmp_path).ok
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "fatal", "reason"),
+    [
+        (RefusedError("no head."), "refused", False, "no head."),
+        (InputError("bad file.", "Fix it."), "failed", False, "bad file. Fix it."),
+        (OutputError("cannot write x.", ""), "failed", True, "cannot write x."),
+        (OSError(errno.ENOSPC, "No space left on device"), "failed", True, "s: No space left on device"),
+        (OSError(errno.ENOENT, "No such file"), "failed", False, "s: No such file"),
+        (ZeroDivisionError("x"), "failed", False, "s: ZeroDivisionError: x"),
+    ],
+)
+def test_errors_are_pieces(tmp_path, error, status, fatal, reason):
+    def bad(*before):
+        raise error
+
+    piece = run(bad, tmp_path)
+    assert (piece.status, piece.fatal, piece.reason) == (status, fatal, reason)
+    after = run(good, tmp_path, piece)
+    assert calls == []
+    assert after.upstream
+    assert after.reason == reason
+
+
+def test_what_failed_is_tried_again_and_what_was_refused_is_not(tmp_path):
+    def sometimes(*before):
+        calls.append(1)
+        raise RuntimeError
+
+    run(sometimes, tmp_path)
+    run(sometimes, tmp_path)
+    assert len(calls) == 2
+
+    def refuses(*before):
+        calls.append(2)
+        raise RefusedError("no.")
+
+    run(refuses, tmp_path, depends="r")
+    run(refuses, tmp_path, depends="r")
+    assert calls == [1, 1, 2]
+
+
+def test_records_are_whole_json(tmp_path):
+    run(good, tmp_path)
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert [p.name for p in files] == ["s-d.json"]
+    assert json.loads(files[0].read_text())["facts"] == {"b": [1]}
+
+
+def test_a_record_that_cannot_be_written_is_fatal(tmp_path):
+    (tmp_path / "c").write_text("in the way")
+    piece = run(good, tmp_path)
+    assert piece.fatal
+    assert "record of s of c" in piece.reason
