@@ -1,0 +1,188 @@
+"""The study's recogniser: the Python package ``face_recognition`` (dlib's detectors and ResNet).
+
+Encodings are 128 numbers, compared by Euclidean distance; the package's default tolerance is 0.6 and the
+study took 0.3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from defacedask.errors import ConfigError, MissingExtraError
+from defacedask.evaluation.recognition.base import Box, Face, as_rgb
+
+__all__ = ["FaceRecognition"]
+
+
+@functools.lru_cache(maxsize=1)
+def _api() -> ModuleType:
+    """Load the package with its models (about 100 MB), once a process."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pkg_resources' deprecation notice
+            import face_recognition.api
+    except (ImportError, SystemExit) as error:  # it calls quit() where its models are missing
+        raise MissingExtraError(
+            f"the recogniser face_recognition cannot be loaded ({error}).",
+            "Install it with its models: pip install face_recognition dlib-bin 'setuptools<81'.",
+        ) from None
+    return face_recognition.api
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceRecognition:
+    """``face_recognition`` as the study used it.
+
+    Parameters
+    ----------
+    detector : str
+        ``hog`` (fast; fires on some faceless heads) or ``cnn`` (slow, stricter).
+    upsample : int
+        How many times the detector doubles the image: 0 finds faces from about 80 pixels, 1 from 40.
+    landmarks : str
+        ``small`` (5 points) or ``large`` (68 points): what the encoding is aligned by.
+    jitters : int
+        Encodings are averaged over this many random distortions; 1 is none and is deterministic.
+    tolerance : float
+        The study's 0.3.
+    isolated : bool
+        Work in a child process: dlib holds Python's lock while it encodes, and this frees the other threads
+        of a worker and keeps a crash of dlib out of it.
+    """
+
+    detector: str = "hog"
+    upsample: int = 0
+    landmarks: str = "small"
+    jitters: int = 1
+    tolerance: float = 0.3
+    isolated: bool = False
+    remote = False
+
+    def __post_init__(self) -> None:
+        if self.detector not in ("hog", "cnn"):
+            raise ConfigError(f"unknown face detector {self.detector!r}.", "Choose from: hog, cnn.")
+        if self.landmarks not in ("small", "large"):
+            raise ConfigError(f"unknown landmarks {self.landmarks!r}.", "Choose from: small, large.")
+        if self.upsample < 0 or self.jitters < 1:
+            raise ConfigError("upsample must be 0 or more and jitters 1 or more.")
+
+    @property
+    def name(self) -> str:
+        """``face_recognition``, or ``face_recognition_cnn`` with the other detector."""
+        return "face_recognition" if self.detector == "hog" else f"face_recognition_{self.detector}"
+
+    def detect(self, image: np.ndarray) -> list[Box]:
+        """Find faces, the largest first."""
+        return [face.box for face in self._analyse([image], None, None, encode=False)[0]]
+
+    def encode(
+        self,
+        image: np.ndarray,
+        boxes: Sequence[Box] | None = None,
+        landmarks: Sequence[np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """Encode faces as arrays of 128 numbers.
+
+        Parameters
+        ----------
+        image : (rows, columns, 3) uint8 array
+            RGB.
+        boxes : sequence of Box, optional
+            Default: the detected ones.
+        landmarks : sequence of (5, 2) or (68, 2) arrays, optional
+            x, y pixels for each box; default: found inside the box.
+        """
+        faces = self._analyse(
+            [image], None if boxes is None else [boxes], None if landmarks is None else [landmarks]
+        )
+        return [face.encoding for face in faces[0]]
+
+    def distance(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Euclidean distance of two encodings."""
+        return float(np.linalg.norm(np.asarray(a) - np.asarray(b)))
+
+    def analyse(
+        self,
+        images: Sequence[np.ndarray],
+        boxes: Sequence[Sequence[Box] | None] | None = None,
+        landmarks: Sequence[Sequence[np.ndarray] | None] | None = None,
+    ) -> list[list[Face]]:
+        """Detect and encode a batch.
+
+        Parameters
+        ----------
+        images : sequence of (rows, columns, 3) uint8 arrays
+            RGB.
+        boxes : sequence, optional
+            For each image the boxes to encode whatever the detector says, or None to detect.
+        landmarks : sequence, optional
+            For each image the landmarks of those boxes, or None to find them.
+
+        Returns
+        -------
+        list of list of Face
+            Faces of each image, the largest first, with encodings and landmarks.
+        """
+        return self._analyse(images, boxes, landmarks)
+
+    def _analyse(
+        self, images: Sequence[Any], boxes: Any, landmarks: Any, encode: bool = True
+    ) -> list[list[Face]]:
+        images = [as_rgb(image) for image in images]
+        if self.isolated:
+            from defacedask.evaluation.recognition.isolation import call_isolated
+
+            here = dataclasses.replace(self, isolated=False)
+            return call_isolated(here, "_analyse", images, boxes, landmarks, encode)
+        out = []
+        for k, image in enumerate(images):
+            given = boxes[k] if boxes is not None else None
+            points = landmarks[k] if landmarks is not None else None
+            out.append(self._faces(image, given, points, encode))
+        return out
+
+    def _faces(
+        self, image: np.ndarray, given: Sequence[Box] | None, points: Sequence[Any] | None, encode: bool
+    ) -> list[Face]:
+        import dlib
+
+        api = _api()
+        if given is not None:
+            found = [(Box(*(int(v) for v in box)), float("nan")) for box in given]
+        elif self.detector == "hog":
+            rects, scores, _ = api.face_detector.run(image, self.upsample, 0.0)
+            found = [(_box(r, image.shape), float(s)) for r, s in zip(rects, scores, strict=True)]
+        else:
+            hits = api.cnn_face_detector(image, self.upsample)
+            found = [(_box(h.rect, image.shape), float(h.confidence)) for h in hits]
+        if given is None:
+            found.sort(key=lambda item: -(item[0].bottom - item[0].top) * (item[0].right - item[0].left))
+        faces = []
+        predictor = api.pose_predictor_5_point if self.landmarks == "small" else api.pose_predictor_68_point
+        for k, (box, score) in enumerate(found):
+            code, xy = None, None
+            if encode:
+                rect = dlib.rectangle(box.left, box.top, box.right, box.bottom)
+                if points is not None and points[k] is not None:
+                    parts = [dlib.point(round(float(x)), round(float(y))) for x, y in points[k]]
+                    shape = dlib.full_object_detection(rect, dlib.points(parts))
+                else:
+                    shape = predictor(image, rect)
+                xy = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float32)
+                code = np.array(api.face_encoder.compute_face_descriptor(image, shape, self.jitters))
+            faces.append(Face(box, code, xy, score, given is not None))
+        return faces
+
+
+def _box(rect: Any, shape: tuple[int, ...]) -> Box:
+    """Trim to the image, as ``face_recognition`` does."""
+    return Box(
+        max(rect.top(), 0), min(rect.right(), shape[1]), min(rect.bottom(), shape[0]), max(rect.left(), 0)
+    )

@@ -1,0 +1,95 @@
+"""From where a head is looked at: angles, light, and a frame fixed in millimetres.
+
+A camera depends on the head's pose and on these numbers alone, never on the surface or the image, so an
+original and its defaced versions are seen by the same camera, to the last bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+
+from defacedask.errors import ConfigError
+
+__all__ = ["FACE", "LIGHTS", "STUDY_VIEWS", "Framing", "View", "view_grid"]
+
+#: ``head``: a lamp at the camera. ``side``: a key light 45 degrees up and to the left of the camera with a
+#: weak lamp at the camera.
+LIGHTS = ("head", "side")
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class View:
+    """One direction of view.
+
+    Parameters
+    ----------
+    yaw : float
+        Degrees the camera is turned to the patient's left; 0 is frontal, 90 sees the left profile.
+    pitch : float
+        Degrees the camera looks up; negative looks down from above, which is what a chin-up head needs.
+    light : str
+        One of `LIGHTS`.
+    """
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    light: str = "head"
+
+    def __post_init__(self) -> None:
+        if self.light not in LIGHTS:
+            raise ConfigError(f"unknown light {self.light!r}.", f"Choose from: {', '.join(LIGHTS)}.")
+        if not -90 < self.pitch < 90:
+            raise ConfigError(
+                f"the pitch of a view must lie between -90 and 90 degrees, not at {self.pitch:g}."
+            )
+
+    @property
+    def name(self) -> str:
+        """Short name for tables and files, such as ``yaw+15_pitch-20`` (light named unless at the camera)."""
+        text = f"yaw{self.yaw:+g}_pitch{self.pitch:+g}"
+        return text if self.light == "head" else f"{text}_{self.light}"
+
+    def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Right, up and towards-the-camera unit vectors in the head frame (L, P, S)."""
+        yaw, pitch = np.radians([self.yaw, self.pitch])
+        towards = np.array([np.sin(yaw) * np.cos(pitch), -np.cos(yaw) * np.cos(pitch), -np.sin(pitch)])
+        right = np.array([np.cos(yaw), np.sin(yaw), 0.0])
+        return right, np.cross(towards, right), towards
+
+
+@dataclasses.dataclass(frozen=True)
+class Framing:
+    """What part of the head frame fills the picture.
+
+    Parameters
+    ----------
+    focus : (L, P, S)
+        mm in the head frame; middle of the picture and centre of all rotations.
+    extent : float
+        Height and width of the picture at the focus, mm.
+    distance : float
+        Of the camera from the focus, mm; `math.inf` for a parallel projection.
+    """
+
+    focus: tuple[float, float, float] = (0.0, -55.0, -45.0)
+    extent: float = 280.0
+    distance: float = 1400.0
+
+
+#: The average head's face with its forehead and chin, and room for a neck.
+FACE = Framing()
+
+
+def view_grid(
+    yaws: Iterable[float], pitches: Iterable[float], lights: Iterable[str] = ("head",)
+) -> tuple[View, ...]:
+    """Every combination, yaw running fastest."""
+    return tuple(View(y, p, light) for light, p, y in itertools.product(lights, pitches, tuple(yaws)))
+
+
+#: Views of the study: frontal and a little to the sides, at the pitches that planning CTs (chin up) need.
+STUDY_VIEWS = view_grid((0.0, -15.0, 15.0), (0.0, -10.0, -20.0))
