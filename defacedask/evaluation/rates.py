@@ -1,0 +1,289 @@
+"""Rates with their uncertainty: exact intervals, ROC, calibration, bootstrap. Plain NumPy, no pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from defacedask.errors import InputError
+
+__all__ = [
+    "Calibration",
+    "Roc",
+    "bootstrap_interval",
+    "calibrate_threshold",
+    "cmc",
+    "exact_interval",
+    "roc",
+    "sweep",
+    "upper_bound",
+]
+
+
+def upper_bound(count: int, n: int, confidence: float = 0.95) -> float:
+    """One-sided exact upper bound of a rate (Clopper and Pearson 1934).
+
+    Parameters
+    ----------
+    count, n : int
+        Events and trials.
+    confidence : float
+        0.95 gives ``1 - 0.05**(1/n)`` when nothing happened.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN without trials.
+
+    Raises
+    ------
+    InputError
+        If the count does not lie between 0 and n.
+    """
+    _check(count, n)
+    if n == 0:
+        return math.nan
+    if count == n:
+        return 1.0
+    if count == 0:
+        return 1.0 - (1.0 - confidence) ** (1.0 / n)
+    from scipy.stats import beta
+
+    return float(beta.ppf(confidence, count + 1, n - count))
+
+
+def exact_interval(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Two-sided exact interval of a rate (Clopper and Pearson 1934); NaNs without trials.
+
+    Raises
+    ------
+    InputError
+        If the count does not lie between 0 and n.
+    """
+    _check(count, n)
+    if n == 0:
+        return math.nan, math.nan
+    from scipy.stats import beta
+
+    tail = (1.0 - confidence) / 2
+    low = 0.0 if count == 0 else float(beta.ppf(tail, count, n - count + 1))
+    return low, upper_bound(count, n, 1.0 - tail)
+
+
+def _check(count: int, n: int) -> None:
+    if not 0 <= count <= n:
+        raise InputError(f"{count} events in {n} trials is not a rate.")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Roc:
+    """Receiver operating characteristic of a distance: small means same person.
+
+    Attributes
+    ----------
+    thresholds : (k,) array
+        Rising, starting below the smallest distance.
+    fpr, tpr : (k,) arrays
+        Share of impostor and of genuine comparisons at or below each threshold.
+    auc : float
+        Chance that a genuine distance is smaller than an impostor one, ties counting half; comparisons
+        without a face are at infinity.
+    """
+
+    thresholds: np.ndarray
+    fpr: np.ndarray
+    tpr: np.ndarray
+    auc: float
+
+    def threshold_at(self, fpr: float) -> float:
+        """Largest threshold whose false positive rate does not exceed ``fpr``.
+
+        Halfway to the next distance of all, so that it does not sit on a sample.
+        """
+        k = int(np.flatnonzero(self.fpr <= fpr + 1e-12)[-1])
+        if k + 1 < len(self.thresholds):
+            low = self.thresholds[k] if k else self.thresholds[1]
+            return float((low + self.thresholds[k + 1]) / 2) if k else float(np.nextafter(low, -np.inf))
+        return float(self.thresholds[k])
+
+    def tpr_at(self, fpr: float) -> float:
+        """True positive rate at a false positive rate of at most ``fpr``."""
+        return float(self.tpr[np.flatnonzero(self.fpr <= fpr + 1e-12)[-1]])
+
+    @property
+    def eer(self) -> tuple[float, float]:
+        """Equal error rate and the threshold where it is reached."""
+        k = int(np.argmin(np.abs(self.fpr - (1 - self.tpr))))
+        return float((self.fpr[k] + 1 - self.tpr[k]) / 2), float(self.thresholds[k])
+
+
+def roc(genuine: Any, impostor: Any) -> Roc:
+    """Compare distances of the same person with those of different persons.
+
+    Parameters
+    ----------
+    genuine, impostor : (n,), (m,) arrays
+        Distances; NaN means that no face was there to compare, and counts as never matching.
+
+    Raises
+    ------
+    InputError
+        If either is empty.
+    """
+    same, other = _distances(genuine), _distances(impostor)
+    if not len(same) or not len(other):
+        raise InputError("a ROC needs comparisons of the same and of different persons.")
+    finite = np.unique(np.concatenate([same, other]))
+    finite = finite[np.isfinite(finite)]
+    thresholds = np.concatenate([[finite[0] - 1.0 if len(finite) else 0.0], finite])
+    same, other = np.sort(same), np.sort(other)
+    tpr = np.searchsorted(same, thresholds, side="right") / len(same)
+    fpr = np.searchsorted(other, thresholds, side="right") / len(other)
+    below = np.searchsorted(other, same, side="left")
+    upto = np.searchsorted(other, same, side="right")
+    wins = (len(other) - upto) + 0.5 * (upto - below)
+    return Roc(thresholds, fpr, tpr, float(wins.sum() / (len(same) * len(other))))
+
+
+def _distances(values: Any) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64).ravel()
+    return np.where(np.isnan(values), np.inf, values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """A threshold found on originals, and how good it is there.
+
+    Attributes
+    ----------
+    threshold : float
+        Distance up to which two pictures count as the same person; NaN if it cannot be calibrated.
+    fpr : float
+        Wanted share of different persons taken for the same one.
+    tpr : float
+        Share of same-person comparisons at or below the threshold.
+    auc, eer, eer_threshold : float
+    genuine, impostor : int
+        Comparisons it rests on.
+    reason : str
+        Why there is no threshold, or a caution.
+    """
+
+    threshold: float
+    fpr: float
+    tpr: float
+    auc: float
+    eer: float
+    eer_threshold: float
+    genuine: int
+    impostor: int
+    reason: str = ""
+
+
+def calibrate_threshold(genuine: Any, impostor: Any, fpr: float = 0.01) -> Calibration:
+    """Threshold at a fixed false positive rate, from originals alone.
+
+    The rate of impostors is fixed, not the rate of genuine matches: what a match of a *defaced* head is worth
+    depends on how often two different people match by chance, and that is the same before and after.
+
+    Parameters
+    ----------
+    genuine : array
+        Distances between pictures of the same original at different views.
+    impostor : array
+        Distances between different persons' originals.
+    fpr : float
+        1 % by default. With fewer than ``1/fpr`` impostor comparisons the threshold lies just below the
+        smallest of them, and ``reason`` says so.
+    """
+    same, other = _distances(genuine), _distances(impostor)
+    if not len(same) or not len(other) or not np.isfinite(other).any():
+        reason = (
+            "fewer than two persons' faces were detected"
+            if not len(other) or not np.isfinite(other).any()
+            else "no person's face was detected in two pictures"
+        )
+        return Calibration(*(math.nan,) * 6, len(same), len(other), reason)
+    curve = roc(same, other)
+    threshold = curve.threshold_at(fpr)
+    eer, at = curve.eer
+    few = f"only {len(other)} impostor comparisons" if len(other) * fpr < 1 else ""
+    tpr = float((same <= threshold).mean())
+    return Calibration(threshold, fpr, tpr, curve.auc, eer, at, len(same), len(other), few)
+
+
+def cmc(ranks: Any, gallery_size: int) -> np.ndarray:
+    """Cumulative match characteristic: share of probes whose own person is among the k nearest.
+
+    Parameters
+    ----------
+    ranks : array
+        1 is the nearest; NaN or <= 0 where no face was there to compare.
+    gallery_size : int
+
+    Returns
+    -------
+    (gallery_size,) array
+        Element k-1 is the rate at rank k, of all probes.
+    """
+    ranks = np.asarray(ranks, dtype=np.float64)
+    ranks = np.where(ranks > 0, ranks, np.inf)
+    steps = np.arange(1, gallery_size + 1)
+    return (ranks[:, None] <= steps).mean(axis=0) if len(ranks) else np.full(gallery_size, math.nan)
+
+
+def sweep(distances: Any, tolerances: Sequence[float]) -> np.ndarray:
+    """Share of distances at or below each tolerance; NaN distances never match."""
+    values = _distances(distances)
+    if not len(values):
+        return np.full(len(tolerances), math.nan)
+    return (values[:, None] <= np.asarray(tolerances)).mean(axis=0)
+
+
+def bootstrap_interval(
+    statistic: Callable[[np.ndarray], float],
+    groups: Sequence[Any],
+    *,
+    repeats: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of a statistic, drawing whole persons with replacement.
+
+    Pictures of one person are not independent, so persons are drawn and not pictures.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes the indices of the drawn rows (with repetitions) and returns a number; NaN draws are left out.
+    groups : sequence
+        The person of each row.
+    repeats : int
+    confidence : float
+    seed : int
+        The same seed gives the same interval.
+
+    Returns
+    -------
+    low, high : float
+        NaNs with fewer than two persons.
+    """
+    labels, member = np.unique(np.asarray(groups), return_inverse=True)
+    if len(labels) < 2:
+        return math.nan, math.nan
+    rows = [np.flatnonzero(member == k) for k in range(len(labels))]
+    generator = np.random.default_rng(seed)
+    drawn = [
+        statistic(np.concatenate([rows[k] for k in generator.integers(len(labels), size=len(labels))]))
+        for _ in range(repeats)
+    ]
+    values = np.array([v for v in drawn if not math.isnan(v)])
+    if not len(values):
+        return math.nan, math.nan
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
