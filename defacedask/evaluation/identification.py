@@ -1,15 +1,16 @@
 """Who is it? Defaced heads against a gallery of known persons, and what the answer is worth.
 
-A picture is scored against a person by the smallest distance to any of that person's gallery pictures; a picture
-never meets itself. Calibration on originals, the positive control and the attack all use this one score, so that
-a larger gallery cannot flatter one of them.
+A picture is scored against a person by the smallest distance to any of that person's gallery pictures; a
+picture never meets itself. Calibration on originals, the positive control and the attack all use this one
+score, so that a larger gallery cannot flatter one of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,8 +147,8 @@ class Scores:
 
 
 def score(
-    probes: Iterable[Sighting],
-    gallery: Iterable[Sighting],
+    probes: Sequence[Sighting],
+    gallery: Sequence[Sighting],
     *,
     distance: Distance | None = None,
     same_view: bool | None = None,
@@ -156,9 +157,9 @@ def score(
 
     Parameters
     ----------
-    probes : iterable of Sighting
+    probes : sequence of Sighting
         Defaced heads, or the originals themselves for the controls.
-    gallery : iterable of Sighting
+    gallery : sequence of Sighting
         The known persons' originals (second scans, photographs); those without an encoding are left out,
         their person stays in the gallery only through other pictures.
     distance : callable, optional
@@ -171,11 +172,10 @@ def score(
     -------
     Scores
     """
-    own_set = probes is gallery
-    known = [g for g in (gallery := tuple(gallery)) if g.encoding is not None]
-    asked = gallery if own_set else tuple(probes)
     if same_view is None:
-        same_view = not own_set
+        same_view = probes is not gallery
+    asked, pictures = tuple(probes), tuple(gallery)
+    known = [g for g in pictures if g.encoding is not None]
     persons = tuple(sorted({g.person for g in known}))
     every = distances([p.encoding for p in asked], [g.encoding for g in known], distance)
     if not same_view:
@@ -196,8 +196,8 @@ def identify(scores: Scores) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        The sighting's facts, ``view``, ``detected``, ``distance_to_own``, ``rank_of_own`` (1 is the nearest;
-        ties count against the attacker's luck, that is, the worst rank of the tie is not taken),
+        The sighting's facts, ``view``, ``detected``, ``distance_to_own``, ``rank_of_own`` (1 plus the number
+        of persons that are strictly nearer, so a tie counts for the attacker),
         ``nearest_other`` and ``gallery_size``; None where there is nothing to compare.
     """
     place = {person: k for k, person in enumerate(scores.persons)}
@@ -224,7 +224,7 @@ def identify(scores: Scores) -> list[dict[str, Any]]:
 def verification(
     scores: Scores, *, fprs: Sequence[float] = (0.01, 0.001), repeats: int = 500, seed: int = 0
 ) -> dict[str, Any]:
-    """Verification figures of a set of probes: AUC and TPR at fixed FPR, with bootstrap intervals over persons.
+    """AUC and TPR at fixed FPR of a set of probes, with bootstrap intervals over persons.
 
     A probe without a face never matches, and counts.
 
@@ -261,10 +261,14 @@ def verification(
     persons = [p.person for p in scores.probes]
     for k, name in enumerate(names):
         low, high = bootstrap_interval(
-            lambda rows, k=k: figures(rows)[k], persons, repeats=repeats, seed=seed
-        )  # type: ignore[misc]
+            functools.partial(_one, figures, k), persons, repeats=repeats, seed=seed
+        )
         out |= {name: found[k], f"{name}_low": low, f"{name}_high": high}
     return {**out, "eer": curve.eer[0]}
+
+
+def _one(figures: Callable[[np.ndarray], list[float]], k: int, rows: np.ndarray) -> float:
+    return figures(rows)[k]
 
 
 def controls(
@@ -352,9 +356,10 @@ def detection_table(
     Returns
     -------
     pandas.DataFrame
-        One row a (defacer, modality, recogniser): ``cases``; ``faces_detected`` (cases with a face in any plain
-        view); ``matches`` (cases matched to their own original at the tolerance in any plain view) and
-        ``upper_bound_95`` of that rate; ``matches_calibrated`` with ``upper_bound_95_calibrated``; ``rank_1``
+        One row a (defacer, modality, recogniser): ``cases``; ``faces_detected`` (cases with a face in any
+        plain view); ``matches`` (cases matched to their own original at the tolerance in any plain view) and
+        ``upper_bound_95`` of that rate; ``matches_calibrated`` with ``upper_bound_95_calibrated``;
+        ``rank_1``
         (cases whose nearest known person is the right one in any plain view); ``matches_any_attack`` (at the
         calibrated threshold, else at the tolerance) and ``attacks`` tried; ``detected_upper_bound_95``.
     """

@@ -105,10 +105,11 @@ class Roc:
         Halfway to the next distance of all, so that it does not sit on a sample.
         """
         k = int(np.flatnonzero(self.fpr <= fpr + 1e-12)[-1])
-        if k + 1 < len(self.thresholds):
-            low = self.thresholds[k] if k else self.thresholds[1]
-            return float((low + self.thresholds[k + 1]) / 2) if k else float(np.nextafter(low, -np.inf))
-        return float(self.thresholds[k])
+        if k + 1 == len(self.thresholds):
+            return float(self.thresholds[k])
+        if k == 0:
+            return float(np.nextafter(self.thresholds[1], -np.inf))
+        return float((self.thresholds[k] + self.thresholds[k + 1]) / 2)
 
     def tpr_at(self, fpr: float) -> float:
         """True positive rate at a false positive rate of at most ``fpr``."""
