@@ -1,9 +1,9 @@
 """Names of structures: from what a clinic wrote to the names of the study (TG-263).
 
-Only real synonyms are mapped, spelled in any case and with any separators: TG-263 names and their reverse order,
-plain English, common abbreviations, Latin and German. Nothing is guessed: a margin, a partial structure, a
-planning helper or a combination (``Brainstem_PRV03``, ``~Brain``, ``zBrain``, ``Parotid_L-PTV``, ``Parotids``)
-keeps its own name.
+Only real synonyms are mapped, spelled in any case and with any separators: TG-263 names and their reverse
+order, plain English, common abbreviations, Latin and German. Nothing is guessed: a margin, a partial structure,
+a planning helper or a combination (``Brainstem_PRV03``, ``~Brain``, ``zBrain``, ``Parotid_L-PTV``,
+``Parotids``) keeps its own name.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ STUDY_NAMES = (
 )
 
 _SINGLE = {
-    "Bone_Mandible": "bone mandible, mandible, mandible bone, mandibula, mandibular bone, lower jaw, jaw lower, "
-    "jaw bone lower, unterkiefer",
+    "Bone_Mandible": "bone mandible, mandible, mandible bone, mandibula, mandibular bone, lower jaw, "
+    "jaw lower, jaw bone lower, unterkiefer",
     "Brain": "brain, whole brain, brain whole, brain total, encephalon, gehirn, hirn",
-    "Brainstem": "brainstem, brain stem, stem brain, br stem, brnstem, brstem, truncus cerebri, truncus encephali, "
-    "hirnstamm, stammhirn",
-    "Cavity_Oral": "cavity oral, oral cavity, oral cav, cav oral, oralcav, cavum oris, cavitas oris, mouth cavity, "
-    "mundhoehle, mundhöhle",
+    "Brainstem": "brainstem, brain stem, stem brain, br stem, brnstem, brstem, truncus cerebri, "
+    "truncus encephali, hirnstamm, stammhirn",
+    "Cavity_Oral": "cavity oral, oral cavity, oral cav, cav oral, oralcav, cavum oris, cavitas oris, "
+    "mouth cavity, mundhoehle, mundhöhle",
     "OpticChiasm": "optic chiasm, chiasm, chiasma, chiasm optic, optic chiasma, chiasma optic, opt chiasm, "
     "opt chiasma, chiasma opticum, chiasma opt",
     "Target": "target, target volume, target vol",
 }
 _PAIRED = {
     "Eye": "eye, eye ball, eyeball, globe, eye globe, globe eye, bulbus, bulbus oculi, auge",
-    "OpticNrv": "optic nrv, optic nerve, nerve optic, nrv optic, opt nerve, opt nrv, optic nrve, nervus opticus, "
-    "n opticus, opticus, sehnerv",
+    "OpticNrv": "optic nrv, optic nerve, nerve optic, nrv optic, opt nerve, opt nrv, optic nrve, "
+    "nervus opticus, n opticus, opticus, sehnerv",
     "Parotid": "parotid, parotid gland, gland parotid, glnd parotid, parotid glnd, glandula parotis, "
     "glandula parotidea, parotis",
 }
@@ -70,7 +70,7 @@ def _aliases() -> dict[str, str]:
 
 
 _ALIASES = _aliases()
-# separators that carry no meaning; every other character does (TG-263: ~ partial, ^ qualifier, + margin, - minus)
+# Separators carry no meaning; every other character does (TG-263: ~ partial, ^ qualifier, + margin).
 _SEPARATORS = re.compile(r"[\s_.,;:/()\[\]\\-]+")
 _DOSE = r"\d+(?:[.p]\d+)?"
 _TARGET = re.compile(
@@ -147,9 +147,10 @@ def standard_names(names: Sequence[str], empty: Sequence[bool] | None = None) ->
     """Names of one structure set, each mapped to the study's and each unique.
 
     Where several structures are the same one to the study, the one that is called exactly so wins, then the
-    first in the set; those without voxels come last. The others keep their own names. ``Target`` is the PTV of
-    the highest dose named (then one called high or boost, then an unnamed level, then mid, then low); without
-    a PTV the ITV, CTV or GTV by the same rule. Equal names that remain are numbered: ``Name``, ``Name_2``.
+    first in the set; those without voxels come last. The others keep their own names. ``Target`` is the PTV
+    of the highest dose named (then one called high or boost, then an unnamed level, then mid, then low);
+    without a PTV the ITV, CTV or GTV by the same rule. Equal names that remain are numbered: ``Name``,
+    ``Name_2``.
 
     Parameters
     ----------

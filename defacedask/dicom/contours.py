@@ -1,8 +1,8 @@
 """Closed contours to voxels: which voxel centres lie inside polygons, by the even-odd rule.
 
-All contours of all planes are turned into scan-line crossings at once; the parity of the crossings to the left
-of a voxel centre says whether it is inside. Because parity adds up, holes, islands and keyhole contours need no
-special case: the two passes of a keyhole's bridge give the same crossing twice, which cancels.
+All contours of all planes are turned into scan-line crossings at once; the parity of the crossings to the
+left of a voxel centre says whether it is inside. Because parity adds up, holes, islands and keyhole contours
+need no special case: the two passes of a keyhole's bridge give the same crossing twice, which cancels.
 
 A voxel centre exactly on an edge belongs to the side of growing index (lower rows and columns are inside,
 upper ones are not): the half-open rule of plastimatch's ``rasterize_slice``.
@@ -16,8 +16,8 @@ import numpy as np
 
 __all__ = ["plane_spacing", "rasterise", "slices_from_planes"]
 
-#: Vertices are rounded to this part of a voxel, so that one meant to lie on a voxel centre does so whatever the
-#: last bits of the coordinate arithmetic say.
+#: Vertices are rounded to this part of a voxel, so that one meant to lie on a voxel centre does so whatever
+#: the last bits of the coordinate arithmetic say.
 SNAP = 1e6
 #: Contour planes farther apart than this (mm) are never joined.
 WIDEST_GAP = 10.0
@@ -103,11 +103,12 @@ def slices_from_planes(
 ) -> np.ndarray:
     """Which contour plane each image slice takes.
 
-    A slice takes the nearest plane within half a slice spacing, as plastimatch and dcmrtstruct2nii do. Where the
-    planes lie farther apart than the slices (a structure drawn on thicker slices than the image's), a plane
-    stands for half the way to its neighbours instead, so that no slice in between stays empty. The structure's
-    own spacing is used if it has at least four planes at a regular distance, else the ``usual`` one of the
-    structure set. Where several planes fall on one slice the nearest is used: two planes are never combined.
+    A slice takes the nearest plane within half a slice spacing, as plastimatch and dcmrtstruct2nii do. Where
+    the planes lie farther apart than the slices (a structure drawn on thicker slices than the image's), a
+    plane stands for half the way to its neighbours instead, so that no slice in between stays empty. The
+    structure's own spacing is used if it has at least four planes at a regular distance, else the ``usual``
+    one of the structure set. Where several planes fall on one slice the nearest is used: two planes are
+    never combined.
 
     Parameters
     ----------

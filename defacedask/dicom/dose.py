@@ -1,4 +1,4 @@
-"""RTDOSE to a volume in Gy: stored integers kept, DoseGridScaling as slope, planes from GridFrameOffsetVector.
+"""RTDOSE to a volume in Gy: stored integers kept, DoseGridScaling as slope, planes from their offsets.
 
 Source: DICOM PS3.3 C.8.8.3 (RT Dose module), C.8.8.3.2 (Grid Frame Offset Vector).
 """
@@ -45,7 +45,7 @@ def read_dose(series: Any, *, allow_relative: bool = False) -> xr.DataArray:
     InputError
         If a file is not a readable RTDOSE with pixel data.
     RefusedError
-        If the planes are uneven, the units are not Gy, or the grid is otherwise ambiguous: the reason is named.
+        If the planes are uneven, the units are not Gy, or the grid is otherwise ambiguous; with the reason.
     """
     import pydicom
 
@@ -236,10 +236,10 @@ def _grid(
     order = np.argsort(places, kind="stable")
     steps = np.diff(places[order])
     if len(steps):
-        step = float((places[order[-1]] - places[order[0]]) / len(steps))
+        step = float(places[order[-1]] - places[order[0]]) / len(steps)
         if (steps <= 1e-3).any():
             raise RefusedError(f"{label} has two dose planes at the same place.", "Export the dose again.")
-        if np.abs(steps - step).max() > max(_EVEN * step, 0.01):
+        if float(np.abs(steps - step).max()) > max(_EVEN * step, 0.01):
             raise RefusedError(
                 f"{label}: its dose planes are unevenly spaced ({steps.min():g} to {steps.max():g} mm).",
                 "Export the dose on an even grid.",
@@ -254,10 +254,10 @@ def _grid(
             )
     geometry = Geometry.from_steps(
         (len(places), *shape),
-        position + places[order[0]] * normal,
-        normal * step,
-        down * spacing[0],
-        across * spacing[1],
+        (position + places[order[0]] * normal).tolist(),
+        (normal * step).tolist(),
+        (down * spacing[0]).tolist(),
+        (across * spacing[1]).tolist(),
         str(dataset.get("FrameOfReferenceUID") or ""),
     )
     return order, geometry

@@ -274,7 +274,8 @@ def _place(roi: _Roi, geometry: Geometry) -> None:
         across = int((leaves > 2 * _FLATNESS).sum())
         roi.refused = (
             f"{across} of its {len(sizes)} contours do not lie in the image's slices "
-            f"(they run through up to {leaves.max():.1f} slices); only contours parallel to the slices can be used."
+            f"(they run through up to {leaves.max():.1f} slices); "
+            "only contours parallel to the slices can be used."
         )
         return
     height = np.add.reduceat(k, starts) / sizes
@@ -291,6 +292,7 @@ def _fill(roi: _Roi, geometry: Geometry, usual: float) -> tuple[tuple[int, int, 
     """Mask of one region, cropped to its voxels."""
     nothing = (0, 0, 0), np.zeros((1, 1, 1), dtype=bool)
     if roi.refused:
+        roi.warnings.append(f"not used: {roi.refused}")
         return nothing
     if not roi.polygons:
         roi.warnings.append("it has no closed contour.")

@@ -1,12 +1,13 @@
 """First-order radiomics of structures, before and after defacing.
 
 The ten features of the study with the definitions of pyradiomics 3.0.1 (``radiomics.firstorder``), from the
-distinct grey levels of a structure and how often each occurs. That is the same sum in another order, and on CT
-a small fraction of the work; tests hold it to the full extractor.
+distinct grey levels of a structure and how often each occurs. That is the same sum in another order, and on
+CT a small fraction of the work; tests hold it to the full extractor.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -162,36 +163,60 @@ def percent_change(original: float, defaced: float) -> float:
 
 
 def compare_structures(
-    original: Any, defaced: Any, structures: Iterable[Any], geometry: Any | None = None
+    original: Any,
+    defaced: Any,
+    structures: Iterable[Any],
+    geometry: Any | None = None,
+    *,
+    bin_width: float = 25,
+    voxel_array_shift: float = 0,
 ) -> list[dict[str, Any]]:
     """Ten features of each structure in the original and in the defaced image.
 
     Parameters
     ----------
     original, defaced : arrays
-        (z, y, x) **real** values on the structures' grid: NumPy, Dask or xarray (`real_values` of a volume).
+        (z, y, x) values on the structures' grid: NumPy, Dask or xarray. Floating-point values and plain arrays
+        are taken as real ones (HU, SUV, ...); a volume of stored integers is rescaled by its slope and
+        intercept.
     structures : iterable of Structure
         With ``name``, ``start`` and ``mask``.
     geometry : Geometry, optional
         Of the images; checked against their shape.
+    bin_width, voxel_array_shift : float
+        pyradiomics' settings of these names.
 
     Returns
     -------
     list of dict
         One row a (structure, feature): structure, feature, original, defaced, percent
-        (`percent_change`), voxels, voxels_changed, note. ``note`` names what keeps a percentage from meaning
-        what it says: ``no voxels``, ``flat``, ``zero denominator``, ``near-zero denominator``, ``not finite``.
+        (`percent_change`), voxels, voxels_changed, note. ``note`` names what keeps a percentage from
+        meaning what it says: ``no voxels``, ``flat``, ``zero denominator``, ``near-zero denominator``,
+        ``not finite``.
 
     Raises
     ------
     InputError
-        If shapes differ, a structure does not fit, or stored instead of real values are given.
+        If shapes differ or a structure does not fit.
     """
-    return compare_many(original, {"": defaced}, structures, geometry)[""]
+    return compare_many(
+        original,
+        {"": defaced},
+        structures,
+        geometry,
+        bin_width=bin_width,
+        voxel_array_shift=voxel_array_shift,
+    )[""]
 
 
 def compare_many(
-    original: Any, defaced: Mapping[str, Any], structures: Iterable[Any], geometry: Any | None = None
+    original: Any,
+    defaced: Mapping[str, Any],
+    structures: Iterable[Any],
+    geometry: Any | None = None,
+    *,
+    bin_width: float = 25,
+    voxel_array_shift: float = 0,
 ) -> dict[str, list[dict[str, Any]]]:
     """`compare_structures` for several defacers, with the original read and measured once.
 
@@ -201,7 +226,7 @@ def compare_many(
         As in `compare_structures`.
     defaced : mapping
         Defacer to array.
-    structures, geometry
+    structures, geometry, bin_width, voxel_array_shift
         As in `compare_structures`.
 
     Returns
@@ -209,59 +234,70 @@ def compare_many(
     dict
         Defacer to rows.
     """
-    structures = list(structures)
     shape = tuple(original.shape)
     for name, image in defaced.items():
         if tuple(image.shape) != shape:
             raise InputError(f"the defaced image {name} is {tuple(image.shape)}, the original {shape}.")
     if geometry is not None and tuple(geometry.shape) != shape:
         raise InputError(f"the images are {shape}, their grid {tuple(geometry.shape)}.")
-    for structure in structures:
-        ends = [a + n for a, n in zip(structure.start, structure.mask.shape, strict=True)]
-        if min(structure.start) < 0 or any(e > s for e, s in zip(ends, shape, strict=True)):
-            raise InputError(f"structure {structure.name} does not fit an image of {shape}.")
-    used = [s for s in structures if s.mask.any()]
-    corner = tuple(min((s.start[a] for s in used), default=0) for a in range(3))
-    reach = tuple(max((s.start[a] + s.mask.shape[a] for s in used), default=0) for a in range(3))
+    parts = [_Part(s.name, tuple(s.start), np.asarray(s.mask, dtype=bool)) for s in structures]
+    for part in parts:
+        if min(part.start) < 0 or any(e > s for e, s in zip(part.stop, shape, strict=True)):
+            raise InputError(f"structure {part.name} does not fit an image of {shape}.")
+    used = [part for part in parts if part.mask.any()]
+    corner = tuple(min((part.start[a] for part in used), default=0) for a in range(3))
+    reach = tuple(max((part.stop[a] for part in used), default=0) for a in range(3))
     union = tuple(slice(a, b) for a, b in zip(corner, reach, strict=True))
-    before = _read(original, union)
-    inside, features = {}, {}
-    for at, structure in enumerate(structures):
-        box = _within(structure, corner)
-        inside[at] = before[box][structure.mask] if structure.mask.any() else before[:0, 0, 0]
-        features[at] = first_order(inside[at])
+
+    def inside(values: np.ndarray, part: _Part) -> np.ndarray:
+        if not part.mask.any():
+            return values.ravel()[:0]
+        box = tuple(slice(a - c, b - c) for a, b, c in zip(part.start, part.stop, corner, strict=True))
+        return values[box][part.mask]
+
+    image = _read(original, union)
+    before = [inside(image, part) for part in parts]
+    features = [first_order(values, bin_width=bin_width, shift=voxel_array_shift) for values in before]
     out = {}
-    for name, image in defaced.items():
-        after = _read(image, union)
+    for name, other in defaced.items():
+        image = _read(other, union)
         rows = []
-        for at, structure in enumerate(structures):
-            values = inside[at]
-            new = after[_within(structure, corner)][structure.mask] if len(values) else values
-            changed = int(np.count_nonzero(values != new))
-            rows += _rows(
-                structure.name, features[at], first_order(new) if changed else features[at], values, changed
-            )
+        for part, old, known in zip(parts, before, features, strict=True):
+            new = inside(image, part)
+            changed = int(np.count_nonzero((old != new) & ~(np.isnan(old) & np.isnan(new))))
+            after = first_order(new, bin_width=bin_width, shift=voxel_array_shift) if changed else known
+            rows += _rows(part.name, known, after, len(old), changed)
         out[name] = rows
     return out
 
 
-def _within(structure: Any, corner: tuple[int, ...]) -> tuple[slice, ...]:
-    return tuple(
-        slice(a - c, a - c + n) for a, c, n in zip(structure.start, corner, structure.mask.shape, strict=True)
-    )
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Part:
+    """A structure whose mask was read once."""
+
+    name: str
+    start: tuple[int, ...]
+    mask: np.ndarray
+
+    @property
+    def stop(self) -> tuple[int, ...]:
+        return tuple(a + n for a, n in zip(self.start, self.mask.shape, strict=True))
 
 
 def _read(image: Any, box: tuple[slice, ...]) -> np.ndarray:
-    """The part of an image that holds all structures, in one read."""
-    coords = getattr(image, "coords", None)
-    if coords is not None and "slope" in coords and np.issubdtype(image.dtype, np.integer):
-        if bool((coords["slope"] != 1).any()) or bool((coords["intercept"] != 0).any()):
-            raise InputError("these are stored values.", "Give the real ones: real_values(volume).")
-    return np.asarray(image[box])
+    """Real values of the part of an image that holds all structures, in one read."""
+    part = image[box]
+    coords = getattr(part, "coords", {})
+    values = np.asarray(part)
+    if values.dtype.kind in "iu" and "slope" in coords:
+        slope, intercept = (np.asarray(coords[k].values)[:, None, None] for k in ("slope", "intercept"))
+        if (slope != 1).any() or (intercept != 0).any():
+            values = (values.astype(np.float32) * slope.astype(np.float32)) + intercept.astype(np.float32)
+    return values
 
 
-def _rows(name: str, before: dict, after: dict, values: np.ndarray, changed: int) -> list[dict[str, Any]]:
-    deviation = before["Variance"] ** 0.5 if len(values) else 0.0
+def _rows(name: str, before: dict, after: dict, voxels: int, changed: int) -> list[dict[str, Any]]:
+    deviation = before["Variance"] ** 0.5 if voxels else 0.0
     rows = []
     for feature in FEATURES:
         old, new = before[feature], after[feature]
@@ -272,9 +308,9 @@ def _rows(name: str, before: dict, after: dict, values: np.ndarray, changed: int
                 "original": old,
                 "defaced": new,
                 "percent": percent_change(old, new),
-                "voxels": len(values),
+                "voxels": voxels,
                 "voxels_changed": changed,
-                "note": _note(feature, old, new, len(values), deviation),
+                "note": _note(feature, old, new, voxels, deviation),
             }
         )
     return rows
