@@ -3,7 +3,7 @@
 ::
 
     ingest -> look -> apply (each defacer) -> faces, radiomics, dose, pictures
-                  \\-> faces of the original ----^
+                   -> faces of the original --^
 
 Every arrow is a Dask future; what travels along it is a `Piece` (numbers and paths). This is the only file that
 knows the order.

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from defacedask.errors import InputError
 
@@ -69,10 +70,10 @@ class Geometry:
     def from_steps(
         cls,
         shape: Sequence[int],
-        origin: Sequence[float],
-        step_z: Sequence[float],
-        step_y: Sequence[float],
-        step_x: Sequence[float],
+        origin: ArrayLike,
+        step_z: ArrayLike,
+        step_y: ArrayLike,
+        step_x: ArrayLike,
         frame_of_reference: str = "",
     ) -> Geometry:
         """Build from the first voxel's centre and the step vectors (LPS mm) along each array axis."""
@@ -85,7 +86,7 @@ class Geometry:
         cls,
         shape: Sequence[int],
         spacing: Sequence[float],
-        origin: Sequence[float] = (0.0, 0.0, 0.0),
+        origin: ArrayLike = (0.0, 0.0, 0.0),
         frame_of_reference: str = "",
     ) -> Geometry:
         """Axis-aligned grid: ``spacing`` is (z, y, x) mm, ``origin`` the first voxel's LPS position in mm."""

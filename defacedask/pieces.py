@@ -7,6 +7,7 @@ it never leaves the worker as an exception, so one bad case cannot stop the rest
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -189,7 +190,7 @@ def _save(path: Path, piece: Piece) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(json.dumps(dataclasses.asdict(piece), default=_plain), encoding="utf-8")
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -203,10 +204,8 @@ def _load(path: Path) -> Piece | None:
 
 def _reset_peak() -> None:
     """Ask Linux to start the process's peak memory anew; elsewhere the peak is that of its whole life."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def _peak_mb() -> float:

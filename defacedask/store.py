@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -57,7 +56,7 @@ def input_key(files: Sequence[str]) -> str:
     """
     digest = hashlib.sha256(f"format {FORMAT}".encode())
     for name in sorted(files):
-        facts = os.stat(name)
+        facts = Path(name).stat()
         digest.update(f"{Path(name).name}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
@@ -121,7 +120,7 @@ def create_case(url: str, *, key: str, facts: dict[str, Any]) -> Iterator[CaseWr
             root.update_attributes({"defacedask_format": FORMAT, **facts, "input_key": key, "complete": True})
             if local:
                 remove(url)
-                os.replace(place, url)
+                Path(place).replace(url)
         except BaseException:
             remove(place)
             raise
@@ -159,7 +158,7 @@ class CaseWriter:
         """
         nz, ny, nx = geometry.shape
         rows = []
-        group = zarr.open_group(self.url, mode="a").require_group(path)
+        group: Any = zarr.open_group(self.url, mode="a").require_group(path)
         array = group.create_array(
             "mask",
             shape=(len(structures), nz, ny, nx),
@@ -266,7 +265,7 @@ class CaseStore:
     def __init__(self, url: str) -> None:
         self.url = str(url)
         try:
-            self._group = zarr.open_group(self.url, mode="r")
+            self._group: Any = zarr.open_group(self.url, mode="r")
         except (FileNotFoundError, OSError, ValueError) as error:
             raise StoreError(f"there is no case store at {self.url}.", "Run the ingest again.") from error
         self.facts: dict[str, Any] = dict(self._group.attrs)

@@ -8,9 +8,24 @@ from importlib.metadata import PackageNotFoundError, version
 __all__ = ["versions"]
 
 PACKAGES = (
-    "defacedask dask distributed xarray zarr numpy scipy SimpleITK pydicom pyradiomics face_recognition dlib-bin "
-    "vtk pyvista scikit-image pandas cupy-cuda12x"
-).split()
+    "defacedask",
+    "dask",
+    "distributed",
+    "xarray",
+    "zarr",
+    "numpy",
+    "scipy",
+    "SimpleITK",
+    "pydicom",
+    "pyradiomics",
+    "face_recognition",
+    "dlib-bin",
+    "vtk",
+    "pyvista",
+    "scikit-image",
+    "pandas",
+    "cupy-cuda12x",
+)
 
 
 def versions() -> dict[str, str]:

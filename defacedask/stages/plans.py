@@ -103,7 +103,7 @@ def _save_plan(plan: Plan, path: Path) -> None:
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         partial.write_text(json.dumps(plan.to_dict()), encoding="utf-8")
         partial.chmod(0o600)  # it holds the noise key
-        os.replace(partial, path)
+        partial.replace(path)
 
 
 def load_plan(plans: str, case: str, defacer: str) -> Plan:

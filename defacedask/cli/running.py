@@ -1,0 +1,77 @@
+"""What `study` and `demo` share: a cluster, a progress bar, and a summary at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from defacedask.dataflow import StudyResult, study
+from defacedask.pieces import DONE, Piece
+
+__all__ = ["finish", "run_study", "study_options"]
+
+
+def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that `study` and `demo` both take."""
+    options = [
+        click.option("--defacers", default="all", show_default=True, help="Comma-separated names, or all."),
+        click.option("--recogniser", default=None, help="face_recognition, or another that is installed."),
+        click.option("--tolerance", type=float, default=None, help="Distance that still is a match [0.3]."),
+        click.option(
+            "--cluster", default="local", show_default=True, help="local, tcp://HOST:PORT, kubernetes."
+        ),
+        click.option("--workers", type=int, default=None, help="Worker processes [one a core]."),
+        click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report."),
+    ]
+    for add in reversed(options):
+        command = add(command)
+    return command
+
+
+def run_study(cases: Any, out: Path, *, cluster: str, workers: int | None, **options: Any) -> StudyResult:
+    """Run a study with a progress bar on a cluster; options as in `defacedask.dataflow.study`."""
+    from defacedask.cluster import connect
+
+    console = Console(stderr=True)
+    with connect(cluster, workers) as client:
+        if client.dashboard_link:
+            console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("tasks", total=None)
+
+            def show(finished: int, total: int, piece: Piece | None) -> None:
+                bar.update(task, completed=finished, total=total)
+                if piece is not None and piece.status != DONE and not piece.upstream:
+                    who = f" by {piece.defacer}" if piece.defacer else ""
+                    bar.console.print(f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False)
+
+            return study(cases, out, client=client, progress=show, **options)
+
+
+def finish(result: StudyResult) -> None:
+    """Print the summary; exit code 1 if a case failed."""
+    console = Console()
+    cases, faces = result.tables["cases"], result.tables["faces_detected"]
+    table = Table(title="Faces after defacing")
+    for name in ("defacer", "modality", "cases", "faces detected", "matches", "95 % upper bound"):
+        table.add_column(name, justify="left" if name in ("defacer", "modality") else "right")
+    for row in faces.itertuples():
+        bound = "" if row.upper_bound_95 != row.upper_bound_95 else f"{100 * row.upper_bound_95:.1f} %"
+        table.add_row(
+            row.defacer, row.modality, *map(str, (row.cases, row.faces_detected, row.matches)), bound
+        )
+    console.print(table)
+    counts = cases["status"].value_counts().to_dict()
+    console.print("cases: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
+    for row in cases[cases["status"] != "done"].itertuples():
+        console.print(f"  {row.case}: {row.status}: {row.reason}", markup=False, soft_wrap=True)
+    console.print(f"report: {result.report}", soft_wrap=True, highlight=False)
+    if counts.get("failed"):
+        raise click.exceptions.Exit(1)

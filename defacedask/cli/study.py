@@ -1,0 +1,48 @@
+"""``defacedask study``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from defacedask.cli.running import finish, run_study, study_options
+
+
+@click.command(name="study")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder for everything it leaves."
+)
+@study_options
+@click.option("--seed", type=int, default=None, help="Fix the run's secret key, to repeat a run.")
+@click.option(
+    "--reference", type=click.Path(exists=True, file_okay=False), help="Published tables, to print beside."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -> None:
+    """Compare defacers on your own patients: the face, the radiomics, the dose; tables and a report.
+
+    INPUTS are folders, files, .tcia manifests or lists of Series UIDs. A second run with the same --out does only
+    what is missing or has changed.
+
+    Example: defacedask study patients/ --out result --defacers quickshear,carina
+    """
+    from defacedask.dataflow import resolve_defacers
+    from defacedask.dicom.catalogue import scan
+
+    found = scan(*inputs)
+    if dry_run:
+        names = resolve_defacers(options["defacers"])
+        for case in found.cases:
+            parts = ", ".join(f"{s.modality} ({len(s.files)} files)" for s in case.images)
+            click.echo(
+                f"{case.id}: patient {case.patient_id}: {parts}; {len(case.structures)} structure sets, "
+                f"{len(case.doses)} doses"
+            )
+        for skip in found.skipped:
+            click.echo(f"skipped: {skip.path}: {skip.reason}")
+        click.echo(f"{len(found.cases)} cases x {', '.join(names)}; nothing was done (--dry-run).")
+        return
+    finish(run_study(found, out, **options))
