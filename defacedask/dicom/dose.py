@@ -225,11 +225,8 @@ def _grid(
     orientation = _numbers(dataset, "ImageOrientationPatient", label, 6)
     spacing = _numbers(dataset, "PixelSpacing", label, 2)
     across, down = orientation[:3], orientation[3:]
-    lengths = np.linalg.norm(across), np.linalg.norm(down)
-    if (
-        max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(float(across @ down))) > 1e-2
-        or (spacing <= 0).any()
-    ):
+    axes = np.stack([across, down])
+    if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-2 or (spacing <= 0).any():
         raise InputError(f"{label} has an unusable orientation or pixel spacing.")
     normal = np.cross(across, down)
     normal /= np.linalg.norm(normal)
