@@ -68,7 +68,7 @@ def make_volume(
     if units not in UNITS:
         raise InputError(f"unknown units {units!r}.", f"Use one of: {', '.join(UNITS[:-1])}.")
     nz = geometry.shape[0]
-    coords = {dim: (dim, np.arange(n)) for dim, n in zip(DIMS, geometry.shape, strict=True)}
+    coords: dict[str, Any] = {dim: (dim, np.arange(n)) for dim, n in zip(DIMS, geometry.shape, strict=True)}
     coords["slope"] = ("z", np.broadcast_to(np.asarray(slope, np.float64), (nz,)).copy())
     coords["intercept"] = ("z", np.broadcast_to(np.asarray(intercept, np.float64), (nz,)).copy())
     facts = {**(attrs or {}), "geometry": geometry.to_dict(), "modality": modality, "units": units}
