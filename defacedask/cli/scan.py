@@ -1,0 +1,123 @@
+"""``defacedask scan``: what is there, and what will be skipped and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+
+import click
+
+from defacedask.dicom.catalogue import scan
+from defacedask.dicom.model import Scan, Series
+from defacedask.geometry import Geometry
+
+__all__ = ["command"]
+
+
+def _grid(series: Series) -> str:
+    if series.geometry is None:
+        return ""
+    grid = Geometry.from_dict(series.geometry)
+    size = " x ".join(map(str, grid.shape))
+    spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing)
+    return f"{size}, {spacing} mm, {grid.codes}"
+
+
+def _content(series: Series) -> str:
+    facts = series.facts
+    if "structures" in facts:
+        return f"{len(facts['structures'])} structures"
+    if "suv" in facts:
+        return facts["suv"]["units"] + (
+            "" if facts["suv"]["units"] == "g/mL" else f" ({facts['suv']['why']})"
+        )
+    if series.modality == "RTDOSE":
+        return " ".join(facts.get(key, "") for key in ("units", "type", "summation")).strip()
+    return ""
+
+
+def _tables(result: Scan) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(soft_wrap=False)
+    if result.cases:
+        table = Table(title=None, header_style="bold")
+        for name in ("case", "patient", "series", "files", "grid (z, y, x)", "content", "description"):
+            table.add_column(name, overflow="fold")
+        for case in result.cases:
+            first = True
+            for series in case.series:
+                table.add_row(
+                    escape(case.id) if first else "",
+                    escape(case.patient_id) if first else "",
+                    series.modality + (" *" if series is case.primary and len(case.images) > 1 else ""),
+                    str(len(series.files)),
+                    _grid(series),
+                    escape(_content(series)),
+                    escape(series.description),
+                )
+                first = False
+            table.add_section()
+        console.print(table)
+    if result.skipped:
+        table = Table(title="Skipped", title_justify="left", header_style="bold")
+        for name in ("what", "files", "because", "first of them"):
+            table.add_column(name, overflow="fold")
+        for (kind, reason), files, path in _by_reason(result):
+            table.add_row(kind, str(files), escape(reason), escape(path))
+        console.print(table)
+    for note in result.notes:
+        console.print(f"Note: {escape(note)}")
+    console.print(_sentence(result))
+
+
+def _by_reason(result: Scan) -> list[tuple[tuple[str, str], int, str]]:
+    """Skipped series one by one; loose files of one reason together."""
+    rows: list[tuple[tuple[str, str], int, str]] = []
+    loose: dict[str, list[str]] = {}
+    for skip in result.skipped:
+        if skip.series_uid:
+            rows.append(((f"{skip.modality} series".strip(), skip.reason), skip.files, skip.path))
+        else:
+            loose.setdefault(skip.reason, []).append(skip.path)
+    rows += [
+        (("file" if len(p) == 1 else "files", reason), len(p), p[0]) for reason, p in sorted(loose.items())
+    ]
+    return rows
+
+
+def _sentence(result: Scan) -> str:
+    kinds = Counter(series.modality for case in result.cases for series in case.series)
+    patients = len({case.patient_id for case in result.cases})
+    if not result.cases:
+        return "Nothing here can be defaced: no complete CT, MR or PET series was found."
+    found = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    plural = "s" if len(result.cases) > 1 else ""
+    return f"{len(result.cases)} case{plural} of {patients} patient{'s' if patients > 1 else ''} ({found})."
+
+
+@click.command("scan")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead of tables.")
+@click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes that read headers.")
+def command(inputs: tuple[str, ...], as_json: bool, workers: int | None) -> None:
+    """Show patients, cases and series, and what will be skipped and why. Reads headers only.
+
+    INPUT is any mix of folders (searched, links followed), files, .tcia manifests, text files of Series UIDs and
+    NIfTI files. Exit code 1 if nothing can be used.
+
+    \b
+    Example:
+      defacedask scan ~/data/head-and-neck
+      defacedask scan manifest.tcia --json > scan.json
+    """
+    result = scan(*inputs, workers=workers)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=1))
+    else:
+        _tables(result)
+    if not result.cases:
+        sys.exit(1)

@@ -1,0 +1,295 @@
+"""What is there: series grouped into cases, and what is skipped and why. Headers only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import defaultdict
+
+from defacedask.dicom.bulk import Unreadable, read_headers
+from defacedask.dicom.enhanced import enhanced_series
+from defacedask.dicom.find import find_files, is_nifti
+from defacedask.dicom.headers import Header
+from defacedask.dicom.linking import OBJECTS, object_series
+from defacedask.dicom.model import KINDS, Case, Scan, Series, Skipped
+from defacedask.dicom.nifti import nifti_series
+from defacedask.dicom.series import CLASSIC, ENHANCED, IMAGE_CLASSES, class_name, image_series
+from defacedask.errors import RefusedError
+
+__all__ = ["Case", "Scan", "Series", "Skipped", "case_id", "scan"]
+
+DICOMDIR = "1.2.840.10008.1.3.10"
+# what of an instance must agree for two files to be copies of one another
+_IDENTITY = (
+    "SOPClassUID",
+    "Rows",
+    "Columns",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "NumberOfFrames",
+)
+
+
+def case_id(patient_id: str, frame_of_reference: str) -> str:
+    """Name of a case: safe as a file name on any system, the same for the same patient and frame.
+
+    Letters, digits and dashes of the patient's id (at most 40), then ten hexadecimal digits of a SHA-256 over both
+    in full, which keep apart what the first part cannot.
+    """
+    plain = (
+        re.sub(r"[^A-Za-z0-9]+", "-", patient_id.encode("ascii", "ignore").decode())
+        .strip("-")[:40]
+        .strip("-")
+    )
+    digest = hashlib.sha256(
+        f"{patient_id}\0{frame_of_reference}".encode("utf-8", "surrogatepass")
+    ).hexdigest()
+    return f"{plain or 'patient'}-{digest[:10]}"
+
+
+class _Catalogue:
+    """State of one scan."""
+
+    def __init__(self, wanted: dict[str, str]) -> None:
+        self.wanted = wanted
+        self.skipped: list[Skipped] = []
+        self.notes: list[str] = []
+        self.images: list[Series] = []
+        self.objects: list[tuple[Series, tuple[str, ...]]] = []
+        self.refused_images: dict[str, str] = {}  # UID -> why, to explain what refers to them
+
+    def skip(self, headers: list[Header], reason: str) -> None:
+        first = min(headers, key=lambda header: header.path)
+        self.skipped.append(
+            Skipped(
+                first.path,
+                reason,
+                first.text("SeriesInstanceUID"),
+                first.text("PatientID"),
+                len(headers),
+                first.text("Modality"),
+            )
+        )
+
+    # --- from files to series
+
+    def add(self, headers: list[Header]) -> None:
+        groups: dict[tuple[str, str], list[Header]] = defaultdict(list)
+        left_out: set[str] = set()
+        for header in headers:
+            uid = header.text("SeriesInstanceUID")
+            if self.wanted and uid not in self.wanted:
+                left_out.add(uid)
+            elif header.text("SOPClassUID") == DICOMDIR or "SOPInstanceUID" not in header.values:
+                self.skip([header], "it is an index of other files (DICOMDIR) or has no SOP instance UID")
+            elif not uid:
+                self.skip([header], "it has no series UID")
+            else:
+                groups[_patient(header), uid].append(header)
+        for _, group in sorted(groups.items()):
+            self._group(self._once(sorted(group, key=lambda header: header.path)))
+        missing = set(self.wanted) - {uid for _, uid in groups}
+        for uid in sorted(missing):
+            self.skipped.append(
+                Skipped(self.wanted[uid], "it is on the list, but none of its files was found", uid, files=0)
+            )
+        if left_out:
+            self.notes.append(f"{len(left_out)} series are not on the list and were left out.")
+
+    def _once(self, group: list[Header]) -> list[Header]:
+        """Each instance once; different images under one instance UID are all refused."""
+        first: dict[str, Header] = {}
+        clash: set[str] = set()
+        copies: list[Header] = []
+        for header in group:
+            uid = header.text("SOPInstanceUID")
+            other = first.setdefault(uid, header)
+            if other is header:
+                continue
+            if all(other.values.get(k) == header.values.get(k) for k in _IDENTITY):
+                copies.append(header)
+            else:
+                clash.add(uid)
+        if clash:
+            self.skip(group, "different images in it have the same SOP instance UID")
+            return []
+        if copies:
+            self.skip(copies, "it is a copy of an instance that is already there; the first is used")
+        return list(first.values())
+
+    def _group(self, group: list[Header]) -> None:
+        images: list[Header] = []
+        for header in group:
+            kind = header.text("SOPClassUID")
+            if kind in OBJECTS:
+                try:
+                    self.objects.append(object_series(header))
+                except RefusedError as error:
+                    self.skip([header], error.message)
+            elif kind in IMAGE_CLASSES:
+                images.append(header)
+        rest = [
+            h
+            for h in group
+            if h.text("SOPClassUID") not in OBJECTS and h.text("SOPClassUID") not in IMAGE_CLASSES
+        ]
+        for kind in sorted({header.text("SOPClassUID") for header in rest}):
+            self._refuse([h for h in rest if h.text("SOPClassUID") == kind], _not_an_image(kind))
+        scouts = [h for h in images if "LOCALIZER" in h.values.get("ImageType", ())]
+        if scouts:
+            self._refuse(scouts, "it is a localizer (ImageType says so)")
+            images = [h for h in images if h not in scouts]
+        if images:
+            self._images(images)
+
+    def _images(self, images: list[Header]) -> None:
+        kinds = {header.text("SOPClassUID") for header in images}
+        try:
+            if kinds <= set(ENHANCED):
+                self.images.append(enhanced_series(images))
+            elif kinds <= set(CLASSIC):
+                self.images.append(image_series(images))
+            else:
+                raise RefusedError("it mixes single-frame and multi-frame images")
+        except RefusedError as error:
+            self._refuse(images, error.message)
+        except Exception as error:  # a header nobody foresaw refuses its series, not the scan
+            self._refuse(images, f"its header is damaged ({type(error).__name__}: {error})"[:300])
+
+    def _refuse(self, headers: list[Header], reason: str) -> None:
+        self.skip(headers, reason)
+        self.refused_images[headers[0].text("SeriesInstanceUID")] = reason
+        for header in headers:
+            self.refused_images[header.text("SOPInstanceUID")] = reason
+
+    # --- from series to cases
+
+    def cases(self) -> tuple[Case, ...]:
+        groups: dict[tuple[str, str], dict[str, list[Series]]] = {}
+        by_uid: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        for series in self.images:
+            key = (_person(series), series.frame_of_reference or f"series {series.uid}")
+            groups.setdefault(key, {kind: [] for kind in KINDS})["images"].append(series)
+            for uid in (series.uid, *series.instances):
+                by_uid[uid].add(key)
+        waiting = self.objects
+        while waiting:
+            later = []
+            for series, frames in waiting:
+                key = self._home(series, frames, groups, by_uid)
+                if key is None:
+                    later.append((series, frames))
+                    continue
+                groups[key][OBJECTS[series.sop_class_uid][1]].append(series)
+                by_uid[series.instances[0]].add(key)
+                if series.modality == "RTDOSE":
+                    # a plan that names no frame belongs where its dose is
+                    for uid in series.references:
+                        by_uid[uid].add(key)
+            if len(later) == len(waiting):
+                break
+            waiting = later
+        for series, frames in waiting:
+            self.skipped.append(
+                Skipped(
+                    series.files[0],
+                    self._lonely(series, frames, groups),
+                    series.uid,
+                    series.patient_id,
+                    1,
+                    series.modality,
+                )
+            )
+        cases = []
+        for (_, frame), lists in groups.items():
+            one = lists["images"][0]
+            name = case_id(one.patient_id or one.study_uid, frame)
+            ordered = {
+                k: tuple(sorted(v, key=lambda s: (s.number, s.uid, s.files))) for k, v in lists.items()
+            }
+            cases.append(Case(name, one.patient_id, one.frame_of_reference, **ordered))
+        return tuple(sorted(cases, key=lambda case: case.id))
+
+    @staticmethod
+    def _home(
+        series: Series,
+        frames: tuple[str, ...],
+        groups: dict[tuple[str, str], dict[str, list[Series]]],
+        by_uid: dict[str, set[tuple[str, str]]],
+    ) -> tuple[str, str] | None:
+        """Case of an object: that of the same patient in its frame, else that of the instances it refers to."""
+        person = _person(series)
+        for frame in frames:
+            if (person, frame) in groups:
+                return person, frame
+        referred = {key for uid in series.references for key in by_uid.get(uid, ()) if key[0] == person}
+        return min(referred) if len(referred) == 1 or (referred and series.modality == "REG") else None
+
+    def _lonely(self, series: Series, frames: tuple[str, ...], groups: dict[tuple[str, str], object]) -> str:
+        """Say why an object belongs to no case."""
+        for uid in series.references:
+            if uid in self.refused_images:
+                return f"the image it refers to is refused ({self.refused_images[uid]})"
+        if any(frame == other for frame in frames for _, other in groups):
+            return "the images in its frame of reference are another patient's"
+        return "the image it refers to is not there"
+
+
+def _patient(header: Header) -> str:
+    return header.text("PatientID") or f"study {header.text('StudyInstanceUID')}"
+
+
+def _person(series: Series) -> str:
+    return series.patient_id or f"study {series.study_uid}"
+
+
+def _not_an_image(kind: str) -> str:
+    if kind.startswith("1.2.840.10008.5.1.4.1.1.7"):
+        return "it is a secondary capture, a picture without positions that may show names or a face"
+    return f"it is neither CT, MR nor PET but {class_name(kind)}"
+
+
+def scan(*inputs: str | os.PathLike[str], workers: int | None = None) -> Scan:
+    """Find what can be defaced.
+
+    Parameters
+    ----------
+    *inputs : path
+        Folders (searched; symbolic links are followed), files, ``.tcia`` manifests or text files of Series UIDs
+        (either restricts to the series it names; alone, the folder it lies in is searched), NIfTI files.
+    workers : int, optional
+        Processes that read headers; by default as many as pay.
+
+    Returns
+    -------
+    Scan
+        ``cases`` by patient and frame of reference, ``skipped`` files and series with their reasons, ``notes``.
+
+    Raises
+    ------
+    InputError
+        If an input does not exist or is of no known kind. What lies inside a folder never raises.
+    """
+    from pydicom.config import disable_value_validation
+
+    found = find_files(inputs)
+    nifti = [path for path in found.files if is_nifti(path)]
+    catalogue = _Catalogue(found.wanted)
+    catalogue.skipped += [Skipped(path, reason) for path, reason in found.unreadable]
+    headers = []
+    for one in read_headers([path for path in found.files if not is_nifti(path)], workers):
+        if isinstance(one, Unreadable):
+            catalogue.skipped.append(Skipped(one.path, one.reason))
+        else:
+            headers.append(one)
+    with disable_value_validation():  # oddly long or padded values are common, and no reason for warnings
+        catalogue.add(headers)
+    for path in nifti:
+        try:
+            catalogue.images.append(nifti_series(path))
+        except RefusedError as error:
+            catalogue.skipped.append(Skipped(path, error.message))
+    cases = catalogue.cases()
+    skipped = tuple(sorted(catalogue.skipped, key=lambda s: (s.path, s.reason)))
+    return Scan(cases, skipped, tuple(catalogue.notes))

@@ -1,0 +1,152 @@
+"""A NIfTI file as a series of its own: RAS+ in the file, LPS here; stored values and scaling kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from defacedask.dicom.model import Series
+from defacedask.dicom.stack import MAX_VOXELS
+from defacedask.errors import InputError, RefusedError
+from defacedask.geometry import Geometry
+
+__all__ = ["nifti_series", "read_nifti"]
+
+LABELS = re.compile(r"(^|[^a-z])(mask|brainmask|defacemask|facemask|label|labels|seg|dseg|probseg)([^a-z]|$)")
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def _stem(path: str) -> str:
+    return re.sub(r"\.nii(\.gz)?$", "", Path(path).name, flags=re.IGNORECASE)
+
+
+def _open(path: str) -> Any:
+    import nibabel
+
+    try:
+        return nibabel.load(path)
+    except Exception as error:
+        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise RefusedError(f"it cannot be read as NIfTI ({text})") from None
+
+
+def _geometry(image: Any, frame: str) -> Geometry:
+    header, shape = image.header, image.shape
+    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
+        raise RefusedError(f"it has {len(shape)} dimensions ({' x '.join(map(str, shape))}), not one volume")
+    if min(shape[:3]) < 2:
+        raise RefusedError("it has a single slice: no volume can be made of it")
+    if int(np.prod(shape[:3], dtype=np.int64)) > MAX_VOXELS:
+        raise RefusedError(
+            f"it claims {' x '.join(map(str, shape))} voxels, more than the {MAX_VOXELS} that are read"
+        )
+    if int(header.get("sform_code", 0)) == 0 and int(header.get("qform_code", 0)) == 0:
+        raise RefusedError("its header does not say how it lies in the patient (neither sform nor qform)")
+    units = header.get_xyzt_units()[0]
+    if units not in ("mm", "unknown"):
+        raise RefusedError(f"its positions are in {units}, not millimetres")
+    affine = RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)
+    # nibabel indexes (i, j, k); the transposed array has (k, j, i) = (z, y, x)
+    ours = np.eye(4)
+    ours[:3] = affine[:3][:, [2, 1, 0, 3]]
+    return Geometry((shape[2], shape[1], shape[0]), ours, frame)
+
+
+def _sidecar(path: str) -> dict[str, Any]:
+    file = Path(path).with_name(_stem(path) + ".json")
+    try:
+        facts = json.loads(file.read_text("utf-8")) if file.stat().st_size < 2**20 else {}
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _modality(path: str, image: Any, sidecar: dict[str, Any]) -> tuple[str, str, str]:
+    """(modality, units, why): MR unless the sidecar, the name or the values say otherwise."""
+    stated = str(sidecar.get("Modality", "")).upper()
+    words = set(re.split(r"[^a-z0-9]+", _stem(path).lower()))
+    if stated in ("PT", "PET") or "pet" in words:
+        units = {"bq/ml": "Bq/mL", "g/ml": "g/mL"}.get(str(sidecar.get("Units", "")).lower(), "1")
+        return "PT", units, "its sidecar or name says PET"
+    if stated == "CT" or "ct" in words:
+        return "CT", "HU", "its sidecar or name says CT"
+    if stated == "MR":
+        return "MR", "1", "its sidecar says MR"
+    try:
+        values = np.asarray(image.dataobj[:, :, image.shape[2] // 2 :: 4])
+    except Exception as error:
+        raise RefusedError(f"its values cannot be read ({type(error).__name__})") from None
+    # air is -1000 HU and bone above 500: no MR image holds both
+    if values.size and float(np.nanmin(values)) <= -900 and float(np.nanmax(values)) >= 500:
+        return "CT", "HU", "its values reach from air to bone in Hounsfield units"
+    return "MR", "1", "nothing says that it is anything else"
+
+
+def nifti_series(path: str) -> Series:
+    """Describe a NIfTI file as a one-series case.
+
+    Raises
+    ------
+    RefusedError
+        If it is not readable, not one grey volume, or does not say how it lies in the patient.
+    """
+    stem = _stem(path)
+    if LABELS.search(stem.lower()):
+        raise RefusedError("its name says that it is a mask or label map, not an image")
+    image = _open(path)
+    stored = image.header.get_data_dtype()
+    if stored.kind not in "iuf":
+        raise RefusedError(f"its values are neither integers nor real numbers ({stored})")
+    digest = hashlib.sha256(image.header.binaryblock + f"{Path(path).name} {os.path.getsize(path)}".encode())
+    uid = f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}"
+    try:
+        geometry = _geometry(image, uid)
+    except InputError as error:
+        raise RefusedError(error.message.rstrip(".")) from None
+    modality, units, why = _modality(path, image, _sidecar(path))
+    subject = re.search(r"(?:^|[_/])(sub-[A-Za-z0-9]+)", stem)
+    return Series(
+        uid=uid,
+        modality=modality,
+        sop_class_uid="",
+        patient_id=subject.group(1) if subject else stem,
+        study_uid="",
+        frame_of_reference=uid,
+        description=stem,
+        number=0,
+        files=(path,),
+        instances=(uid,),
+        geometry=geometry.to_dict(),
+        facts={"format": "NIfTI", "units": units, "modality_because": why, "stored": str(stored)},
+    )
+
+
+def read_nifti(series: Series) -> tuple[np.ndarray, float, float]:
+    """Stored values (z, y, x), slope and intercept of a NIfTI series.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read any more.
+    """
+    path = series.files[0]
+    try:
+        image = _open(path)
+        slope, intercept = image.dataobj.slope, image.dataobj.inter
+        stored = np.asanyarray(image.dataobj.get_unscaled())
+    except RefusedError as error:
+        raise InputError(f"{path} cannot be read: {error.message}.") from None
+    except Exception as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
+    stored = stored.reshape(stored.shape[:3]).T
+    return (
+        np.ascontiguousarray(stored.astype(stored.dtype.newbyteorder("="), copy=False)),
+        float(slope),
+        float(intercept),
+    )

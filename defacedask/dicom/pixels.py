@@ -1,0 +1,117 @@
+"""Stored values of one DICOM file, bit for bit: straight from the file where it is uncompressed, else by pydicom."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from defacedask.dicom.headers import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Header, open_dataset
+from defacedask.errors import InputError
+
+__all__ = ["decode", "read_stored", "stored_dtype"]
+
+NATIVE = {IMPLICIT: "<", EXPLICIT: "<", BIG_ENDIAN: ">"}
+#: Room for the header beside the pixels of a deflated file.
+SLACK = 64 * 2**20
+
+
+def stored_dtype(header: Header) -> np.dtype:
+    """Type of the stored values: signed or unsigned, as wide as allocated."""
+    kind = "i" if header.values.get("PixelRepresentation") == 1 else "u"
+    return np.dtype(f"{kind}{header.values['BitsAllocated'] // 8}")
+
+
+def _shape(header: Header) -> tuple[int, int, int]:
+    return header.values.get("NumberOfFrames", 1), header.values["Rows"], header.values["Columns"]
+
+
+def _clean(array: np.ndarray, header: Header) -> np.ndarray:
+    """Drop what is not part of the stored value (PS3.5 8.1.1: bits above BitsStored) and extend the sign."""
+    spare = header.values["BitsAllocated"] - header.values["BitsStored"]
+    if spare:
+        np.left_shift(array, spare, out=array)
+        np.right_shift(array, spare, out=array)
+    return array
+
+
+def read_stored(header: Header, out: np.ndarray | None = None) -> np.ndarray:
+    """Stored values of a file.
+
+    Parameters
+    ----------
+    header : Header
+        From `read_header` of the same file.
+    out : (frames, rows, columns) array, optional
+        To be filled.
+
+    Returns
+    -------
+    (frames, rows, columns) array
+        Of `stored_dtype`.
+
+    Raises
+    ------
+    InputError
+        If the pixel data are incomplete or cannot be decoded.
+    """
+    shape, dtype = _shape(header), stored_dtype(header)
+    if out is None:
+        out = np.empty(shape, dtype)
+    endian = NATIVE.get(header.transfer_syntax)
+    # 8-bit big-endian data may be packed in 16-bit words: pydicom knows
+    if endian is None or header.pixel_length <= 0 or (endian == ">" and dtype.itemsize == 1):
+        out[...] = decode(header).reshape(shape)
+        return out
+    need = int(np.prod(shape)) * dtype.itemsize
+    with open(header.path, "rb", buffering=0) as file:
+        if header.pixel_length < need:
+            raise InputError(
+                f"{header.path} has {header.pixel_length} bytes of pixel data where {need} are needed."
+            )
+        file.seek(header.pixel_offset)
+        if out.flags.c_contiguous:
+            got = file.readinto(memoryview(out).cast("B"))  # type: ignore[attr-defined]
+        else:
+            data = file.read(need)
+            got = len(data)
+            if got == need:
+                out[...] = np.frombuffer(data, dtype).reshape(shape)
+    if got != need:
+        raise InputError(f"{header.path} is truncated.", "Copy it again from its source.")
+    if endian == ">":
+        out.byteswap(inplace=True)
+    return _clean(out, header)
+
+
+def decode(header: Header) -> np.ndarray:
+    """Stored values through pydicom's decoders, any transfer syntax they know.
+
+    Raises
+    ------
+    InputError
+        If they cannot.
+    """
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
+
+    shape, dtype = _shape(header), stored_dtype(header)
+    limit = int(np.prod(shape)) * dtype.itemsize + SLACK if header.transfer_syntax == DEFLATED else SLACK
+    try:
+        dataset = open_dataset(header.path, pixels=True, limit=limit)
+        if not getattr(dataset, "file_meta", None) or "TransferSyntaxUID" not in dataset.file_meta:
+            dataset.file_meta = dataset.file_meta if hasattr(dataset, "file_meta") else None
+        array, _ = get_decoder(UID(header.transfer_syntax)).as_array(dataset, raw=True)
+    except InputError as error:
+        raise InputError(f"{header.path} cannot be decoded: {error.message}.") from None
+    except Exception as error:
+        text = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(
+            f"the pixels of {header.path} cannot be decoded ({text}).",
+            f"Size on disk: {os.path.getsize(header.path)} bytes.",
+        ) from None
+    if array.dtype != dtype or array.size != int(np.prod(shape)):
+        raise InputError(
+            f"{header.path} decodes to {array.shape} {array.dtype} where its header says {shape} {dtype}."
+        )
+    return array
