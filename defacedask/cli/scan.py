@@ -104,7 +104,7 @@ def _sentence(result: Scan) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead of tables.")
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Processes that read headers.")
 def command(inputs: tuple[str, ...], as_json: bool, workers: int | None) -> None:
-    """Show patients, cases and series, and what will be skipped and why. Reads headers only.
+    r"""Show patients, cases and series, and what will be skipped and why. Reads headers only.
 
     INPUT is any mix of folders (searched, links followed), files, .tcia manifests, text files of Series UIDs and
     NIfTI files. Exit code 1 if nothing can be used.

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 
 from defacedask.dicom.bulk import Unreadable, read_headers
 from defacedask.dicom.enhanced import enhanced_series
@@ -175,18 +176,18 @@ class _Catalogue:
                 by_uid[uid].add(key)
         waiting = self.objects
         while waiting:
-            later = []
+            later: list[tuple[Series, tuple[str, ...]]] = []
             for series, frames in waiting:
-                key = self._home(series, frames, groups, by_uid)
-                if key is None:
+                home = self._home(series, frames, groups, by_uid)
+                if home is None:
                     later.append((series, frames))
                     continue
-                groups[key][OBJECTS[series.sop_class_uid][1]].append(series)
-                by_uid[series.instances[0]].add(key)
+                groups[home][OBJECTS[series.sop_class_uid][1]].append(series)
+                by_uid[series.instances[0]].add(home)
                 if series.modality == "RTDOSE":
                     # a plan that names no frame belongs where its dose is
                     for uid in series.references:
-                        by_uid[uid].add(key)
+                        by_uid[uid].add(home)
             if len(later) == len(waiting):
                 break
             waiting = later
@@ -226,7 +227,7 @@ class _Catalogue:
         referred = {key for uid in series.references for key in by_uid.get(uid, ()) if key[0] == person}
         return min(referred) if len(referred) == 1 or (referred and series.modality == "REG") else None
 
-    def _lonely(self, series: Series, frames: tuple[str, ...], groups: dict[tuple[str, str], object]) -> str:
+    def _lonely(self, series: Series, frames: tuple[str, ...], groups: Iterable[tuple[str, str]]) -> str:
         """Say why an object belongs to no case."""
         for uid in series.references:
             if uid in self.refused_images:

@@ -89,7 +89,7 @@ class _Search:
         while waiting:
             here = waiting.pop()
             try:
-                status = os.stat(here)
+                status = Path(here).stat()
                 if (status.st_dev, status.st_ino) in self.seen:
                     continue
                 self.seen.add((status.st_dev, status.st_ino))
@@ -137,7 +137,7 @@ def find_files(inputs: Iterable[str | os.PathLike[str]]) -> Found:
         path = Path(one)
         try:
             if path.is_dir():
-                search.folder(os.path.abspath(one))
+                search.folder(str(path.absolute()))
                 named = True
                 continue
             if not path.exists():
@@ -149,11 +149,11 @@ def find_files(inputs: Iterable[str | os.PathLike[str]]) -> Found:
                     search.seen.add((path.stat().st_dev, path.stat().st_ino))
                     search.found.wanted.update((uid, one) for uid in uids)
                     continue
-            search.file(os.path.abspath(one), path.stat())
+            search.file(str(path.absolute()), path.stat())
             named = True
         except OSError as error:
             raise InputError(f"{one} cannot be read ({error.strerror}).", "Check its permissions.") from None
     if lists and not named:
         for path in lists:
-            search.folder(os.path.abspath(path.parent))
+            search.folder(str(path.absolute().parent))
     return search.found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -103,7 +102,9 @@ def nifti_series(path: str) -> Series:
     stored = image.header.get_data_dtype()
     if stored.kind not in "iuf":
         raise RefusedError(f"its values are neither integers nor real numbers ({stored})")
-    digest = hashlib.sha256(image.header.binaryblock + f"{Path(path).name} {os.path.getsize(path)}".encode())
+    digest = hashlib.sha256(
+        image.header.binaryblock + f"{Path(path).name} {Path(path).stat().st_size}".encode()
+    )
     uid = f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}"
     try:
         geometry = _geometry(image, uid)

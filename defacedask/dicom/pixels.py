@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import numpy as np
 
-from defacedask.dicom.headers import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Header, open_dataset
+from defacedask.dicom.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
+from defacedask.dicom.headers import Header, open_dataset
 from defacedask.errors import InputError
 
 __all__ = ["decode", "read_stored", "stored_dtype"]
@@ -64,14 +65,14 @@ def read_stored(header: Header, out: np.ndarray | None = None) -> np.ndarray:
         out[...] = decode(header).reshape(shape)
         return out
     need = int(np.prod(shape)) * dtype.itemsize
-    with open(header.path, "rb", buffering=0) as file:
+    with Path(header.path).open("rb", buffering=0) as file:
         if header.pixel_length < need:
             raise InputError(
                 f"{header.path} has {header.pixel_length} bytes of pixel data where {need} are needed."
             )
         file.seek(header.pixel_offset)
         if out.flags.c_contiguous:
-            got = file.readinto(memoryview(out).cast("B"))  # type: ignore[attr-defined]
+            got = file.readinto(out.data.cast("B"))
         else:
             data = file.read(need)
             got = len(data)
@@ -99,8 +100,6 @@ def decode(header: Header) -> np.ndarray:
     limit = int(np.prod(shape)) * dtype.itemsize + SLACK if header.transfer_syntax == DEFLATED else SLACK
     try:
         dataset = open_dataset(header.path, pixels=True, limit=limit)
-        if not getattr(dataset, "file_meta", None) or "TransferSyntaxUID" not in dataset.file_meta:
-            dataset.file_meta = dataset.file_meta if hasattr(dataset, "file_meta") else None
         array, _ = get_decoder(UID(header.transfer_syntax)).as_array(dataset, raw=True)
     except InputError as error:
         raise InputError(f"{header.path} cannot be decoded: {error.message}.") from None
@@ -108,7 +107,7 @@ def decode(header: Header) -> np.ndarray:
         text = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
             f"the pixels of {header.path} cannot be decoded ({text}).",
-            f"Size on disk: {os.path.getsize(header.path)} bytes.",
+            "Copy it again from its source.",
         ) from None
     if array.dtype != dtype or array.size != int(np.prod(shape)):
         raise InputError(
