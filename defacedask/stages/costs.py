@@ -26,7 +26,8 @@ def measure_radiomics(
             original = loaded(store.volume(path))
             defaced = loaded(store.volume(volume_path(defacer, path)))
             found = compare_structures(original, defaced, store.structures(part), **settings)
-            rows.extend({"case": case, "defacer": defacer, **row} for row in found)
+            modality = original.attrs["modality"]
+            rows.extend({"case": case, "defacer": defacer, "modality": modality, **row} for row in found)
     return Outcome(rows={"radiomics": rows})
 
 
