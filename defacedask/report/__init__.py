@@ -1,0 +1,7 @@
+"""The report: one self-contained HTML page that a person reads, made from the tables a run left."""
+
+from __future__ import annotations
+
+from defacedask.report.write import render_report, write_report
+
+__all__ = ["render_report", "write_report"]

@@ -1,0 +1,154 @@
+"""One run as the report sees it: its tables, its configuration, its pictures, and published numbers beside them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from defacedask.defacers import BUILT_IN
+from defacedask.errors import InputError
+from defacedask.report import evidence
+from defacedask.tables import read_tables
+
+__all__ = ["CONTROL", "Reference", "Run", "read_reference", "read_run"]
+
+CONTROL = "none"
+#: The study's, if the configuration is gone.
+TOLERANCE = 0.3
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Published tables: percent changes (defacer, structure, ten features) and faces detected."""
+
+    folder: str
+    percent: pd.DataFrame
+    faces: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything the sections read."""
+
+    out: Path
+    tables: Mapping[str, pd.DataFrame]
+    config: Mapping[str, Any]
+    pictures: list[dict[str, str]] = field(default_factory=list)
+    reference: Reference | None = None
+
+    @property
+    def tolerance(self) -> float:
+        """Largest distance that counts as a match."""
+        for place in (self.config.get("settings"), self.config):
+            if isinstance(place, Mapping) and isinstance(place.get("tolerance"), (int, float)):
+                return float(place["tolerance"])
+        return TOLERANCE
+
+    @functools.cached_property
+    def defacers(self) -> list[str]:
+        """All defacers of the run: the control first, then the built-in ones in their order, then others."""
+        names: dict[str, None] = {}
+        settings = self.config.get("settings")
+        if isinstance(settings, Mapping) and isinstance(settings.get("defacers"), (Mapping, list)):
+            names.update(dict.fromkeys(map(str, settings["defacers"])))
+        for table in ("recognition", "radiomics", "dose"):
+            names.update(dict.fromkeys(self.tables[table]["defacer"]))
+        names.pop(evidence.ORIGINAL, None)
+        names.pop("", None)
+        known = [n for n in BUILT_IN if n in names]
+        return known + [n for n in names if n not in known]
+
+    def look(self, defacer: str) -> int:
+        """Colour and marker number of a defacer, the same in every figure."""
+        return self.defacers.index(defacer)
+
+    @functools.cached_property
+    def by_case(self) -> pd.DataFrame:
+        """See `evidence.by_case`."""
+        return evidence.by_case(self.tables["recognition"], self.tolerance)
+
+    @functools.cached_property
+    def controls(self) -> list[evidence.Control]:
+        """Positive controls, images of patients before other surfaces."""
+        found = evidence.positive_controls(self.by_case)
+        return sorted(found, key=lambda c: (c.modality not in evidence.IMAGES, c.recogniser))
+
+
+def read_reference(folder: str | Path) -> Reference:
+    """Read published tables from a folder of CSV files.
+
+    Files are known by their columns: one with ``structure`` and features holds percent changes; one with
+    ``MODALITY_cases`` and ``MODALITY_faces_detected`` holds faces detected.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, or no such table in it.
+    """
+    percent, faces = [], []
+    if not Path(folder).is_dir():
+        raise InputError(
+            f"there is no folder {folder}.", "Give the folder that holds the published tables as CSV."
+        )
+    for path in sorted(Path(folder).glob("*.csv")):
+        try:
+            frame = pd.read_csv(path)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise InputError(f"the published table {path.name} cannot be read ({error}).") from error
+        if {"defacer", "structure"} <= set(frame.columns):
+            percent.append(frame)
+        elif "defacer" in frame.columns and any(c.endswith("_faces_detected") for c in frame.columns):
+            faces.append(frame)
+    if not percent and not faces:
+        raise InputError(
+            f"no published table was found in {folder}.",
+            "Expected: CSV files with columns defacer,structure,FEATURES or defacer,ct_cases,ct_faces_detected.",
+        )
+    nothing = pd.DataFrame(columns=["defacer", "structure"])
+    return Reference(
+        str(folder),
+        pd.concat(percent, ignore_index=True) if percent else nothing,
+        pd.concat(faces, ignore_index=True) if faces else nothing,
+    )
+
+
+def read_run(out: str | Path, reference: str | Path | None = None) -> Run:
+    """Read what a run left.
+
+    Raises
+    ------
+    InputError
+        If the folder holds nothing of a run, or something in it is damaged.
+    """
+    folder = Path(out)
+    tables = read_tables(folder)
+    if not (folder / "tables").is_dir():
+        raise InputError(f"{folder} holds no tables.", "Give the output folder of `defacedask study`.")
+    config: Any = {}
+    path = folder / "config.yaml"
+    if path.is_file():
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is damaged ({type(error).__name__}).") from error
+    pictures: Any = []
+    path = folder / "pictures" / "index.json"
+    if path.is_file():
+        try:
+            pictures = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path} is damaged ({error}).") from error
+    return Run(
+        folder,
+        tables,
+        config if isinstance(config, Mapping) else {},
+        [p for p in pictures if isinstance(p, dict) and p.get("file")],
+        read_reference(reference) if reference else None,
+    )

@@ -1,0 +1,100 @@
+"""The record: cases done, refused and failed, and every option and version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from defacedask.report import numbers
+from defacedask.report.page import Head, Table, cell, text
+from defacedask.report.run import Run
+
+__all__ = ["cases_table", "config_rows", "status_counts"]
+
+_SECRET = re.compile(r"(?i)(^|[_.-])(key|secret|token|password|credential)s?$")
+
+
+def status_counts(run: Run) -> dict[str, int]:
+    """How many cases are done, refused, failed (each case once, at its best: done by any defacer counts)."""
+    table = run.tables["cases"]
+    if not len(table):
+        return {}
+    worst = {"done": 0, "refused": 1, "failed": 2}
+    best = (
+        table.assign(order=table["status"].map(worst).fillna(3)).sort_values("order").drop_duplicates("case")
+    )
+    counts = best["status"].value_counts().to_dict()
+    return {name: int(counts[name]) for name in [*worst, *sorted(set(counts) - set(worst))] if name in counts}
+
+
+def cases_table(run: Run) -> Table | None:
+    """All cases with status, reason and time, those with a reason first."""
+    table = run.tables["cases"]
+    if not len(table):
+        return None
+    stages = [c for c in table.columns if c.startswith("seconds") and pd.api.types.is_numeric_dtype(table[c])]
+    total = next((c for c in ("seconds", "seconds_total") if c in stages), None)
+    parts = [c for c in stages if c != total]
+    others = [c for c in ("defacer",) if c in table.columns]
+    heads = [
+        Head("case", False),
+        Head("patient", False),
+        Head("image", False),
+        *(Head(c, False) for c in others),
+    ]
+    heads += [Head("status", False), Head("reason", False)]
+    if stages:
+        heads.append(Head("seconds", title="sum of the stages"))
+        heads += [Head(c.removeprefix("seconds_"), title="seconds of this stage") for c in parts]
+    heads.append(Head("peak memory, MB"))
+    tones = {"done": "good", "refused": "warn", "failed": "bad"}
+    lines = []
+    order = {"failed": 0, "refused": 1, "done": 2}
+    for row in sorted(table.to_dict("records"), key=lambda r: (order.get(r["status"], 3), r["case"])):
+        line = [
+            text(row["case"]),
+            text(row["patient"] or numbers.NOTHING),
+            text(row["modality"] or numbers.NOTHING),
+        ]
+        line += [text(row[c] or "all") for c in others]
+        line += [text(row["status"], tones.get(row["status"], "")), text(row["reason"] or "")]
+        if stages:
+            each = [row[c] for c in parts if pd.notna(row[c])]
+            whole = row[total] if total else sum(each) if each else None
+            line.append(cell(numbers.seconds(whole), whole))
+            line += [cell(numbers.seconds(row[c]), row[c]) for c in parts]
+        line.append(cell(numbers.count(row["peak_rss_mb"]), row["peak_rss_mb"]))
+        lines.append(line)
+    return Table("cases", "Cases", heads, lines)
+
+
+def config_rows(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Sections of the configuration, each a list of (dotted name, value); secrets are never shown."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for name, value in _flat(run.config):
+        head, _, rest = name.partition(".")
+        shown = "(not shown)" if _SECRET.search(name) else _plain(value)
+        sections.setdefault(head if rest else "run", []).append((rest or head, shown))
+    return list(sections.items())
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return numbers.NOTHING
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "(empty)"
+    if isinstance(value, Mapping):
+        return "(defaults)"
+    return str(value)

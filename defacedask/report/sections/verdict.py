@@ -1,0 +1,290 @@
+"""The first line, the controls behind it, and one verdict a defacer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from defacedask.report import figures, numbers
+from defacedask.report.evidence import IMAGES, ORIGINAL, PLAIN, Control, Rate
+from defacedask.report.page import Cell, Head, Table, cell, text
+from defacedask.report.run import CONTROL, Run
+from defacedask.report.sections.cost import control_exact, utility
+from defacedask.report.sections.privacy import strongest
+
+__all__ = ["Verdict", "control_table", "defacer_table", "headline", "tradeoff"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The first line: its state (ok, weak, void) and its sentences."""
+
+    state: str
+    first: str
+    more: list[str]
+
+
+def _image_controls(run: Run) -> list[Control]:
+    return [c for c in run.controls if c.modality in IMAGES] or run.controls
+
+
+def _count(rate: Rate) -> str:
+    return f"{rate.hits}\u00a0of\u00a0{rate.cases}"
+
+
+def _name(run: Run, control: Control) -> str:
+    several = len({c.recogniser for c in run.controls}) > 1
+    return f"{control.modality} by {control.recogniser}" if several else control.modality
+
+
+def _failing(run: Run, control: Control) -> str:
+    return (
+        f"{_name(run, control)}: face detected in {_count(control.detected)} originals, "
+        f"matched with themselves at another view in {_count(control.matched)}"
+    )
+
+
+def headline(run: Run) -> Verdict:
+    """Say in one sentence what the run is worth; the reasons follow."""
+    more: list[str] = []
+    compared, differing, largest = control_exact(run)
+    if differing:
+        more.append(
+            f"The cost result is void: the convert-only control changed {differing} of {compared} values "
+            f"(by up to {numbers.value(largest)}); it must change none."
+        )
+    statuses = run.tables["cases"]["status"]
+    if len(statuses) and not (statuses == "done").any():
+        first = (
+            f"Nothing was defaced: all {len(statuses)} cases were refused or failed; the reasons are below."
+        )
+        return Verdict("void", first, more)
+    controls = _image_controls(run)
+    if not controls:
+        if len(run.by_case):
+            first = (
+                "The privacy result is void: no original was looked at, so the positive control is missing."
+            )
+        else:
+            first = "There is no privacy result: no face was looked for in this run."
+        return Verdict("void", first, more)
+    void = [c for c in controls if c.state == "void"]
+    good = [c for c in controls if c.state != "void"]
+    reasons = "; ".join(_failing(run, c) for c in void)
+    if not good:
+        first = f"The privacy result is void: the originals themselves are not recognised ({reasons})."
+        more.insert(
+            0, "That nobody is recognised after defacing says nothing as long as nobody is recognised before."
+        )
+        return Verdict("void", first, more)
+    if void:
+        which = ", ".join(_name(run, c) for c in void)
+        first = f"The privacy result is void for {which}: there the originals themselves are not recognised. "
+        more.insert(0, f"Positive control failed: {reasons}.")
+    else:
+        first = ""
+    tested = [d for d in run.defacers if d != CONTROL and strongest(run, d).cases]
+    if tested:
+        counts = ", ".join(f"{d} {_count(strongest(run, d))}" for d in tested)
+        first += f"Cases recognised after defacing: {counts}."
+    else:
+        first += "No defaced image was looked at."
+    matched = "; ".join(f"{_name(run, c)} {_count(c.matched)}" for c in good)
+    more.insert(0, f"Originals recognised at another view (positive control): {matched}.")
+    weak = [c for c in good if c.state == "weak"]
+    if weak:
+        more.append(
+            "The positive control is weak: "
+            + "; ".join(_failing(run, c) for c in weak)
+            + ". Matches may be missed."
+        )
+    return Verdict("weak" if weak or void or differing else "ok", first, more)
+
+
+def _testifying(run: Run, defacer: str) -> Rate:
+    """Matches among the cases whose own original is matched (by the same recogniser, in the same image)."""
+    key = ["recogniser", "modality", "case"]
+    table = run.by_case
+    originals = table.loc[
+        (table["defacer"] == ORIGINAL) & (table["attack"] == PLAIN) & table["matched"].astype(bool)
+    ]
+    able = set(map(tuple, originals[key].to_numpy()))
+    rows = table.loc[table["defacer"] == defacer]
+    rows = rows.loc[[tuple(k) in able for k in rows[key].to_numpy()]]
+    matched = rows.groupby("case")["matched"].any()
+    return Rate(int(matched.sum()), len(matched))
+
+
+def _words(run: Run, defacer: str, hits: Rate, state: str) -> Cell:
+    if defacer == CONTROL:
+        compared = control_exact(run)[0]
+        if not compared:
+            return text("control: nothing was compared", "warn")
+        return text("control: must be recognised, and change nothing")
+    if not hits.cases:
+        return text("not judged", "warn")
+    if state == "void":
+        return text("void: the positive control failed", "bad")
+    if hits.hits == hits.cases:
+        return text("recognised in every case", "bad")
+    if hits.hits:
+        return text(f"recognised in {_count(hits)} cases", "bad")
+    testifying = _testifying(run, defacer)
+    if not testifying.cases:
+        return text("void: none of its originals is recognised", "bad")
+    few = ", too few cases to tell more" if testifying.upper > 0.2 else ""
+    return text(
+        f"not recognised in any of {testifying.cases} cases whose original is; "
+        f"true rate below {numbers.bound(testifying.upper)} (95 %){few}",
+        "warn" if few else "good",
+    )
+
+
+def defacer_table(run: Run) -> Table | None:
+    """One line a defacer: recognised or not, at what cost."""
+    if not run.defacers:
+        return None
+    controls = _image_controls(run)
+    state = "void" if not any(c.state != "void" for c in controls) else "ok"
+    lines = []
+    for defacer in run.defacers:
+        plain, hits = strongest(run, defacer, plain=True), strongest(run, defacer)
+        testifying = _testifying(run, defacer)
+        change, low, high, n = utility(run, defacer)
+        span = f"{numbers.percent(low)} to {numbers.percent(high)}, " if np.isfinite(low) else ""
+        lines.append(
+            [
+                text(defacer),
+                _words(run, defacer, hits, state),
+                _rate(plain),
+                _rate(hits),
+                cell(numbers.bound(testifying.upper), testifying.upper, f"{testifying.cases} able to testify")
+                if testifying.cases and defacer != CONTROL
+                else Cell(numbers.NOTHING),
+                cell(
+                    f"{numbers.percent(change)} %" if n else numbers.NOTHING,
+                    change,
+                    f"{span}n {n}" if n else "",
+                ),
+            ]
+        )
+    return Table(
+        "verdicts",
+        "Verdict for each defacer",
+        [
+            Head("defacer", False),
+            Head("verdict", False),
+            Head("matched, plain", title="cases matched with their own original in any plain view"),
+            Head("matched, any attack"),
+            Head("95 % upper bound", title="one-sided, among cases whose own original is recognised"),
+            Head(
+                "median |change|",
+                title="median over cases of each case's median absolute change of all features",
+            ),
+        ],
+        lines,
+        (
+            f"Matched: distance to the own original at most {run.tolerance:g}, in any view. Counts with exact 95 % "
+            "intervals. The bound rests only on cases whose original is itself recognised at another view.",
+            "Median |change|: over all structures and features; interval by order statistics, from six cases on.",
+        ),
+    )
+
+
+def _rate(rate: Rate) -> Cell:
+    if not rate.cases:
+        return Cell(numbers.NOTHING)
+    return cell(_count(rate), rate.share, numbers.interval(*rate.interval))
+
+
+def tradeoff(run: Run) -> str | None:
+    """Draw privacy against utility, for the defacers that have both."""
+    points = []
+    for defacer in run.defacers:
+        hits = strongest(run, defacer)
+        change, low, high, n = utility(run, defacer)
+        if hits.cases and n:
+            points.append(figures.Point(defacer, run.look(defacer), hits, change, low, high, n))
+    if not points:
+        return None
+    original = strongest(run, ORIGINAL, plain=True)
+    return figures.privacy_utility(points, original if original.cases else None)
+
+
+def control_table(run: Run) -> Table:
+    """Which controls ran, and how they came out."""
+    lines: list[list[Cell]] = []
+
+    def add(control: str, must: str, found: str, passed: bool | None, small: str = "") -> None:
+        tone = "warn" if passed is None else "good" if passed else "bad"
+        word = "did not run" if passed is None else "pass" if passed else "fail"
+        lines.append([text(control), text(must), text(found, small=small), text(word, tone)])
+
+    compared, differing, largest = control_exact(run)
+    found = f"{differing} of {compared} values differ" + (
+        f", by up to {numbers.value(largest)}" if differing else ""
+    )
+    add(
+        "convert only (none)",
+        "every feature and dose exactly as in the original (difference 0)",
+        found if compared else "no row",
+        not differing if compared else None,
+    )
+    controls = run.controls
+    for control in controls:
+        low, high = control.matched.interval
+        surface = "" if control.modality in IMAGES else " (surface that is not an image: for information)"
+        add(
+            f"positive: originals, {_name(run, control)}{surface}",
+            "face detected, and matched with itself at another view, in at least half of the cases",
+            f"detected {_count(control.detected)}, matched {_count(control.matched)}",
+            control.state != "void",
+            f"95 % interval of the matched share: {numbers.interval(low, high)}; gallery of {control.gallery_size}"
+            + ("; weak: below 80 %" if control.state == "weak" else ""),
+        )
+    if not controls:
+        add("positive: originals", "face detected, matched with itself at another view", "no row", None)
+    same = strongest(run, CONTROL, plain=True)
+    add(
+        "recognition of convert only (none)",
+        "recognised in every case in which the original is",
+        f"matched {_count(same)}" if same.cases else "no row",
+        _none_as_originals(run) if same.cases else None,
+    )
+    others = next(
+        (c for c in ("distance_to_nearest_other", "nearest_other") if c in run.tables["recognition"]), None
+    )
+    if others is not None:
+        rows = run.tables["recognition"]
+        rows = rows.loc[(rows["defacer"] == ORIGINAL) & rows[others].notna()]
+        wrong = (
+            int((rows[others].astype(float) <= run.tolerance).groupby(rows["case"]).any().sum())
+            if len(rows)
+            else 0
+        )
+        cases = rows["case"].nunique()
+        add(
+            "negative: other persons",
+            f"no other person within the tolerance of {run.tolerance:g}",
+            f"another person within it in {wrong} of {cases} cases" if cases else "no row",
+            wrong == 0 if cases else None,
+        )
+    else:
+        add(
+            "negative: other persons",
+            "no other person within the tolerance",
+            "distances to others not kept",
+            None,
+        )
+    return Table(
+        "controls",
+        "Controls",
+        [Head("control", False), Head("what must hold", False), Head("found", False), Head("result", False)],
+        lines,
+    )
+
+
+def _none_as_originals(run: Run) -> bool:
+    testifying = _testifying(run, CONTROL)
+    return testifying.hits == testifying.cases

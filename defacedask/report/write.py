@@ -1,0 +1,97 @@
+"""From a run's folder to ``report/index.html``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from defacedask.report import numbers
+from defacedask.report.run import CONTROL, Run, read_run
+from defacedask.tables import write_files
+
+__all__ = ["render_report", "write_report"]
+
+
+def write_report(out: str | Path, *, reference: str | Path | None = None, pictures: bool = True) -> Path:
+    """Write the page of a run.
+
+    Parameters
+    ----------
+    out : path
+        Output folder of a study: ``tables/``, and if there ``config.yaml`` and ``pictures/index.json``.
+    reference : path, optional
+        Folder of published tables (CSV) to print beside the measured ones.
+    pictures : bool
+        Put the pictures into the page, behind a switch that is off. They identify people; without them the
+        page identifies nobody by face.
+
+    Returns
+    -------
+    pathlib.Path
+        ``OUT/report/index.html``; whole or untouched.
+
+    Raises
+    ------
+    InputError
+        If the folder holds nothing of a run, or something in it is damaged.
+    OutputError
+        If the page cannot be written.
+    """
+    page = render_report(read_run(out, reference), pictures=pictures)
+    return write_files(Path(out) / "report", {"index.html": page.encode()})[0]
+
+
+def render_report(run: Run, *, pictures: bool = True) -> str:
+    """Make the page of a run as a string.
+
+    Parameters
+    ----------
+    run : Run
+        See `defacedask.report.run.read_run`.
+    pictures : bool
+        As in `write_report`.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("defacedask.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("index.html.j2").render(_context(run, pictures))
+
+
+def _context(run: Run, pictures: bool) -> dict[str, Any]:
+    from defacedask import __version__
+    from defacedask.report.sections import cost, privacy, record, verdict
+    from defacedask.report.sections.pictures import Album, album
+
+    radiomics = run.tables["radiomics"]
+    return {
+        "version": __version__,
+        "headline": verdict.headline(run),
+        "status": record.status_counts(run),
+        "defacers": [d for d in run.defacers if d != CONTROL],
+        "verdicts": verdict.defacer_table(run),
+        "tradeoff": verdict.tradeoff(run),
+        "controls": verdict.control_table(run),
+        "faces": privacy.faces_table(run),
+        "attacks": privacy.attacks_table(run),
+        "recognition_figures": privacy.recognition_figures(run),
+        "radiomics": cost.radiomics_tables(run),
+        "radiomics_cases": radiomics["case"].nunique(),
+        "structures": radiomics["structure"].nunique(),
+        "hazards": cost.hazard_table(run),
+        "boxes": cost.box_plots(run),
+        "dose": cost.dose_table(run),
+        "cases": record.cases_table(run),
+        "config": record.config_rows(run),
+        "album": album(run) if pictures else Album(cases=[], shown=0, left_out=0, missing=0),
+        "pictures": pictures,
+        "listed": len(run.pictures),
+        "reference": Path(run.reference.folder).name if run.reference else "",
+        "tolerance": f"{run.tolerance:g}",
+        "numbers": numbers,
+    }

@@ -1,0 +1,204 @@
+"""A made run: tables of the shapes a study leaves, with numbers drawn at random, and pictures of noise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from defacedask.report.derive import STUDY_STRUCTURES
+from defacedask.tables import TEN_FEATURES, write_tables
+
+DEFACERS = ("quickshear", "biometric_mask", "mri_reface", "carina")
+VIEWS = ("yaw+00 pitch-20", "yaw+00 pitch-10", "yaw+00 pitch+00", "yaw+00 pitch+10")
+ATTACKS = ("plain", "forced_crop", "template_filled")
+#: Spread of log10 percent change, and share of structures touched.
+COST = {
+    "quickshear": (1.6, 0.9),
+    "biometric_mask": (1.2, 0.7),
+    "mri_reface": (0.8, 0.4),
+    "carina": (-1.5, 0.2),
+}
+
+
+def recognition(rng, cases, *, originals="good", modalities=("CT",), leak=("biometric_mask",)):
+    rows = []
+    for modality in modalities:
+        for defacer in ("original", "none", *DEFACERS):
+            for attack in ("plain",) if defacer in ("original", "none") else ATTACKS:
+                for case in cases:
+                    own = defacer in ("original", "none")
+                    leaks = defacer in leak and rng.random() < 0.4
+                    for view in VIEWS:
+                        if own:
+                            seen = rng.random() < (0.9 if originals == "good" else 0.05)
+                            near = rng.normal(0.2, 0.05)
+                        else:
+                            seen = (
+                                attack != "plain" or rng.random() < 0.1 or defacer in ("mri_reface", "carina")
+                            )
+                            near = (
+                                rng.normal(0.25, 0.04)
+                                if leaks and attack != "plain"
+                                else rng.normal(0.6, 0.06)
+                            )
+                        rows.append(
+                            {
+                                "case": case,
+                                "defacer": defacer,
+                                "modality": modality,
+                                "recogniser": "face_recognition",
+                                "attack": attack,
+                                "view": view,
+                                "level": -200.0,
+                                "detected": bool(seen) and attack == "plain",
+                                "distance_to_own": max(0.01, near) if seen else None,
+                                "rank_of_own": (1 if near < 0.4 else int(rng.integers(1, len(cases) + 1)))
+                                if seen
+                                else None,
+                                "gallery_size": len(cases),
+                                "distance_to_nearest_other": rng.normal(0.5, 0.06) if seen else None,
+                            }
+                        )
+    return rows
+
+
+def radiomics(rng, cases, structures=STUDY_STRUCTURES):
+    rows = []
+    for case in cases:
+        for structure in structures:
+            voxels = int(rng.integers(200, 200_000))
+            for defacer in ("none", *DEFACERS):
+                spread, share = COST.get(defacer, (0, 0))
+                touched = defacer != "none" and rng.random() < share
+                for feature in TEN_FEATURES:
+                    before = {"Skewness": rng.normal(0, 0.6), "Median": rng.normal(20, 15)}.get(
+                        feature, rng.uniform(1, 900)
+                    )
+                    change = rng.normal(-0.3, 1) * 10 ** rng.normal(spread, 0.7) if touched else 0.0
+                    if feature == "Skewness" and structure == "Brain" and case == cases[0]:
+                        before = 0.004
+                    after = before * (1 - change / 100) if touched else before
+                    if feature == "Kurtosis" and structure == "Eye_L" and case == cases[1]:
+                        before = after = float("nan")
+                        change = float("nan")
+                    rows.append(
+                        {
+                            "case": case,
+                            "defacer": defacer,
+                            "structure": structure,
+                            "feature": feature,
+                            "original": before,
+                            "defaced": after,
+                            "percent": change,
+                            "voxels": voxels,
+                            "voxels_changed": int(voxels * rng.uniform(0.01, 0.4)) if touched else 0,
+                        }
+                    )
+    return rows
+
+
+def dose(rng, cases):
+    rows = []
+    for case in cases:
+        for structure in ("Target", "Parotid_L", "Brainstem"):
+            for metric in ("Dmean", "D2", "D95"):
+                before = rng.uniform(5, 70)
+                for defacer in ("none", *DEFACERS):
+                    cut = rng.uniform(0, 2) if defacer == "quickshear" else 0
+                    rows.append(
+                        {
+                            "case": case,
+                            "defacer": defacer,
+                            "structure": structure,
+                            "metric": metric,
+                            "original": before,
+                            "defaced": before - cut,
+                        }
+                    )
+    return rows
+
+
+def case_rows(rng, cases):
+    rows = [
+        {
+            "case": case,
+            "patient": f"PT-{i:03d}",
+            "modality": "CT",
+            "status": "done",
+            "reason": "",
+            "seconds_ingest": rng.uniform(1, 4),
+            "seconds_look": rng.uniform(3, 9),
+            "seconds_faces": rng.uniform(8, 30),
+            "peak_rss_mb": rng.uniform(600, 1400),
+        }
+        for i, case in enumerate(cases)
+    ]
+    limb = "no head: the largest body part has no brain-like region (0.0 mL, at least 400 mL needed)."
+    rows.append(
+        {"case": "STS_001-1", "patient": "STS_001", "modality": "CT", "status": "refused", "reason": limb}
+    )
+    odd = "ingest: slice 14 is missing between 132.0 and 138.0 mm; <script>alert('x')</script>"
+    rows.append({"case": "odd & <b>bold</b>", "patient": "", "status": "failed", "reason": odd})
+    return rows
+
+
+def config():
+    return {
+        "settings": {
+            "defacers": {name: {} for name in ("none", *DEFACERS)},
+            "recogniser": "face_recognition",
+            "tolerance": 0.3,
+            "pictures": True,
+        },
+        "run_key_sha256": "8d1f" * 16,
+        "azure": {"api_key": "hidden-from-the-page"},
+        "options": {"render": {"size": 400, "pitches": [-20, -10, 0, 10]}, "radiomics": {"bin-width": 25}},
+        "versions": {"python": "3.11.7", "defacedask": "0.1.0", "pyradiomics": "3.0.1"},
+        "config_sha256": "77aa" * 16,
+    }
+
+
+def pictures(out: Path, rng, cases):
+    listed = []
+    (out / "pictures").mkdir(parents=True, exist_ok=True)
+    for case in cases[:2]:
+        for kind, view, size in (("render", "front", 400), ("slice", "sagittal", 300)):
+            for defacer in ("original", *DEFACERS):
+                name = f"{case}-{kind}-{defacer}.png"
+                pixels = rng.integers(0, 255, (size // 8, size // 8, 3), dtype=np.uint8)
+                Image.fromarray(np.kron(pixels, np.ones((8, 8, 1), np.uint8))).save(out / "pictures" / name)
+                listed.append(
+                    {
+                        "case": case,
+                        "patient": "p",
+                        "defacer": defacer,
+                        "modality": "CT",
+                        "view": view,
+                        "kind": kind,
+                        "file": name,
+                    }
+                )
+    listed.append({"case": cases[0], "defacer": "original", "kind": "render", "file": "../../outside.png"})
+    (out / "pictures" / "index.json").write_text(json.dumps(listed))
+
+
+def make_run(out: Path, *, n=11, seed=0, originals="good", modalities=("CT",)) -> list[str]:
+    """Write a whole run; returns the names of its cases."""
+    rng = np.random.default_rng(seed)
+    cases = [f"pt_{i:03d}-CT" for i in range(n)]
+    write_tables(
+        out,
+        {
+            "cases": case_rows(rng, cases),
+            "recognition": recognition(rng, cases, originals=originals, modalities=modalities),
+            "radiomics": radiomics(rng, cases),
+            "dose": dose(rng, cases),
+        },
+    )
+    (out / "config.yaml").write_text(yaml.safe_dump(config(), sort_keys=False))
+    pictures(out, rng, cases)
+    return cases
