@@ -1,0 +1,239 @@
+"""Noise that is a function of place: drawn on a world lattice from a secret key, the same in any chunking.
+
+Every lattice point hashes its integer index with the key (a counter-based generator: no state, no order), so a
+voxel's noise does not depend on the block, the grid or the machine that asks for it. All of it is integer
+arithmetic and single float additions and products, so NumPy and CuPy give the same bits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from defacedask.errors import InputError
+from defacedask.geometry import Geometry
+
+__all__ = ["NoiseField", "hashed", "lattice_normals", "lattice_uniform", "sigma_from_correlation"]
+
+#: Positions are snapped to this fraction of a lattice step: finer differences are rounding, not place.
+SNAP = 64.0
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def _subkeys(key: bytes, stream: str) -> list[int]:
+    digest = hashlib.sha256(len(key).to_bytes(4, "little") + key + stream.encode()).digest()
+    return [int.from_bytes(digest[k : k + 8], "little") for k in range(0, 32, 8)]
+
+
+def _mix(h: Any, xp: Any) -> Any:
+    """Finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection with full avalanche. Works in place."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        h ^= h >> xp.uint64(shift)
+        h *= xp.uint64(factor)
+    h ^= h >> xp.uint64(31)
+    return h
+
+
+def hashed(key: bytes, start: Sequence[int], stop: Sequence[int], *, stream: str = "", xp: Any = np) -> Any:
+    """64 random bits for each lattice point of a box.
+
+    Parameters
+    ----------
+    key : bytes
+        Secret of the run and case.
+    start, stop : (z, y, x) ints
+        Lattice box, ``stop`` exclusive; indices may be negative.
+    stream : str
+        Independent fields from one key.
+    xp : module
+        Array namespace of the result.
+
+    Returns
+    -------
+    uint64 array of shape ``stop - start``
+    """
+    keys = _subkeys(key, stream)
+    h = xp.full((1, 1, 1), keys[3], dtype=xp.uint64)
+    for axis in range(3):
+        along = [1, 1, 1]
+        along[axis] = stop[axis] - start[axis]
+        index = xp.arange(start[axis], stop[axis], dtype=xp.int64).astype(xp.uint64).reshape(along)
+        # one axis absorbed at a time: only the last step works on the whole box
+        h = _mix((index * xp.uint64(_GOLDEN) + xp.uint64(keys[axis])) ^ h, xp)
+    return h
+
+
+def lattice_normals(
+    key: bytes, start: Sequence[int], stop: Sequence[int], *, stream: str = "", xp: Any = np
+) -> Any:
+    """Draw about normal numbers of mean 0 and variance 1 (sum of four 16-bit numbers: no tails beyond 3.5).
+
+    Returns
+    -------
+    float32 array of shape ``stop - start``
+    """
+    bits = hashed(key, start, stop, stream=stream, xp=xp)
+    low = xp.uint64(0xFFFF)
+    total = bits & low
+    for shift in (16, 32, 48):
+        total += (bits >> xp.uint64(shift)) & low
+    scale = 1.0 / math.sqrt(4 * (65536.0**2 - 1) / 12)
+    return (total.astype(xp.float32) - xp.float32(131070.0)) * xp.float32(scale)
+
+
+def lattice_uniform(
+    key: bytes, start: Sequence[int], stop: Sequence[int], *, stream: str = "", xp: Any = np
+) -> Any:
+    """Draw numbers in [0, 1) with 24 random bits; float32 array of shape ``stop - start``."""
+    bits = hashed(key, start, stop, stream=stream, xp=xp)
+    return (bits >> xp.uint64(40)).astype(xp.float32) * xp.float32(2.0**-24)
+
+
+def sigma_from_correlation(correlation: float) -> float:
+    """Width of the Gaussian (in steps) that gives white noise this correlation between neighbours.
+
+    Correlations are clipped to 0..0.97; the answer is that of the sampled Gaussian, not of the continuous one.
+    """
+    rho = min(float(correlation), 0.97)
+    if rho < 0.02:
+        return 0.0
+    low, high = 0.0, 3.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _neighbour(middle) < rho else (low, middle)
+    return high
+
+
+def _neighbour(sigma: float) -> float:
+    """Correlation between neighbours after smoothing."""
+    weights = _taps(sigma).astype(np.float64)
+    return float((weights[1:] * weights[:-1]).sum())
+
+
+def _taps(sigma: float) -> np.ndarray:
+    """Gaussian weights with unit sum of squares; `[1]` for no smoothing."""
+    radius = math.ceil(3.0 * sigma) if sigma > 0.05 else 0
+    k = np.arange(-radius, radius + 1)
+    w = np.exp(-0.5 * (k / sigma) ** 2) if radius else np.ones(1)
+    return (w / math.sqrt(float((w**2).sum()))).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseField:
+    """Gaussian noise of unit variance all over space, with a chosen grain.
+
+    Parameters
+    ----------
+    key : bytes
+        Secret of the run and case.
+    affine : (4, 4) nested tuple or array
+        Lattice index (z, y, x, 1) to LPS mm: the grid of the image whose noise is imitated.
+    sigma : (z, y, x)
+        Correlation length along the lattice axes, in lattice steps (standard deviation of the Gaussian that
+        white noise was smoothed with); 0 is white.
+    stream : str
+        Independent fields from one key.
+
+    Raises
+    ------
+    InputError
+        If the affine is singular.
+    """
+
+    key: bytes
+    affine: Any
+    sigma: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    stream: str = ""
+
+    def __post_init__(self) -> None:
+        matrix = np.asarray(self.affine, dtype=np.float64)
+        if matrix.shape != (4, 4) or abs(np.linalg.det(matrix[:3, :3])) < 1e-9:
+            raise InputError("a noise lattice needs an affine that can be inverted.")
+
+    @classmethod
+    def on(
+        cls, geometry: Geometry, key: bytes, *, sigma: Sequence[float] = (0, 0, 0), stream: str = ""
+    ) -> NoiseField:
+        """Noise on the grid of an image."""
+        z, y, x = (float(s) for s in sigma)
+        return cls(key, geometry.affine, (z, y, x), stream)
+
+    def at(self, positions: tuple[Any, Any, Any], xp: Any = np) -> Any:
+        """Noise at world positions.
+
+        Parameters
+        ----------
+        positions : tuple of float64 arrays
+            x, y, z in LPS mm, broadcastable to one shape (see `Geometry.positions`).
+        xp : module
+            Array namespace.
+
+        Returns
+        -------
+        float32 array of the positions' broadcast shape
+        """
+        matrix = np.asarray(self.affine, dtype=np.float64)
+        inverse = np.linalg.inv(matrix[:3, :3])
+        inverse[np.abs(inverse) < 1e-12] = 0.0
+        whole, part = [], []
+        for row in range(3):
+            total: Any = xp.zeros((1,) * positions[0].ndim, dtype=xp.float64)
+            for k in range(3):
+                if inverse[row, k] != 0.0:
+                    total = total + (positions[k] - matrix[k, 3]) * inverse[row, k]
+            total = xp.rint(total * SNAP) / SNAP
+            floor = xp.floor(total)
+            whole.append(floor.astype(xp.int64))
+            part.append((total - floor).astype(xp.float32))
+        if any(w.size == 0 for w in whole):
+            return xp.zeros(xp.broadcast_shapes(*(w.shape for w in whole)), dtype=xp.float32)
+        between = [bool((f != 0).any()) for f in part]
+        start = [int(w.min()) for w in whole]
+        stop = [int(w.max()) + 1 + b for w, b in zip(whole, between, strict=True)]
+        field = self._box(start, stop, xp)
+        index = [w - s for w, s in zip(whole, start, strict=True)]
+        if not any(between):
+            return field[index[0], index[1], index[2]]
+        total, variance = None, None
+        for corner in range(8):
+            step = [(corner >> 2) & 1, (corner >> 1) & 1, corner & 1]
+            if any(s and not b for s, b in zip(step, between, strict=True)):
+                continue
+            weight: Any = xp.ones((1,) * positions[0].ndim, dtype=xp.float32)
+            for s, f in zip(step, part, strict=True):
+                weight = weight * (f if s else xp.float32(1.0) - f)
+            value = weight * field[index[0] + step[0], index[1] + step[1], index[2] + step[2]]
+            total = value if total is None else total + value
+        for axis in range(3):
+            # what linear interpolation between correlated neighbours leaves of the variance
+            f, rho = part[axis], np.float32(_neighbour(self.sigma[axis]))
+            left = (1 - f) * (1 - f) + f * f + 2 * rho * f * (1 - f)
+            variance = left if variance is None else variance * left
+        return total / xp.sqrt(variance)
+
+    def _box(self, start: Sequence[int], stop: Sequence[int], xp: Any) -> Any:
+        """Smoothed lattice values of a box; the halo is drawn too, so the box does not matter."""
+        taps = [_taps(s) for s in self.sigma]
+        halo = [len(t) // 2 for t in taps]
+        out = lattice_normals(
+            self.key,
+            [a - h for a, h in zip(start, halo, strict=True)],
+            [b + h for b, h in zip(stop, halo, strict=True)],
+            stream=self.stream,
+            xp=xp,
+        )
+        for axis, weights in enumerate(taps):
+            if len(weights) == 1:
+                continue
+            n = stop[axis] - start[axis]
+            total = None
+            for k, w in enumerate(weights):
+                piece = out[(slice(None),) * axis + (slice(k, k + n),)] * xp.float32(w)
+                total = piece if total is None else total + piece
+            out = total
+        return out
