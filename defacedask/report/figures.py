@@ -216,8 +216,13 @@ def boxes(
     everything = np.concatenate([np.ravel(v) for _, _, by_group in series for v in by_group] or [np.zeros(1)])
     largest = float(np.abs(everything).max()) if len(everything) else 1.0
     slot = 0.8 / max(1, len(series))
-    height = 0.9 + max(0.3, 0.17 * len(series) + 0.1) * len(groups)
-    with drawing(7.2, height) as figure:
+    height = 0.5 + max(0.3, 0.17 * len(series) + 0.1) * len(groups)
+    # margins by hand: a layout engine draws everything twice, and there is one figure a structure
+    left = 0.25 + 0.075 * max(map(len, groups))
+    head, foot = 0.12 + 0.2 * -(-len(series) // 4), 0.48
+    tall = height + head
+    with drawing(7.2, tall, layout=None) as figure:
+        figure.subplots_adjust(left / 7.2, foot / tall, 0.985, 1 - head / tall)
         axis = figure.add_subplot()
         axis.grid(False, axis="y")
         _change_axis(axis, largest, negative=not absolute)
@@ -253,7 +258,7 @@ def boxes(
         axis.tick_params(axis="y", length=0)
         axis.set_xlabel(xlabel)
         figure.legend(
-            handles=handles, loc="outside upper left", ncols=min(4, len(handles)), handletextpad=0.1
+            handles=handles, loc="upper left", ncols=min(4, len(handles)), handletextpad=0.1, borderpad=0.1
         )
         return to_svg(
             figure,

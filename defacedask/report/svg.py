@@ -65,7 +65,7 @@ def drawing(width: float, height: float, **options: Any) -> Iterator[Any]:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained", **options)
+        figure = Figure(figsize=(width, height), **({"layout": "constrained"} | options))
         FigureCanvasSVG(figure)
         yield figure
         figure.clear()

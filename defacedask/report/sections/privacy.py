@@ -256,7 +256,7 @@ def _roc(run: Run, raw: pd.DataFrame, lines: Any) -> list[dict[str, Any]]:
                 diagonal=True,
             ),
             "caption": "Verification ROC over views. The impostor is always the nearest other person of the gallery, "
-            "so the curves are on the safe side of the usual ones; they need not reach the corner, as views without an "
+            "so the curves are on the safe side; they need not reach the corner, as views without an "
             "encoding are never accepted.",
         }
     ]
