@@ -82,7 +82,7 @@ _TARGET = re.compile(
 )
 # what makes something else of a target: a ring, a helper, a difference
 _NOT_A_TARGET = re.compile(
-    r"(^|[\s_-])(ring|shell|wall|opt|optim\w*|avoid\w*|exp|minus|sub|not|nt|outside|eval|help|dummy|out|prv|"
+    r"(^(PTV|CTV|GTV|ITV)|[\s_-])(ring|shell|wall|opt|optim\w*|avoid\w*|exp|minus|sub|not|nt|outside|eval|help|dummy|out|prv|"
     r"union|crop\w*|cold|hot|less|without|ohne|artifact|air)\d*($|[\s_-])|[-+](PTV|CTV|GTV|ITV)",
     re.IGNORECASE,
 )

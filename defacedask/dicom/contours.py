@@ -19,8 +19,8 @@ __all__ = ["plane_spacing", "rasterise", "slices_from_planes"]
 #: Vertices are rounded to this part of a voxel, so that one meant to lie on a voxel centre does so whatever
 #: the last bits of the coordinate arithmetic say.
 SNAP = 1e6
-#: Contour planes farther apart than this (mm) are never joined.
-WIDEST_GAP = 10.0
+#: Contour planes farther apart than 10 mm (and rounding) are never joined.
+WIDEST_GAP = 10.01
 
 
 def rasterise(
@@ -81,7 +81,8 @@ def rasterise(
     column = c0[edge] + (row - r0[edge]) * ((c1 - c0) / (r1 - r0))[edge]
 
     rows, columns = (high - low + 1).tolist()
-    column = np.maximum(np.ceil(column).astype(np.int64) - low[1], 0)
+    # the same forgiveness for a crossing that should fall on a voxel centre
+    column = np.maximum(np.ceil(column - 1e-9).astype(np.int64) - low[1], 0)
     inside = column < columns
     flat = (plane[edge] * rows + row.astype(np.int64) - low[0])[inside] * columns + column[inside]
     places, times = np.unique(flat, return_counts=True)

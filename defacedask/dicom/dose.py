@@ -61,6 +61,8 @@ def read_dose(series: Any, *, allow_relative: bool = False) -> xr.DataArray:
             raise InputError(f"{label} cannot be read as DICOM ({error}).", "Is the file whole?") from error
         if dataset.get("SOPClassUID", "") != _RTDOSE and dataset.get("Modality", "") != "RTDOSE":
             raise InputError(f"{label} is not a dose grid (RTDOSE).")
+        if "PixelData" not in dataset:
+            raise InputError(f"{label} has no dose grid (no pixel data).", "Is the file whole?")
         units = _units(dataset, label, allow_relative)
         slope = _scaling(dataset, label)
         places = _places(dataset, label)
@@ -74,7 +76,12 @@ def read_dose(series: Any, *, allow_relative: bool = False) -> xr.DataArray:
         _same(parts[0], label, dataset, units, slope, pixels)
 
     label, dataset, units, slope, _, pixels = parts[0]
-    places = np.concatenate([part[4] for part in parts])
+    places = parts[0][4]
+    if len(parts) > 1:
+        places = np.array([_along(dataset, part[1], part[0]) for part in parts])
+        first = int(np.argmin(places))
+        label, dataset = parts[first][:2]  # the lowest plane's position is the grid's
+        places = places - places[first]
     stored = np.concatenate([part[5] for part in parts])
     order, geometry = _grid(dataset, label, places, stored.shape[1:])
     attrs = {
@@ -177,10 +184,21 @@ def _places(dataset: Any, label: str) -> np.ndarray:
     )
 
 
+def _along(head: Any, dataset: Any, label: str) -> float:
+    """Distance (mm) of a file's plane from another's, along row x column."""
+    orientation = _numbers(head, "ImageOrientationPatient", label, 6)
+    normal = np.cross(orientation[:3], orientation[3:])
+    away = _numbers(dataset, "ImagePositionPatient", label, 3) - _numbers(
+        head, "ImagePositionPatient", label, 3
+    )
+    place = float(away @ normal)
+    if np.abs(away - place * normal).max() > 0.01:
+        raise RefusedError(f"{label}: its plane is shifted sideways against the others of its grid.")
+    return place
+
+
 def _pixels(dataset: Any, label: str, count: int) -> np.ndarray:
     """(frames, rows, columns) stored values."""
-    if "PixelData" not in dataset:
-        raise InputError(f"{label} has no dose grid (no pixel data; perhaps only isodoses or a histogram).")
     try:
         if "TransferSyntaxUID" not in dataset.file_meta:
             raise InputError(f"{label} does not say how its pixels are coded (no transfer syntax).")

@@ -163,14 +163,13 @@ def _files(series: Any) -> list[str]:
 
 def _read_rois(path: str) -> list[_Roi]:
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     try:
         dataset = pydicom.dcmread(path, force=True)
         rois = _parse(dataset, path)
     except (InputError, RefusedError):
         raise
-    except (InvalidDicomError, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except Exception as error:
         raise InputError(
             f"{Path(path).name} cannot be read as a structure set ({error}).", "Is the file whole?"
         ) from error
@@ -197,6 +196,8 @@ def _parse(dataset: Any, path: str) -> list[_Roi]:
         known = rois.get(int(item.get("ReferencedROINumber") or -1))
         if known:
             known.kind = str(item.get("RTROIInterpretedType") or "")
+    if rois and "ROIContourSequence" not in dataset:
+        raise InputError(f"{Path(path).name} lists structures but has no contours.", "Is the file whole?")
     for item in dataset.get("ROIContourSequence") or ():
         number = int(item.ReferencedROINumber)
         if number not in rois:
