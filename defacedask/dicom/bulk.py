@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -55,6 +56,7 @@ def _here(paths: Sequence[str]) -> list[Header | Unreadable]:
 
 def _serve() -> None:
     """Body of a worker process."""
+    warnings.filterwarnings("ignore", module="pydicom")
     paths = pickle.load(sys.stdin.buffer)
     pickle.dump(_here(paths), sys.stdout.buffer, protocol=5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -224,7 +225,8 @@ class _Catalogue:
         for frame in frames:
             if (person, frame) in groups:
                 return person, frame
-        referred = {key for uid in series.references for key in by_uid.get(uid, ()) if key[0] == person}
+        near = (*series.references, *series.instances)  # itself too: something may refer to it
+        referred = {key for uid in near for key in by_uid.get(uid, ()) if key[0] == person}
         return min(referred) if len(referred) == 1 or (referred and series.modality == "REG") else None
 
     def _lonely(self, series: Series, frames: tuple[str, ...], groups: Iterable[tuple[str, str]]) -> str:
@@ -270,7 +272,7 @@ def scan(*inputs: str | os.PathLike[str], workers: int | None = None) -> Scan:
     Raises
     ------
     InputError
-        If an input does not exist or is of no known kind. What lies inside a folder never raises.
+        If an input does not exist, cannot be read, or is a URL. What the files hold never raises.
     """
     from pydicom.config import disable_value_validation
 
@@ -279,12 +281,14 @@ def scan(*inputs: str | os.PathLike[str], workers: int | None = None) -> Scan:
     catalogue = _Catalogue(found.wanted)
     catalogue.skipped += [Skipped(path, reason) for path, reason in found.unreadable]
     headers = []
-    for one in read_headers([path for path in found.files if not is_nifti(path)], workers):
-        if isinstance(one, Unreadable):
-            catalogue.skipped.append(Skipped(one.path, one.reason))
-        else:
-            headers.append(one)
-    with disable_value_validation():  # oddly long or padded values are common, and no reason for warnings
+    with disable_value_validation(), warnings.catch_warnings():
+        # oddly long, padded or misspelt values are common; what matters of them is checked and refused here
+        warnings.filterwarnings("ignore", module="pydicom")
+        for one in read_headers([path for path in found.files if not is_nifti(path)], workers):
+            if isinstance(one, Unreadable):
+                catalogue.skipped.append(Skipped(one.path, one.reason))
+            else:
+                headers.append(one)
         catalogue.add(headers)
     for path in nifti:
         try:

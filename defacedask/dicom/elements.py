@@ -123,7 +123,7 @@ class Window:
             if position + count > self.size:
                 raise Odd("it ends in the middle of its header")
             if self.descriptor is None:
-                raise Odd(f"its header inflates to more than {MAX_INFLATED >> 20} MB")
+                raise InputError(f"its header inflates to more than {MAX_INFLATED >> 20} MB, or ends early")
             self.buffer = os.pread(self.descriptor, max(WINDOW, count), position)
             self.base, index = position, 0
             if len(self.buffer) < count:

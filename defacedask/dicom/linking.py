@@ -125,6 +125,7 @@ def object_series(header: Header) -> tuple[Series, tuple[str, ...]]:
     except Exception as error:  # pydicom converts values when they are asked for and raises what it likes
         raise RefusedError(f"its header is damaged ({type(error).__name__}: {error})"[:200]) from None
     facts["transfer_syntax"] = header.transfer_syntax
+    facts["frames_of_reference"] = list(frames)
     if modality == "RTSTRUCT" and not facts["structures"]:
         raise RefusedError("it is a structure set without structures")
     if modality == "RTDOSE" and not header.pixel_length:

@@ -153,7 +153,9 @@ def check_gaps(headers: list[Header], spacing: float) -> None:
     """
     stated, thick = headers[0].number("SpacingBetweenSlices"), headers[0].number("SliceThickness")
     times = abs(spacing / stated) if stated else 0.0
-    if times > 1.5 and abs(times - round(times)) < 0.05:
+    # some vendors state the gap between slices there: then it is less than their thickness, and says nothing
+    whole = not thick or abs(stated or 0.0) > 0.99 * thick
+    if whole and times > 1.5 and abs(times - round(times)) < 0.05:
         raise RefusedError(
             f"slices are missing: they lie {spacing:.3g} mm apart, and its header says {abs(stated):.3g} mm"
         )
