@@ -109,6 +109,7 @@ def decode(header: Header) -> np.ndarray:
             f"the pixels of {header.path} cannot be decoded ({text}).",
             "Copy it again from its source.",
         ) from None
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype != dtype or array.size != int(np.prod(shape)):
         raise InputError(
             f"{header.path} decodes to {array.shape} {array.dtype} where its header says {shape} {dtype}."

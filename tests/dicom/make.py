@@ -62,6 +62,15 @@ def ramp(
     return rng.integers(max(low, info.min), min(high, info.max) + 1, shape).astype(dtype)
 
 
+def waves(shape: tuple[int, int, int], dtype: Any = np.int16) -> np.ndarray:
+    """Smooth stored values with a little noise, over most of what the type holds: some encoders refuse pure noise."""
+    info = np.iinfo(dtype)
+    z, y, x = np.meshgrid(*[np.linspace(0, 3, n) for n in shape], indexing="ij")
+    values = np.sin(z + 2 * y) * np.cos(x + z) * 0.45 + 0.5
+    noise = np.random.default_rng(1).integers(0, 3, shape)
+    return (info.min + values * (float(info.max) - info.min - 4) + noise).astype(dtype)
+
+
 def orientations() -> list[np.ndarray]:
     """The 48 signed permutation matrices."""
     out = []
@@ -103,7 +112,10 @@ def new(
     meta.MediaStorageSOPInstanceUID = uid(patient, series, "instance", instance)
     meta.TransferSyntaxUID = syntax
     meta.ImplementationClassUID = uid("implementation")
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    dataset = FileDataset(
+        "", {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=implicit, is_little_endian=little
+    )
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID, dataset.SOPInstanceUID = (
         meta.MediaStorageSOPClassUID,
