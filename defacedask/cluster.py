@@ -57,10 +57,19 @@ def connect(spec: str = "local", workers: int | None = None) -> Iterator[Client]
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"a cluster needs at least one worker, not {workers}.")
+    # its defaults must be in place before the block below sets some of them, or leaving it would take them away
+    import distributed  # noqa: F401
+
     with contextlib.ExitStack() as stack:
         # a task that kills its process takes finished neighbours along, so it is given up early
         stack.enter_context(
-            dask.config.set({"distributed.scheduler.allowed-failures": option("cluster.allowed-failures")})
+            dask.config.set(
+                {
+                    "distributed.scheduler.allowed-failures": option("cluster.allowed-failures"),
+                    # no task waits on a worker that another one may take down
+                    "distributed.scheduler.worker-saturation": 1.0,
+                }
+            )
         )
         if spec == "local":
             client = _local(stack, workers)

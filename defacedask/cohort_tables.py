@@ -29,7 +29,11 @@ __all__ = ["case_rows", "collect", "recognition_rows"]
 
 
 def collect(
-    folder: Path, cases: Sequence[Case], skipped: Sequence[Skipped], pieces: Sequence[Piece], settings: Settings
+    folder: Path,
+    cases: Sequence[Case],
+    skipped: Sequence[Skipped],
+    pieces: Sequence[Piece],
+    settings: Settings,
 ) -> dict[str, pd.DataFrame]:
     """Make and write all tables, and the list of pictures.
 
@@ -64,7 +68,9 @@ def collect(
     }
     tables |= derive_tables(tables, settings.tolerance)
     pictures = [
-        {**picture, "patient": patients[piece.case]} for piece in pieces for picture in piece.facts.get("pictures", ())
+        {**picture, "patient": patients[piece.case]}
+        for piece in pieces
+        for picture in piece.facts.get("pictures", ())
     ]
     with writing("the list of pictures"):
         index = folder / "pictures" / "index.json"
@@ -144,7 +150,9 @@ def recognition_rows(
                 "level": look["level"],
             }
             group = groups[look["modality"], piece.facts["recogniser"]]
-            group.append(Sighting(patients[piece.case], look["view"], look["encoding"], look["detected"], facts))
+            group.append(
+                Sighting(patients[piece.case], look["view"], look["encoding"], look["detected"], facts)
+            )
     rows: list[dict[str, Any]] = []
     checks: list[dict[str, Any]] = []
     for (modality, recogniser), sightings in groups.items():

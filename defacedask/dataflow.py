@@ -23,9 +23,10 @@ import yaml
 
 from defacedask import config
 from defacedask.defacers import STUDY_DEFACERS, get_defacer
-from defacedask.errors import ConfigError, InputError, OutputError
+from defacedask.errors import ConfigError, InputError
 from defacedask.executors import executor_for
-from defacedask.pieces import FAILED, Piece, run_piece
+from defacedask.pieces import Piece, run_piece
+from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.costs import measure_dose, measure_radiomics
 from defacedask.stages.faces import judge_faces
@@ -200,7 +201,12 @@ def study(
     run_key = _run_key(folder, seed)
     with writing("config.yaml"):
         _write_config(folder, settings, run_key)
-    pieces = _run(found, folder, settings, run_key, executor_for(client), progress)
+    executor = executor_for(client)
+
+    def submit(case: Case, priority: int) -> dict[tuple[str, str, str], Any]:
+        return case_graph(case, folder, settings, run_key, executor, priority)
+
+    pieces = run_cases(found, submit, executor, progress)
     from defacedask.cohort_tables import collect
 
     tables = collect(folder, found, skipped, pieces, settings)
@@ -307,41 +313,6 @@ def _write_config(folder: Path, settings: Settings, run_key: bytes) -> None:
 
 
 # --- running
-
-
-def _run(
-    cases: Sequence[Case],
-    folder: Path,
-    settings: Settings,
-    run_key: bytes,
-    executor: Any,
-    progress: Progress | None,
-) -> list[Piece]:
-    futures: dict[Any, tuple[str, str, str]] = {}
-    for priority, case in enumerate(cases):
-        for name, future in case_graph(case, folder, settings, run_key, executor, -priority).items():
-            futures[future] = name
-    total = len(futures)
-    pieces: list[Piece] = []
-    if progress:
-        progress(0, total, None)
-    for future in executor.as_completed(list(futures)):
-        stage, case_id, defacer = futures[future]
-        try:
-            piece = future.result()
-        except Exception as error:
-            # the worker died, or the cluster did: the stage itself never raises
-            reason = f"{stage}: the worker process was lost ({type(error).__name__}); it may lack memory."
-            piece = Piece(stage, case_id, defacer, "", FAILED, reason)
-        pieces.append(piece)
-        if progress:
-            progress(len(pieces), total, piece)
-        if piece.fatal and not piece.upstream:
-            executor.cancel(list(futures))
-            raise OutputError(
-                piece.reason.rstrip(), "What was finished stays; the same command goes on from there."
-            )
-    return pieces
 
 
 def case_graph(

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from defacedask.cluster import connect
+from defacedask.errors import ConfigError
+from defacedask.executors import DaskExecutor, HereExecutor, executor_for
+
+
+def add(a, b=0):
+    return a + b
+
+
+def thread_limit():
+    return os.environ.get("OMP_NUM_THREADS"), os.getpid()
+
+
+@pytest.fixture(scope="module")
+def client():
+    with connect("local", 2) as client:
+        yield client
+
+
+def test_workers_are_processes_with_one_thread_each(client):
+    answers = client.run(thread_limit)
+    assert len({pid for _, pid in answers.values()} | {os.getpid()}) == 3
+    assert {threads for threads, _ in answers.values()} == {"1"}
+
+
+@pytest.mark.parametrize("kind", ["dask", "here"])
+def test_both_executors_pass_futures_on(client, kind):
+    executor = executor_for(client if kind == "dask" else None)
+    assert isinstance(executor, DaskExecutor if kind == "dask" else HereExecutor)
+    one = executor.submit(add, 1, label="one")
+    two = executor.submit(add, one, b=1, label="two", priority=3)
+    assert sorted(future.result() for future in executor.as_completed([one, two])) == [1, 2]
+
+
+def test_an_address_is_used():
+    with connect("local", 1) as first, connect(first.scheduler.address) as second:
+        assert second.submit(add, 1, b=2).result() == 3
+
+
+def test_what_cannot_be_reached_or_is_not_known():
+    with pytest.raises(ConfigError, match="unknown cluster"), connect("slurm"):
+        pass
+    with pytest.raises(ConfigError, match="at least one worker"), connect("local", 0):
+        pass
+
+
+@pytest.mark.slow
+def test_no_scheduler_at_the_address():
+    with pytest.raises(ConfigError, match="no Dask scheduler answers"), connect("tcp://127.0.0.1:9"):
+        pass

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from defacedask.cohort_tables import collect
+from defacedask.dataflow import Settings
+from defacedask.dicom.model import Case, Series, Skipped
+from defacedask.pieces import Piece
+from defacedask.tables import read_tables
+
+
+def series(uid):
+    return Series(uid, "CT", "", "P" + uid, "", "", "", 1, ("f",), ("i",))
+
+
+CASES = [Case(name, "P" + name, "1.2", (series(name),)) for name in "abc"]
+SETTINGS = Settings({"none": {}, "quickshear": {}}, "face_recognition", 0.3, {}, {}, True)
+
+
+def look(view, vector, attack="plain"):
+    detected = vector is not None
+    return {
+        "path": "images/CT",
+        "modality": "CT",
+        "view": view,
+        "level": -300.0,
+        "attack": attack,
+        "detected": detected,
+        "encoding": vector,
+    }
+
+
+def faces(case, defacer, looks):
+    facts = {
+        "looks": looks,
+        "recogniser": "face_recognition",
+        "pictures": [{"file": f"{case}/{defacer}.png"}],
+    }
+    return Piece("faces", case, defacer, "k", seconds=2, peak_rss_mb=100, facts=facts)
+
+
+@pytest.fixture
+def pieces():
+    # two persons that lie 1 apart; each at two views 0.1 apart
+    out = []
+    for k, case in enumerate("ab"):
+        base = np.zeros(128)
+        base[k] = 1 / np.sqrt(2)
+        turned = base.copy()
+        turned[9] = 0.1
+        out += [
+            Piece("ingest", case, "", "k", seconds=1, facts={"notes": []}),
+            Piece("look", case, "", "k", seconds=3),
+            faces(case, "original", [look("front", base.tolist()), look("turned", turned.tolist())]),
+            faces(case, "none", [look("front", base.tolist()), look("turned", turned.tolist())]),
+            faces(case, "quickshear", [look("front", None), look("turned", None)]),
+            Piece("apply", case, "none", "k", seconds=1),
+            Piece("apply", case, "quickshear", "k", seconds=1),
+        ]
+    out.append(Piece("look", "c", "", "k", "refused", "no head."))
+    out.append(Piece("apply", "c", "quickshear", "", "refused", "no head.", upstream=True))
+    return out
+
+
+def test_tables(tmp_path, pieces):
+    (tmp_path / "pictures").mkdir()
+    skipped = [Skipped("x/readme", "it is not a DICOM file")]
+    collect(tmp_path, CASES, skipped, pieces[::-1], SETTINGS)
+    tables = read_tables(tmp_path)
+    cases = tables["cases"].set_index("case")
+    assert cases["status"].to_dict() == {"a": "done", "b": "done", "c": "refused"}
+    assert cases.loc["c", "reason"] == "no head."
+    assert cases.loc["a", "seconds_apply"] == 2
+    found = tables["recognition"].set_index(["case", "defacer", "view"])
+    # the original at another view; the untouched copy at the same one
+    assert found.loc[("a", "original", "front"), "distance_to_own"] == pytest.approx(0.1)
+    assert found.loc[("a", "none", "front"), "distance_to_own"] == 0
+    assert np.isnan(found.loc[("a", "quickshear", "front"), "distance_to_own"])
+    assert (found["gallery_size"] == 2).all()
+    table = tables["faces_detected"].set_index("defacer")
+    assert table.loc["none", ["cases", "faces_detected", "matches"]].tolist() == [2, 2, 2]
+    assert table.loc["quickshear", ["cases", "faces_detected", "matches"]].tolist() == [2, 0, 0]
+    assert table.loc["quickshear", "upper_bound_95"] == pytest.approx(1 - 0.05 ** (1 / 2))
+    assert tables["controls"]["holds"].tolist() == [True]
+    assert tables["skipped"]["path"].tolist() == ["x/readme"]
+    pictures = json.loads((tmp_path / "pictures" / "index.json").read_text())
+    assert {p["patient"] for p in pictures} == {"Pa", "Pb"}
+
+
+def test_a_failed_stage_makes_a_failed_case_with_its_reason(tmp_path, pieces):
+    (tmp_path / "pictures").mkdir()
+    pieces.append(Piece("radiomics", "a", "none", "k", "failed", "radiomics: ValueError: x"))
+    pieces.append(Piece("look2", "b", "quickshear", "k", "refused", "too little face."))
+    cases = collect(tmp_path, CASES, [], pieces, SETTINGS)["cases"].set_index("case")
+    assert cases.loc["a", "status"] == "failed"
+    assert cases.loc["a", "reason"] == "none: radiomics: ValueError: x"
+    assert cases.loc["b", "status"] == "done"
+    assert cases.loc["b", "reason"] == "quickshear: too little face."
+
+
+def test_nobody_left(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    tables = collect(tmp_path, CASES[2:], [], [Piece("look", "c", "", "k", "refused", "no head.")], SETTINGS)
+    assert len(tables["recognition"]) == 0
+    assert tables["cases"]["status"].tolist() == ["refused"]
