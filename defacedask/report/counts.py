@@ -1,4 +1,4 @@
-"""Intervals of counts and medians that hold for few cases: exact, and without random numbers."""
+"""An interval of the median that holds for few cases: exact, and without random numbers."""
 
 from __future__ import annotations
 
@@ -7,39 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
-__all__ = ["exact_interval", "median_interval", "upper_bound"]
-
-
-def exact_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a proportion, two-sided.
-
-    Parameters
-    ----------
-    successes, trials : int
-    confidence : float
-
-    Returns
-    -------
-    low, high : float
-        Shares 0..1; (0, 1) without trials.
-
-    References
-    ----------
-    Clopper & Pearson, Biometrika 26 (1934) 404.
-    """
-    if trials == 0:
-        return 0.0, 1.0
-    tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else float(stats.beta.ppf(tail, successes, trials - successes + 1))
-    high = 1.0 if successes == trials else float(stats.beta.ppf(1 - tail, successes + 1, trials - successes))
-    return low, high
-
-
-def upper_bound(successes: int, trials: int, confidence: float = 0.95) -> float:
-    """One-sided exact upper bound of a proportion; ``1 - 0.05**(1/n)`` for 0 of n, 1 without trials."""
-    if trials == 0 or successes == trials:
-        return 1.0
-    return float(stats.beta.ppf(confidence, successes + 1, trials - successes))
+__all__ = ["median_interval"]
 
 
 def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:

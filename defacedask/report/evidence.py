@@ -1,19 +1,22 @@
 """What the recognition rows say case by case: who was detected, who was matched, and whether that means much.
 
 A case counts once, however many views were rendered: it is *detected* if any view shows a face and *matched*
-if in any view the distance to its own original is within the tolerance. Any view, because whoever wants to
-recognise somebody picks the best one.
+if in any view the distance to its own original is small enough. Any view, because whoever wants to recognise
+somebody picks the best one. Small enough is the larger of the study's tolerance and the threshold calibrated on
+originals, because whoever wants to recognise somebody also chooses the tolerance.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from defacedask.report.counts import exact_interval, upper_bound
+from defacedask.evaluation.rates import exact_interval, upper_bound
 
 __all__ = [
     "IMAGES",
@@ -24,9 +27,10 @@ __all__ = [
     "any_attack",
     "by_case",
     "cumulative_match",
+    "limits",
     "positive_controls",
     "rank_one",
-    "sweep",
+    "threshold",
 ]
 
 ORIGINAL = "original"
@@ -51,20 +55,38 @@ class Rate:
     @property
     def share(self) -> float:
         """0..1, NaN without cases."""
-        return self.hits / self.cases if self.cases else float("nan")
+        return self.hits / self.cases if self.cases else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Exact two-sided 95 % interval of the share."""
-        return exact_interval(self.hits, self.cases)
+        """Exact two-sided 95 % interval of the share; 0..1 without cases."""
+        return exact_interval(self.hits, self.cases) if self.cases else (0.0, 1.0)
 
     @property
     def upper(self) -> float:
-        """Exact one-sided 95 % upper bound of the share."""
-        return upper_bound(self.hits, self.cases)
+        """Exact one-sided 95 % upper bound of the share; 1 without cases."""
+        return upper_bound(self.hits, self.cases) if self.cases else 1.0
 
 
-def by_case(recognition: pd.DataFrame, tolerance: float) -> pd.DataFrame:
+def threshold(controls: pd.DataFrame | None, modality: str, recogniser: str) -> float:
+    """Threshold calibrated on the originals of one modality, NaN if there is none."""
+    if controls is None or not len(controls):
+        return math.nan
+    rows = controls.loc[(controls["modality"] == modality) & (controls["recogniser"] == recogniser)]
+    return float(rows["threshold"].iloc[0]) if len(rows) else math.nan
+
+
+def limits(controls: pd.DataFrame | None, tolerance: float) -> dict[tuple[str, str], float]:
+    """(modality, recogniser) -> largest distance at which a case counts as recognised."""
+    if controls is None:
+        return {}
+    each = zip(controls["modality"], controls["recogniser"], controls["threshold"], strict=True)
+    return {(m, r): max(tolerance, t) if math.isfinite(t) else tolerance for m, r, t in each}
+
+
+def by_case(
+    recognition: pd.DataFrame, tolerance: float, limit: Mapping[tuple[str, str], float] | None = None
+) -> pd.DataFrame:
     """One row a (defacer, recogniser, modality, attack, case).
 
     Parameters
@@ -72,34 +94,35 @@ def by_case(recognition: pd.DataFrame, tolerance: float) -> pd.DataFrame:
     recognition : DataFrame
         The study's recognition table.
     tolerance : float
-        Largest distance that counts as a match.
+        The study's.
+    limit : mapping, optional
+        See `limits`; where there is none, the tolerance holds.
 
     Returns
     -------
     DataFrame
-        Columns of the key, then ``detected`` and ``matched`` (bool), ``distance`` (smallest to the own
-        original, NaN if never encoded), ``views``, ``encoded`` and ``gallery_size``.
-
-    Notes
-    -----
-    A row of the originals at distance exactly 0 is the enrolled picture compared with itself; it is left out.
+        Columns of the key, then ``detected``, ``matched`` (within the limit), ``distance`` (smallest to the
+        own original, NaN if never encoded), ``views``, ``encoded`` and ``gallery_size``.
     """
     rows = recognition
-    own = (rows["defacer"] == ORIGINAL) & (rows["distance_to_own"] == 0)
-    rows = rows.loc[~own]
     if not len(rows):
-        columns = [*_CASE, "detected", "matched", "distance", "views", "encoded", "gallery_size"]
+        columns = [*_CASE, "matched", "detected", "distance", "views", "encoded", "gallery_size"]
         return pd.DataFrame({c: pd.Series([], dtype=object) for c in columns})
     rows = rows.assign(detected=rows["detected"].fillna(False).astype(bool))
-    grouped = rows.groupby(_CASE, sort=False)
-    table = grouped.agg(
-        detected=("detected", "any"),
-        distance=("distance_to_own", "min"),
-        views=("view", "size"),
-        encoded=("distance_to_own", "count"),
-        gallery_size=("gallery_size", "max"),
-    ).reset_index()
-    table.insert(len(_CASE), "matched", (table["distance"] <= tolerance).to_numpy())
+    table = (
+        rows.groupby(_CASE, sort=False)
+        .agg(
+            detected=("detected", "any"),
+            distance=("distance_to_own", "min"),
+            views=("view", "size"),
+            encoded=("distance_to_own", "count"),
+            gallery_size=("gallery_size", "max"),
+        )
+        .reset_index()
+    )
+    pairs = zip(table["modality"], table["recogniser"], strict=True)
+    largest = np.array([(limit or {}).get(pair, tolerance) for pair in pairs])
+    table.insert(len(_CASE), "matched", table["distance"].to_numpy(dtype=float) <= largest)
     return table
 
 
@@ -122,34 +145,67 @@ def any_attack(cases: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Control:
-    """The positive control of one recogniser on one modality: whether the originals are recognised at all."""
+    """The positive control of one recogniser on one modality: whether the originals are recognised at all.
+
+    ``detected`` counts persons with a face detected, ``matched`` those of them that match themselves at
+    another view; ``limit`` is the distance used. ``holds`` is what the evaluation said, None if it was not
+    asked.
+    """
 
     recogniser: str
     modality: str
     detected: Rate
     matched: Rate
-    gallery_size: int
+    limit: float
+    holds: bool | None = None
+    reason: str = ""
+    others: Rate | None = None
 
     @property
     def state(self) -> Literal["ok", "weak", "void"]:
         """Ok, weak (warn) or void (nothing can be concluded)."""
-        lowest = min(self.detected.share, self.matched.share) if self.matched.cases else 0.0
+        if self.holds is False or not self.matched.cases:
+            return "void"
+        lowest = min(self.detected.share, self.matched.share)
         return "void" if lowest < VOID_BELOW else "weak" if lowest < WEAK_BELOW else "ok"
 
 
-def positive_controls(cases: pd.DataFrame) -> list[Control]:
-    """Judge the originals: detected, and matched with themselves at another view (plain attack only)."""
-    rows = cases.loc[(cases["defacer"] == ORIGINAL) & (cases["attack"] == PLAIN)]
+def positive_controls(
+    cases: pd.DataFrame, tolerance: float, controls: pd.DataFrame | None = None
+) -> list[Control]:
+    """Judge the originals: detected, and matched with themselves at another view (plain attack only).
+
+    Where the run left a ``controls`` table, its word holds; else the cases' own rows are counted.
+    """
     found = []
+    if controls is not None and len(controls):
+        largest = limits(controls, tolerance)
+        for row in controls.to_dict("records"):
+            comparisons = int(row["negative_n"]) if pd.notna(row["negative_n"]) else 0
+            rate = float(row["negative_rate"]) if pd.notna(row["negative_rate"]) else 0.0
+            found.append(
+                Control(
+                    row["recogniser"],
+                    row["modality"],
+                    Rate(int(row["persons_detected"]), int(row["persons"])),
+                    Rate(int(row["positive_matches"]), int(row["positive_n"])),
+                    largest[row["modality"], row["recogniser"]],
+                    bool(row["holds"]),
+                    row["reason"],
+                    Rate(round(rate * comparisons), comparisons),
+                )
+            )
+        return found
+    rows = cases.loc[(cases["defacer"] == ORIGINAL) & (cases["attack"] == PLAIN)]
     for (recogniser, modality), part in rows.groupby(["recogniser", "modality"], sort=False):
-        size = pd.to_numeric(part["gallery_size"]).max()
+        seen = part.loc[part["detected"].astype(bool)]
         found.append(
             Control(
                 str(recogniser),
                 str(modality),
-                Rate(int(part["detected"].sum()), len(part)),
-                Rate(int(part["matched"].sum()), len(part)),
-                0 if pd.isna(size) else int(size),
+                Rate(len(seen), len(part)),
+                Rate(int(seen["matched"].sum()), len(seen)),
+                tolerance,
             )
         )
     return found
@@ -166,7 +222,7 @@ def rank_one(rows: pd.DataFrame) -> tuple[float, float, int]:
     """
     usable = rows.loc[pd.to_numeric(rows["gallery_size"]).fillna(0) >= 2]
     if not len(usable):
-        return float("nan"), float("nan"), 0
+        return math.nan, math.nan, 0
     hit = (usable["rank_of_own"] == 1).fillna(False).astype(float)
     chance = 1 / usable["gallery_size"].astype(float)
     per_case = pd.DataFrame({"case": usable["case"], "hit": hit, "chance": chance}).groupby("case").mean()
@@ -174,7 +230,7 @@ def rank_one(rows: pd.DataFrame) -> tuple[float, float, int]:
 
 
 def cumulative_match(rows: pd.DataFrame) -> np.ndarray | None:
-    """Cumulative match characteristic: share identified within rank 1, 2, ... of the gallery.
+    """Cumulative match characteristic: share identified within rank 1, 2, ..., each case weighing the same.
 
     Returns
     -------
@@ -184,14 +240,6 @@ def cumulative_match(rows: pd.DataFrame) -> np.ndarray | None:
     sizes = rows["gallery_size"].dropna().unique()
     if len(sizes) != 1 or int(sizes[0]) < 3:
         return None
-    size = int(sizes[0])
     rank = rows["rank_of_own"].astype("float64").to_numpy()
-    curve = np.array([rank <= k for k in range(1, size + 1)], dtype=float)
-    per_case = pd.DataFrame(curve.T).groupby(rows["case"].to_numpy()).mean()
-    return per_case.mean().to_numpy()
-
-
-def sweep(cases: pd.DataFrame, tolerances: np.ndarray) -> np.ndarray:
-    """Share of cases matched at each tolerance (rows of `by_case` or `any_attack`, one a case)."""
-    distance = cases["distance"].astype("float64").to_numpy()
-    return np.array([(distance <= t).mean() if len(distance) else np.nan for t in tolerances])
+    curve = np.array([rank <= k for k in range(1, int(sizes[0]) + 1)], dtype=float)
+    return pd.DataFrame(curve.T).groupby(rows["case"].to_numpy()).mean().mean().to_numpy()

@@ -167,11 +167,11 @@ def curves(
             axis.axvline(position, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
             axis.annotate(
                 word,
-                (position, 1.0),
+                (position, 0.9),
                 xycoords=("data", "axes fraction"),
-                xytext=(4, -2),
+                xytext=(4, 0),
                 textcoords="offset points",
-                va="top",
+                va="center",
                 fontsize=8.5,
                 color=MUTED,
             )

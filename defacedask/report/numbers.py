@@ -8,8 +8,8 @@ from typing import Any
 __all__ = ["bound", "count", "distance", "interval", "percent", "rate", "seconds", "value"]
 
 NOTHING = "–"
-_MINUS = "−"
-_THIN = " "  # narrow no-break space between thousands
+_MINUS = "\u2212"
+_THIN = "\u202f"  # narrow no-break space
 
 
 def _missing(number: Any) -> bool:

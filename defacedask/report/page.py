@@ -21,7 +21,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, what it sorts by, a smaller line under it, and a tone (good, bad, warn, quiet)."""
+    """What is shown, what it sorts by, smaller lines under it, and a tone (good, bad, warn, quiet)."""
 
     text: str
     key: float | str = ""

@@ -72,12 +72,13 @@ class Run:
     @functools.cached_property
     def by_case(self) -> pd.DataFrame:
         """See `evidence.by_case`."""
-        return evidence.by_case(self.tables["recognition"], self.tolerance)
+        limit = evidence.limits(self.tables["controls"], self.tolerance)
+        return evidence.by_case(self.tables["recognition"], self.tolerance, limit)
 
     @functools.cached_property
     def controls(self) -> list[evidence.Control]:
         """Positive controls, images of patients before other surfaces."""
-        found = evidence.positive_controls(self.by_case)
+        found = evidence.positive_controls(self.by_case, self.tolerance, self.tables["controls"])
         return sorted(found, key=lambda c: (c.modality not in evidence.IMAGES, c.recogniser))
 
 

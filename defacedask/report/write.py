@@ -87,6 +87,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "boxes": cost.box_plots(run),
         "dose": cost.dose_table(run),
         "cases": record.cases_table(run),
+        "skipped": record.skipped_table(run),
         "config": record.config_rows(run),
         "album": album(run) if pictures else Album(cases=[], shown=0, left_out=0, missing=0),
         "pictures": pictures,

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from defacedask.report.derive import STUDY_STRUCTURES
+from defacedask.structure_names import STUDY_NAMES
 from defacedask.tables import TEN_FEATURES, write_tables
 
 DEFACERS = ("quickshear", "biometric_mask", "mri_reface", "carina")
@@ -60,13 +60,13 @@ def recognition(rng, cases, *, originals="good", modalities=("CT",), leak=("biom
                                 if seen
                                 else None,
                                 "gallery_size": len(cases),
-                                "distance_to_nearest_other": rng.normal(0.5, 0.06) if seen else None,
+                                "nearest_other": rng.normal(0.5, 0.06) if seen else None,
                             }
                         )
     return rows
 
 
-def radiomics(rng, cases, structures=STUDY_STRUCTURES):
+def radiomics(rng, cases, structures=STUDY_NAMES):
     rows = []
     for case in cases:
         for structure in structures:
@@ -96,9 +96,40 @@ def radiomics(rng, cases, structures=STUDY_STRUCTURES):
                             "percent": change,
                             "voxels": voxels,
                             "voxels_changed": int(voxels * rng.uniform(0.01, 0.4)) if touched else 0,
+                            "note": _note(feature, before),
                         }
                     )
     return rows
+
+
+def _note(feature, before):
+    if np.isnan(before):
+        return "not finite"
+    return "near-zero denominator" if feature == "Skewness" and abs(before) < 0.05 else ""
+
+
+def controls(modalities, n, *, originals="good"):
+    good = originals == "good"
+    seen = n if good else n // 5
+    return [
+        {
+            "modality": modality,
+            "recogniser": "face_recognition",
+            "persons": n,
+            "persons_detected": seen,
+            "positive_n": seen,
+            "positive_matches": seen if good else 0,
+            "positive_rank_1": seen if good else 0,
+            "negative_n": 4 * n * (n - 1),
+            "negative_rate": 0.0,
+            "threshold": 0.37 if good else None,
+            "threshold_fpr": 0.01,
+            "threshold_tpr": 0.99 if good else None,
+            "holds": good,
+            "reason": "" if good else f"faces were detected on {seen} of {n} originals only",
+        }
+        for modality in modalities
+    ]
 
 
 def dose(rng, cases):
@@ -186,7 +217,7 @@ def pictures(out: Path, rng, cases):
     (out / "pictures" / "index.json").write_text(json.dumps(listed))
 
 
-def make_run(out: Path, *, n=11, seed=0, originals="good", modalities=("CT",)) -> list[str]:
+def make_run(out: Path, *, n=11, seed=0, originals="good", modalities=("CT",), calibrated=True) -> list[str]:
     """Write a whole run; returns the names of its cases."""
     rng = np.random.default_rng(seed)
     cases = [f"pt_{i:03d}-CT" for i in range(n)]
@@ -194,6 +225,11 @@ def make_run(out: Path, *, n=11, seed=0, originals="good", modalities=("CT",)) -
         out,
         {
             "cases": case_rows(rng, cases),
+            "skipped": [
+                {"path": f"in/scout{i}.dcm", "reason": "a localizer, not a volume.", "patient_id": "PT-001"}
+                for i in range(5)
+            ],
+            "controls": controls(modalities, n, originals=originals) if calibrated else [],
             "recognition": recognition(rng, cases, originals=originals, modalities=modalities),
             "radiomics": radiomics(rng, cases),
             "dose": dose(rng, cases),

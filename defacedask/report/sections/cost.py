@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from defacedask.evaluation.summary import radiomics_percent, radiomics_summary
 from defacedask.report import figures, numbers
 from defacedask.report.counts import median_interval
-from defacedask.report.derive import STUDY_STRUCTURES, in_order, radiomics_percent, radiomics_summary
+from defacedask.report.derive import in_order
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.tables import TEN_FEATURES
 
 __all__ = ["box_plots", "control_exact", "dose_table", "hazard_table", "radiomics_tables", "utility"]
 
-#: Below this size an original value is too near zero for a ratio to mean much (units of the feature).
-NEAR_ZERO = {
-    "Median": (1.0, "within 1 unit of zero"),
-    "90Percentile": (1.0, "within 1 unit of zero"),
-    "Maximum": (1.0, "within 1 unit of zero"),
-    "Range": (1.0, "at most 1 unit"),
-    "Skewness": (0.05, "within 0.05 of zero"),
-    "Entropy": (0.01, "at most 0.01"),
-    "Variance": (1e-6, "flat structure"),
-}
 _MOST_STRUCTURES = 24
 
 
@@ -53,10 +45,12 @@ def control_exact(run: Run) -> tuple[int, int, float]:
     return compared, differing, largest
 
 
-def near_zero(rows: pd.DataFrame) -> pd.Series:
-    """Flag rows whose original is too near zero, or not there, for a percent change to mean much."""
-    limits = rows["feature"].map({name: limit for name, (limit, _) in NEAR_ZERO.items()}).astype(float)
-    return (rows["original"].abs() <= limits) | ~np.isfinite(rows["percent"])
+def hazards_of(rows: pd.DataFrame) -> pd.Series:
+    """Why a row's percent change means little: the note it brought, else that the ratio does not exist; or ""."""
+    note = rows["note"].fillna("") if "note" in rows else pd.Series("", index=rows.index)
+    odd = note.str.contains("zero denominator|no voxels|not finite", regex=True)
+    absent = ~np.isfinite(rows["percent"])
+    return note.where(odd, "").mask(absent & ~odd, "ratio does not exist")
 
 
 def radiomics_tables(run: Run) -> list[dict[str, Any]]:
@@ -65,17 +59,51 @@ def radiomics_tables(run: Run) -> list[dict[str, Any]]:
     if not len(rows):
         return []
     summary = radiomics_summary(rows)
-    hazards = rows.loc[near_zero(rows)].groupby(["defacer", "structure", "feature"]).size().to_dict()
-    changed = _changed(rows)
-    wide = {what: radiomics_percent(summary, what) for what in ("mean", "median", "n", "q1", "q3")}
+    odd = rows.loc[hazards_of(rows) != ""]
+    sheet = _Sheet(
+        {what: _nested(radiomics_percent(summary, what)) for what in ("mean", "median", "n", "q1", "q3")},
+        odd.groupby(["defacer", "structure", "feature"]).size().to_dict(),
+        _changed(rows),
+        _nested(run.reference.percent) if run.reference is not None else {},
+    )
     found = []
-    for defacer in [d for d in run.defacers if (rows["defacer"] == d).any()]:
-        views = [_percent_table(run, defacer, what, wide, hazards, changed) for what in ("mean", "median")]
-        found.append({"defacer": defacer, "views": views})
+    for defacer in [d for d in run.defacers if d in sheet.numbers["n"]]:
+        part = rows.loc[rows["defacer"] == defacer]
+        found.append(
+            {
+                "defacer": defacer,
+                "views": [_percent_table(defacer, what, sheet) for what in ("mean", "median")],
+                "total": numbers.count(len(part)),
+                "unchanged": bool(
+                    (
+                        (part["original"] == part["defaced"])
+                        | (part["original"].isna() & part["defaced"].isna())
+                    ).all()
+                ),
+            }
+        )
     return found
 
 
-def _changed(rows: pd.DataFrame) -> dict[tuple[str, str], tuple[int, int, float]]:
+@dataclass(frozen=True)
+class _Sheet:
+    """What the percent tables are written from, looked up by defacer, structure and feature."""
+
+    numbers: dict[str, dict[str, dict[str, dict[str, float]]]]
+    hazards: dict[Any, int]
+    changed: dict[Any, tuple[int, int, float]]
+    published: dict[str, dict[str, dict[str, float]]]
+
+
+def _nested(wide: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """Defacer -> structure -> feature -> number."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in wide.to_dict("records"):
+        found.setdefault(row["defacer"], {})[row["structure"]] = row
+    return found
+
+
+def _changed(rows: pd.DataFrame) -> dict[Any, tuple[int, int, float]]:
     """(defacer, structure) -> cases with a changed voxel, cases, median percent of voxels changed."""
     found = {}
     for key, part in rows.drop_duplicates(["case", "defacer", "structure"]).groupby(["defacer", "structure"]):
@@ -85,78 +113,52 @@ def _changed(rows: pd.DataFrame) -> dict[tuple[str, str], tuple[int, int, float]
     return found
 
 
-def _percent_table(
-    run: Run,
-    defacer: str,
-    what: str,
-    wide: dict[str, pd.DataFrame],
-    hazards: dict[Any, int],
-    changed: dict[Any, Any],
-) -> Table:
-    published = pd.DataFrame()
-    if run.reference is not None and len(run.reference.percent):
-        published = run.reference.percent.loc[run.reference.percent["defacer"] == defacer].set_index(
-            "structure"
-        )
-    own = {k: t.loc[t["defacer"] == defacer].set_index("structure") for k, t in wide.items()}
+def _percent_table(defacer: str, what: str, sheet: _Sheet) -> Table:
+    published = sheet.published.get(defacer, {}) if what == "mean" else {}
     lines = []
-    for structure in own["mean"].index:
-        n = own["n"].loc[structure, list(TEN_FEATURES)]
-        most = int(n.max()) if n.notna().any() else 0
-        touched = changed.get((defacer, structure))
-        line = [
-            text(structure),
-            cell(numbers.count(most), most),
-            cell(
-                f"{touched[0]} of {touched[1]}",
-                touched[0],
-                f"median {numbers.percent(touched[2])} % of voxels",
-            )
+    for structure, counts in sheet.numbers["n"][defacer].items():
+        most = max((int(counts[f]) for f in TEN_FEATURES if pd.notna(counts[f])), default=0)
+        touched = sheet.changed.get((defacer, structure))
+        line = [text(structure), cell(numbers.count(most), most)]
+        line.append(
+            cell(f"{touched[0]} of {touched[1]}", touched[0], f"{numbers.percent(touched[2])} % of voxels")
             if touched
-            else Cell(numbers.NOTHING),
-        ]
+            else Cell(numbers.NOTHING)
+        )
         for feature in TEN_FEATURES:
-            number = own[what].loc[structure, feature]
+            number = sheet.numbers[what][defacer][structure][feature]
             small = []
-            if pd.notna(n[feature]) and int(n[feature]) != most:
-                small.append(f"n {int(n[feature])}")
-            if what == "median" and pd.notna(own["q1"].loc[structure, feature]):
-                q1, q3 = own["q1"].loc[structure, feature], own["q3"].loc[structure, feature]
-                if q1 != q3:
+            if what == "median":
+                q1, q3 = (sheet.numbers[q][defacer][structure][feature] for q in ("q1", "q3"))
+                if pd.notna(q1) and q1 != q3:
                     small.append(f"{numbers.percent(q1)} to {numbers.percent(q3)}")
-            if structure in published.index and feature in published.columns and what == "mean":
-                small.append(f"publ. {numbers.percent(published.loc[structure, feature])}")
-            weak = hazards.get((defacer, structure, feature), 0)
+            elif feature in published.get(structure, {}):
+                small.append(f"[{numbers.percent(published[structure][feature])}]")
+            if pd.notna(counts[feature]) and int(counts[feature]) != most:
+                small.append(f"n {int(counts[feature])}")
+            weak = sheet.hazards.get((defacer, structure, feature), 0)
+            why = f"{weak} case(s) with an original near zero or a ratio that does not exist" if weak else ""
             line.append(
-                cell(
-                    numbers.percent(number) + ("†" if weak else ""),
-                    number,
-                    " · ".join(small),
-                    title=f"{weak} case(s) with an original value near zero or a ratio that does not exist"
-                    if weak
-                    else "",
-                )
+                cell(numbers.percent(number) + ("†" if weak else ""), number, "\n".join(small), title=why)
             )
         lines.append(line)
     heads = [
         Head("structure", False),
         Head("n", title="cases"),
-        Head("cases touched", title="cases in which a voxel of the structure changed"),
+        Head("cases touched", title="cases in which a voxel changed; median share of the structure’s voxels"),
         *(Head(f) for f in TEN_FEATURES),
     ]
-    label = "Mean" if what == "mean" else "Median (and quartiles)"
     notes = []
-    if what == "mean" and len(published):
+    if published:
+        notes.append("[ ] the mean printed in the reference folder; of other patients, for orientation only.")
+    if any(key[0] == defacer for key in sheet.hazards):
         notes.append(
-            "publ. = the mean printed in the reference folder; other patients, only for orientation."
+            "† an original near zero, or ratios that do not exist left out: see “Ratios to distrust”."
         )
-    if any(key[0] == defacer for key in hazards):
-        notes.append(
-            "† includes originals near zero, or leaves out ratios that do not exist: see “Ratios to distrust”."
-        )
+    label = "mean" if what == "mean" else "median (quartiles)"
     return Table(
         f"percent-{what}-{defacer}",
-        f"{defacer}: {label.lower()} over cases of the percent change, by structure and feature",
+        f"{defacer}: {label} over cases of the percent change, by structure and feature",
         heads,
         lines,
         notes,
@@ -166,14 +168,14 @@ def _percent_table(
 def hazard_table(run: Run) -> Table | None:
     """List where a percent change is a ratio to (nearly) nothing."""
     rows = run.tables["radiomics"]
-    rows = rows.loc[(rows["defacer"] != CONTROL)]
-    rows = rows.loc[near_zero(rows)]
+    rows = rows.loc[rows["defacer"] != CONTROL]
+    rows = rows.assign(why=hazards_of(rows))
+    rows = rows.loc[rows["why"] != ""]
     if not len(rows):
         return None
     lines = []
-    for (structure, feature), part in rows.groupby(["structure", "feature"], sort=False):
+    for (structure, feature, why), part in rows.groupby(["structure", "feature", "why"], sort=False):
         absent = int((~np.isfinite(part["percent"])).sum())
-        reason = NEAR_ZERO.get(feature, (0, "zero"))[1] if absent < len(part) else "ratio does not exist"
         each = part["percent"].abs()
         largest = each[np.isfinite(each)].max()
         lines.append(
@@ -184,7 +186,7 @@ def hazard_table(run: Run) -> Table | None:
                 cell(numbers.value(part["original"].abs().min()), part["original"].abs().min()),
                 cell(numbers.percent(largest), largest),
                 cell(numbers.count(absent), absent),
-                text(reason),
+                text(why),
             ]
         )
     return Table(
@@ -200,7 +202,10 @@ def hazard_table(run: Run) -> Table | None:
             Head("why", False),
         ],
         lines,
-        ("Means that include such ratios are marked † and are better read as medians.",),
+        (
+            "Over all defacers. Near zero: closer to it than 5 % of the structure’s standard deviation "
+            "(skewness: than 0.05). Means with such ratios are marked † and are better read as medians.",
+        ),
     )
 
 
@@ -211,7 +216,7 @@ def box_plots(run: Run) -> dict[str, Any] | None:
     if not len(rows):
         return None
     defacers = [d for d in run.defacers if (rows["defacer"] == d).any()]
-    every = in_order(rows["structure"].unique().tolist(), STUDY_STRUCTURES)
+    every = in_order(rows["structure"].unique().tolist())
     structures = every[:_MOST_STRUCTURES]
     sizes = (
         rows.assign(percent=rows["percent"].abs())
@@ -266,7 +271,7 @@ def dose_table(run: Run) -> Table | None:
     if not len(rows):
         return None
     lines = []
-    order = in_order(rows["structure"].unique().tolist(), STUDY_STRUCTURES)
+    order = in_order(rows["structure"].unique().tolist())
     for defacer in [d for d in run.defacers if (rows["defacer"] == d).any()]:
         part = rows.loc[rows["defacer"] == defacer]
         groups = dict(list(part.groupby(["structure", "metric"], sort=False)))

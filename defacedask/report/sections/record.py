@@ -12,8 +12,9 @@ from defacedask.report import numbers
 from defacedask.report.page import Head, Table, cell, text
 from defacedask.report.run import Run
 
-__all__ = ["cases_table", "config_rows", "status_counts"]
+__all__ = ["cases_table", "config_rows", "skipped_table", "status_counts"]
 
+_PATHS = 3
 _SECRET = re.compile(r"(?i)(^|[_.-])(key|secret|token|password|credential)s?$")
 
 
@@ -60,7 +61,8 @@ def cases_table(run: Run) -> Table | None:
             text(row["modality"] or numbers.NOTHING),
         ]
         line += [text(row[c] or "all") for c in others]
-        line += [text(row["status"], tones.get(row["status"], "")), text(row["reason"] or "")]
+        notes = str(row.get("notes") or "")
+        line += [text(row["status"], tones.get(row["status"], "")), text(row["reason"] or "", small=notes)]
         if stages:
             each = [row[c] for c in parts if pd.notna(row[c])]
             whole = row[total] if total else sum(each) if each else None
@@ -69,6 +71,25 @@ def cases_table(run: Run) -> Table | None:
         line.append(cell(numbers.count(row["peak_rss_mb"]), row["peak_rss_mb"]))
         lines.append(line)
     return Table("cases", "Cases", heads, lines)
+
+
+def skipped_table(run: Run) -> Table | None:
+    """Files and series that belong to no case, with the reason; equal reasons in one line."""
+    table = run.tables["skipped"]
+    if not len(table):
+        return None
+    lines = []
+    for (reason, patient), part in table.groupby(["reason", "patient_id"], sort=False):
+        paths = [str(p) for p in part["path"] if p]
+        shown = ", ".join(paths[:_PATHS]) + (
+            f" and {len(paths) - _PATHS} more" if len(paths) > _PATHS else ""
+        )
+        files = int(part["files"].fillna(1).sum())
+        lines.append(
+            [text(reason), text(patient or numbers.NOTHING), cell(numbers.count(files), files), text(shown)]
+        )
+    heads = [Head("reason", False), Head("patient", False), Head("files"), Head("which", False)]
+    return Table("skipped", "Skipped: files and series that are not part of any case", heads, lines)
 
 
 def config_rows(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -40,8 +40,8 @@ def _name(run: Run, control: Control) -> str:
 
 def _failing(run: Run, control: Control) -> str:
     return (
-        f"{_name(run, control)}: face detected in {_count(control.detected)} originals, "
-        f"matched with themselves at another view in {_count(control.matched)}"
+        f"{_name(run, control)}: a face was detected in {_count(control.detected)} originals, "
+        f"and {_count(control.matched)} of these match themselves at another view"
     )
 
 
@@ -185,10 +185,22 @@ def defacer_table(run: Run) -> Table | None:
         ],
         lines,
         (
-            f"Matched: distance to the own original at most {run.tolerance:g}, in any view. Counts with exact 95 % "
-            "intervals. The bound rests only on cases whose original is itself recognised at another view.",
+            f"Matched: {_limit_words(run)}, in any view. Counts with exact 95 % intervals. The bound rests only on "
+            "cases whose original is itself recognised at another view.",
             "Median |change|: over all structures and features; interval by order statistics, from six cases on.",
         ),
+    )
+
+
+def _limit_words(run: Run) -> str:
+    """Say at which distance a case counts as recognised."""
+    calibrated = [c for c in _image_controls(run) if c.limit > run.tolerance]
+    if not calibrated:
+        return f"distance to the own original at most {run.tolerance:g}"
+    each = ", ".join(f"{_name(run, c)} {c.limit:.2f}" for c in calibrated)
+    return (
+        f"distance to the own original at most {run.tolerance:g}, or the larger threshold calibrated on the "
+        f"originals ({each})"
     )
 
 
@@ -238,10 +250,15 @@ def control_table(run: Run) -> Table:
         add(
             f"positive: originals, {_name(run, control)}{surface}",
             "face detected, and matched with itself at another view, in at least half of the cases",
-            f"detected {_count(control.detected)}, matched {_count(control.matched)}",
+            f"detected {_count(control.detected)}, of these matched {_count(control.matched)} at {control.limit:.2f}",
             control.state != "void",
-            f"95 % interval of the matched share: {numbers.interval(low, high)}; gallery of {control.gallery_size}"
-            + ("; weak: below 80 %" if control.state == "weak" else ""),
+            (
+                f"95 % interval of the matched share: {numbers.interval(low, high)}"
+                if control.matched.cases
+                else ""
+            )
+            + ("; weak: below 80 %" if control.state == "weak" else "")
+            + (f" {control.reason}" if control.reason else ""),
         )
     if not controls:
         add("positive: originals", "face detected, matched with itself at another view", "no row", None)
@@ -252,31 +269,17 @@ def control_table(run: Run) -> Table:
         f"matched {_count(same)}" if same.cases else "no row",
         _none_as_originals(run) if same.cases else None,
     )
-    others = next(
-        (c for c in ("distance_to_nearest_other", "nearest_other") if c in run.tables["recognition"]), None
-    )
-    if others is not None:
-        rows = run.tables["recognition"]
-        rows = rows.loc[(rows["defacer"] == ORIGINAL) & rows[others].notna()]
-        wrong = (
-            int((rows[others].astype(float) <= run.tolerance).groupby(rows["case"]).any().sum())
-            if len(rows)
-            else 0
-        )
-        cases = rows["case"].nunique()
+    counted = [c for c in controls if c.others is not None and c.others.cases]
+    for control in counted:
+        others = control.others or Rate(0, 0)
         add(
-            "negative: other persons",
-            f"no other person within the tolerance of {run.tolerance:g}",
-            f"another person within it in {wrong} of {cases} cases" if cases else "no row",
-            wrong == 0 if cases else None,
+            f"negative: other persons, {_name(run, control)}",
+            f"different persons rarely within the tolerance of {run.tolerance:g} (at most 1 %)",
+            f"{_count(others)} comparisons within it ({numbers.rate(others.share)})",
+            others.share <= 0.01,
         )
-    else:
-        add(
-            "negative: other persons",
-            "no other person within the tolerance",
-            "distances to others not kept",
-            None,
-        )
+    if not counted:
+        add("negative: other persons", "different persons rarely within the tolerance", "no row", None)
     return Table(
         "controls",
         "Controls",
