@@ -46,7 +46,7 @@ def _check_numbers(positions: np.ndarray, cosines: np.ndarray, spacing: np.ndarr
 def _uneven(along: np.ndarray) -> str:
     """Say what is wrong with gaps (mm, ascending positions along the stack) that are not all the same."""
     gaps = np.diff(along)
-    usual = float(np.median(gaps))
+    usual = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
     times = gaps / usual
     whole = np.abs(times - np.rint(times)) < 0.1
     if whole.all() and np.rint(times).max() > 1:
