@@ -131,3 +131,22 @@ def openkbp_dicom(tool: Path, source: Path, patient: str) -> Path:
 
 
 _folders: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def mutated(whole: bytes, seed: int) -> bytes:
+    """A file with a few bytes replaced, added, dropped, or its end cut off; the header's start is kept."""
+    rng = np.random.default_rng(seed)
+    out = bytearray(whole)
+    for _ in range(rng.integers(1, 4)):
+        at, some = int(rng.integers(140, len(out))), int(rng.integers(1, 9))
+        noise = rng.integers(0, 256, some, dtype=np.uint8).tobytes()
+        match rng.integers(4):
+            case 0:
+                out[at : at + some] = noise
+            case 1:
+                out[at:at] = noise
+            case 2:
+                del out[at : at + some]
+            case _:
+                del out[max(200, at) :]
+    return bytes(out)

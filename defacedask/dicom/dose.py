@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from defacedask.errors import InputError, RefusedError
+from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.volume import make_volume
 
-__all__ = ["dose_geometry", "read_dose"]
+__all__ = ["read_dose"]
 
 _RTDOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 #: Plane distances may differ by this part of their mean (or by 0.01 mm: offsets are decimal strings).
@@ -47,18 +47,26 @@ def read_dose(series: Any, *, allow_relative: bool = False) -> xr.DataArray:
     RefusedError
         If the planes are uneven, the units are not Gy, or the grid is otherwise ambiguous; with the reason.
     """
-    import pydicom
-
     paths = _files(series)
     if not paths:
         raise InputError("this dose series has no file.")
+    try:
+        return _read(paths, allow_relative)
+    except DefacedaskError:
+        raise
+    except Exception as error:  # pydicom raises whatever a broken element leads to
+        raise InputError(
+            f"{Path(paths[0]).name} cannot be read as a dose ({error}).", "Is the file whole?"
+        ) from error
+
+
+def _read(paths: list[str], allow_relative: bool) -> xr.DataArray:
+    import pydicom
+
     parts = []
     for path in paths:
         label = Path(path).name
-        try:
-            dataset = pydicom.dcmread(path, force=True)
-        except Exception as error:
-            raise InputError(f"{label} cannot be read as DICOM ({error}).", "Is the file whole?") from error
+        dataset = pydicom.dcmread(path, force=True)
         if dataset.get("SOPClassUID", "") != _RTDOSE and dataset.get("Modality", "") != "RTDOSE":
             raise InputError(f"{label} is not a dose grid (RTDOSE).")
         if "PixelData" not in dataset:
@@ -101,23 +109,6 @@ def read_dose(series: Any, *, allow_relative: bool = False) -> xr.DataArray:
         name="dose",
         attrs=attrs,
     )
-
-
-def dose_geometry(dataset: Any) -> Geometry:
-    """Grid of one RTDOSE header (no pixel data needed).
-
-    Parameters
-    ----------
-    dataset : pydicom.Dataset
-
-    Raises
-    ------
-    InputError, RefusedError
-        As `read_dose`.
-    """
-    label = Path(str(getattr(dataset, "filename", "") or "the dose")).name
-    shape = (int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0))
-    return _grid(dataset, label, _places(dataset, label), shape)[1]
 
 
 def _files(series: Any) -> list[str]:

@@ -264,7 +264,10 @@ def compare_many(
         rows = []
         for part, old, known in zip(parts, before, features, strict=True):
             new = inside(image, part)
-            changed = int(np.count_nonzero((old != new) & ~(np.isnan(old) & np.isnan(new))))
+            different = old != new
+            if old.dtype.kind == "f" and new.dtype.kind == "f":
+                different &= ~(np.isnan(old) & np.isnan(new))
+            changed = int(np.count_nonzero(different))
             after = first_order(new, bin_width=bin_width, shift=voxel_array_shift) if changed else known
             rows += _rows(part.name, known, after, len(old), changed)
         out[name] = rows

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rt_writers import FRAME, contour, contours_of, roi, square, write_struct
+from rt_writers import FRAME, contour, contours_of, mutated, roi, square, write_struct
 from strategies import geometries
 
 from defacedask.dicom.structures import read_structures
-from defacedask.errors import InputError, RefusedError
+from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.geometry import Geometry
 
 GRID = Geometry.from_spacing((10, 20, 30), (3, 1, 1), frame_of_reference=FRAME)  # slices at z = 0, 3, ... 27
@@ -241,3 +241,21 @@ def test_not_a_structure_set(tmp_path):
     path.write_bytes(whole[: whole.index(b"\x06\x30\x39\x00")])  # just before the contours
     with pytest.raises(InputError, match="no contours"):
         read_structures(path, GRID)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_files_end_in_a_sentence(tmp_path):
+    """Whatever is damaged: masks or one of our errors, never anything else."""
+    rois = [roi(f"r{i}", [square(z, 4.5, 9.5) for z in (3, 6, 9)]) for i in range(3)]
+    whole = write_struct(tmp_path / "rs.dcm", rois).read_bytes()
+    path, reasons = tmp_path / "x.dcm", []
+    for seed in range(300):
+        path.write_bytes(mutated(whole, seed))
+        try:
+            structures = read_structures(path, GRID)
+        except DefacedaskError as error:
+            reasons.append(error.message)
+        else:
+            assert all(s.full(GRID.shape).shape == GRID.shape for s in structures)
+    assert 0 < len(reasons) < 300
+    assert all(reasons)
