@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import dask.array
@@ -26,14 +26,22 @@ from defacedask.geometry import Geometry
 from defacedask.volume import geometry_of, to_stored
 
 if TYPE_CHECKING:
+    from defacedask.defacers.protect import Protected
     from defacedask.head import Head
 
-__all__ = ["AIR", "Defacer", "Plan", "air_of", "plan_from_dict", "plan_types"]
+__all__ = ["AIR", "Defacer", "Plan", "air_of", "plan_from_dict", "plan_types", "record"]
 
 #: What empty space reads in each modality, in real units (HU, arbitrary, SUV or Bq/mL, Gy).
 AIR = {"CT": -1000.0, "MR": 0.0, "PT": 0.0, "RTDOSE": 0.0}
 
 plan_types: dict[str, type[Plan]] = {}
+_records: dict[str, type] = {}
+
+
+def record(kind: type) -> type:
+    """Let a frozen dataclass with a ``kind`` (class attribute, unique) be a field of plans."""
+    _records[kind.kind] = kind  # type: ignore[attr-defined]
+    return kind
 
 
 def air_of(modality: str) -> float:
@@ -119,6 +127,8 @@ class Plan(abc.ABC):
             value = getattr(self, field.name)
             if field.name in self.secret:
                 out[f"{field.name}_sha256"] = hashlib.sha256(repr(value).encode()).hexdigest()
+            elif isinstance(value, (tuple, list)) and any(type(v) in _records.values() for v in value):
+                out[field.name] = [v.summary() for v in value]
             elif isinstance(value, (str, int, float, bool, type(None), tuple, list, dict)):
                 out[field.name] = value
         return out
@@ -215,14 +225,17 @@ def plan_from_dict(facts: dict[str, Any]) -> Plan:
     """
     from defacedask.defacers import get_plan_type
 
-    fields = {name: _decode(value) for name, value in facts["fields"].items()}
-    return get_plan_type(facts["defacer"])(**fields)
+    kind = get_plan_type(facts["defacer"])  # first: its module knows the records among the fields
+    return kind(**{name: _decode(value) for name, value in facts["fields"].items()})
 
 
 def _encode(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         packed = base64.b64encode(zlib.compress(np.ascontiguousarray(value).tobytes(), 6)).decode()
         return {"__array__": packed, "dtype": value.dtype.str, "shape": list(value.shape)}
+    if type(value) in _records.values():
+        fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"__record__": value.kind, "fields": fields}
     if isinstance(value, Geometry):
         return {"__geometry__": value.to_dict()}
     if isinstance(value, bytes):
@@ -243,6 +256,9 @@ def _decode(value: Any) -> Any:
             return np.frombuffer(raw, dtype=value["dtype"]).reshape(value["shape"]).copy()
         if "__geometry__" in value:
             return Geometry.from_dict(value["__geometry__"])
+        if "__record__" in value:
+            fields = {name: _decode(v) for name, v in value["fields"].items()}
+            return _records[value["__record__"]](**fields)
         if "__bytes__" in value:
             return base64.b64decode(value["__bytes__"])
         return {k: _decode(v) for k, v in value.items()}
@@ -264,7 +280,7 @@ class Defacer(abc.ABC):
     name: ClassVar[str] = ""
 
     @abc.abstractmethod
-    def plan(self, head: Head, *, key: bytes = b"") -> Plan:
+    def plan(self, head: Head, *, key: bytes = b"", protected: Sequence[Protected] = ()) -> Plan:
         """Look at a head and decide.
 
         Parameters
@@ -273,6 +289,8 @@ class Defacer(abc.ABC):
             Everything that may be asked about one head.
         key : bytes
             Secret of the run and case, for defacers that draw noise.
+        protected : sequence of Protected
+            Structures that stay as they are, besides the brain (see `defacedask.defacers.protect`).
 
         Raises
         ------

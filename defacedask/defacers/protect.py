@@ -1,0 +1,154 @@
+"""Structures that no defacer may change: coarse signed distances that a plan carries with it.
+
+A distance field keeps the meaning of "within 3 mm of the structure" on any grid in the frame of reference, costs
+some kilobytes, and answers block by block as it answers for the whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from defacedask.defacers.base import record
+from defacedask.errors import InputError
+from defacedask.geometry import Geometry
+from defacedask.sampling import sample_field
+
+if TYPE_CHECKING:
+    from defacedask.head import Head
+
+__all__ = ["Protected", "brain_of", "unprotected"]
+
+#: mm of one step of the stored distance; and how far from the structure it is stored.
+STEP = 0.25
+REACH = 31.0
+
+
+@record
+@dataclasses.dataclass(frozen=True, eq=False)
+class Protected:
+    """One structure and how far around it nothing may change.
+
+    Attributes
+    ----------
+    name : str
+    margin_mm : float
+        Voxels whose centre lies within this distance of the structure are kept.
+    slack_mm : float
+        Added to the margin to make up for the coarse grid, so that no voxel of the structure is lost.
+    grid : Geometry
+        Of ``distance``.
+    distance : (z, y, x) int8 array
+        Signed distance in steps of 0.25 mm, negative inside, clipped to 31 mm.
+    """
+
+    kind: ClassVar[str] = "Protected"
+
+    name: str
+    margin_mm: float
+    slack_mm: float
+    grid: Geometry
+    distance: np.ndarray
+
+    @classmethod
+    def of(
+        cls, name: str, mask: np.ndarray, geometry: Geometry, *, margin_mm: float = 2.0, spacing: float = 3.0
+    ) -> Protected:
+        """Protect a mask.
+
+        Parameters
+        ----------
+        name : str
+        mask : (z, y, x) bool array
+        geometry : Geometry
+            Of ``mask``.
+        margin_mm : float
+            At most 20.
+        spacing : float
+            mm of the stored grid.
+
+        Raises
+        ------
+        InputError
+            For an empty mask or a margin out of range.
+        """
+        from scipy.ndimage import distance_transform_edt, map_coordinates
+
+        if not 0 <= margin_mm <= 20:
+            raise InputError(f"a protected margin of {margin_mm:g} mm is not between 0 and 20 mm.")
+        inside = np.argwhere(mask)
+        if len(inside) == 0:
+            raise InputError(f"the structure {name!r} is empty: there is nothing to protect.")
+        reach = margin_mm + 2 * spacing + 2 * max(geometry.spacing)
+        pad = np.ceil(reach / np.array(geometry.spacing)).astype(int)
+        low, high = inside.min(axis=0) - pad, inside.max(axis=0) + pad + 1
+        box = np.zeros(high - low, dtype=bool)
+        box[tuple((inside - low).T)] = True
+        part = geometry.block(low.tolist(), high.tolist())
+        out = distance_transform_edt(~box, sampling=geometry.spacing)
+        into = distance_transform_edt(box, sampling=geometry.spacing)
+        signed = np.where(box, -into, out).astype(np.float32)
+        grid = part.aligned(spacing)
+        x, y, z = grid.positions(dtype=np.float64)
+        points = np.stack([a.ravel() for a in np.broadcast_arrays(x, y, z)], axis=-1)
+        index = part.to_index(points).T
+        coarse = map_coordinates(signed, index, order=1, mode="nearest", prefilter=False).reshape(grid.shape)
+        steps = np.rint(np.clip(coarse, -4.0, min(reach, REACH)) / STEP).astype(np.int8)
+        grid = Geometry(grid.shape, grid.affine, geometry.frame_of_reference)
+        first = cls(name, float(margin_mm), 0.0, grid, steps)
+        # what the coarse grid lost of the structure itself, thin ones above all
+        at = geometry.to_world(inside)
+        worst = float(first._distance(tuple(at.T), np).max())
+        return dataclasses.replace(
+            first, slack_mm=max(0.0, worst - margin_mm) + 2 * STEP if worst > margin_mm else 0.0
+        )
+
+    def _distance(self, positions: tuple[Any, Any, Any], xp: Any) -> Any:
+        field = xp.asarray(self.distance).astype(xp.float32) * xp.float32(STEP)
+        return sample_field(field, self.grid, positions, outside=REACH + 1, xp=xp)
+
+    def keep(self, geometry: Geometry, xp: Any = np) -> Any:
+        """Voxels of a grid, or of a block of one, that must stay as they are.
+
+        Parameters
+        ----------
+        geometry : Geometry
+        xp : module
+            Array namespace of the answer.
+
+        Returns
+        -------
+        bool array of ``geometry.shape``
+        """
+        keep = xp.zeros(geometry.shape, dtype=bool)
+        index = geometry.to_index(self.grid.corners)
+        low = np.maximum(np.floor(index.min(axis=0)), 0).astype(int)
+        high = np.minimum(np.ceil(index.max(axis=0)) + 1, geometry.shape).astype(int)
+        if (low >= high).any():
+            return keep
+        near = geometry.block(low.tolist(), high.tolist())
+        distance = self._distance(near.positions(xp, np.float64), xp)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        keep[box] = distance <= self.margin_mm + self.slack_mm
+        return keep
+
+    def summary(self) -> dict[str, Any]:
+        """Name and margin."""
+        return {"name": self.name, "margin_mm": self.margin_mm}
+
+
+def brain_of(head: Head, margin_mm: float = 2.0) -> Protected:
+    """The default protection: the head's brain."""
+    return Protected.of("Brain", head.brain, head.grid, margin_mm=margin_mm)
+
+
+def unprotected(region: Any, protected: Iterable[Protected], geometry: Geometry, xp: Any = np) -> Any:
+    """A region without what is protected."""
+    for one in protected:
+        if not bool(region.any()):
+            break
+        region = region & ~one.keep(geometry, xp)
+    return region

@@ -1,0 +1,257 @@
+"""Quickshear: everything on the face's side of one plane goes.
+
+Source: Schimke & Hale, "Quickshear defacing for neuroimages", HealthSec 2011. The sagittal profile of the brain
+mask, its outline, the lower chain of the outline's convex hull, the chain's edge at the anterior end: the plane
+through that edge, moved away from the brain. Computed here in the head's own frame and in millimetres, so that
+pose, thick slices and non-square grids do not matter; beyond the border of the field of view there is nothing
+(no wrap), so that a brain cut by the field of view adds no false points.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from defacedask.defacers.base import Defacer, Plan
+from defacedask.errors import ConfigError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from defacedask.defacers.protect import Protected
+    from defacedask.geometry import Geometry
+    from defacedask.head import Head
+
+__all__ = ["Quickshear", "QuickshearPlan", "anterior_edge", "half_space", "outline"]
+
+
+def outline(profile: np.ndarray) -> np.ndarray:
+    """Pixels whose four neighbours are not all like themselves; outside the picture there is nothing.
+
+    Parameters
+    ----------
+    profile : 2D bool array
+
+    Returns
+    -------
+    bool array, one pixel larger on every side
+    """
+    padded = np.pad(np.asarray(profile, dtype=bool), 2).astype(np.int8)
+    centre = padded[1:-1, 1:-1]
+    around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    return around != 4 * centre
+
+
+def anterior_edge(profile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First edge of the lower convex hull of a profile's outline, from the anterior end.
+
+    Parameters
+    ----------
+    profile : (P, S) bool array
+        Sagittal profile; axis 0 towards posterior, axis 1 towards superior.
+
+    Returns
+    -------
+    first, second : (2,) float arrays
+        Ends of the edge as (P, S) indices of ``profile`` (the outline reaches to -1).
+
+    Raises
+    ------
+    RefusedError
+        If the profile is empty or a single column.
+    """
+    edge = outline(profile)
+    columns = np.flatnonzero(edge.any(axis=1))
+    if len(columns) < 2:
+        raise RefusedError("the brain has no sagittal profile to lay a plane along.")
+    lowest = edge[columns].argmax(axis=1)
+    points = np.column_stack([columns, lowest]).astype(np.float64) - 1.0
+    chain: list[np.ndarray] = []
+    for point in points:
+        while len(chain) > 1:
+            a, b = chain[-1] - chain[-2], point - chain[-2]
+            if a[0] * b[1] - a[1] * b[0] > 0:
+                break
+            chain.pop()
+        chain.append(point)
+    return chain[0], chain[1]
+
+
+def half_space(normal: Sequence[float], offset: float, geometry: Geometry, xp: Any = np) -> Any:
+    """Where ``normal . position > offset``.
+
+    The terms are summed on the smallest arrays first, so that an axis-aligned block costs one comparison.
+
+    Parameters
+    ----------
+    normal : (3,) sequence
+        World LPS.
+    offset : float
+        mm.
+    geometry : Geometry
+    xp : module
+
+    Returns
+    -------
+    bool array of ``geometry.shape``
+    """
+    terms = [
+        float(n) * p for n, p in zip(normal, geometry.positions(xp, np.float64), strict=True) if n != 0.0
+    ]
+    terms.sort(key=lambda t: t.size)
+    last = terms.pop()
+    rest = xp.asarray(float(offset), dtype=np.float64)
+    for term in terms:
+        rest = rest - term
+    return xp.broadcast_to(last > rest, geometry.shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class QuickshearPlan(Plan):
+    """One half-space, maybe bounded by a second, without what is protected.
+
+    Attributes
+    ----------
+    normal, offset : tuple, float
+        World LPS mm; the face lies where ``normal . p > offset``.
+    bounded : bool
+        Whether the cut ends below the chin.
+    bound_normal, bound_offset : tuple, float
+        Where bounded, only ``bound_normal . p > bound_offset`` goes.
+    buffer_mm : float
+        Between plane and brain, perpendicular to the plane (along S in the published form).
+    form : str
+        "perpendicular" or "published".
+    angle_degrees : float
+        Of the plane against the head's horizontal; 90 is a coronal plane.
+    tissue_ml : float
+        Body removed, mL.
+    unbounded_tissue_ml : float
+        What the published, unbounded half-space would remove, mL.
+    protected : tuple of Protected
+    """
+
+    defacer: ClassVar[str] = "quickshear"
+
+    normal: tuple[float, float, float]
+    offset: float
+    bounded: bool
+    bound_normal: tuple[float, float, float]
+    bound_offset: float
+    buffer_mm: float
+    form: str
+    angle_degrees: float
+    tissue_ml: float
+    unbounded_tissue_ml: float
+    protected: tuple[Protected, ...] = ()
+
+    def region(self, geometry: Geometry, xp: Any = np) -> Any:
+        """See `Plan.region`."""
+        from defacedask.defacers.protect import unprotected
+
+        region = half_space(self.normal, self.offset, geometry, xp)
+        if self.bounded:
+            region = region & half_space(self.bound_normal, self.bound_offset, geometry, xp)
+        return unprotected(region, self.protected, geometry, xp)
+
+
+@dataclasses.dataclass(frozen=True)
+class Quickshear(Defacer):
+    """Everything in front of and below one plane along the brain's lower front is removed (Schimke & Hale 2011).
+
+    Attributes
+    ----------
+    buffer_mm : float
+        Distance between brain and plane, mm, perpendicular to the plane.
+    bounded : str
+        "auto": end the cut below the chin where the field of view reaches further down (neck, shoulders);
+        "yes"; "no": the published half-space, which there takes litres of neck and chest.
+    below_chin_mm : float
+        How far below the chin a bounded cut ends.
+    form : str
+        "perpendicular"; "published": the buffer is measured along S, as in the authors' program.
+    brain_margin_mm : float
+        No voxel within this distance of the brain changes, whatever the plane says.
+    """
+
+    name: ClassVar[str] = "quickshear"
+
+    buffer_mm: float = 10.0
+    bounded: str = "auto"
+    below_chin_mm: float = 15.0
+    form: str = "perpendicular"
+    brain_margin_mm: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.bounded not in ("auto", "yes", "no"):
+            raise ConfigError(f"bounded is {self.bounded!r}.", "Choose from: auto, yes, no.")
+        if self.form not in ("perpendicular", "published"):
+            raise ConfigError(f"form is {self.form!r}.", "Choose from: perpendicular, published.")
+
+    def plan(self, head: Head, *, key: bytes = b"", protected: Sequence[Protected] = ()) -> QuickshearPlan:
+        """See `Defacer.plan`; refused for a head without a brain in view."""
+        from defacedask.defacers.protect import brain_of
+
+        profile, corner = sagittal_profile(head)
+        first, second = anterior_edge(profile)
+        along = (second - first) / np.linalg.norm(
+            second - first
+        )  # (P, S), millimetres: the profile's pixels are 1 mm
+        away = np.array([along[1], -along[0]])  # turned towards anterior and inferior
+        at = corner + first
+        shift = self.buffer_mm * (1.0 if self.form == "perpendicular" else abs(along[0]))
+        pose = head.pose
+        normal = pose[:3, :3].T @ np.array([0.0, away[0], away[1]])
+        offset = float(away @ at) + shift - float(np.array([0.0, away[0], away[1]]) @ pose[:3, 3])
+
+        chin = head.chin
+        up = pose[:3, :3].T @ np.array([0.0, 0.0, 1.0])
+        bound_offset = float(up @ chin) - self.below_chin_mm
+        world = head.grid.to_world(np.argwhere(head.body))
+        removed = world @ normal > offset
+        below = removed & (world @ up <= bound_offset)
+        volume = head.grid.voxel_volume / 1000.0
+        reaches = bool((world @ up < bound_offset - 10.0).any())
+        bounded = self.bounded == "yes" or (self.bounded == "auto" and reaches)
+        return QuickshearPlan(
+            normal=tuple(normal.tolist()),
+            offset=offset,
+            bounded=bounded,
+            bound_normal=tuple(up.tolist()),
+            bound_offset=bound_offset,
+            buffer_mm=float(self.buffer_mm),
+            form=self.form,
+            angle_degrees=float(np.rad2deg(np.arctan2(abs(along[1]), abs(along[0])))),
+            tissue_ml=float((removed & ~below).sum() if bounded else removed.sum()) * volume,
+            unbounded_tissue_ml=float(removed.sum()) * volume,
+            protected=(brain_of(head, self.brain_margin_mm), *protected),
+        )
+
+
+def sagittal_profile(head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """The brain seen from the side, in the head's frame.
+
+    Returns
+    -------
+    profile : (P, S) bool array
+        1 mm pixels.
+    corner : (2,) array
+        (P, S) mm of the centre of pixel (0, 0).
+
+    Raises
+    ------
+    RefusedError
+        If there is no brain in view.
+    """
+    from scipy.ndimage import zoom
+
+    grid = head.upright
+    seen = head.to_upright(head.brain, nearest=False).max(axis=2)  # (S, P)
+    if not (seen >= 0.5).any():
+        raise RefusedError("no brain was found to lay a plane along.")
+    by = round(grid.spacing[0])
+    fine = zoom(seen, by, order=1, grid_mode=True, mode="grid-constant") >= 0.5
+    corner = grid.origin[1:] - (by - 1) / 2.0
+    return fine.T, corner

@@ -1,0 +1,188 @@
+"""The brain: by what encloses it on CT, and by the template on any modality."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from defacedask.geometry import Geometry
+from defacedask.head.morphology import close, components, dilate, erode, fill_slices, largest
+
+__all__ = ["brain_from_ct", "enclosure", "halved", "refined_brain", "rough_brain", "rough_centre"]
+
+#: Bone on the 4 mm grid (partial volume lowers thin bone), HU.
+BONE = 180.0
+
+
+def halved(values: np.ndarray) -> np.ndarray:
+    """Mean of 2 x 2 x 2 voxels; an odd last slice, row or column is left out."""
+    n = [k // 2 for k in values.shape]
+    return values[: 2 * n[0], : 2 * n[1], : 2 * n[2]].reshape(n[0], 2, n[1], 2, n[2], 2).mean(axis=(1, 3, 5))
+
+
+def enclosure(bone: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """In how many of the 26 directions of the grid a voxel sees bone.
+
+    Inside the skull nearly all do, in muscle few do. Upward directions also end where the body ends, so that a
+    skull whose crown lies outside the field of view still encloses its brain.
+
+    Parameters
+    ----------
+    bone, body : (z, y, x) bool arrays
+        Axis 0 towards superior.
+
+    Returns
+    -------
+    uint8 array
+        0..26.
+    """
+    count = np.zeros(bone.shape, dtype=np.uint8)
+    for d in itertools.product((-1, 0, 1), repeat=3):
+        if d == (0, 0, 0):
+            continue
+        met = bone | ~body if d[0] > 0 else bone.copy()
+        axis = next(i for i in range(3) if d[i])
+        planes = np.moveaxis(met, axis, 0)
+        if d[0] > 0 and axis == 0:
+            planes[-1] = True
+        shift = [d[i] for i in range(3) if i != axis]
+        to = tuple(slice(None, -1) if s > 0 else slice(1, None) if s < 0 else slice(None) for s in shift)
+        of = tuple(slice(1, None) if s > 0 else slice(None, -1) if s < 0 else slice(None) for s in shift)
+        size = len(planes)
+        for i in range(size - 2, -1, -1) if d[axis] > 0 else range(1, size):
+            planes[i][to] |= planes[i + d[axis]][of]
+        count += met
+    return count
+
+
+def rough_brain(values: np.ndarray, body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Soft tissue that bone encloses on nearly all sides, on CT, at half resolution.
+
+    Returns
+    -------
+    rough : bool array
+        Largest such part, on the halved grid.
+    seen : uint8 array
+        See `enclosure`, on the halved grid.
+    """
+    coarse = halved(values)
+    inside = halved(body.astype(np.float32)) >= 0.5
+    seen = enclosure(close(coarse > BONE, 1), inside)
+    soft = (coarse > -20) & (coarse < 110) & (seen >= 22) & inside
+    opened = erode(soft, 1)
+    return largest(opened if opened.sum() >= 100 else soft), seen
+
+
+def rough_centre(body: np.ndarray, grid: Geometry) -> np.ndarray:
+    """Where the middle of the brain might be, from the outline alone: middle of the body's top 150 mm, 75 mm down.
+
+    Returns
+    -------
+    (3,) array
+        World LPS mm.
+    """
+    points = np.argwhere(body)
+    if len(points) == 0:
+        return grid.centre
+    world = grid.to_world(points)
+    top = float(world[:, 2].max())
+    upper = world[world[:, 2] > top - 150.0]
+    middle = (np.percentile(upper, 2, axis=0) + np.percentile(upper, 98, axis=0)) / 2
+    return np.array([middle[0], middle[1], top - 75.0])
+
+
+def refined_brain(
+    values: np.ndarray, body: np.ndarray, by_template: np.ndarray, by_value: np.ndarray, modality: str
+) -> np.ndarray:
+    """The brain by the modality's own values, near where the template has it.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32 array
+    body, by_template, by_value : bool arrays
+        ``by_value`` (CT) joins where it is near the template's brain.
+    modality : str
+
+    Returns
+    -------
+    bool array
+        On PT, and wherever values say nothing, the template's own.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    if not by_template.any():
+        return by_template
+    near = np.argwhere(by_template)
+    low = np.maximum(near.min(axis=0) - 8, 0)
+    high = np.minimum(near.max(axis=0) + 9, by_template.shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    inner, outer = erode(by_template[box], 2), dilate(by_template[box], 4)
+    smooth = gaussian_filter(values[box], 0.8)
+    if modality == "CT":
+        bone = close(smooth > 160, 1)
+        soft = (smooth > -30) & (smooth < 120) & ~bone
+    elif modality == "MR":
+        sample = smooth[inner]
+        middle = float(np.median(sample))
+        spread = 1.4826 * float(np.median(np.abs(sample - middle)))
+        soft = (smooth > middle - 3.0 * spread) & (smooth < middle + 3.5 * spread)
+    else:
+        return by_template
+    soft &= outer & body[box]
+    core = largest(erode(soft, 2))
+    grown = (dilate(core, 3) & soft) | (by_value[box] & outer)
+    out = np.zeros_like(by_template)
+    out[box] = fill_slices(close(grown, 3)) & body[box] & outer
+    return out
+
+
+def brain_from_ct(values: np.ndarray, body: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Brain by Hounsfield units and enclosure, without a template.
+
+    Soft tissue (-20..110 HU after light smoothing) minus closed bone, seen enclosed from most sides; parted from
+    what hangs on by thin bridges; grown back within -30..120 HU; closed and filled.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32 array
+        HU on the working grid.
+    body : bool array
+    seen : uint8 array
+        `enclosure` on the halved grid.
+
+    Returns
+    -------
+    bool array
+        Empty where nothing is enclosed.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    shape = values.shape
+    full = np.zeros(shape, dtype=np.uint8)
+    twice = seen.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    full[: twice.shape[0], : twice.shape[1], : twice.shape[2]] = twice
+    for axis, n in enumerate(shape):
+        if n % 2:
+            edge = np.moveaxis(full, axis, 0)
+            edge[-1] = edge[-2]
+    near = np.argwhere(full >= 22)
+    if len(near) == 0:
+        return np.zeros(shape, dtype=bool)
+    low = np.maximum(near.min(axis=0) - 8, 0)
+    high = np.minimum(near.max(axis=0) + 9, shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    smooth = gaussian_filter(values[box], 0.8)
+    bone = close(smooth > 160, 1)
+    inside = body[box] & ~bone & (full[box] >= 14)
+    soft = (smooth > -20) & (smooth < 110) & inside
+    parts = components(erode(soft, 2))
+    seeds = np.bincount(parts[full[box] >= 23], minlength=2)
+    seeds[0] = 0
+    if not seeds.any():
+        return np.zeros(shape, dtype=bool)
+    core = parts == seeds.argmax()
+    grown = dilate(core, 3) & (smooth > -30) & (smooth < 120) & inside
+    out = np.zeros(shape, dtype=bool)
+    out[box] = fill_slices(close(grown, 3)) & body[box]
+    return out

@@ -1,0 +1,163 @@
+"""The working grid of a head: 2 mm, axes along LPS, cropped to what is not air; and the values on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from defacedask.errors import InputError
+from defacedask.geometry import Geometry
+from defacedask.volume import geometry_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["cropped_values", "reduced", "resample"]
+
+
+def reduced(volume: xr.DataArray, spacing: float) -> tuple[np.ndarray, Geometry]:
+    """Real values of a volume, averaged over whole voxels where those are finer than ``spacing``.
+
+    Read slab by slab, so that a lazy volume is never in memory as a whole. The average is the anti-aliasing
+    filter of the working grid.
+
+    Parameters
+    ----------
+    volume : xarray.DataArray
+        See `defacedask.volume.make_volume`.
+    spacing : float
+        mm that the averaged voxels must not exceed.
+
+    Returns
+    -------
+    values : (z, y, x) float32 array
+        HU, SUV, Bq/mL or arbitrary units.
+    geometry : Geometry
+        Of the averaged voxels.
+    """
+    geometry = geometry_of(volume)
+    by = [
+        max(1, min(n, int(spacing / s + 0.05))) for n, s in zip(geometry.shape, geometry.spacing, strict=True)
+    ]
+    shape = tuple(n // k for n, k in zip(geometry.shape, by, strict=True))
+    out = np.empty(shape, dtype=np.float32)
+    slope = np.asarray(volume.coords["slope"].values, dtype=np.float32)[:, None, None]
+    intercept = np.asarray(volume.coords["intercept"].values, dtype=np.float32)[:, None, None]
+    depth = max(1, 64 // by[0])
+    for first in range(0, shape[0], depth):
+        last = min(first + depth, shape[0])
+        rows = slice(first * by[0], last * by[0])
+        data = volume.data[rows, : shape[1] * by[1], : shape[2] * by[2]]
+        if hasattr(data, "compute"):
+            # within a worker's task: no second scheduler, and one order of sums
+            data = data.compute(scheduler="synchronous")
+        if hasattr(data, "get"):
+            data = data.get()
+        slab = data.astype(np.float32) * slope[rows] + intercept[rows]
+        parts = slab.reshape(last - first, by[0], shape[1], by[1], shape[2], by[2])
+        out[first:last] = parts.mean(axis=(1, 3, 5)) if max(by) > 1 else slab
+    affine = geometry.affine.copy()
+    affine[:3, :3] *= by
+    affine[:3, 3] = geometry.to_world((np.array(by) - 1) / 2)
+    if not np.isfinite(out).all():
+        raise InputError("the volume holds values that are not finite numbers.")
+    return out, Geometry(shape, affine, geometry.frame_of_reference)  # type: ignore[arg-type]
+
+
+def resample(
+    values: np.ndarray,
+    source: Geometry,
+    target: Geometry,
+    *,
+    matrix: np.ndarray | None = None,
+    outside: float = 0.0,
+    nearest: bool = False,
+) -> np.ndarray:
+    """Values on another grid.
+
+    Parameters
+    ----------
+    values : (z, y, x) array
+        On ``source``.
+    source, target : Geometry
+        Grids; may be oblique or sheared.
+    matrix : (4, 4) array, optional
+        Maps world mm of the target to world mm of the source. Default: the same world.
+    outside : float
+        Value beyond the source's voxels.
+    nearest : bool
+        Nearest neighbour (for masks and labels) instead of linear.
+
+    Returns
+    -------
+    array
+        Of ``target.shape``: float32, or the type of ``values`` where ``nearest``.
+    """
+    import SimpleITK as sitk
+
+    # In index space of both grids, so that any affine grid, tilted ones too, is a plain case.
+    to_source = np.linalg.inv(source.affine) @ (np.eye(4) if matrix is None else matrix) @ target.affine
+    flip = np.eye(4)[[2, 1, 0, 3]]
+    index = flip @ to_source @ flip
+    image = sitk.GetImageFromArray(
+        np.ascontiguousarray(values.view(np.uint8) if values.dtype == bool else values)
+    )
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(index[:3, :3].ravel().tolist())
+    transform.SetTranslation(index[:3, 3].tolist())
+    out = sitk.Resample(
+        image,
+        target.shape[::-1],
+        transform,
+        sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear,
+        (0.0, 0.0, 0.0),
+        (1.0, 1.0, 1.0),
+        tuple(np.eye(3).ravel()),
+        outside,
+        image.GetPixelID() if nearest else sitk.sitkFloat32,
+    )
+    array = sitk.GetArrayFromImage(out)
+    return array.view(bool) if values.dtype == bool and nearest else array
+
+
+def cropped_values(
+    fine: np.ndarray, geometry: Geometry, *, spacing: float, level: float, air: float
+) -> tuple[np.ndarray, Geometry]:
+    """Values on the working grid: axes along LPS, cropped to what is not air.
+
+    Parameters
+    ----------
+    fine : (z, y, x) float32 array
+        See `reduced`.
+    geometry : Geometry
+        Of ``fine``.
+    spacing : float
+        mm of the working grid.
+    level : float
+        Values above it are material; the grid is cropped to them with 16 mm around.
+    air : float
+        Value outside the acquisition's field of view.
+
+    Returns
+    -------
+    values : (z, y, x) float32 array
+        Array axes superior, posterior, left.
+    grid : Geometry
+        Of ``values``.
+    """
+    whole = geometry.aligned(spacing)
+    solid = (fine > level).nonzero()
+    if len(solid[0]) == 0:
+        first, last = np.zeros(3, dtype=int), np.array(whole.shape)
+    else:
+        # a lone bright voxel must not widen the grid: a thousandth of the material may fall outside
+        ends = np.array([np.percentile(axis, [0.05, 99.95]) for axis in solid])
+        corners = np.array(np.meshgrid(*ends)).reshape(3, -1).T
+        index = whole.to_index(geometry.to_world(corners))
+        pad = 16.0 / spacing
+        first = np.maximum(np.floor(index.min(axis=0) - pad), 0).astype(int)
+        last = np.minimum(np.ceil(index.max(axis=0) + pad) + 1, whole.shape).astype(int)
+    block = whole.block(first.tolist(), last.tolist())
+    grid = Geometry(block.shape, block.affine, block.frame_of_reference)
+    return resample(fine, geometry, grid, outside=air), grid

@@ -1,0 +1,164 @@
+"""Figures with gates: how far each thing that is known about a head may be trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.head.morphology import dilate
+
+if TYPE_CHECKING:
+    from defacedask.head import Head
+
+__all__ = ["GATES", "Figure", "figures"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One number and its verdict.
+
+    Attributes
+    ----------
+    name : str
+    value : float
+    gate : float
+        What the value must reach (or, with ``at_most``, must not exceed).
+    ok : bool
+    meaning : str
+        What the number says, with its unit.
+    reason : str
+        What is wrong with the case where the gate is not passed, as one clause.
+    """
+
+    name: str
+    value: float
+    gate: float
+    ok: bool
+    meaning: str
+    reason: str = ""
+
+    @classmethod
+    def at_least(cls, name: str, value: float, gate: float, meaning: str, reason: str = "") -> Figure:
+        """A figure that must reach its gate."""
+        return cls(name, float(value), float(gate), bool(value >= gate), meaning, reason)
+
+    @classmethod
+    def at_most(cls, name: str, value: float, gate: float, meaning: str, reason: str = "") -> Figure:
+        """A figure that must not exceed its gate."""
+        return cls(name, float(value), float(gate), bool(value <= gate), meaning, reason)
+
+    @property
+    def sentence(self) -> str:
+        """Why the case is refused: the reason, then the figure and its gate."""
+        reason = f"{self.reason}: " if self.reason else ""
+        return f"{reason}{self.name} is {self.value:.3g} (gate {self.gate:.3g}; {self.meaning})."
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able facts."""
+        return dataclasses.asdict(self)
+
+
+#: Gates, measured on the real heads and limbs (see the tests).
+GATES: dict[str, float] = {
+    "body_ml": 400.0,
+    "enclosed_ml": 90.0,
+    "match_CT": 0.15,
+    "match_MR": 0.15,
+    "match_PT": 0.15,
+    "brain_in_view": 0.25,
+    "eyes_in_view_mm": 0.0,
+    "brain_agreement": 0.5,
+}
+
+
+def figures(head: Head) -> Iterator[Figure]:
+    """Figures of a head, cheapest first; ends after the first failure, which makes the rest meaningless.
+
+    Parameters
+    ----------
+    head : Head
+
+    Yields
+    ------
+    Figure
+    """
+    for make in (_body, _enclosed, _match, _in_view, _eyes, _agreement):
+        figure = make(head)
+        if figure is not None:
+            yield figure
+            if not figure.ok:
+                return
+
+
+def _body(head: Head) -> Figure:
+    return Figure.at_least(
+        "body_ml",
+        head.body.sum() * head.grid.voxel_volume / 1000,
+        GATES["body_ml"],
+        "mL of solid body in view",
+        "no head was found",
+    )
+
+
+def _enclosed(head: Head) -> Figure | None:
+    if head.modality != "CT":
+        return None
+    return Figure.at_least(
+        "enclosed_ml",
+        head._rough[2],
+        GATES["enclosed_ml"],
+        "mL of soft tissue that bone encloses as a skull encloses the brain",
+        "no head was found, or too little of one is in view",
+    )
+
+
+def _match(head: Head) -> Figure:
+    return Figure.at_least(
+        "match",
+        head.registration.score,
+        GATES[f"match_{head.modality}"],
+        "mutual information with the average head, nats a point",
+        "nothing in the scan fits an average head",
+    )
+
+
+def _in_view(head: Head) -> Figure:
+    inside = head.brain_by_template.sum() * head.grid.voxel_volume
+    scale = abs(np.linalg.det(head.to_template[:3, :3]))
+    return Figure.at_least(
+        "brain_in_view",
+        inside * scale / 1000 / head.template.brain_ml,
+        GATES["brain_in_view"],
+        "fraction of the brain inside the field of view",
+        "the brow lies outside the field of view",
+    )
+
+
+def _eyes(head: Head) -> Figure:
+    eyes = np.array([head.landmark("eye_left"), head.landmark("eye_right")])
+    top = head.grid.to_world(np.argwhere(head.body).max(axis=0))[2]
+    return Figure.at_least(
+        "eyes_in_view_mm",
+        float(top - eyes[:, 2].max()),
+        GATES["eyes_in_view_mm"],
+        "mm of head in view above the eyes",
+        "the eyes lie outside the field of view",
+    )
+
+
+def _agreement(head: Head) -> Figure | None:
+    if head.modality != "CT":
+        return None
+    a, b = head.brain_by_value, head.brain_by_template
+    near = dilate(b, 5)
+    both = float((a & b).sum())
+    return Figure.at_least(
+        "brain_agreement",
+        2 * both / max(float((a & near).sum() + b.sum()), 1.0),
+        GATES["brain_agreement"],
+        "Dice overlap of the brain by Hounsfield units with the template's brain",
+        "the brain found by value and by template disagree",
+    )
