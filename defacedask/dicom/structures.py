@@ -1,6 +1,7 @@
 """RTSTRUCT to masks: every structure on the voxels of the image it belongs to.
 
-Contours of one plane are combined by exclusive or (holes, islands, keyholes); a slice takes the contour plane
+Contours of one plane are combined by exclusive or (holes, islands, keyholes; plastimatch's ``--xor-contours``,
+whose masks ours equal voxel for voxel); a slice takes the contour plane
 nearest to it, see `defacedask.dicom.contours`. What cannot be used is said on the structure itself, and never
 replaced by a guess.
 """
@@ -9,21 +10,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from defacedask.dicom.contours import plane_spacing, rasterise, slices_from_planes
-from defacedask.errors import InputError, RefusedError
+from defacedask.dicom.rois import Roi, read_rois
+from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.structure_names import standard_names
 
 __all__ = ["Structure", "read_structures"]
 
-_RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
-_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 #: Points of one contour may leave its plane by this part of the slice spacing.
 _FLATNESS = 0.1
 #: Contour planes closer than this part of the slice spacing are one plane.
@@ -112,9 +112,9 @@ def read_structures(series: Any, geometry: Geometry) -> list[Structure]:
         If there are closed contours and not one structure can be used: contours across the slices, or in
         another frame of reference.
     """
-    found: list[_Roi] = []
+    found: list[Roi] = []
     for path in _files(series):
-        found += _read_rois(path)
+        found += read_rois(path)
     for roi in found:
         _place(roi, geometry)
     usual = plane_spacing([roi.planes for roi in found])
@@ -136,129 +136,13 @@ def read_structures(series: Any, geometry: Geometry) -> list[Structure]:
     ]
 
 
-@dataclasses.dataclass
-class _Roi:
-    """A region of interest on its way from file to mask."""
-
-    path: str
-    number: int
-    name: str
-    frame: str
-    colour: tuple[int, int, int] = (255, 255, 255)
-    kind: str = ""
-    contours: list[np.ndarray] = dataclasses.field(default_factory=list)  # (n, 3) LPS mm
-    warnings: list[str] = dataclasses.field(default_factory=list)
-    refused: str = ""
-    closed: bool = False
-    polygons: list[np.ndarray] = dataclasses.field(default_factory=list)  # (n, 2) row, column
-    plane_of: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    planes: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
-
-
 def _files(series: Any) -> list[str]:
     if isinstance(series, (str, os.PathLike)):
         return [os.fspath(series)]
     return [os.fspath(p) for p in getattr(series, "files", series)]
 
 
-def _read_rois(path: str) -> list[_Roi]:
-    import pydicom
-
-    try:
-        dataset = pydicom.dcmread(path, force=True)
-        rois = _parse(dataset, path)
-    except (InputError, RefusedError):
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{Path(path).name} cannot be read as a structure set ({error}).", "Is the file whole?"
-        ) from error
-    return rois
-
-
-def _parse(dataset: Any, path: str) -> list[_Roi]:
-    if dataset.get("SOPClassUID", "") != _RTSTRUCT and dataset.get("Modality", "") != "RTSTRUCT":
-        raise InputError(f"{Path(path).name} is not a structure set (RTSTRUCT).")
-    rois: dict[int, _Roi] = {}
-    repeated = []
-    for item in dataset.get("StructureSetROISequence") or ():
-        number = int(item.ROINumber)
-        roi = _Roi(
-            path, number, str(item.get("ROIName") or ""), str(item.get("ReferencedFrameOfReferenceUID") or "")
-        )
-        if number in rois:
-            roi.warnings.append(f"its ROI number {number} is used twice: its contours cannot be told apart.")
-            roi.refused = "its ROI number is used twice."
-            repeated.append(roi)
-        else:
-            rois[number] = roi
-    for item in dataset.get("RTROIObservationsSequence") or ():
-        known = rois.get(int(item.get("ReferencedROINumber") or -1))
-        if known:
-            known.kind = str(item.get("RTROIInterpretedType") or "")
-    if rois and "ROIContourSequence" not in dataset:
-        raise InputError(f"{Path(path).name} lists structures but has no contours.", "Is the file whole?")
-    for item in dataset.get("ROIContourSequence") or ():
-        number = int(item.ReferencedROINumber)
-        if number not in rois:
-            rois[number] = _Roi(path, number, "", "")
-            rois[number].warnings.append("its contours belong to no named region.")
-        roi = rois[number]
-        colour = item.get("ROIDisplayColor")
-        if colour is not None and len(colour) == 3:
-            roi.colour = tuple(int(np.clip(float(c), 0, 255)) for c in colour)  # type: ignore[assignment]
-        _collect(roi, item.get("ContourSequence") or ())
-    return [*rois.values(), *repeated]
-
-
-def _collect(roi: _Roi, contours: Iterable[Any]) -> None:
-    """Keep the closed contours of one region, say what is ignored."""
-    ignored: dict[str, int] = {}
-    seen = set()
-    for contour in contours:
-        kind = str(contour.get("ContourGeometricType") or "").upper()
-        if kind not in _CLOSED:
-            ignored[kind or "contour of no type"] = ignored.get(kind or "contour of no type", 0) + 1
-            continue
-        points = _points(contour)
-        if points is None:
-            ignored["contour with unreadable points"] = ignored.get("contour with unreadable points", 0) + 1
-        elif len(points) < 3:
-            ignored["closed contour of fewer than three points"] = (
-                ignored.get("closed contour of fewer than three points", 0) + 1
-            )
-        elif (key := points.tobytes()) in seen:
-            ignored["repeated contour"] = ignored.get("repeated contour", 0) + 1
-        else:
-            seen.add(key)
-            roi.contours.append(points)
-    roi.warnings += [f"ignored: {count} x {what}." for what, count in sorted(ignored.items())]
-    roi.closed = bool(roi.contours)
-
-
-def _points(contour: Any) -> np.ndarray | None:
-    """(n, 3) LPS mm of a contour, or None.
-
-    The decimal strings are parsed in one go: pydicom's own conversion makes an object of every number.
-    """
-    if "ContourData" not in contour:
-        return np.zeros((0, 3))
-    raw = contour.get_item("ContourData").value
-    if isinstance(raw, (bytes, str)):
-        text = raw if isinstance(raw, bytes) else raw.encode()
-        fields = text.rstrip(b" \0").split(b"\\")
-        try:
-            values = np.array(fields).astype(np.float64) if fields != [b""] else np.zeros(0)
-        except ValueError:
-            return None
-    else:
-        values = np.atleast_1d(np.array(raw if raw is not None else [], dtype=np.float64))
-    if len(values) % 3 or not np.isfinite(values).all() or np.abs(values).max(initial=0) > 1e6:
-        return None
-    return values.reshape(-1, 3)
-
-
-def _place(roi: _Roi, geometry: Geometry) -> None:
+def _place(roi: Roi, geometry: Geometry) -> None:
     """Contours to polygons in index coordinates and the planes they lie in."""
     if not roi.contours or roi.refused:
         return
@@ -289,7 +173,7 @@ def _place(roi: _Roi, geometry: Geometry) -> None:
     roi.polygons = np.split(index[:, 1:], ends)
 
 
-def _fill(roi: _Roi, geometry: Geometry, usual: float) -> tuple[tuple[int, int, int], np.ndarray]:
+def _fill(roi: Roi, geometry: Geometry, usual: float) -> tuple[tuple[int, int, int], np.ndarray]:
     """Mask of one region, cropped to its voxels."""
     nothing = (0, 0, 0), np.zeros((1, 1, 1), dtype=bool)
     if roi.refused:
