@@ -75,7 +75,7 @@ def skin_surface(
     pose: np.ndarray | None = None,
     box: tuple[tuple[float, float, float], tuple[float, float, float]] | None = HEAD_BOX,
     air: float | None = None,
-    spacing_mm: float = 1.6,
+    spacing_mm: float = 2.0,
     min_volume_ml: float = 0.0,
 ) -> pyvista.PolyData:
     """Contour the skin.
