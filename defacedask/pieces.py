@@ -89,6 +89,14 @@ class Piece:
         """Whether stages after it may run."""
         return self.status == DONE
 
+    def key_for(self, defacer: str) -> str:
+        """What the stages after it depend on, for one defacer.
+
+        A piece that serves several defacers may name one key for each in ``facts["keys"]``: then one more
+        defacer leaves what the others did as it is.
+        """
+        return self.facts.get("keys", {}).get(defacer, self.key)
+
 
 def piece_path(folder: str | Path, case: str, stage: str, defacer: str = "") -> Path:
     """File of a piece: FOLDER/CASE/STAGE[-DEFACER].json."""
@@ -134,7 +142,7 @@ def run_piece(
             return Piece(
                 stage, case, defacer, "", piece.status, piece.reason, fatal=piece.fatal, upstream=True
             )
-    parts = [__version__, stage, case, defacer, depends, [piece.key for piece in before]]
+    parts = [__version__, stage, case, defacer, depends, [piece.key_for(defacer) for piece in before]]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
     path = piece_path(folder, case, stage, defacer)
     kept = _load(path)

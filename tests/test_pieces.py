@@ -49,6 +49,14 @@ def test_a_changed_piece_before_it_runs_again(tmp_path):
     assert len(calls) == 2
 
 
+def test_a_piece_may_name_a_key_for_each_defacer(tmp_path):
+    run(good, tmp_path, Piece("p", "c", "", "key1", facts={"keys": {"d": "same", "e": "one"}}))
+    run(good, tmp_path, Piece("p", "c", "", "key2", facts={"keys": {"d": "same", "e": "two"}}))
+    assert len(calls) == 1
+    run(good, tmp_path, Piece("p", "c", "", "key2", facts={"keys": {"d": "new"}}))
+    assert len(calls) == 2
+
+
 def test_a_broken_record_runs_again(tmp_path):
     run(good, tmp_path)
     piece_path(tmp_path, "c", "s", "d").write_text('{"stage": ')

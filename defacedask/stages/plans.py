@@ -15,7 +15,7 @@ import numpy as np
 
 from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.pieces import Outcome, Piece
-from defacedask.stages.places import one_thread
+from defacedask.stages.places import ORIGINAL, one_thread
 from defacedask.store import CaseStore, write_volume, writing
 from defacedask.volume import geometry_of, make_volume
 
@@ -82,15 +82,22 @@ def look(
             write_volume(
                 store.url, f"head/{path}", make_volume(drop.astype(np.uint8), grid, modality="SEG", units="")
             )
+    seen = {"image": path, "pose": np.asarray(head.pose).tolist(), "input": store.key}
+    keys = {ORIGINAL: _hash(seen), **{name: _hash([seen, outcome]) for name, outcome in outcomes.items()}}
     return Outcome(
         facts={
             "image": path,
-            "pose": np.asarray(head.pose).tolist(),
+            "keys": keys,
+            "pose": seen["pose"],
             "to_template": np.asarray(head.to_template).tolist(),
             "quality": {name: dataclasses.asdict(figure) for name, figure in head.quality.items()},
             "plans": outcomes,
         }
     )
+
+
+def _hash(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _jsonable(value: Any) -> Any:
