@@ -1,9 +1,8 @@
 """RTSTRUCT to masks: every structure on the voxels of the image it belongs to.
 
-Contours of one plane are combined by exclusive or (holes, islands, keyholes; plastimatch's ``--xor-contours``,
-whose masks ours equal voxel for voxel); a slice takes the contour plane
-nearest to it, see `defacedask.dicom.contours`. What cannot be used is said on the structure itself, and never
-replaced by a guess.
+Contours of one plane are combined by exclusive or (holes, islands, keyholes; as ``plastimatch convert
+--xor-contours``, whose masks ours equal voxel for voxel). A slice takes the contour plane nearest to it, see
+`defacedask.dicom.contours`. What cannot be used is said on the structure itself, and never replaced by a guess.
 """
 
 from __future__ import annotations
