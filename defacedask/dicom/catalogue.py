@@ -21,7 +21,6 @@ from defacedask.errors import RefusedError
 
 __all__ = ["Case", "Scan", "Series", "Skipped", "case_id", "scan"]
 
-DICOMDIR = "1.2.840.10008.1.3.10"
 # what of an instance must agree for two files to be copies of one another
 _IDENTITY = (
     "SOPClassUID",
@@ -83,8 +82,8 @@ class _Catalogue:
             uid = header.text("SeriesInstanceUID")
             if self.wanted and uid not in self.wanted:
                 left_out.add(uid)
-            elif header.text("SOPClassUID") == DICOMDIR or "SOPInstanceUID" not in header.values:
-                self.skip([header], "it is an index of other files (DICOMDIR) or has no SOP instance UID")
+            elif "SOPInstanceUID" not in header.values:
+                self.skip([header], "it has no SOP instance UID")
             elif not uid:
                 self.skip([header], "it has no series UID")
             else:

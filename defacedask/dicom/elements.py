@@ -5,6 +5,7 @@ Only the elements a scan wants are decoded; everything else is stepped over with
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 import zlib
@@ -97,7 +98,11 @@ GROUPS = {
         0x00280120: "PixelPaddingValue",
     },
     "double": {0x00189087: "DiffusionBValue"},
-    "present": {0x00283000: "ModalityLUTSequence", 0x52009230: "PerFrameFunctionalGroupsSequence"},
+    "present": {
+        0x00283000: "ModalityLUTSequence",
+        0x7FE00008: "FloatPixelData",
+        0x7FE00009: "FloatPixelData",
+    },
 }
 WANTED = {tag: (name, kind) for kind, group in GROUPS.items() for tag, name in group.items()}
 CHARACTER_SET = 0x00080005
@@ -190,6 +195,8 @@ class Walk:
         while position < window.size:
             tag, vr, position, length = self.element(position, explicit)
             if tag in PIXELS:
+                if tag in WANTED:
+                    raw[tag] = b"1"
                 return raw, position, -1 if length == UNDEFINED else length
             if tag <= last:
                 raise Odd("its elements are not in order")
@@ -208,6 +215,8 @@ class Walk:
         return raw, 0, 0
 
 
+# the slices of a series share most of their values: one object for all of them saves memory and time
+@functools.lru_cache(maxsize=16384)
 def _texts(raw: bytes, character_set: bytes) -> str:
     try:
         text = raw.decode("ascii")
@@ -222,6 +231,7 @@ def _texts(raw: bytes, character_set: bytes) -> str:
     return text.strip("\0 \t\r\n")
 
 
+@functools.lru_cache(maxsize=16384)
 def _floats(raw: bytes) -> tuple[float, ...]:
     out = []
     for part in raw.strip(b"\0 ").split(b"\\"):
@@ -268,18 +278,19 @@ def inflate(data: bytes, limit: int) -> bytes:
         raise InputError(f"its deflated data are damaged ({error})") from None
 
 
-def file_meta(window: Window) -> tuple[int, str]:
-    """(start of the dataset, transfer syntax UID or "") of a file."""
+def file_meta(window: Window) -> tuple[int, str, str]:
+    """(start of the dataset, transfer syntax UID, media storage SOP class UID) of a file; "" where not stated."""
     start = 0
     if window.size >= 132 and window.bytes(128, 4) == b"DICM":
         start = 132
-    syntax = b""
+    found = {0x00020002: b"", 0x00020010: b""}
     walk, position = Walk(window, True), start
     while position + 8 <= window.size and window.bytes(position, 2) == b"\x02\x00":
         tag, _, position, length = walk.element(position, True)
         if length > 2**20:
             raise Odd("its file meta information is broken")
-        if tag == 0x00020010:
-            syntax = window.bytes(position, length)
+        if tag in found:
+            found[tag] = window.bytes(position, length)
         position += length
-    return position, syntax.decode("ascii", "replace").strip("\0 ")
+    media, syntax = (value.decode("ascii", "replace").strip("\0 ") for value in found.values())
+    return position, syntax, media

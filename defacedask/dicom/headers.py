@@ -40,6 +40,8 @@ from defacedask.errors import InputError
 
 __all__ = ["Header", "open_dataset", "read_header"]
 
+DICOMDIR = "1.2.840.10008.1.3.10"
+
 
 @dataclasses.dataclass(slots=True)
 class Header:
@@ -92,10 +94,11 @@ def _light(path: str, descriptor: int, size: int) -> Header:
     marked = size >= 132 and window.bytes(128, 4) == b"DICM"
     if not marked and not _plausible_start(window, 0):
         raise InputError("it is not a DICOM file")
-    position, syntax = file_meta(window)
+    position, syntax, media = file_meta(window)
+    if media == DICOMDIR:
+        raise InputError("it is an index of other files (DICOMDIR)")
     header = Header(path, size, {}, syntax)
     if syntax == DEFLATED:
-        # the header lies at the front of the stream: 1 MB inflated holds all but the strangest
         with os.fdopen(os.dup(descriptor), "rb") as file:
             file.seek(position)
             data = inflate(file.read(MAX_INFLATED), MAX_INFLATED)
@@ -244,7 +247,7 @@ def open_dataset(
         if meta is not None and str(meta.get("TransferSyntaxUID", "")) == DEFLATED:
             with Path(path).open("rb") as file:
                 window = Window(file.fileno(), os.fstat(file.fileno()).st_size)
-                start, _ = file_meta(window)
+                start, _, _ = file_meta(window)
                 file.seek(start)
                 data = inflate(file.read(limit), limit + 1)
             if len(data) > limit and pixels:

@@ -73,8 +73,10 @@ def check_pixels(headers: list[Header]) -> None:
     RefusedError
     """
     for header in headers:
+        if header.values.get("FloatPixelData"):
+            raise RefusedError("its pixel data are floating point numbers, which are not read")
         if not header.pixel_length:
-            raise RefusedError("it has no pixel data (or float pixel data, which are not read)")
+            raise RefusedError("it has no pixel data")
         if not can_decode(header.transfer_syntax):
             raise RefusedError(
                 f"its transfer syntax is not known here ({class_name(header.transfer_syntax)})"

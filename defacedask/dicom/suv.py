@@ -230,14 +230,36 @@ def enhanced_suv_facts(dataset: Any) -> dict[str, Any]:
 
 
 def _mapped_units(dataset: Any) -> str:
-    """BQML or GML if the frames' real world value mapping is in Bq/ml or body-weight SUV, else its own code."""
-    groups = [*(dataset.get("SharedFunctionalGroupsSequence", None) or ())]
-    groups += list(dataset.get("PerFrameFunctionalGroupsSequence", None) or ())[:1]
-    for group in groups:
-        for mapping in group.get("RealWorldValueMappingSequence", None) or ():
-            for code in mapping.get("MeasurementUnitsCodeSequence", None) or ():
-                value = str(code.get("CodeValue", ""))
-                return {"Bq/ml": "BQML", "Bq/mL": "BQML", "{SUVbw}g/ml": "GML", "g/ml{SUVbw}": "GML"}.get(
-                    value, value
-                )
-    return ""
+    """BQML or GML if the frames' real world value mapping is in Bq/ml or body-weight SUV, else its own code.
+
+    Only where the mapping is the rescale itself: a mapping with another slope is of values that are not read.
+    """
+    shared = list(dataset.get("SharedFunctionalGroupsSequence", None) or ())[:1]
+    codes = set()
+    for frame in list(dataset.get("PerFrameFunctionalGroupsSequence", None) or ()):
+        mapping = _first(frame, shared, "RealWorldValueMappingSequence")
+        rescale = _first(frame, shared, "PixelValueTransformationSequence")
+        unit = (list(mapping.get("MeasurementUnitsCodeSequence", None) or ()) if mapping is not None else [])[
+            :1
+        ]
+        if rescale is None or not unit:
+            return ""
+        pairs = (("RealWorldValueSlope", "RescaleSlope"), ("RealWorldValueIntercept", "RescaleIntercept"))
+        if any(
+            not math.isclose(_number(mapping.get(a)), _number(rescale.get(b)), rel_tol=1e-6) for a, b in pairs
+        ):
+            return "a mapping that is not the rescale"
+        codes.add(str(unit[0].get("CodeValue", "")))
+    if len(codes) != 1:
+        return ""
+    code = codes.pop()
+    return {"Bq/ml": "BQML", "Bq/mL": "BQML", "{SUVbw}g/ml": "GML", "g/ml{SUVbw}": "GML"}.get(code, code)
+
+
+def _first(frame: Any, shared: list[Any], group: str) -> Any:
+    """First item of a functional group of a frame, or None."""
+    for groups in (frame, *shared):
+        items = list(groups.get(group, None) or ())
+        if items:
+            return items[0]
+    return None

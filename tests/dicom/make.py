@@ -154,11 +154,11 @@ def set_pixels(dataset: Dataset, stored: np.ndarray, bits_stored: int | None = N
 def save(dataset: FileDataset, path: Path, syntax: str = "") -> Path:
     """Write; ``syntax`` other than the dataset's own compresses."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if syntax and syntax not in NATIVE and not syntax.startswith("dcmcjpeg"):
+    if syntax and syntax not in NATIVE and not syntax.startswith("dcmcj"):
         dataset.compress(syntax, generate_instance_uid=False)
     dataset.save_as(path, enforce_file_format=True)
-    if syntax.startswith("dcmcjpeg"):
-        subprocess.run([*syntax.split(), "+ud", path, path], check=True, capture_output=True)
+    if syntax.startswith("dcmcj"):
+        subprocess.run([*syntax.split(), path, path], check=True, capture_output=True)
     return path
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,7 +293,7 @@ def test_enhanced_refusals(tmp_path):
         (no_rescale, "Hounsfield units are not known"),
         (huge, "claims 2147483647 x"),
         (short, "too short"),
-        (missing, "unevenly spaced"),
+        (missing, "33 slices are missing"),
     ]:
         folder = tmp_path / change.__name__
         make.write_enhanced(folder / "e.dcm", make.ramp(GRID.shape), GRID, "CT", change=change)
@@ -316,6 +318,87 @@ def test_enhanced_pet_in_suv(tmp_path):
     factor = 70000 / (370e6 * 2 ** (-3600 / 6586.2))
     assert volume.attrs["units"] == "g/mL"
     np.testing.assert_allclose(real_values(volume, np.float64), stored * 2.0 * factor)
+
+
+def real_world(code, slope):
+    def change(dataset):
+        for frame in dataset.PerFrameFunctionalGroupsSequence:
+            mapping = make.item(RealWorldValueSlope=slope, RealWorldValueIntercept=0.0)
+            mapping.MeasurementUnitsCodeSequence = [make.item(CodeValue=code, CodingSchemeDesignator="UCUM")]
+            frame.RealWorldValueMappingSequence = [mapping]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("code", "slope", "units"),
+    [
+        ("Bq/ml", 2.0, "Bq/mL"),
+        ("g/ml{SUVbw}", 2.0, "g/mL"),
+        ("g/ml{SUVbw}", 3.0, "1"),
+        ("{counts}", 2.0, "1"),
+    ],
+)
+def test_enhanced_pet_units_from_the_real_world_mapping(tmp_path, code, slope, units):
+    path = tmp_path / "e.dcm"
+    make.write_enhanced(path, make.ramp(GRID.shape), GRID, "PT", slope=2.0, change=real_world(code, slope))
+    volume = read_one(tmp_path)
+    assert volume.attrs["units"] == units, volume.attrs["suv"]
+    assert (volume.coords["slope"] == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("encode", "decode_again"), [("dcmcjpeg +ee +q 95", "dcmdjpeg"), ("dcmcjpls +en +md 2", "dcmdjpls")]
+)
+def test_lossy_images_are_read_as_dcmtk_reads_them(tmp_path, encode, decode_again):
+    if shutil.which(decode_again) is None:
+        pytest.skip(f"dcmtk's {decode_again} is not installed: nothing here writes that")
+    stored = np.clip(make.waves(LARGE.shape, np.uint16) >> 4, 0, 4095)
+    make.write_series(tmp_path, stored, LARGE, "MR", syntax=encode, bits_stored=12)
+    image = scan(tmp_path).cases[0].primary
+    assert image.facts["lossy"]
+    volume = read_image(image)
+    for k, path in enumerate(image.files):
+        plain = tmp_path / "plain.dcm"
+        subprocess.run([decode_again, path, plain], check=True, capture_output=True)
+        theirs = read_stored(read_header(plain))[0]
+        # the standard lets two JPEG decoders differ by one in the inverse cosine transform
+        assert np.abs(volume.values[k].astype(int) - theirs).max() <= 1
+
+
+def test_pydicoms_own_files():
+    """Headers and uncompressed pixels of odd files from many writers, against pydicom."""
+    import warnings
+
+    import pydicom
+
+    seen = 0
+    for path in sorted(Path(pydicom.__file__).parent.glob("data/test_files/**/*")):
+        try:
+            header = read_header(path)
+        except InputError:
+            continue
+        if (
+            not header.values.get("Rows")
+            or header.values.get("SamplesPerPixel") != 1
+            or header.pixel_length <= 0
+        ):
+            continue
+        if header.values["BitsAllocated"] < 8 or header.transfer_syntax == DeflatedExplicitVRLittleEndian:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(path, force=True)
+            if "TransferSyntaxUID" not in dataset.file_meta:
+                dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
+            try:
+                expected = dataset.pixel_array
+            except ValueError:  # some are meant to be unreadable
+                continue
+        np.testing.assert_array_equal(read_stored(header).reshape(expected.shape), expected, str(path))
+        assert dataset.SOPInstanceUID == header.values["SOPInstanceUID"]
+        seen += 1
+    assert seen > 20
 
 
 # --- NIfTI
