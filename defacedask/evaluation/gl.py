@@ -25,7 +25,7 @@ _VARIABLE = "VTK_DEFAULT_OPENGL_WINDOW"
 _WINDOWS = ("vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow")
 _HINT = (
     "Install Mesa's EGL (Debian and Ubuntu: libegl1 libgl1-mesa-dri; Fedora: mesa-libEGL mesa-dri-drivers) "
-    "or its software renderer (libosmesa6)."
+    "or its software renderer (libosmesa6), or take renderer='software', which needs neither."
 )
 _PROBE = """
 from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper, vtkRenderer, vtkRenderWindow

@@ -1,17 +1,31 @@
-"""Pictures of a skin surface from a camera locked to the head, without a display or a GPU."""
+"""Pictures of a skin surface from a camera locked to the head, without a display or a GPU.
+
+Two renderers draw the same picture. ``software`` is NumPy alone: it needs no OpenGL library, runs in any thread
+and process, and gives the same bytes on every machine of a cluster. ``vtk`` draws with VTK off screen.
+"""
 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defacedask.evaluation.gl import on_render_thread, opengl
+from defacedask.errors import ConfigError, InputError
+from defacedask.evaluation.software import rasterise
 from defacedask.evaluation.surface import HEAD_BOX, skin_level, skin_surface, write_surface
-from defacedask.evaluation.views import FACE, STUDY_VIEWS, Framing, View, view_grid
+from defacedask.evaluation.views import (
+    AMBIENT,
+    BACKGROUND,
+    DIFFUSE,
+    FACE,
+    SKIN,
+    STUDY_VIEWS,
+    Framing,
+    View,
+    view_grid,
+)
 
 if TYPE_CHECKING:
     import pyvista
@@ -19,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FACE",
     "HEAD_BOX",
+    "RENDERERS",
     "STUDY_VIEWS",
     "Framing",
     "View",
@@ -31,8 +46,7 @@ __all__ = [
     "write_surface",
 ]
 
-#: Colours of skin and background, 0..1.
-SKIN, BACKGROUND = (0.87, 0.72, 0.61), (0.35, 0.35, 0.38)
+RENDERERS = ("software", "vtk")
 
 
 def render_view(
@@ -41,9 +55,10 @@ def render_view(
     *,
     yaw: float = 0.0,
     pitch: float = 0.0,
-    light: str = "head",
+    light: str = "studio",
     size: int = 400,
     framing: Framing = FACE,
+    renderer: str = "software",
 ) -> np.ndarray:
     """Draw one view; see `render_views`.
 
@@ -52,7 +67,8 @@ def render_view(
     (size, size, 3) uint8 array
         RGB, contiguous.
     """
-    return render_views(surface, pose, [View(yaw, pitch, light)], size=size, framing=framing)[0]
+    view = View(yaw, pitch, light)
+    return render_views(surface, pose, [view], size=size, framing=framing, renderer=renderer)[0]
 
 
 def render_views(
@@ -62,13 +78,14 @@ def render_views(
     *,
     size: int = 400,
     framing: Framing = FACE,
+    renderer: str = "software",
 ) -> list[np.ndarray]:
-    """Draw several views with one upload of the surface.
+    """Draw several views of a surface.
 
     Parameters
     ----------
     surface : pyvista.PolyData
-        In LPS mm, with point normals; see `skin_surface`.
+        Triangles in LPS mm, with point normals; see `skin_surface`.
     pose : (4, 4) array, optional
         Rigid map from world LPS to the head frame (axes L, P, S of the upright head). Default: identity.
     views : sequence of View
@@ -76,6 +93,8 @@ def render_views(
         Width and height, pixels.
     framing : Framing
         What part of the head frame fills the picture.
+    renderer : str
+        ``software`` or ``vtk``.
 
     Returns
     -------
@@ -84,15 +103,31 @@ def render_views(
 
     Raises
     ------
+    ConfigError
+        For an unknown renderer.
+    InputError
+        If the pose is not a rigid map, or the surface has no normals.
     MissingExtraError
-        If there is no OpenGL library to draw with.
+        With ``vtk``, if there is no OpenGL library to draw with.
 
     Notes
     -----
-    Safe to call from any thread: drawing happens on one thread of the process.
+    Safe to call from any thread.
     """
-    opengl()
-    return on_render_thread(_draw, surface, _rigid(pose), tuple(views), int(size), framing, False)
+    matrix = _rigid(pose)
+    if _is_vtk(renderer):
+        from defacedask.evaluation.render_vtk import draw
+
+        return draw(surface, matrix, tuple(views), int(size), framing)
+    points, normals, faces = _arrays(surface, matrix)
+    pictures = []
+    for view in views:
+        seen = _project(points, view, framing, size)
+        bright, _ = rasterise(seen, faces, _shade(normals, view), size)
+        skin = bright[..., None] * np.array(SKIN, np.float32)
+        colour = np.where(np.isnan(skin), np.array(BACKGROUND, np.float32), skin)
+        pictures.append((np.clip(colour, 0, 1) * 255 + 0.5).astype(np.uint8))
+    return pictures
 
 
 def render_depth(
@@ -103,6 +138,7 @@ def render_depth(
     pitch: float = 0.0,
     size: int = 400,
     framing: Framing = FACE,
+    renderer: str = "software",
 ) -> np.ndarray:
     """Draw an orthographic depth picture.
 
@@ -112,104 +148,65 @@ def render_depth(
         mm by which the skin lies in front of the plane through the framing's focus (positive: nearer to the
         camera); NaN where there is none. A pixel is ``framing.extent / size`` mm wide.
     """
-    opengl()
+    matrix, view = _rigid(pose), View(yaw, pitch)
     flat = Framing(framing.focus, framing.extent, math.inf)
-    return on_render_thread(_draw, surface, _rigid(pose), (View(yaw, pitch),), int(size), flat, True)[0]
+    if _is_vtk(renderer):
+        from defacedask.evaluation.render_vtk import draw
+
+        return draw(surface, matrix, (view,), int(size), flat, depth=True)[0]
+    points, _, faces = _arrays(surface, matrix)
+    seen = _project(points, view, flat, size)
+    return rasterise(seen, faces, seen[:, 2], size)[0]
+
+
+def _is_vtk(renderer: str) -> bool:
+    if renderer not in RENDERERS:
+        raise ConfigError(f"unknown renderer {renderer!r}.", f"Choose from: {', '.join(RENDERERS)}.")
+    return renderer == "vtk"
 
 
 def _rigid(pose: np.ndarray | None) -> np.ndarray:
-    return np.eye(4) if pose is None else np.asarray(pose, dtype=np.float64)
-
-
-_local = threading.local()
-
-
-def _scene() -> Any:
-    """Window, renderer, mapper, actor and lamps of the render thread, made once."""
-    if not hasattr(_local, "scene"):
-        import vtkmodules.vtkRenderingOpenGL2  # noqa: F401 (registers the implementation)
-        from vtkmodules.vtkRenderingCore import (
-            vtkActor,
-            vtkLight,
-            vtkPolyDataMapper,
-            vtkRenderer,
-            vtkRenderWindow,
+    matrix = np.eye(4) if pose is None else np.asarray(pose, dtype=np.float64)
+    if matrix.shape != (4, 4) or not np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-4):
+        raise InputError(
+            "the pose of a head must be a rigid 4 x 4 map from patient LPS mm to the head frame."
         )
-
-        window, renderer, mapper, actor = vtkRenderWindow(), vtkRenderer(), vtkPolyDataMapper(), vtkActor()
-        window.SetOffScreenRendering(1)
-        window.SetMultiSamples(0)  # four samples cost four times the time in software
-        window.AddRenderer(renderer)
-        renderer.SetBackground(*BACKGROUND)
-        renderer.AutomaticLightCreationOff()
-        lamps = [vtkLight(), vtkLight()]
-        for lamp in lamps:
-            lamp.SetLightTypeToSceneLight()
-            lamp.PositionalOff()
-            renderer.AddLight(lamp)
-        mapper.ScalarVisibilityOff()
-        actor.SetMapper(mapper)
-        skin = actor.GetProperty()
-        skin.SetInterpolationToGouraud()
-        skin.SetColor(*SKIN)
-        skin.SetAmbient(0.08)
-        skin.SetDiffuse(0.92)
-        skin.SetSpecular(0.05)
-        skin.SetSpecularPower(10.0)
-        renderer.AddActor(actor)
-        _local.scene = (window, renderer, mapper, actor, lamps)
-    return _local.scene
+    return matrix
 
 
-def _draw(
-    surface: Any, pose: np.ndarray, views: tuple[View, ...], size: int, framing: Framing, depth: bool
-) -> list[np.ndarray]:
-    from vtkmodules.util.numpy_support import vtk_to_numpy
-    from vtkmodules.vtkCommonCore import vtkFloatArray, vtkUnsignedCharArray
-    from vtkmodules.vtkCommonDataModel import vtkPolyData
-    from vtkmodules.vtkCommonMath import vtkMatrix4x4
+def _turn(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Rotate (n, 3) vectors term by term, so that every machine gives the same bits (a matrix product need not)."""
+    x, y, z = (np.asarray(vectors[:, k], dtype=np.float64) for k in range(3))
+    return np.stack([row[0] * x + row[1] * y + row[2] * z for row in matrix[:3, :3]], axis=1)
 
-    window, renderer, mapper, actor, lamps = _scene()
-    window.SetSize(size, size)
-    matrix = vtkMatrix4x4()
-    matrix.DeepCopy(pose.ravel().tolist())
-    actor.SetUserMatrix(matrix)
-    mapper.SetInputData(surface)
-    camera = renderer.GetActiveCamera()
-    focus, room = np.array(framing.focus), 400.0
-    far = 1500.0 if math.isinf(framing.distance) else framing.distance
-    camera.SetParallelProjection(math.isinf(framing.distance))
-    camera.SetParallelScale(framing.extent / 2)
-    camera.SetViewAngle(math.degrees(2 * math.atan(framing.extent / 2 / far)))
-    pictures = []
-    try:
-        for view in views:
-            right, up, towards = view.axes()
-            position = focus + far * towards
-            camera.SetFocalPoint(*focus)
-            camera.SetPosition(*position)
-            camera.SetViewUp(*up)
-            # fixed, and not reset to the surface's bounds: nothing of the camera may depend on the surface
-            camera.SetClippingRange(far - room, far + room)
-            key = towards if view.light == "head" else towards - right + up
-            for lamp, direction, strength in (
-                (lamps[0], key, 1.0 if view.light == "head" else 0.85),
-                (lamps[1], towards, 0.0 if view.light == "head" else 0.25),
-            ):
-                lamp.SetFocalPoint(*focus)
-                lamp.SetPosition(*(focus + far * direction / np.linalg.norm(direction)))
-                lamp.SetIntensity(strength)
-            window.Render()
-            if depth:
-                buffer: Any = vtkFloatArray()
-                window.GetZbufferData(0, 0, size - 1, size - 1, buffer)
-                z = vtk_to_numpy(buffer).reshape(size, size)[::-1]
-                mm = room - 2 * room * z
-                pictures.append(np.where(z < 1.0, mm, np.nan).astype(np.float32))
-            else:
-                buffer = vtkUnsignedCharArray()
-                window.GetPixelData(0, 0, size - 1, size - 1, 0, buffer, 0)
-                pictures.append(vtk_to_numpy(buffer).reshape(size, size, 3)[::-1].copy())
-    finally:
-        mapper.SetInputData(vtkPolyData())  # let the surface go
-    return pictures
+
+def _arrays(surface: pyvista.PolyData, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points (mm) and normals in the head frame, and the triangles."""
+    if surface.n_cells == 0:
+        return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), np.int64)
+    if "Normals" not in surface.point_data or not surface.is_all_triangles:
+        raise InputError("the surface must be triangles with point normals.", "Make it with skin_surface.")
+    points = _turn(np.asarray(surface.points), pose) + pose[:3, 3]
+    return points, _turn(np.asarray(surface.point_data["Normals"]), pose), np.asarray(surface.regular_faces)
+
+
+def _project(points: np.ndarray, view: View, framing: Framing, size: int) -> np.ndarray:
+    """Column, row (pixel centres at whole numbers) and mm in front of the focus."""
+    right, up, near = _turn(points - np.array(framing.focus), np.array(view.axes())).T
+    scale = size / framing.extent
+    if not math.isinf(framing.distance):
+        scale = scale / np.maximum(1.0 - near / framing.distance, 1e-3)
+    middle = (size - 1) / 2
+    return np.stack([middle + right * scale, middle - up * scale, near], axis=1)
+
+
+def _shade(normals: np.ndarray, view: View) -> np.ndarray:
+    """Brightness of each vertex: a little everywhere, the rest by Lambert's law, both sides lit alike."""
+    lamps = view.lamps()
+    directions = np.array([view.axes()[2], *(direction for direction, _ in lamps)])
+    cosines = [d[0] * normals[:, 0] + d[1] * normals[:, 1] + d[2] * normals[:, 2] for d in directions]
+    side = np.where(cosines[0] < 0, -1.0, 1.0)
+    total = np.full(len(normals), AMBIENT)
+    for cosine, (_, strength) in zip(cosines[1:], lamps, strict=True):
+        total += DIFFUSE * strength * np.maximum(side * cosine, 0.0)
+    return total

@@ -14,11 +14,33 @@ import numpy as np
 
 from defacedask.errors import ConfigError
 
-__all__ = ["FACE", "LIGHTS", "STUDY_VIEWS", "Framing", "View", "view_grid"]
+__all__ = [
+    "AMBIENT",
+    "BACKGROUND",
+    "DIFFUSE",
+    "FACE",
+    "LIGHTS",
+    "SKIN",
+    "STUDY_VIEWS",
+    "Framing",
+    "View",
+    "view_grid",
+]
 
-#: ``head``: a lamp at the camera. ``side``: a key light 45 degrees up and to the left of the camera with a
-#: weak lamp at the camera.
-LIGHTS = ("head", "side")
+#: Direction to the key light as parts of the camera's right, up and towards-the-viewer axes; strength of the key
+#: light; strength of a weak lamp at the camera. Measured on 44 planning CTs: with the only lamp at the camera
+#: (``head``) a recogniser tells people apart much worse than with the lamp above it (``studio``), because a face
+#: lit from the front is flat.
+LIGHTS: dict[str, tuple[tuple[float, float, float], float, float]] = {
+    "studio": ((-0.5, 0.7, 1.0), 0.85, 0.25),
+    "side": ((-1.0, 1.0, 1.0), 0.85, 0.25),
+    "head": ((0.0, 0.0, 1.0), 1.0, 0.0),
+}
+
+
+#: Colours of skin and background, 0..1, and the parts of the light that come from everywhere and from the lamps.
+SKIN, BACKGROUND = (0.87, 0.72, 0.61), (0.35, 0.35, 0.38)
+AMBIENT, DIFFUSE = 0.08, 0.92
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -32,12 +54,13 @@ class View:
     pitch : float
         Degrees the camera looks up; negative looks down from above, which is what a chin-up head needs.
     light : str
-        One of `LIGHTS`.
+        One of `LIGHTS`: ``studio`` (above the camera and a little to its left), ``side`` (farther round, with
+        deeper shadows) or ``head`` (at the camera).
     """
 
     yaw: float = 0.0
     pitch: float = 0.0
-    light: str = "head"
+    light: str = "studio"
 
     def __post_init__(self) -> None:
         if self.light not in LIGHTS:
@@ -49,9 +72,9 @@ class View:
 
     @property
     def name(self) -> str:
-        """Short name for tables and files, such as ``yaw+15_pitch-20`` (light named unless at the camera)."""
+        """Short name for tables and files, such as ``yaw+15_pitch-20`` (light named unless it is the studio's)."""
         text = f"yaw{self.yaw:+g}_pitch{self.pitch:+g}"
-        return text if self.light == "head" else f"{text}_{self.light}"
+        return text if self.light == "studio" else f"{text}_{self.light}"
 
     def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Right, up and towards-the-camera unit vectors in the head frame (L, P, S)."""
@@ -59,6 +82,14 @@ class View:
         towards = np.array([np.sin(yaw) * np.cos(pitch), -np.cos(yaw) * np.cos(pitch), -np.sin(pitch)])
         right = np.array([np.cos(yaw), np.sin(yaw), 0.0])
         return right, np.cross(towards, right), towards
+
+    def lamps(self) -> list[tuple[np.ndarray, float]]:
+        """Unit vector towards each lamp in the head frame, and its strength."""
+        axes = self.axes()
+        parts, key, fill = LIGHTS[self.light]
+        direction = sum((part * axis for part, axis in zip(parts, axes, strict=True)), np.zeros(3))
+        lamps = [(direction / np.linalg.norm(direction), key), (axes[2], fill)]
+        return [lamp for lamp in lamps if lamp[1] > 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +116,7 @@ FACE = Framing()
 
 
 def view_grid(
-    yaws: Iterable[float], pitches: Iterable[float], lights: Iterable[str] = ("head",)
+    yaws: Iterable[float], pitches: Iterable[float], lights: Iterable[str] = ("studio",)
 ) -> tuple[View, ...]:
     """Every combination, yaw running fastest."""
     return tuple(View(y, p, light) for light, p, y in itertools.product(lights, pitches, tuple(yaws)))
