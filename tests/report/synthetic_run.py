@@ -217,7 +217,9 @@ def pictures(out: Path, rng, cases):
     (out / "pictures" / "index.json").write_text(json.dumps(listed))
 
 
-def make_run(out: Path, *, n=11, seed=0, originals="good", modalities=("CT",), calibrated=True) -> list[str]:
+def make_run(
+    out: Path, *, n=11, seed=0, originals="good", modalities=("CT",), calibrated=True, structures=STUDY_NAMES
+) -> list[str]:
     """Write a whole run; returns the names of its cases."""
     rng = np.random.default_rng(seed)
     cases = [f"pt_{i:03d}-CT" for i in range(n)]
@@ -231,7 +233,7 @@ def make_run(out: Path, *, n=11, seed=0, originals="good", modalities=("CT",), c
             ],
             "controls": controls(modalities, n, originals=originals) if calibrated else [],
             "recognition": recognition(rng, cases, originals=originals, modalities=modalities),
-            "radiomics": radiomics(rng, cases),
+            "radiomics": radiomics(rng, cases, structures),
             "dose": dose(rng, cases),
         },
     )

@@ -16,6 +16,12 @@ from defacedask.report.sections.privacy import strongest
 __all__ = ["Verdict", "control_table", "defacer_table", "headline", "tradeoff"]
 
 
+#: Fewer cases than this cannot show a rate below 10 %.
+_FEW = 29
+#: Share of different persons within the tolerance that a negative control may have.
+_IMPOSTORS = 0.01
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The first line: its state (ok, weak, void) and its sentences."""
@@ -38,6 +44,12 @@ def _name(run: Run, control: Control) -> str:
     return f"{control.modality} by {control.recogniser}" if several else control.modality
 
 
+def _tested(run: Run) -> dict[str, Rate]:
+    """Cases recognised by the strongest attack, of each defacer that was looked at."""
+    rates = {d: strongest(run, d) for d in run.defacers if d != CONTROL}
+    return {d: rate for d, rate in rates.items() if rate.cases}
+
+
 def _failing(run: Run, control: Control) -> str:
     return (
         f"{_name(run, control)}: a face was detected in {_count(control.detected)} originals, "
@@ -55,7 +67,7 @@ def headline(run: Run) -> Verdict:
             f"(by up to {numbers.value(largest)}); it must change none."
         )
     statuses = run.tables["cases"]["status"]
-    if len(statuses) and not (statuses == "done").any():
+    if len(statuses) and not (statuses == "done").any() and not _tested(run):
         first = (
             f"Nothing was defaced: all {len(statuses)} cases were refused or failed; the reasons are below."
         )
@@ -73,23 +85,38 @@ def headline(run: Run) -> Verdict:
     good = [c for c in controls if c.state != "void"]
     reasons = "; ".join(_failing(run, c) for c in void)
     if not good:
-        first = f"The privacy result is void: the originals themselves are not recognised ({reasons})."
-        more.insert(
-            0, "That nobody is recognised after defacing says nothing as long as nobody is recognised before."
-        )
-        return Verdict("void", first, more)
+        first = "The privacy result is void: the originals themselves are not recognised at another view."
+        why = [
+            f"Positive control failed: {reasons}.",
+            "That nobody is recognised after defacing says nothing while nobody is recognised before.",
+        ]
+        hits = ", ".join(f"{d} {_count(r)}" for d, r in _tested(run).items() if r.hits)
+        if hits:
+            why.append(f"Recognised after defacing even so: {hits}.")
+        return Verdict("void", first, why + more)
     if void:
         which = ", ".join(_name(run, c) for c in void)
         first = f"The privacy result is void for {which}: there the originals themselves are not recognised. "
         more.insert(0, f"Positive control failed: {reasons}.")
     else:
         first = ""
-    tested = [d for d in run.defacers if d != CONTROL and strongest(run, d).cases]
+    tested = _tested(run)
     if tested:
-        counts = ", ".join(f"{d} {_count(strongest(run, d))}" for d in tested)
-        first += f"Cases recognised after defacing: {counts}."
+        first += (
+            "Cases recognised after defacing: "
+            + ", ".join(f"{d} {_count(r)}" for d, r in tested.items())
+            + "."
+        )
     else:
         first += "No defaced image was looked at."
+    fewest = min((_testifying(run, d).cases for d, r in tested.items() if not r.hits), default=0)
+    if 0 < fewest < _FEW:
+        bound = numbers.bound(Rate(0, fewest).upper)
+        more.append(
+            f"Few cases: none of {fewest} recognised still allows a true rate of up to {bound} (95 %)."
+        )
+    if any(c.others is not None and c.others.share > _IMPOSTORS for c in good):
+        more.append("The negative control failed: different persons often match, so matches may be chance.")
     matched = "; ".join(f"{_name(run, c)} {_count(c.matched)}" for c in good)
     more.insert(0, f"Originals recognised at another view (positive control): {matched}.")
     weak = [c for c in good if c.state == "weak"]
@@ -124,12 +151,12 @@ def _words(run: Run, defacer: str, hits: Rate, state: str) -> Cell:
         return text("control: must be recognised, and change nothing")
     if not hits.cases:
         return text("not judged", "warn")
-    if state == "void":
-        return text("void: the positive control failed", "bad")
     if hits.hits == hits.cases:
         return text("recognised in every case", "bad")
     if hits.hits:
         return text(f"recognised in {_count(hits)} cases", "bad")
+    if state == "void":
+        return text("void: the positive control failed", "bad")
     testifying = _testifying(run, defacer)
     if not testifying.cases:
         return text("void: none of its originals is recognised", "bad")
@@ -276,7 +303,7 @@ def control_table(run: Run) -> Table:
             f"negative: other persons, {_name(run, control)}",
             f"different persons rarely within the tolerance of {run.tolerance:g} (at most 1 %)",
             f"{_count(others)} comparisons within it ({numbers.rate(others.share)})",
-            others.share <= 0.01,
+            others.share <= _IMPOSTORS,
         )
     if not counted:
         add("negative: other persons", "different persons rarely within the tolerance", "no row", None)

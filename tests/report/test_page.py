@@ -1,0 +1,216 @@
+"""The page says what the tables say, loads nothing, and survives whatever a run leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+from synthetic_run import DEFACERS, case_rows, make_run, radiomics
+
+from defacedask.cli.report import command
+from defacedask.errors import InputError, OutputError
+from defacedask.report import write_report
+from defacedask.tables import TEN_FEATURES, read_tables, write_tables
+
+
+def number(written: str) -> float:
+    return float(written.split(" ")[0].replace("−", "-").replace("\u202f", "").rstrip("†%"))
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    assert all(load.startswith(("#", "data:image/jpeg;base64,")) for load in page.loads)
+    assert "http" not in re.sub(
+        r'(xmlns(:xlink)?="http://www.w3.org/[^"]*"|<meta http-equiv=)', "", page.html
+    )
+    assert "default-src 'none'" in page.html
+
+
+def test_ids_are_unique_and_links_lead_somewhere(page):
+    assert len(page.ids) == len(set(page.ids))
+    assert {load[1:] for load in page.loads if load.startswith("#")} <= set(page.ids)
+
+
+def test_first_line_names_every_defacer_with_its_counts(page):
+    assert page.first_line.startswith("Cases recognised after defacing: ")
+    for defacer in DEFACERS:
+        assert re.search(rf"{defacer} \d+ of 11", page.first_line)
+
+
+def test_percent_table_is_the_mean_of_the_rows(page, run):
+    rows = read_tables(run)["radiomics"]
+    shown = page.rows("percent-mean-quickshear")
+    medians = page.rows("percent-median-quickshear")
+    for structure in ("Brain", "Parotid_R"):
+        for k, feature in enumerate(TEN_FEATURES, start=3):
+            wanted = (
+                (rows.defacer == "quickshear") & (rows.structure == structure) & (rows.feature == feature)
+            )
+            part = rows.loc[wanted].percent
+            for table, expected in ((shown, part.mean()), (medians, part.median())):
+                assert number(table[structure][k]) == pytest.approx(expected, rel=0.02, abs=0.006)
+    assert shown["Eye_L"][1] == "11"
+    assert "n 10" in shown["Eye_L"][3 + TEN_FEATURES.index("Kurtosis")]
+
+
+def test_published_values_stand_beside_ours(page, run, tmp_path, read_page):
+    brain = page.rows("percent-mean-quickshear")["Brain"]
+    assert "[1.25]" in brain[3]
+    assert "[−4\u202f322]" in brain[4] or "[−4\u202f321]" in brain[4]
+    assert page.rows("faces")["quickshear"][-1] == "3 of 77"
+    assert "[" not in "".join(page.rows("percent-mean-carina")["Brain"])
+
+
+def test_convert_only_passes_and_is_said(page):
+    control = page.rows("controls")["convert"]
+    assert control[-1] == "pass"
+    assert control[2].startswith("0 of ")
+    assert "values are exactly those of the original" in page.html
+
+
+def test_ratios_to_distrust_are_listed_and_marked(page):
+    assert any(row[:2] == ["Brain", "Skewness"] for row in page.tables["hazards"])
+    assert "†" in page.rows("percent-mean-quickshear")["Brain"][3 + TEN_FEATURES.index("Skewness")]
+
+
+def test_sign_is_explained(page):
+    assert "100 · (original − defaced) / original" in page.html
+    assert "Negative means increased by defacing" in page.html
+
+
+def test_cases_with_reasons_and_hostile_names(page):
+    cases = {row[0]: row for row in page.tables["cases"]}
+    assert cases["STS_001-1"][3] == "refused"
+    assert "no head" in cases["STS_001-1"][4]
+    assert "odd & <b>bold</b>" in cases
+    assert "<script>alert" not in page.html
+    assert page.tables["skipped"][1][2] == "5"
+
+
+def test_configuration_is_there_and_secrets_are_not(page):
+    assert "77aa77aa" in page.html
+    assert "pyradiomics" in page.html
+    assert "hidden-from-the-page" not in page.html
+
+
+def test_pictures_are_off_small_and_inside(page):
+    before = page.html.split('<template id="pictures-kept">')[0]
+    assert "data:image" not in before
+    assert page.html.count("data:image/jpeg") == 2 * 2 * 5
+    assert "These renders identify people" in before
+    assert 'id="show-pictures" autocomplete="off">' in before
+    assert "1 listed pictures could not be read" in before  # the one outside the folder
+
+
+def test_page_without_pictures(run, tmp_path, read_page):
+    (tmp_path / "tables").mkdir()
+    shutil.copytree(run / "pictures", tmp_path / "pictures")
+    write_report(tmp_path, pictures=False)
+    assert "data:image" not in read_page(tmp_path).html
+    assert "written without its 21 pictures" in read_page(tmp_path).html
+    write_report(tmp_path)
+    assert read_page(tmp_path).html.count("data:image") == 20
+
+
+def test_same_tables_same_bytes(run, reference):
+    before = (run / "report" / "index.html").read_bytes()
+    assert write_report(run, reference=reference).read_bytes() == before
+
+
+def test_void_when_originals_are_not_recognised(tmp_path, read_page):
+    make_run(tmp_path, n=4, originals="bad", structures=("Brain",))
+    write_report(tmp_path)
+    page = read_page(tmp_path)
+    assert page.first_line.startswith("The privacy result is void")
+    verdicts = page.rows("verdicts")
+    assert verdicts["quickshear"][1] == "void: the positive control failed"
+    assert page.rows("controls")["positive:"][-1] == "fail"
+
+
+def test_void_when_no_original_was_looked_at(tmp_path, read_page):
+    make_run(tmp_path, n=3, calibrated=False, structures=("Brain",))
+    rows = read_tables(tmp_path)["recognition"]
+    write_tables(tmp_path, {"recognition": rows.loc[rows.defacer != "original"]})
+    write_report(tmp_path)
+    assert read_page(tmp_path).first_line.startswith("The privacy result is void: no original was looked at")
+
+
+def test_a_convert_only_that_changes_something_fails(tmp_path, read_page):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(radiomics(rng, ["a", "b"], ["Brain"]))
+    rows.loc[rows.index[rows.defacer == "none"][3], "defaced"] += 1e-9
+    write_tables(tmp_path, {"radiomics": rows, "cases": case_rows(rng, ["a", "b"])})
+    write_report(tmp_path)
+    page = read_page(tmp_path)
+    assert page.rows("controls")["convert"][-1] == "fail"
+    assert "The cost result is void" in page.html
+
+
+def test_only_refused_cases(tmp_path, read_page):
+    rows = [{"case": f"p{i}", "status": "refused", "reason": "no head in view."} for i in range(3)]
+    write_tables(tmp_path, {"cases": rows})
+    write_report(tmp_path)
+    page = read_page(tmp_path)
+    assert page.first_line.startswith("Nothing was defaced: all 3 cases were refused or failed")
+    assert len(page.tables["cases"]) == 4
+    assert {row[-1] for row in page.tables["controls"][1:]} == {"did not run"}
+
+
+def test_a_run_without_anything(tmp_path, read_page):
+    (tmp_path / "tables").mkdir()
+    write_report(tmp_path)
+    assert read_page(tmp_path).first_line.startswith("There is no privacy result")
+
+
+@pytest.mark.parametrize("missing", ["recognition", "radiomics", "dose", "controls", "cases", "skipped"])
+def test_any_table_may_be_missing(missing, tmp_path, read_page):
+    make_run(tmp_path, n=2, structures=("Brain",))
+    for path in (tmp_path / "tables").glob(f"{missing}.*"):
+        path.unlink()
+    write_report(tmp_path)
+    assert read_page(tmp_path).tables["controls"]
+
+
+def test_what_is_damaged_is_named(tmp_path):
+    with pytest.raises(InputError, match="no folder"):
+        write_report(tmp_path / "none")
+    with pytest.raises(InputError, match="holds no tables"):
+        write_report(tmp_path)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "config.yaml").write_text("a: [1")
+    with pytest.raises(InputError, match=r"config.yaml is damaged"):
+        write_report(tmp_path)
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(InputError, match="no published table"):
+        write_report(tmp_path, reference=tmp_path / "tables")
+    (tmp_path / "report").write_text("in the way")
+    with pytest.raises(OutputError, match="nothing can be written"):
+        write_report(tmp_path)
+
+
+def test_command_makes_derived_tables_again(tmp_path, reference):
+    make_run(tmp_path, n=2, structures=("Brain",))
+    done = CliRunner().invoke(command, [str(tmp_path), "--reference", str(reference), "--no-pictures"])
+    assert done.exit_code == 0, done.output
+    assert done.output.strip().endswith("index.html")
+    tables = read_tables(tmp_path)
+    assert set(tables["radiomics_percent"].structure) == {"Brain"}
+    assert set(tables["faces_detected"].defacer) == {"original", "none", *DEFACERS}
+
+
+def test_tolerance_comes_from_the_configuration(tmp_path, read_page):
+    make_run(tmp_path, n=2, calibrated=False, structures=("Brain",))
+    settings = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    settings["settings"]["tolerance"] = 0.9
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    write_tables(tmp_path, {"radiomics": []})
+    (tmp_path / "pictures" / "index.json").write_text(json.dumps([]))
+    write_report(tmp_path)
+    page = read_page(tmp_path)
+    assert page.rows("verdicts")["carina"][1] == "recognised in every case"
+    assert "matched ≤ 0.9" in page.tables["faces"][0]
