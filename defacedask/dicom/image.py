@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 from defacedask.dicom.enhanced import read_frames
 from defacedask.dicom.headers import Header, open_dataset, read_header
 from defacedask.dicom.model import Series
-from defacedask.dicom.nifti import read_nifti
+from defacedask.dicom.nifti import nifti_rescale, read_nifti
 from defacedask.dicom.pixels import read_stored, stored_dtype
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
@@ -21,13 +22,17 @@ __all__ = ["read_image"]
 _KEPT = ("padding", "transfer_syntax", "patient_position", "manufacturer", "scanner", "suv", "lossy")
 
 
-def read_image(series: Series) -> xr.DataArray:
+def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.DataArray:
     """Read an image series as a volume.
 
     Parameters
     ----------
     series : Series
         An image from `scan`: CT, MR or PET, single- or multi-frame DICOM, or NIfTI.
+    lazy : bool
+        Whether to return a Dask array, whose blocks read their slices when they are computed. Headers are read now.
+    chunk : int
+        Slices in a block of a lazy volume of single-frame files; any other file is one block.
 
     Returns
     -------
@@ -46,23 +51,41 @@ def read_image(series: Series) -> xr.DataArray:
     geometry = Geometry.from_dict(series.geometry)
     attrs: dict[str, Any] = {key: series.facts[key] for key in _KEPT if key in series.facts}
     attrs.update(series_uid=series.uid, description=series.description)
-    if series.facts.get("format") == "NIfTI":
-        stored, one_slope, one_intercept = read_nifti(series)
-        return make_volume(
-            stored,
-            geometry,
-            modality=series.modality,
-            units=series.facts["units"],
-            slope=one_slope,
-            intercept=one_intercept,
-            attrs=attrs,
-        )
-    if "frames" in series.facts:
-        stored, slope, intercept = _multi_frame(series)
-    else:
-        stored, slope, intercept = _single_frames(series, geometry)
     units = {"CT": "HU", "MR": "1"}.get(series.modality, "1")
-    if series.modality == "PT":
+    slope: Any
+    intercept: Any
+    if series.facts.get("format") == "NIfTI":
+        units, chunk = series.facts["units"], geometry.shape[0]
+        slope, intercept = nifti_rescale(series)
+        dtype = np.dtype(series.facts["stored"])
+    elif "frames" in series.facts:
+        chunk = geometry.shape[0]
+        slope, intercept = _frame_rescale(series)
+        dtype = stored_dtype(_header(series, 0))
+    else:
+        headers = _single_headers(series, geometry)
+        slope = np.array([header.number("RescaleSlope", 1.0) for header in headers])
+        intercept = np.array([header.number("RescaleIntercept", 0.0) for header in headers])
+        dtype = stored_dtype(headers[0])
+        if not lazy:
+            return _volume(_fill(headers, dtype), geometry, series, units, slope, intercept, attrs)
+    if not lazy:
+        stored: Any = _slab(series, 0, geometry.shape[0])
+    else:
+        stored = _lazily(series, geometry.shape, dtype, chunk)
+    return _volume(stored, geometry, series, units, slope, intercept, attrs)
+
+
+def _volume(
+    stored: Any,
+    geometry: Geometry,
+    series: Series,
+    units: str,
+    slope: Any,
+    intercept: Any,
+    attrs: dict[str, Any],
+) -> xr.DataArray:
+    if "suv" in series.facts:
         units, factor = series.facts["suv"]["units"], series.facts["suv"]["factor"]
         slope, intercept = slope * factor, intercept * factor
     return make_volume(
@@ -70,43 +93,76 @@ def read_image(series: Series) -> xr.DataArray:
     )
 
 
-def _header(path: str, instance: str) -> Header:
+def _lazily(series: Series, shape: tuple[int, int, int], dtype: np.dtype, chunk: int) -> Any:
+    """Dask array whose blocks of ``chunk`` slices read themselves."""
+    import dask
+    import dask.array as da
+
+    # a block needs no more than its own files; geometry and references would travel with every task
+    light = dataclasses.replace(series, references=(), geometry={"shape": list(shape)})
+    read, blocks = dask.delayed(_slab, pure=True), []
+    for start in range(0, shape[0], chunk):
+        stop = min(start + chunk, shape[0])
+        own = light
+        if len(series.files) == shape[0]:
+            own = dataclasses.replace(
+                light, files=series.files[start:stop], instances=series.instances[start:stop]
+            )
+        blocks.append(da.from_delayed(read(own, start, stop), (stop - start, *shape[1:]), dtype))
+    return da.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+
+
+def _slab(series: Series, start: int, stop: int) -> np.ndarray:
+    """Stored values of slices ``start`` to ``stop``; a single-frame series holds just their files."""
+    if series.facts.get("format") == "NIfTI":
+        return read_nifti(series)
+    if "frames" in series.facts:
+        return _multi_frame(series)
+    headers = [_header(series, k) for k in range(stop - start)]
+    return _fill(headers, stored_dtype(headers[0]))
+
+
+def _header(series: Series, k: int) -> Header:
+    path = series.files[k]
     try:
         header = read_header(path)
     except InputError as error:
         raise InputError(f"{path} cannot be read any more: {error.message}.", "Scan again.") from None
-    if header.text("SOPInstanceUID") != instance:
+    if header.text("SOPInstanceUID") != series.instances[k]:
         raise InputError(f"{path} is not the file that was scanned.", "Scan again.")
     return header
 
 
-def _single_frames(series: Series, geometry: Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    count = len(series.files)
-    stored: np.ndarray | None = None
-    slope, intercept = np.ones(count), np.zeros(count)
-    for k, (path, instance) in enumerate(zip(series.files, series.instances, strict=True)):
-        header = _header(path, instance)
+def _single_headers(series: Series, geometry: Geometry) -> list[Header]:
+    headers = [_header(series, k) for k in range(len(series.files))]
+    for header in headers:
         size = (header.values.get("Rows"), header.values.get("Columns"))
-        if stored is None:
-            stored = np.empty(geometry.shape, stored_dtype(header))
-        if size != geometry.shape[1:] or stored_dtype(header) != stored.dtype:
-            raise InputError(f"{path} changed since it was scanned.", "Scan again.")
+        if size != geometry.shape[1:] or header.values.get("BitsAllocated") != series.facts["bits_allocated"]:
+            raise InputError(f"{header.path} changed since it was scanned.", "Scan again.")
+    return headers
+
+
+def _fill(headers: list[Header], dtype: np.dtype) -> np.ndarray:
+    one = headers[0].values
+    stored = np.empty((len(headers), one["Rows"], one["Columns"]), dtype)
+    for k, header in enumerate(headers):
         read_stored(header, out=stored[k : k + 1])
-        slope[k] = header.number("RescaleSlope", 1.0)
-        intercept[k] = header.number("RescaleIntercept", 0.0)
-    assert stored is not None
-    return stored, slope, intercept
+    return stored
 
 
-def _multi_frame(series: Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    header = _header(series.files[0], series.instances[0])
+def _multi_frame(series: Series) -> np.ndarray:
     order = np.array(series.facts["frames"])
-    stored = read_stored(header)
-    if len(stored) != len(order):
+    header = _header(series, 0)
+    if header.values.get("NumberOfFrames") != len(order):
         raise InputError(f"{header.path} changed since it was scanned.", "Scan again.")
-    frames = read_frames(open_dataset(header.path))
+    stored = read_stored(header)
+    return stored if (order == np.arange(len(order))).all() else stored[order]
+
+
+def _frame_rescale(series: Series) -> tuple[np.ndarray, np.ndarray]:
+    order = np.array(series.facts["frames"])
+    frames = read_frames(open_dataset(series.files[0]))
+    if len(frames.slope) != len(order):
+        raise InputError(f"{series.files[0]} changed since it was scanned.", "Scan again.")
     slope = np.where(np.isfinite(frames.slope), frames.slope, 1.0)[order]
-    intercept = np.where(np.isfinite(frames.intercept), frames.intercept, 0.0)[order]
-    if (order == np.arange(len(order))).all():
-        return stored, slope, intercept
-    return stored[order], slope, intercept
+    return slope, np.where(np.isfinite(frames.intercept), frames.intercept, 0.0)[order]

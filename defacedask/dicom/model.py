@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from defacedask.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["KINDS", "Case", "Scan", "Series", "Skipped"]
 
@@ -102,6 +108,36 @@ class Case:
         order = {"CT": 0, "MR": 1, "PT": 2}
         return min(self.images, key=lambda s: (order.get(s.modality, 3), -s.voxels, s.number, s.uid))
 
+    def image(self, modality: str | None = None, *, lazy: bool = True) -> xr.DataArray:
+        """Read one image of the case.
+
+        Parameters
+        ----------
+        modality : str, optional
+            CT, MR or PT; of several images the one with most voxels. Default: `primary`.
+        lazy : bool
+            Whether voxels are read when they are needed (a Dask array) or now.
+
+        Returns
+        -------
+        xarray.DataArray
+            See `defacedask.dicom.image.read_image`.
+
+        Raises
+        ------
+        InputError
+            If there is no such image, or it cannot be read.
+        """
+        from defacedask.dicom.image import read_image
+
+        if modality is None:
+            return read_image(self.primary, lazy=lazy)
+        found = [s for s in self.images if s.modality == modality]
+        if not found:
+            there = ", ".join(sorted({s.modality for s in self.images}))
+            raise InputError(f"the case {self.id} has no {modality} image.", f"It has: {there}.")
+        return read_image(dataclasses.replace(self, images=tuple(found)).primary, lazy=lazy)
+
     @property
     def series(self) -> tuple[Series, ...]:
         """All series, images first."""
@@ -155,7 +191,7 @@ class Skipped:
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """Result of a scan.
+    """Result of a scan: a sequence of its cases, with what was left out beside it.
 
     Parameters
     ----------
@@ -169,6 +205,15 @@ class Scan:
     cases: tuple[Case, ...]
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases)
+
+    def __getitem__(self, index: int) -> Case:
+        return self.cases[index]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""

@@ -15,7 +15,7 @@ from defacedask.dicom.stack import MAX_VOXELS
 from defacedask.errors import InputError, RefusedError
 from defacedask.geometry import Geometry
 
-__all__ = ["nifti_series", "read_nifti"]
+__all__ = ["nifti_rescale", "nifti_series", "read_nifti"]
 
 LABELS = re.compile(r"(^|[^a-z])(mask|brainmask|defacemask|facemask|label|labels|seg|dseg|probseg)([^a-z]|$)")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -124,12 +124,32 @@ def nifti_series(path: str) -> Series:
         files=(path,),
         instances=(uid,),
         geometry=geometry.to_dict(),
-        facts={"format": "NIfTI", "units": units, "modality_because": why, "stored": str(stored)},
+        facts={
+            "format": "NIfTI",
+            "units": units,
+            "modality_because": why,
+            "stored": stored.newbyteorder("=").name,
+        },
     )
 
 
-def read_nifti(series: Series) -> tuple[np.ndarray, float, float]:
-    """Stored values (z, y, x), slope and intercept of a NIfTI series.
+def nifti_rescale(series: Series) -> tuple[float, float]:
+    """Slope and intercept (scl_slope, scl_inter) of a NIfTI series.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read any more.
+    """
+    try:
+        image = _open(series.files[0])
+    except RefusedError as error:
+        raise InputError(f"{series.files[0]} cannot be read: {error.message}.") from None
+    return float(image.dataobj.slope), float(image.dataobj.inter)
+
+
+def read_nifti(series: Series) -> np.ndarray:
+    """Stored values (z, y, x) of a NIfTI series, in this machine's byte order.
 
     Raises
     ------
@@ -138,16 +158,10 @@ def read_nifti(series: Series) -> tuple[np.ndarray, float, float]:
     """
     path = series.files[0]
     try:
-        image = _open(path)
-        slope, intercept = image.dataobj.slope, image.dataobj.inter
-        stored = np.asanyarray(image.dataobj.get_unscaled())
+        stored = np.asanyarray(_open(path).dataobj.get_unscaled())
     except RefusedError as error:
         raise InputError(f"{path} cannot be read: {error.message}.") from None
     except Exception as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
     stored = stored.reshape(stored.shape[:3]).T
-    return (
-        np.ascontiguousarray(stored.astype(stored.dtype.newbyteorder("="), copy=False)),
-        float(slope),
-        float(intercept),
-    )
+    return np.ascontiguousarray(stored.astype(stored.dtype.newbyteorder("="), copy=False))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from dicom import make
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -154,6 +155,34 @@ def test_lut_instead_of_rescale_is_refused(tmp_path):
     result = scan(tmp_path)
     assert not result.cases
     assert "lookup table" in result.skipped[0].reason
+
+
+# --- lazy
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "nifti"])
+def test_lazy_is_the_same(tmp_path, kind):
+    stored = make.ramp(GRID.shape)
+    if kind == "single":
+        make.write_series(tmp_path, stored, GRID, "PT", slope=np.arange(1, 6))
+    elif kind == "multi":
+        make.write_enhanced(tmp_path / "e.dcm", stored, GRID, order=[4, 2, 3, 1, 0], slope=np.arange(1, 6))
+    else:
+        write_nifti(tmp_path / "x.nii", stored, GRID, (2.0, 1.0))
+    (case,) = scan(tmp_path)
+    now, later = read_image(case.primary), read_image(case.primary, lazy=True, chunk=2)
+    assert later.chunks[0] == ((2, 2, 1) if kind == "single" else (5,))
+    assert later.dtype == now.dtype
+    xr.testing.assert_identical(later.compute().rename(None), now)
+    xr.testing.assert_identical(case.image().compute().rename(None), now)
+    xr.testing.assert_identical(case.image(case.primary.modality, lazy=False), now)
+    np.testing.assert_array_equal(later[1:4].values, stored[1:4])
+    with pytest.raises(InputError, match="no SEG image"):
+        case.image("SEG")
+    # and it really is lazy
+    Path(case.primary.files[-1]).unlink()
+    with pytest.raises(InputError, match="cannot be"):
+        later.compute()
 
 
 # --- what goes wrong between scan and read
