@@ -38,7 +38,8 @@ def skin_level(modality: str, values: Any) -> float:
     Returns
     -------
     float
-        CT: -250 HU, halfway between air and fat on the safe side of partial volume. MR: half of the threshold
+        CT: -300 HU: low enough to keep thin parts such as nostrils, high enough to leave hair and
+        blankets out. MR: half of the threshold
         that best separates air from tissue in two classes (Otsu 1979) of the square-rooted values, because
         skin and fat-suppressed tissue are darker than the mean of tissue. PT: the same, but a quarter, since
         the skin takes up little.
@@ -49,7 +50,7 @@ def skin_level(modality: str, values: Any) -> float:
         For another modality, or values without contrast.
     """
     if modality == "CT":
-        return -250.0
+        return -300.0
     if modality not in ("MR", "PT"):
         raise InputError(f"no skin level is known for modality {modality!r}.", "Known: CT, MR, PT.")
     from skimage.filters import threshold_otsu

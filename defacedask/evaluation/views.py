@@ -27,10 +27,10 @@ __all__ = [
     "view_grid",
 ]
 
-#: Direction to the key light as parts of the camera's right, up and towards-the-viewer axes; strength of the key
-#: light; strength of a weak lamp at the camera. Measured on 44 planning CTs: with the only lamp at the camera
-#: (``head``) a recogniser tells people apart much worse than with the lamp above it (``studio``), because a face
-#: lit from the front is flat.
+#: Direction to the key light as parts of the camera's right, up and towards-the-viewer axes; its strength; and
+#: the strength of a weak lamp at the camera. A face lit from the camera is flat. Measured on 28 planning CTs that
+#: the lights were not chosen on (three pitches; dlib): the lamp at the camera gives faces in 61 of 84 pictures and
+#: an AUC of 0.90 to 0.97 between same and different persons, ``studio`` 77 to 79 of 84 and 0.99 to 1.00.
 LIGHTS: dict[str, tuple[tuple[float, float, float], float, float]] = {
     "studio": ((-0.5, 0.7, 1.0), 0.85, 0.25),
     "side": ((-1.0, 1.0, 1.0), 0.85, 0.25),
