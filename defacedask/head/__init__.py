@@ -107,15 +107,18 @@ class Head:
     def drop(self) -> np.ndarray:
         """Bool on the **acquisition's** grid: material that is not the patient (for renderers).
 
-        Everything farther than 4 mm from the body.
+        What is above `level` and farther than 4 mm from the body.
         """
-        from defacedask.head.grid import resample
+        from defacedask.head.grid import resample, slabs
         from defacedask.head.morphology import dilate
 
         near = dilate(np.pad(self.body, 2), 2)
         grid = self.grid
         padded = grid.block((-2, -2, -2), tuple(n + 2 for n in grid.shape))
-        return ~resample(near, padded, self.geometry, nearest=True)
+        out = ~resample(near, padded, self.geometry, nearest=True)
+        for rows, values in slabs(self.volume, 32):
+            out[rows] &= values > self.level
+        return out
 
     # --- where it is
 
@@ -131,6 +134,11 @@ class Head:
                 return centre, seen, float(rough.sum() * (2 * SPACING) ** 3 / 1000)
             return rough_centre(self.body, self.grid), seen, 0.0
         return rough_centre(self.body, self.grid), None, float("nan")
+
+    @property
+    def enclosed_ml(self) -> float:
+        """CT: mL of soft tissue that bone encloses on nearly all sides; NaN on other modalities."""
+        return self._rough[2]
 
     @cached_property
     def registration(self) -> Registration:
@@ -161,7 +169,7 @@ class Head:
 
     @property
     def pose(self) -> np.ndarray:
-        """(4, 4) rigid: patient LPS mm -> the head's own frame (L, P, S of the upright head; origin as the template's)."""
+        """(4, 4) rigid: patient LPS mm -> the head's frame (L, P, S of the upright head; the template's origin)."""
         return self.registration.rigid
 
     def landmark(self, name: str) -> np.ndarray:

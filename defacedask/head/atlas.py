@@ -75,7 +75,7 @@ def read_atlas(folder: Path) -> Atlas:
             affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine[:, [2, 1, 0, 3]]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"the average head in {folder} cannot be read ({error}).") from None
-    grid = Geometry(arrays["structures"].shape, affine)  # type: ignore[arg-type]
+    grid = Geometry(arrays["structures"].shape, affine)
     bit = facts["structures"].index("Brain")
     return Atlas(
         grid=grid,

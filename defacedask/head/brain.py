@@ -120,18 +120,19 @@ def refined_brain(
     inner, outer = erode(by_template[box], 2), dilate(by_template[box], 4)
     smooth = gaussian_filter(values[box], 0.8)
     if modality == "CT":
-        bone = close(smooth > 160, 1)
-        soft = (smooth > -30) & (smooth < 120) & ~bone
+        soft = (smooth > -30) & (smooth < 120) & ~close(smooth > 160, 1)
     elif modality == "MR":
-        sample = smooth[inner]
-        middle = float(np.median(sample))
-        spread = 1.4826 * float(np.median(np.abs(sample - middle)))
-        soft = (smooth > middle - 3.0 * spread) & (smooth < middle + 3.5 * spread)
+        # between cortex and scalp lies a dark gap (liquor, bone); a field of local means takes the coil's shading out
+        inside = inner.astype(np.float32)
+        mean = gaussian_filter(smooth * inside, 12) / np.maximum(gaussian_filter(inside, 12), 1e-3)
+        relative = smooth / np.maximum(mean, 1e-6 * float(smooth.max()) + 1e-12)
+        soft = (relative > 0.55) & (relative < 1.6)
     else:
         return by_template
     soft &= outer & body[box]
     core = largest(erode(soft, 2))
-    grown = (dilate(core, 3) & soft) | (by_value[box] & outer)
+    # grown by no more than was eroded, so that what hung on by a bridge stays off
+    grown = (dilate(core, 3 if modality == "CT" else 2) & soft) | (by_value[box] & outer)
     out = np.zeros_like(by_template)
     out[box] = fill_slices(close(grown, 3)) & body[box] & outer
     return out

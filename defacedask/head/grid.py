@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,29 @@ from defacedask.volume import geometry_of
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["cropped_values", "reduced", "resample"]
+__all__ = ["cropped_values", "reduced", "resample", "slabs"]
+
+
+def slabs(volume: xr.DataArray, depth: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Real values of a volume, some slices at a time, so that a lazy volume is never in memory as a whole.
+
+    Yields
+    ------
+    rows : slice
+        Along axis 0.
+    values : (depth or less, y, x) float32 array
+    """
+    slope = np.asarray(volume.coords["slope"].values, dtype=np.float32)[:, None, None]
+    intercept = np.asarray(volume.coords["intercept"].values, dtype=np.float32)[:, None, None]
+    for first in range(0, volume.shape[0], depth):
+        rows = slice(first, min(first + depth, volume.shape[0]))
+        data = volume.data[rows]
+        if hasattr(data, "compute"):
+            # within a worker's task: no second scheduler, and one order of sums
+            data = data.compute(scheduler="synchronous")
+        if hasattr(data, "get"):
+            data = data.get()
+        yield rows, data.astype(np.float32) * slope[rows] + intercept[rows]
 
 
 def reduced(volume: xr.DataArray, spacing: float) -> tuple[np.ndarray, Geometry]:
@@ -42,21 +65,15 @@ def reduced(volume: xr.DataArray, spacing: float) -> tuple[np.ndarray, Geometry]
     ]
     shape = tuple(n // k for n, k in zip(geometry.shape, by, strict=True))
     out = np.empty(shape, dtype=np.float32)
-    slope = np.asarray(volume.coords["slope"].values, dtype=np.float32)[:, None, None]
-    intercept = np.asarray(volume.coords["intercept"].values, dtype=np.float32)[:, None, None]
-    depth = max(1, 64 // by[0])
-    for first in range(0, shape[0], depth):
-        last = min(first + depth, shape[0])
-        rows = slice(first * by[0], last * by[0])
-        data = volume.data[rows, : shape[1] * by[1], : shape[2] * by[2]]
-        if hasattr(data, "compute"):
-            # within a worker's task: no second scheduler, and one order of sums
-            data = data.compute(scheduler="synchronous")
-        if hasattr(data, "get"):
-            data = data.get()
-        slab = data.astype(np.float32) * slope[rows] + intercept[rows]
-        parts = slab.reshape(last - first, by[0], shape[1], by[1], shape[2], by[2])
-        out[first:last] = parts.mean(axis=(1, 3, 5)) if max(by) > 1 else slab
+    depth = max(1, 32 // by[0])
+    for rows, slab in slabs(volume, depth * by[0]):
+        first = rows.start // by[0]
+        count = len(slab) // by[0]
+        if count == 0:
+            continue
+        inner = slab[: count * by[0], : shape[1] * by[1], : shape[2] * by[2]]
+        parts = inner.reshape(count, by[0], shape[1], by[1], shape[2], by[2])
+        out[first : first + count] = parts.mean(axis=(1, 3, 5)) if max(by) > 1 else inner
     affine = geometry.affine.copy()
     affine[:3, :3] *= by
     affine[:3, 3] = geometry.to_world((np.array(by) - 1) / 2)

@@ -106,12 +106,14 @@ def _body(head: Head) -> Figure:
 def _enclosed(head: Head) -> Figure | None:
     if head.modality != "CT":
         return None
+    enclosed = head.enclosed_ml
+    reason = "no head was found" if enclosed < 20 else "too little of the head is in view"
     return Figure.at_least(
         "enclosed_ml",
-        head._rough[2],
+        enclosed,
         GATES["enclosed_ml"],
         "mL of soft tissue that bone encloses as a skull encloses the brain",
-        "no head was found, or too little of one is in view",
+        reason,
     )
 
 
@@ -133,7 +135,7 @@ def _in_view(head: Head) -> Figure:
         inside * scale / 1000 / head.template.brain_ml,
         GATES["brain_in_view"],
         "fraction of the brain inside the field of view",
-        "the brow lies outside the field of view",
+        "too little of the brain is in view",
     )
 
 

@@ -18,23 +18,26 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 
 from defacedask.geometry import Geometry
-from defacedask.head.grid import resample
 
 __all__ = ["Registration", "nearest_rigid", "register", "rotation", "stretch"]
 
 #: mm around the rough centre of the brain that enters the metric.
 RADIUS = 150.0
 #: Degrees and mm of the coarse search.
-PITCHES = (-60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0)
-YAWS = (-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0)
+PITCHES = (-60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0)
+YAWS = (-60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0, 60.0)
+ROLLS = (-20.0, 0.0, 20.0)
 LIFTS = (-30.0, -15.0, 0.0, 15.0, 30.0, 45.0)
 #: Principal stretches of the affine beyond these are no head.
 STRETCH = (0.80, 1.25)
 BINS = 24
+#: mm over which the template is averaged for the metric.
+SMOOTH = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,41 +90,53 @@ def stretch(affine: np.ndarray) -> np.ndarray:
 
 
 class _Metric:
-    """Mutual information between sampled points and the template, as a function of a (4, 4) matrix."""
+    """Mutual information between sampled points and the template, as a function of a (4, 4) matrix.
+
+    The template is looked up at the nearest voxel of its own fine grid (smoothed before), and shared out linearly
+    between two bins of its value.
+    """
 
     def __init__(self, points: np.ndarray, values: np.ndarray, template: np.ndarray, grid: Geometry) -> None:
-        order = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])
-        self.rows = np.searchsorted(np.unique(order), values).astype(np.int64) * BINS
-        self.points = points
+        from scipy.ndimage import uniform_filter
+
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+        self.rows = np.searchsorted(edges, values).astype(np.int64) * BINS
+        self.points = np.ascontiguousarray(points.T)
+        smooth = uniform_filter(template.astype(np.float32), max(1, round(SMOOTH / min(grid.spacing))))
+        low, high = float(smooth.min()), float(np.percentile(smooth, 99.7))
+        levels = np.rint((np.clip(smooth, low, high) - low) * (255.0 / (high - low)))
+        # one voxel of air around: what lies beyond is clipped into it
+        self.template = np.pad(levels.astype(np.uint8), 1)
+        self.flat = self.template.ravel()
+        place = np.arange(256) * ((BINS - 1) / 255.0)
+        self.low = np.minimum(place.astype(np.int64), BINS - 2)
+        self.part = place - self.low
         self.inverse = np.linalg.inv(grid.affine)
-        top = float(np.percentile(template, 99.7))
-        # one voxel of edge around, so that beyond the sides and the crown is air and needs no test
-        self.template = np.clip(template * ((BINS - 1) / top), 0, BINS - 1).astype(np.float32)
-        self.shape = np.array(grid.shape)
 
     def __call__(self, matrix: np.ndarray, every: int = 1) -> float:
-        from scipy.ndimage import map_coordinates
-
-        points, rows = self.points[::every], self.rows[::every]
+        points, rows = self.points[:, ::every], self.rows[::every]
         m = self.inverse @ matrix
-        index = m[:3, :3] @ points.T + m[:3, 3:4]
-        seen = index[0] >= 0  # array axis 0 runs from the chin upwards
-        if seen.mean() < 0.2:
-            return 0.0
-        found = map_coordinates(
-            self.template, index[:, seen], order=1, mode="constant", cval=0.0, prefilter=False
-        )
-        low = np.minimum(found.astype(np.int64), BINS - 2)
-        part = found - low
-        cell = rows[seen] + low
-        size = (BINS + 1) * BINS
-        joint = np.bincount(cell, weights=1 - part, minlength=size)[:size]
-        joint = joint + np.bincount(cell + 1, weights=part, minlength=size)[:size]
-        joint = joint.reshape(BINS + 1, BINS) / len(rows)
-        a, b = joint.sum(axis=1, keepdims=True), joint.sum(axis=0, keepdims=True)
-        total = float(joint.sum())
-        some = joint > 0
-        return float((joint[some] * np.log((joint * total / np.maximum(a * b, 1e-30))[some])).sum())
+        index = m[:3, :3] @ points + (m[:3, 3:4] + 1.5)
+        seen = index[0] >= 1.0  # array axis 0 runs upwards from the lower end of the template's neck
+        number = len(rows)
+        if not seen.all():
+            index, rows = index[:, seen], rows[seen]
+            if len(rows) < 0.2 * number:
+                return 0.0
+        n0, n1, n2 = self.template.shape
+        k = np.clip(index[0], 0, n0 - 1).astype(np.int64)
+        k = k * n1 + np.clip(index[1], 0, n1 - 1).astype(np.int64)
+        k = k * n2 + np.clip(index[2], 0, n2 - 1).astype(np.int64)
+        level = self.flat[k]
+        part, cell = self.part[level], rows + self.low[level]
+        size = BINS * BINS + 1
+        joint = np.bincount(cell, weights=1.0 - part, minlength=size)
+        joint[1:] += np.bincount(cell, weights=part, minlength=size)[:-1]
+        table = joint[:-1].reshape(BINS, BINS) / number
+        a, b = table.sum(axis=1, keepdims=True), table.sum(axis=0, keepdims=True)
+        total = float(table.sum())
+        some = table > 0
+        return float((table[some] * np.log((table * total / np.maximum(a * b, 1e-30))[some])).sum())
 
 
 def register(
@@ -157,7 +172,7 @@ def register(
     limits : (low, high)
         Values of the patient are clipped to these (a soft-tissue window).
     turns : list of (3, 3) arrays, optional
-        Rotations of the coarse search; default: pitch -60..30 by yaw -45..45 degrees.
+        Rotations of the coarse search; default: pitch -60..45 by yaw -60..60 by roll -20..20 degrees.
     lifts : tuple of float
         mm along S of the coarse search.
     points : int
@@ -171,17 +186,15 @@ def register(
     from scipy.optimize import minimize
 
     smooth = uniform_filter(np.clip(values, *limits), 2, mode="nearest")
-    where: np.ndarray = np.argwhere(mask[::2, ::2, ::2]) * 2
-    world = grid.to_world(where)
+    where: Any = np.argwhere(mask[::2, ::2, ::2]) * 2
+    world: Any = grid.to_world(where)
     near = ((world - centre) ** 2).sum(axis=1) <= RADIUS**2
     where, world = where[near], world[near]
     step = max(1, len(world) // points)
     # a step that shares no factor with the rows' lengths would alias less; jitter by a fixed sequence instead
     pick = np.random.default_rng(20200101).permutation(len(world))[: len(world) // step]
     sample = smooth[tuple(where[pick].T)]
-    blurred = template_grid.resampled(3.0)
-    average = resample(template.astype(np.float32), template_grid, blurred)
-    metric = _Metric(world[pick], sample, average, blurred)
+    metric = _Metric(world[pick], sample, template, template_grid)
 
     def matrix_of(turn: np.ndarray, shift: np.ndarray) -> np.ndarray:
         out = np.eye(4)
@@ -190,7 +203,7 @@ def register(
         return out
 
     if turns is None:
-        turns = [rotation(p, y) for p, y in itertools.product(PITCHES, YAWS)]
+        turns = [rotation(p, y, r) for p, y, r in itertools.product(PITCHES, YAWS, ROLLS)]
     scored = []
     for turn in turns:
         for lift in lifts:
