@@ -42,13 +42,27 @@ def _one(path: str) -> Header | Unreadable:
         return Unreadable(path, f"it cannot be parsed ({type(error).__name__}: {error})"[:300])
 
 
+def _waits() -> int:
+    """How often this thread has waited for something, so far."""
+    try:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    except (ImportError, AttributeError):  # not on this system
+        return 0
+
+
 def _here(paths: Sequence[str]) -> list[Header | Unreadable]:
-    """Read in this process; threads only if the first files show that the time goes into waiting."""
-    wall, busy = time.perf_counter(), time.thread_time()
+    """Read in this process; threads only if the first files show that the time goes into waiting for the disk.
+
+    Where it does not, threads only contend for the interpreter. A busy machine also makes the wall clock run ahead
+    of the thread's own time, but only a read that waits gives up the processor of its own accord.
+    """
+    wall, busy, waits = time.perf_counter(), time.thread_time(), _waits()
     out = [_one(path) for path in paths[:PROBE]]
-    wall, busy = time.perf_counter() - wall, time.thread_time() - busy
+    wall, busy, waits = time.perf_counter() - wall, time.thread_time() - busy, _waits() - waits
     rest = paths[PROBE:]
-    if len(rest) > PROBE and wall > 4 * busy:
+    if len(rest) > PROBE and wall > 4 * busy and waits > len(out) // 2:
         with ThreadPoolExecutor(THREADS) as pool:
             return [*out, *pool.map(_one, rest)]
     return [*out, *map(_one, rest)]

@@ -103,7 +103,9 @@ def decode(header: Header) -> np.ndarray:
         array, _ = get_decoder(UID(header.transfer_syntax)).as_array(dataset, raw=True)
     except InputError as error:
         raise InputError(f"{header.path} cannot be decoded: {error.message}.") from None
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic of a decoder written in Rust is no Exception
         text = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
             f"the pixels of {header.path} cannot be decoded ({text}).",

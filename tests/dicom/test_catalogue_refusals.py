@@ -9,10 +9,16 @@ import zlib
 import numpy as np
 import pytest
 from dicom import make
-from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from defacedask.dicom.catalogue import scan
 from defacedask.dicom.headers import read_header
+from defacedask.dicom.image import read_image
 from defacedask.errors import InputError
 
 GRID = make.grid(shape=(8, 6, 7))
@@ -356,6 +362,40 @@ def test_random_damage_never_raises_anything_else(tmp_path):
         except InputError:
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 20, outcomes
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
+def test_damaged_series_end_in_a_refusal_or_a_volume(tmp_path, syntax):
+    paths = bad(tmp_path, syntax=syntax, modality="PT")
+    whole = [path.read_bytes() for path in paths]
+    rng = np.random.default_rng(11)
+    outcomes = {"read": 0, "refused": 0}
+    for _ in range(40):
+        for path, data in zip(paths, whole, strict=True):
+            path.write_bytes(data)
+        for k in rng.choice(len(paths), rng.integers(1, 4), replace=False):
+            copy = bytearray(whole[k])
+            for _ in range(rng.integers(1, 6)):
+                at = rng.integers(132, len(copy))
+                kind = rng.integers(0, 4)
+                if kind == 0:
+                    copy[at] = rng.integers(0, 256)
+                elif kind == 1:
+                    copy[at : at + 4] = b"\xff" * 4
+                elif kind == 2:
+                    del copy[at : at + rng.integers(1, 9)]
+                else:
+                    copy[at:at] = rng.bytes(rng.integers(1, 9))
+            paths[k].write_bytes(copy)
+        result = scan(tmp_path)
+        outcomes["refused"] += bool(result.skipped)
+        for image in (image for case in result for image in case.images):
+            try:
+                read_image(image)
+                outcomes["read"] += 1
+            except InputError:
+                outcomes["refused"] += 1
+    assert min(outcomes.values()) > 3, outcomes
 
 
 def test_headers_agree_with_pydicom(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -157,6 +158,22 @@ def test_lut_instead_of_rescale_is_refused(tmp_path):
     assert "lookup table" in result.skipped[0].reason
 
 
+def test_a_decoder_that_panics_is_an_error(tmp_path, capfd):
+    """The RLE decoder is written in Rust: too long a run makes it panic, which is no Exception in Python."""
+    paths = make.write_series(tmp_path, make.waves(LARGE.shape), LARGE, syntax=RLELossless)
+    image = scan(tmp_path).cases[0].primary
+    data = bytearray(paths[1].read_bytes())
+    start = read_header(paths[1]).pixel_offset + 20
+    for at in range(start + 64, start + 2000, 50):
+        copy = bytearray(data)
+        copy[at : at + 8] = b"\x7f" * 8
+        paths[1].write_bytes(copy)
+        with contextlib.suppress(InputError):  # and nothing else
+            read_image(image)
+    if "panicked" not in capfd.readouterr().err:
+        pytest.skip("this version of the decoder does not panic")
+
+
 # --- lazy
 
 
@@ -247,6 +264,25 @@ def test_enhanced_orientations(tmp_path, number):
     index = np.argwhere(volume.values >= volume.values.min())
     theirs = np.rint(grid.to_index(found.to_world(index))).astype(int)
     np.testing.assert_array_equal(volume.values.ravel(), stored[tuple(theirs.T)])
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]])
+def test_simpleitk_reads_the_same_of_enhanced(tmp_path, modality, order):
+    import SimpleITK as sitk
+
+    turn = np.deg2rad(20)
+    axes = np.array([[0, np.sin(turn), np.cos(turn)], [0, np.cos(turn), -np.sin(turn)], [1.0, 0, 0]]).T
+    grid = make.grid(shape=(6, 20, 24), directions=axes)
+    path = tmp_path / "e.dcm"
+    make.write_enhanced(path, make.waves(grid.shape), grid, modality, slope=2.0, intercept=-5, order=order)
+    volume = read_one(tmp_path)
+    theirs = sitk.ReadImage(str(path))
+    index = np.argwhere(np.ones(grid.shape))[::37]
+    values = [
+        theirs[theirs.TransformPhysicalPointToIndex(p)] for p in geometry_of(volume).to_world(index).tolist()
+    ]
+    np.testing.assert_array_equal(real_values(volume).values[tuple(index.T)], values)
 
 
 def test_enhanced_per_frame_orientation_and_spacing(tmp_path):
