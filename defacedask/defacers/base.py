@@ -120,6 +120,19 @@ class Plan(abc.ABC):
         """
         return xp.full_like(values, air_of(modality))
 
+    def tuned(self, volume: xr.DataArray) -> Plan:
+        """Let the plan see intensities of the volume it will be applied to, once and as a whole.
+
+        For defacers whose fill imitates the image: a plan made on a CT knows nothing of a PET's uptake. The
+        answer may differ from the plan in what it fills in, never in where.
+
+        Parameters
+        ----------
+        volume : xarray.DataArray
+            Uncut.
+        """
+        return self
+
     def summary(self) -> dict[str, Any]:
         """Plain facts for the report and the audit: every public field that is not an array."""
         out: dict[str, Any] = {"defacer": self.defacer}
@@ -183,6 +196,7 @@ class Plan(abc.ABC):
         """
         modality = volume.attrs["modality"]
         air_of(modality)
+        tuned = self.tuned(volume)
         geometry = geometry_of(volume)
         slope = np.asarray(volume.coords["slope"].values)[:, None, None]
         intercept = np.asarray(volume.coords["intercept"].values)[:, None, None]
@@ -192,7 +206,7 @@ class Plan(abc.ABC):
             start, stop = zip(*location, strict=True)
             rows = slice(start[0], stop[0])
             part = geometry.block(start, stop)
-            return self.deface_block(block, part, slope[rows], intercept[rows], modality)
+            return tuned.deface_block(block, part, slope[rows], intercept[rows], modality)
 
         data = volume.data
         if isinstance(data, dask.array.Array):

@@ -1,0 +1,177 @@
+"""A sheet of added material over one side of a head: where the skin is, and where the sheet's surface runs.
+
+Seen along one axis of the head's frame the skin is a height map. The envelope over it is built from the skin's
+neighbourhood maxima, smoothed, and raised by secret low-frequency bumps, so that it follows the head and not the
+face: a nose becomes a broad rise that any nose under it would have made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from defacedask.backend import ndimage_of
+from defacedask.defacers.base import record
+from defacedask.defacers.noise import lattice_uniform
+
+if TYPE_CHECKING:
+    from defacedask.head.surface import DepthMap
+
+__all__ = ["Sheet", "make_sheet", "ramp"]
+
+#: mm of one step of the stored heights.
+STEP = 0.05
+
+
+@record
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sheet:
+    """One side's layer, in the head's frame.
+
+    Attributes
+    ----------
+    axis : int
+        0 for L, 1 for P: the axis the side is seen along.
+    sign : int
+        Height is ``sign`` times the coordinate: -1 with axis 1 is the front, +1 with axis 0 the left.
+    origin : (row, column) mm
+        Coordinates of the maps' first element: S, and the other horizontal axis.
+    spacing : float
+        mm between elements.
+    skin, envelope : (rows, columns) int16 arrays
+        Heights in steps of 0.05 mm; equal where there is no layer.
+    """
+
+    kind: ClassVar[str] = "Sheet"
+
+    axis: int
+    sign: int
+    origin: tuple[float, float]
+    spacing: float
+    skin: np.ndarray
+    envelope: np.ndarray
+
+    def summary(self) -> dict[str, Any]:
+        """Side, area and mean thickness where there is a layer."""
+        thick = (self.envelope.astype(float) - self.skin) * STEP
+        there = thick > 0.3
+        side = "front" if self.axis == 1 else "left" if self.sign > 0 else "right"
+        area = float(there.sum() * self.spacing**2 / 100)
+        return {"side": side, "area_cm2": area, "mean_mm": float(thick[there].mean()) if there.any() else 0.0}
+
+    @property
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest corner (L, P, S) in mm of the head's frame that the layer can reach."""
+        rows, columns = np.nonzero(self.envelope > self.skin)
+        heights = np.concatenate([self.skin[rows, columns], self.envelope[rows, columns]]) * STEP
+        ends = [(0.0, 0.0)] * 3
+        ends[2] = _ends(self.origin[0] + rows * self.spacing, self.spacing)
+        ends[1 - self.axis] = _ends(self.origin[1] + columns * self.spacing, self.spacing)
+        ends[self.axis] = _ends(self.sign * heights, 3 * self.spacing)
+        low, high = np.array(ends).T
+        return low, high
+
+    def depth(self, head: tuple[Any, Any, Any], xp: Any = np) -> tuple[Any, Any]:
+        """Height of positions below the envelope and above the skin.
+
+        Parameters
+        ----------
+        head : tuple of arrays
+            L, P, S in mm of the head's frame, broadcastable.
+        xp : module
+
+        Returns
+        -------
+        below, above : float arrays
+            mm below the envelope (negative: outside) and above the skin (negative: inside the head). ``below``
+            is negative wherever the maps end or there is no layer.
+        """
+        row = (head[2] - self.origin[0]) / self.spacing
+        column = (head[1 - self.axis] - self.origin[1]) / self.spacing
+        index = xp.stack(xp.broadcast_arrays(row, column))
+        sample = ndimage_of(xp).map_coordinates
+        skin = xp.asarray(self.skin).astype(xp.float32) * xp.float32(STEP)
+        thick = xp.asarray(self.envelope - self.skin).astype(xp.float32) * xp.float32(STEP)
+        under = sample(skin, index, order=1, mode="nearest", prefilter=False)
+        added = sample(thick, index, order=1, mode="constant", cval=0.0, prefilter=False)
+        height = self.sign * head[self.axis]
+        below = xp.where(added > 0.3, under + added - height, -1.0)
+        return below, height - under
+
+
+def _ends(values: np.ndarray, margin: float) -> tuple[float, float]:
+    return (float(values.min()) - margin, float(values.max()) + margin) if values.size else (0.0, 0.0)
+
+
+def ramp(values: np.ndarray, low: float, high: float, width: float) -> np.ndarray:
+    """1 between ``low`` and ``high``, falling smoothly to 0 over ``width`` mm inside both ends."""
+    t = np.clip(np.minimum(values - low, high - values) / width, 0.0, 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def make_sheet(
+    depth: DepthMap,
+    weight: np.ndarray,
+    *,
+    axis: int,
+    sign: int,
+    floor: float,
+    key: bytes,
+    clearance_mm: float,
+    spread_mm: float,
+    smooth_mm: float,
+    bumps_mm: float,
+) -> Sheet:
+    """Build the envelope of one side.
+
+    Parameters
+    ----------
+    depth : DepthMap
+        Of the side; NaN where there is no body.
+    weight : (rows, columns) array
+        1 where the layer is whole, 0 where there is none.
+    axis, sign : int
+        See `Sheet`.
+    floor : float
+        Height, mm, that stands for "no body": the layer may reach beyond the head's outline down to it.
+    key : bytes
+        Secret for the bumps.
+    clearance_mm : float
+        Least thickness where the weight is 1.
+    spread_mm : float
+        Radius over which the highest skin is taken: features narrower than it leave only a broad rise.
+    smooth_mm : float
+        Standard deviation of the smoothing of the envelope.
+    bumps_mm : float
+        Height of the secret low-frequency bumps.
+    """
+    from scipy.ndimage import gaussian_filter, grey_dilation, zoom
+
+    spacing = float(depth.rows[1] - depth.rows[0])
+    skin = np.where(np.isnan(depth.depth), floor, sign * depth.depth).astype(np.float64)
+    radius = max(1, round(spread_mm / spacing))
+    yy, xx = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    disc = yy**2 + xx**2 <= radius**2
+    sigma = smooth_mm / spacing
+    base = grey_dilation(np.maximum(skin, floor), footprint=disc, mode="nearest")
+    # bumps on a 24 mm lattice, cubic between: nothing narrower than a nose, nothing that a filter could take away
+    coarse = 24.0 / spacing
+    cells = [int(np.ceil(n / coarse)) + 2 for n in skin.shape]
+    random = lattice_uniform(key, (0, 0, 0), (1, *cells), stream=f"bumps {axis} {sign}")[0]
+    bumps = zoom(random.astype(np.float64), coarse, order=3)[: skin.shape[0], : skin.shape[1]]
+    base = gaussian_filter(base, sigma, mode="nearest") + bumps_mm * np.clip(bumps, 0, 1)
+    least = skin + clearance_mm
+    for _ in range(6):
+        # where the skin still shows through, the whole neighbourhood is raised: a peak must stay a broad one
+        short = np.maximum(least - base, 0.0)
+        if not short.max() > 0.05:
+            break
+        wide = grey_dilation(short, footprint=disc, mode="nearest")
+        base = base + 1.1 * gaussian_filter(wide, sigma, mode="nearest")
+    base = np.maximum(base, least)
+    envelope = skin + weight * np.maximum(base - skin, 0.0)
+    limit = np.iinfo(np.int16).max * STEP
+    stored = [np.rint(np.clip(m, -limit, limit) / STEP).astype(np.int16) for m in (skin, envelope)]
+    return Sheet(axis, sign, (float(depth.rows[0]), float(depth.columns[0])), spacing, stored[0], stored[1])

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import dask.array
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from defacedask.defacers import get_defacer, plan_from_dict
+from defacedask.geometry import Geometry
+from defacedask.head import Head
+from defacedask.head.template import load_template
+from defacedask.volume import make_volume, real_values
+
+KEY = b"k" * 32
+
+
+@pytest.fixture(scope="module")
+def head():
+    return Head(load_template("average_ct").image)
+
+
+@pytest.fixture(scope="module")
+def plan(head):
+    return get_defacer("carina").plan(head, key=KEY)
+
+
+@pytest.fixture(scope="module")
+def defaced(head, plan):
+    return plan.apply(head.volume)
+
+
+def test_no_voxel_of_the_body_changes(head, defaced):
+    before = real_values(head.volume).values
+    changed = defaced.values != head.volume.values
+    assert changed.sum() * head.geometry.voxel_volume > 100_000  # mm3: a real layer
+    assert not changed[before >= head.level].any()
+    assert defaced.dtype == head.volume.dtype
+
+
+def test_the_layer_covers_the_face(head, defaced):
+    # in front of nose, eyes, mouth and chin there is tissue now where there was air
+    values = real_values(defaced).values
+    before = real_values(head.volume).values
+    for name in ("nose_tip", "eye_left", "eye_right", "stomion", "pogonion", "tragion_left"):
+        point = load_template("average_ct").landmarks[name].copy()
+        outwards = np.array([np.sign(point[0]), 0, 0]) if "tragion" in name else np.array([0, -1.0, 0])
+        steps = [point + outwards * d for d in (2.0, 3.0, 4.0)]
+        index = np.rint(head.geometry.to_index(steps)).astype(int)
+        filled = [values[tuple(i)] > head.level for i in index]
+        air = [before[tuple(i)] < head.level for i in index]
+        assert any(f and a for f, a in zip(filled, air, strict=True)), name
+
+
+def test_no_threshold_tells_the_layer_from_skin(head, plan, defaced):
+    changed = defaced.values != head.volume.values
+    layer = real_values(defaced).values[changed]
+    index = np.rint(head.geometry.to_index(plan._shell_points())).astype(int)
+    shell = real_values(head.volume).values[tuple(index.T)]
+    shell = shell[shell > head.level]
+    # the best single threshold: largest distance of the two distribution functions
+    grid = np.linspace(-400, 400, 400)
+    gap = np.abs(
+        np.searchsorted(np.sort(layer), grid) / len(layer)
+        - np.searchsorted(np.sort(shell), grid) / len(shell)
+    )
+    assert gap.max() < 0.25
+
+
+@settings(max_examples=8)
+@given(st.tuples(*[st.integers(20, 90)] * 3))
+def test_blocks_equal_the_whole(head, plan, defaced, chunks):
+    lazy = head.volume.copy(data=dask.array.from_array(head.volume.values, chunks=chunks))
+    np.testing.assert_array_equal(plan.apply(lazy).values, defaced.values)
+
+
+def test_kept_and_read_again(head, plan, defaced):
+    again = plan_from_dict(plan.to_dict())
+    assert again.digest == plan.digest
+    np.testing.assert_array_equal(again.apply(head.volume).values, defaced.values)
+
+
+def test_the_key_decides_the_surface_and_stays_secret(head, plan):
+    other = get_defacer("carina").plan(head, key=b"x" * 32)
+    assert (other.sheets[0].envelope != plan.sheets[0].envelope).mean() > 0.1
+    np.testing.assert_array_equal(other.sheets[0].skin, plan.sheets[0].skin)
+    assert KEY.hex() not in str(plan.summary())
+    assert "key" not in plan.summary()
+
+
+def test_pet_gets_its_own_uptake_and_dose_stays(head, plan):
+    grid = head.geometry.resampled(4.0)
+    rng = np.random.default_rng(1)
+    pet = make_volume(rng.integers(200, 400, grid.shape).astype(np.int16), grid, modality="PT", units="Bq/mL")
+    after = plan.apply(pet).values
+    changed = after != pet.values
+    assert changed.any()
+    assert 190 <= after[changed].min() <= after[changed].max() <= 410
+    dose = make_volume(
+        rng.integers(0, 4000, grid.shape).astype(np.uint16), grid, modality="RTDOSE", units="Gy"
+    )
+    np.testing.assert_array_equal(plan.apply(dose).values, dose.values)
+
+
+def test_far_away_nothing_happens(plan):
+    grid = Geometry.from_spacing((4, 5, 6), (2, 2, 2), (500, 500, 500))
+    assert not plan.region(grid).any()
