@@ -7,6 +7,7 @@ plain child with a pipe. Parent and child are the same code of the same user; no
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import pickle
 import struct
@@ -35,7 +36,9 @@ def call_isolated(target: Any, method: str, *args: Any) -> Any:
     """
     global _child
     with _lock:
-        if _child is None or _child.poll() is not None:
+        if _child is not None and _child.poll() is not None:
+            _forget_child()
+        if _child is None:
             _child = subprocess.Popen(
                 [sys.executable, "-m", __name__],
                 stdin=subprocess.PIPE,
@@ -47,7 +50,7 @@ def call_isolated(target: Any, method: str, *args: Any) -> Any:
             failed, result = _receive(_child.stdout)
         except (OSError, EOFError):
             code = _child.wait()
-            _child = None
+            _forget_child()
             raise DefacedaskError(
                 f"the recogniser's process ended unexpectedly (code {code}).",
                 "Nothing of this call was kept; run it again.",
@@ -57,16 +60,23 @@ def call_isolated(target: Any, method: str, *args: Any) -> Any:
     return result
 
 
-def _stop() -> None:
+def _forget_child() -> None:
     global _child
-    if _child is not None and _child.poll() is None:
-        if _child.stdin is not None:
-            _child.stdin.close()  # the child ends at the end of its input
-        try:
-            _child.wait(5)
-        except subprocess.TimeoutExpired:
-            _child.kill()
+    if _child is not None:
+        for pipe in (_child.stdin, _child.stdout):
+            with contextlib.suppress(OSError):  # what was still to be written has no reader any more
+                pipe.close()  # type: ignore[union-attr]
     _child = None
+
+
+def _stop() -> None:
+    if _child is not None and _child.poll() is None:
+        child = _child
+        _forget_child()  # the child ends at the end of its input
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            child.kill()
 
 
 def _forget() -> None:
