@@ -40,7 +40,12 @@ class Series:
     geometry : dict or None
         `Geometry.to_dict` of an image.
     facts : dict
-        JSON-able header facts that are needed later.
+        JSON-able header facts that are needed later. Images: transfer_syntax, lossy, image_type, bits_allocated,
+        bits_stored, signed, photometric, padding (if any), patient_position, laterality, body_part, manufacturer,
+        scanner, visual_features and deidentification (what an earlier defacing recorded), suv (PET; see
+        `defacedask.dicom.suv.suv_facts`), frames (multi-frame: order along the stack); NIfTI: format, units, stored,
+        modality_because. Others: frames_of_reference, structures (names, RTSTRUCT and SEG), label, and units, type
+        and summation of a dose.
     """
 
     uid: str

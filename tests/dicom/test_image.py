@@ -431,6 +431,7 @@ def test_lossy_images_are_read_as_dcmtk_reads_them(tmp_path, encode, decode_agai
         assert np.abs(volume.values[k].astype(int) - theirs).max() <= 1
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_pydicoms_own_files():
     """Headers and uncompressed pixels of odd files from many writers, against pydicom."""
     import warnings
