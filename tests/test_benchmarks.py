@@ -1,0 +1,89 @@
+"""Benchmarks run, on the tiny size, and say what they measured."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import stages, suite
+from benchmarks.chain import Chain
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    return Chain("tiny", tmp_path_factory.mktemp("benchmark"))
+
+
+def test_the_suite_runs_every_stage(chain, monkeypatch):
+    monkeypatch.setattr(suite, "_chain", lambda size: chain)
+    bench = suite.Stages()
+    bench.setup("tiny")
+    seen = set()
+    for name in sorted(dir(bench), reverse=True):  # time_ before peakmem_, which would only repeat it
+        kind, _, stage = name.partition("_")
+        if kind in ("time", "peakmem") and stage not in seen:
+            getattr(bench, name)("tiny")
+            seen.add(stage)
+    assert seen >= {"scan", "read", "store_write", "store_read", "head", "render", "recognise", "radiomics"}
+    for defacer in ("none", "quickshear"):
+        bench = suite.Defacers()
+        bench.setup("tiny", defacer)
+        bench.time_plan("tiny", defacer)
+        bench.time_apply("tiny", defacer)
+    original = chain.made["volume"].values
+    np.testing.assert_array_equal(chain.defaced["none"], original)
+    assert 0.01 < (chain.defaced["quickshear"] != original).mean() < 0.6
+    assert {row["structure"] for row in chain.made["radiomics"]} >= {"Brain", "Bone_Mandible", "Eye_L"}
+    assert len(chain.made["views"]) == len(chain.made["faces"])
+    assert chain.made["views"][0].std() > 5  # something is to be seen
+
+
+def test_the_table(chain, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.chain.Chain", lambda size: chain)
+    rows = stages.measure("tiny", ["none"], repeat=1)
+    names = [row.stage for row in rows]
+    assert names[:5] == ["scan", "read", "store write", "store read", "head"]
+    assert names[5:] == ["plan none", "apply none", "render", "recognise", "radiomics"]
+    assert all(row.seconds > 0 and row.copy > 0 for row in rows)
+    if rows[0].peak is not None:
+        assert all(row.peak > 20 for row in rows)
+    text = stages.table(rows)
+    assert len({len(line) for line in text.splitlines()}) == 1
+    path = tmp_path / "RESULTS.md"
+    stages.record(text, "first", path)
+    stages.record(text, "second", path)
+    written = path.read_text()
+    assert written.startswith("# Measured")
+    assert written.index(": first") < written.index(": second")
+    assert written.count("| tiny | scan") == 2
+
+
+def test_peak_memory_is_that_of_the_stage(monkeypatch):
+    """A stage that takes and frees 64 MB is seen to have taken it, and the next one is not blamed for it."""
+    if not stages._forget_peak():
+        pytest.skip("this system does not let the peak be counted anew")
+
+    class Hungry:
+        def stages(self, defacers):
+            return [("big", lambda: np.ones(8_000_000).sum()), ("small", lambda: None)]
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("benchmarks.chain.Chain", lambda size: Hungry())
+    big, small = stages.measure("tiny", [], repeat=1)
+    assert 55 < big.added < 90
+    assert small.added < 10
+
+
+def test_an_unknown_size_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        stages.main(["--sizes", "huge"])
+    assert "no size huge" in capsys.readouterr().err
