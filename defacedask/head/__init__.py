@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from defacedask.head.atlas import Atlas
     from defacedask.head.registration import Registration
     from defacedask.head.surface import DepthMap
+    from defacedask.head.template import Template
 
 __all__ = ["Figure", "Head"]
 
@@ -35,8 +36,8 @@ class Head:
     ----------
     volume : xarray.DataArray
         CT, MR or PT; see `defacedask.volume.make_volume`. Lazy volumes are read slab by slab.
-    template : Atlas, optional
-        Average head to register to; default the built-in one.
+    template : Template, optional
+        Average head to register to (see `defacedask.head.template`); default the built-in one.
 
     Raises
     ------
@@ -44,7 +45,7 @@ class Head:
         For a modality of which no air value is known.
     """
 
-    def __init__(self, volume: xr.DataArray, *, template: Atlas | None = None) -> None:
+    def __init__(self, volume: xr.DataArray, *, template: Template | None = None) -> None:
         self.volume = volume
         self.geometry: Geometry = geometry_of(volume)
         self.modality: str = volume.attrs["modality"]
@@ -54,11 +55,11 @@ class Head:
     # --- the working grid
 
     @cached_property
-    def template(self) -> Atlas:
-        """The average head."""
-        from defacedask.head.atlas import average_head
+    def atlas(self) -> Atlas:
+        """What is needed of the average head."""
+        from defacedask.head.atlas import atlas_of
 
-        return self._template if self._template is not None else average_head()
+        return atlas_of(self._template)
 
     @cached_property
     def _working(self) -> tuple[np.ndarray, Geometry, float]:
@@ -150,13 +151,13 @@ class Head:
             limits = (-200.0, 200.0)
         else:
             limits = (0.0, float(np.percentile(self.values[self.body], 99.5)) if self.body.any() else 1.0)
-        atlas = self.template
+        atlas = self.atlas
         return register(
             self.values,
             self.grid,
             dilate(self.body, 3),
             self._rough[0],
-            atlas.image(self.modality),
+            atlas.levels(self.modality),
             atlas.grid,
             atlas.centre,
             limits=limits,
@@ -174,7 +175,7 @@ class Head:
 
     def landmark(self, name: str) -> np.ndarray:
         """The template's landmark in the patient, LPS mm (as exact as the affine: some mm)."""
-        return (np.linalg.inv(self.to_template) @ np.append(self.template.landmarks[name], 1.0))[:3]
+        return (np.linalg.inv(self.to_template) @ np.append(self.atlas.landmarks[name], 1.0))[:3]
 
     # --- the brain
 
@@ -183,7 +184,7 @@ class Head:
         """Bool on `grid`: the template's brain through `to_template`, where the patient has body."""
         from defacedask.head.grid import resample
 
-        atlas = self.template
+        atlas = self.atlas
         warped = resample(atlas.brain, atlas.grid, self.grid, matrix=self.to_template, nearest=True)
         return warped & self.body
 
@@ -205,12 +206,39 @@ class Head:
             self.values, self.body, self.brain_by_template, self.brain_by_value, self.modality
         )
 
+    @cached_property
+    def outline_agreement(self) -> float:
+        """Dice overlap of body and average head, from the crown to the mouth, in the field of view.
+
+        Outside the average head's sides and above its crown the body's surplus counts too.
+        """
+        from defacedask.head.grid import resample
+
+        atlas, spacing = self.atlas, 4.0
+        low, high = atlas.grid.corners.min(axis=0), atlas.grid.corners.max(axis=0) + 20.0
+        low = np.array([low[0] - 20.0, low[1] - 20.0, atlas.landmarks["stomion"][2]])
+        shape = np.ceil((high - low) / spacing).astype(int)[::-1]
+        coarse = Geometry.from_spacing(shape.tolist(), (spacing,) * 3, low)
+        back = np.linalg.inv(self.to_template)
+        body = resample(self.body, self.grid, coarse, matrix=back, nearest=True)
+        average = resample(atlas.body, atlas.grid, coarse, nearest=True)
+        x, y, z = np.broadcast_arrays(*coarse.positions(dtype=np.float64))
+        world = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1) @ back[:3, :3].T + back[:3, 3]
+        index = self.geometry.to_index(world)
+        seen = (
+            ((index >= -0.5) & (index <= np.array(self.geometry.shape) - 0.5))
+            .all(axis=1)
+            .reshape(coarse.shape)
+        )
+        both = 2.0 * float((body & average & seen).sum())
+        return both / max(float((body & seen).sum() + (average & seen).sum()), 1.0)
+
     # --- the surface, in the head's frame
 
     @cached_property
     def upright(self) -> Geometry:
         """Grid of the head's frame (axes S, P, L of the upright head, 2 mm) around the head."""
-        corners = self.template.grid.corners
+        corners = self.atlas.grid.corners
         low = corners.min(axis=0) - np.array([10.0, 25.0, 20.0])
         high = corners.max(axis=0) + np.array([10.0, 25.0, 15.0])
         shape = np.ceil((high - low) / SPACING).astype(int)[::-1]

@@ -1,19 +1,20 @@
-"""What registration and the brain need of the average head: two images, its brain, its landmarks."""
+"""What registration, brain and quality need of the average head, made once a process."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from defacedask.errors import InputError
 from defacedask.geometry import Geometry
+from defacedask.head.template import Template, load_template
+from defacedask.volume import real_values
 
-__all__ = ["Atlas", "average_head", "read_atlas"]
+__all__ = ["Atlas", "atlas_of"]
+
+#: Of the 12-bit images of the metric: what is averaged, mm.
+SMOOTH = 3.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,21 +25,20 @@ class Atlas:
     ----------
     grid : Geometry
         LPS mm of the average head.
-    ct, t1 : (z, y, x) arrays
-        HU; T1 intensity.
+    images : dict of str to (z, y, x) array
+        By modality; one of them at least.
     brain : bool array
+    body : bool array
+        Within the skin, filled.
     landmarks : dict of (3,) arrays
         mm on the skin: glabella, nasion, nose_tip, menton, vertex, eye_left, eye_right, ...
-    sha256 : str
-        Of the files it was read from.
     """
 
     grid: Geometry
-    ct: np.ndarray
-    t1: np.ndarray
+    images: dict[str, np.ndarray]
     brain: np.ndarray
+    body: np.ndarray
     landmarks: dict[str, np.ndarray]
-    sha256: str
 
     @functools.cached_property
     def centre(self) -> np.ndarray:
@@ -51,43 +51,47 @@ class Atlas:
         return float(self.brain.sum() * self.grid.voxel_volume / 1000.0)
 
     def image(self, modality: str) -> np.ndarray:
-        """What a modality is registered to."""
-        return self.ct if modality == "CT" else self.t1
+        """What a modality is registered to: its own average, else the T1's, else any."""
+        for name in (modality, "MR", *self.images):
+            if name in self.images:
+                return self.images[name]
+        raise KeyError(modality)
+
+    @functools.cached_property
+    def _levels(self) -> dict[int, np.ndarray]:
+        return {}
+
+    def levels(self, modality: str) -> np.ndarray:
+        """`image`, averaged over 3 mm and scaled to 0..255 (uint8), with one voxel of air around."""
+        from scipy.ndimage import uniform_filter
+
+        image = self.image(modality)
+        if id(image) not in self._levels:
+            smooth = uniform_filter(image.astype(np.float32), max(1, round(SMOOTH / min(self.grid.spacing))))
+            low, high = float(smooth.min()), float(np.percentile(smooth, 99.7))
+            scaled = np.rint((np.clip(smooth, low, high) - low) * (255.0 / max(high - low, 1e-9)))
+            self._levels[id(image)] = np.pad(scaled.astype(np.uint8), 1)
+        return self._levels[id(image)]
 
 
-def read_atlas(folder: Path) -> Atlas:
-    """Read an average head from a folder: ``average_head.json``, ``average_ct``, ``average_t1``, ``structures``.
+def atlas_of(template: Template | None = None) -> Atlas:
+    """Atlas of a template; of the built-in average head (T1 and CT on one grid) by default."""
+    if template is None:
+        return _built_in()
+    return _from([template])
 
-    Raises
-    ------
-    InputError
-        If a file is missing or of another form.
-    """
-    import nibabel
 
-    try:
-        facts = json.loads((folder / "average_head.json").read_text(encoding="utf-8"))
-        arrays: dict[str, np.ndarray] = {}
-        affine = np.eye(4)
-        for name in ("average_ct", "average_t1", "structures"):
-            image: Any = nibabel.load(folder / f"{name}.nii.gz")
-            arrays[name] = np.ascontiguousarray(np.asanyarray(image.dataobj).T)
-            affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine[:, [2, 1, 0, 3]]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"the average head in {folder} cannot be read ({error}).") from None
-    grid = Geometry(arrays["structures"].shape, affine)
-    bit = facts["structures"].index("Brain")
+@functools.cache
+def _built_in() -> Atlas:
+    return _from([load_template("average_t1"), load_template("average_ct")])
+
+
+def _from(templates: list[Template]) -> Atlas:
+    first = templates[0]
     return Atlas(
-        grid=grid,
-        ct=arrays["average_ct"],
-        t1=arrays["average_t1"],
-        brain=(arrays["structures"] >> bit & 1).astype(bool),
-        landmarks={name: np.array(point) for name, point in facts["landmarks"].items()},
-        sha256=facts["sha256"]["average_t1"],
+        grid=first.geometry,
+        images={t.modality: t.image.values for t in templates},
+        brain=first.mask("Brain"),
+        body=real_values(first.skin).values <= 0,
+        landmarks=first.landmarks,
     )
-
-
-@functools.lru_cache(maxsize=1)
-def average_head() -> Atlas:
-    """The built-in average head, read once a process."""
-    return read_atlas(Path(__file__).resolve().parents[1] / "data")

@@ -64,13 +64,16 @@ class Figure:
 #: Gates, measured on the real heads and limbs (see the tests).
 GATES: dict[str, float] = {
     "body_ml": 400.0,
-    "enclosed_ml": 90.0,
-    "match_CT": 0.15,
-    "match_MR": 0.15,
-    "match_PT": 0.15,
-    "brain_in_view": 0.25,
-    "eyes_in_view_mm": 0.0,
-    "brain_agreement": 0.5,
+    "enclosed_ml": 20.0,
+    "match_CT": 0.22,
+    "match_MR": 0.33,
+    "match_PT": 0.33,
+    "outline_CT": 0.7,
+    "outline_MR": 0.88,
+    "outline_PT": 0.86,
+    "brain_in_view": 0.28,
+    "eyes_in_view_mm": -5.0,
+    "brain_agreement": 0.45,
 }
 
 
@@ -85,7 +88,7 @@ def figures(head: Head) -> Iterator[Figure]:
     ------
     Figure
     """
-    for make in (_body, _enclosed, _match, _in_view, _eyes, _agreement):
+    for make in (_body, _enclosed, _match, _in_view, _eyes, _outline, _agreement):
         figure = make(head)
         if figure is not None:
             yield figure
@@ -107,23 +110,34 @@ def _enclosed(head: Head) -> Figure | None:
     if head.modality != "CT":
         return None
     enclosed = head.enclosed_ml
-    reason = "no head was found" if enclosed < 20 else "too little of the head is in view"
     return Figure.at_least(
         "enclosed_ml",
         enclosed,
         GATES["enclosed_ml"],
         "mL of soft tissue that bone encloses as a skull encloses the brain",
-        reason,
+        "no head was found, or too little of one is in view",
     )
 
 
 def _match(head: Head) -> Figure:
+    # on CT something is known to be enclosed like a brain; elsewhere nothing is known yet
+    partial = head.modality == "CT"
     return Figure.at_least(
         "match",
         head.registration.score,
         GATES[f"match_{head.modality}"],
         "mutual information with the average head, nats a point",
-        "nothing in the scan fits an average head",
+        "too little of the head is in view to place it" if partial else "no head was found",
+    )
+
+
+def _outline(head: Head) -> Figure:
+    return Figure.at_least(
+        "outline",
+        head.outline_agreement,
+        GATES[f"outline_{head.modality}"],
+        "Dice overlap of the body with the average head, from the crown to the mouth",
+        "what is in view has not the outline of a head",
     )
 
 
@@ -132,7 +146,7 @@ def _in_view(head: Head) -> Figure:
     scale = abs(np.linalg.det(head.to_template[:3, :3]))
     return Figure.at_least(
         "brain_in_view",
-        inside * scale / 1000 / head.template.brain_ml,
+        inside * scale / 1000 / head.atlas.brain_ml,
         GATES["brain_in_view"],
         "fraction of the brain inside the field of view",
         "too little of the brain is in view",
@@ -146,7 +160,7 @@ def _eyes(head: Head) -> Figure:
         "eyes_in_view_mm",
         float(top - eyes[:, 2].max()),
         GATES["eyes_in_view_mm"],
-        "mm of head in view above the eyes",
+        "mm of head in view above the eyes, known to some 5 mm",
         "the eyes lie outside the field of view",
     )
 

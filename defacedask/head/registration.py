@@ -36,8 +36,6 @@ LIFTS = (-30.0, -15.0, 0.0, 15.0, 30.0, 45.0)
 #: Principal stretches of the affine beyond these are no head.
 STRETCH = (0.80, 1.25)
 BINS = 24
-#: mm over which the template is averaged for the metric.
-SMOOTH = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,18 +94,12 @@ class _Metric:
     between two bins of its value.
     """
 
-    def __init__(self, points: np.ndarray, values: np.ndarray, template: np.ndarray, grid: Geometry) -> None:
-        from scipy.ndimage import uniform_filter
-
+    def __init__(self, points: np.ndarray, values: np.ndarray, levels: np.ndarray, grid: Geometry) -> None:
         edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
         self.rows = np.searchsorted(edges, values).astype(np.int64) * BINS
         self.points = np.ascontiguousarray(points.T)
-        smooth = uniform_filter(template.astype(np.float32), max(1, round(SMOOTH / min(grid.spacing))))
-        low, high = float(smooth.min()), float(np.percentile(smooth, 99.7))
-        levels = np.rint((np.clip(smooth, low, high) - low) * (255.0 / (high - low)))
-        # one voxel of air around: what lies beyond is clipped into it
-        self.template = np.pad(levels.astype(np.uint8), 1)
-        self.flat = self.template.ravel()
+        # what lies beyond is clipped into the one voxel of air around
+        self.shape, self.flat = levels.shape, levels.ravel()
         place = np.arange(256) * ((BINS - 1) / 255.0)
         self.low = np.minimum(place.astype(np.int64), BINS - 2)
         self.part = place - self.low
@@ -123,7 +115,7 @@ class _Metric:
             index, rows = index[:, seen], rows[seen]
             if len(rows) < 0.2 * number:
                 return 0.0
-        n0, n1, n2 = self.template.shape
+        n0, n1, n2 = self.shape
         k = np.clip(index[0], 0, n0 - 1).astype(np.int64)
         k = k * n1 + np.clip(index[1], 0, n1 - 1).astype(np.int64)
         k = k * n2 + np.clip(index[2], 0, n2 - 1).astype(np.int64)
@@ -144,7 +136,7 @@ def register(
     grid: Geometry,
     mask: np.ndarray,
     centre: np.ndarray,
-    template: np.ndarray,
+    levels: np.ndarray,
     template_grid: Geometry,
     template_centre: np.ndarray,
     *,
@@ -165,8 +157,10 @@ def register(
         Body on ``grid``, a little dilated: what enters the metric, within 150 mm of ``centre``.
     centre : (3,) array
         Rough centre of the brain, world LPS mm.
-    template, template_grid
-        Average head and its grid, array axis 0 towards superior.
+    levels : (z, y, x) uint8 array
+        Average head, see `defacedask.head.atlas.Atlas.levels`; array axis 0 towards superior.
+    template_grid : Geometry
+        Of the average head, without the voxel of air around ``levels``.
     template_centre : (3,) array
         Centre of its brain, template LPS mm.
     limits : (low, high)
@@ -194,7 +188,7 @@ def register(
     # a step that shares no factor with the rows' lengths would alias less; jitter by a fixed sequence instead
     pick = np.random.default_rng(20200101).permutation(len(world))[: len(world) // step]
     sample = smooth[tuple(where[pick].T)]
-    metric = _Metric(world[pick], sample, template, template_grid)
+    metric = _Metric(world[pick], sample, levels, template_grid)
 
     def matrix_of(turn: np.ndarray, shift: np.ndarray) -> np.ndarray:
         out = np.eye(4)
