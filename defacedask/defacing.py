@@ -1,0 +1,473 @@
+"""Deface a cohort and write it out: ingest, look, apply and export of every case, without the evaluation.
+
+What the run needs for itself (the original voxels, plans, the key of the UID map) lies in a work folder apart from
+the output, which holds nothing but defaced files and their record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fnmatch
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.errors import ConfigError, InputError, OutputError, RefusedError
+from defacedask.executors import executor_for
+from defacedask.pieces import Outcome, Piece, run_piece
+from defacedask.scheduling import run_cases
+from defacedask.stages.apply import apply
+from defacedask.stages.export import export, record_path, refuse
+from defacedask.stages.ingest import case_key, ingest
+from defacedask.stages.places import one_thread, store_path
+from defacedask.stages.plans import look
+from defacedask.store import CaseStore, remove, writing
+
+if TYPE_CHECKING:
+    from defacedask.dicom.catalogue import Case, Scan
+
+__all__ = ["DefaceResult", "deface", "look_protected", "read_key"]
+
+Progress = Callable[[int, int, Piece | None], None]
+
+
+@dataclasses.dataclass
+class DefaceResult:
+    """What `deface` came to.
+
+    Attributes
+    ----------
+    out : Path
+    audit : Path
+        The record.
+    cases : list of dict
+        case, patient, status (done | refused | failed), reason, written (modality -> instances), held_back, notes,
+        summary of the plan, seconds.
+    skipped : list of dict
+        What the scan left out: path, reason.
+    """
+
+    out: Path
+    audit: Path
+    cases: list[dict[str, Any]]
+    skipped: list[dict[str, Any]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every case was exported."""
+        return bool(self.cases) and all(case["status"] == "done" for case in self.cases)
+
+
+def read_key(path: Path) -> bytes:
+    """Key of the UID map: that of the file, or a new one that is kept there for its owner alone.
+
+    Raises
+    ------
+    ConfigError
+        If the file holds no key.
+    """
+    if path.exists():
+        try:
+            key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        except (OSError, ValueError):
+            key = b""
+        if len(key) < 16:
+            raise ConfigError(
+                f"{path} holds no key.", "It must be one line of at least 32 hexadecimal digits."
+            )
+        return key
+    key = secrets.token_bytes(32)
+    with writing(f"the key {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(key.hex() + "\n", encoding="ascii")
+    return key
+
+
+def look_protected(
+    ingested: Piece,
+    *,
+    plans: str,
+    defacer: str,
+    options: Mapping[str, Any],
+    protect: Sequence[str],
+    margin_mm: float,
+    run_key: bytes,
+    case: str,
+) -> Outcome:
+    """Look at the head and make one defacer's plan; named structures stay as they are.
+
+    Raises
+    ------
+    RefusedError
+        If there is no head, no plan, or a pattern names no structure of the case.
+    """
+    if not protect:
+        return look(ingested, plans=plans, defacers={defacer: dict(options)}, run_key=run_key, case=case)
+    from defacedask.defacers import get_defacer
+    from defacedask.head import Head
+    from defacedask.stages import plans as stage
+
+    store = CaseStore(ingested.facts["store"])
+    path = store.images[0]
+    with one_thread():
+        head = Head(store.volume(path).load())
+        head.require()
+        kept = protected_structures(store, protect, margin_mm)
+        secret = hmac.new(run_key, f"{case}\0{defacer}".encode(), hashlib.sha256).digest()
+        outcome: dict[str, Any] = {"status": "done", "reason": ""}
+        try:
+            plan = get_defacer(defacer, **options).plan(head, key=secret, protected=kept)
+            stage._save_plan(plan, Path(plans) / case / f"{defacer}.json")
+            outcome |= {"digest": plan.digest, "summary": stage._jsonable(plan.summary())}
+        except RefusedError as error:
+            outcome = {"status": "refused", "reason": str(error)}
+    facts = {"image": path, "pose": np.asarray(head.pose).tolist(), "plans": {defacer: outcome}}
+    return Outcome(facts=facts)
+
+
+def protected_structures(store: CaseStore, patterns: Sequence[str], margin_mm: float) -> list[Any]:
+    """Protected structures of a case, by name or original name; ``Brain`` alone is protected by default anyway.
+
+    Raises
+    ------
+    RefusedError
+        If a pattern fits none of the case's structures: what was to be kept cannot be kept.
+    """
+    from defacedask.defacers.protect import Protected
+
+    out: list[Any] = []
+    for pattern in patterns:
+        found = [
+            (path, part)
+            for path in store.structure_sets
+            for part in store.structures(path)
+            if any(
+                fnmatch.fnmatchcase(name.casefold(), pattern.casefold())
+                for name in (part.name, part.original_name)
+            )
+            and np.prod(part.shape) > 1
+        ]
+        if not found and pattern.casefold() != "brain":
+            raise RefusedError(
+                f"no structure of the case is called {pattern}, so it cannot be protected.",
+                "See `defacedask scan` for the names, or leave the pattern out.",
+            )
+        for path, part in found:
+            grid = store.geometry(path).block(
+                part.start, [a + n for a, n in zip(part.start, part.shape, strict=True)]
+            )
+            out.append(Protected.of(part.original_name, part.mask, grid, margin_mm=margin_mm))
+    return out
+
+
+def deface(
+    found: Scan,
+    out: str | Path,
+    defacer: str,
+    *,
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    options: Mapping[str, Any] | None = None,
+    protect: Sequence[str] = (),
+    margin_mm: float = 3.0,
+    private: str = "keep",
+    work: str | Path | None = None,
+    key: bytes | None = None,
+    client: Any = None,
+    keep_work: bool = False,
+    progress: Progress | None = None,
+) -> DefaceResult:
+    """Deface every case and write it out as it came: DICOM as DICOM, NIfTI as NIfTI.
+
+    Parameters
+    ----------
+    found : Scan
+    out : path
+        Output folder; holds defaced files, ``audit.jsonl`` and its seal, nothing else.
+    defacer : str
+        Registered name; not ``none``.
+    inputs : sequence of path
+        What the user named: files keep their path below these folders.
+    options : mapping
+        Of the defacer.
+    protect : sequence of str
+        Patterns of structure names that stay as they are.
+    margin_mm : float
+        Around them.
+    private : str
+        ``keep`` or ``drop`` private elements.
+    work : path, optional
+        Folder for the run's own data; by default ``OUT.work`` beside the output.
+    key : bytes, optional
+        Of the UID map; by default that of ``WORK/run.key``.
+    client : distributed.Client, optional
+    keep_work : bool
+        Keep the original voxels in the work folder after a case is done.
+    progress : callable, optional
+        ``progress(finished, total, piece)``.
+
+    Returns
+    -------
+    DefaceResult
+
+    Raises
+    ------
+    InputError
+        If there is nothing to deface.
+    ConfigError
+        For the control ``none``, an unknown defacer or option.
+    OutputError
+        If a folder cannot be written.
+    """
+    from defacedask.defacers import get_defacer
+    from defacedask.dicom.export import output_names
+    from defacedask.dicom.export.audit import collect
+
+    if defacer == "none":
+        raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
+    get_defacer(defacer, **(options or {}))
+    if not found.cases:
+        why = (
+            f"; the first of {len(found.skipped)} reasons: {found.skipped[0].reason}" if found.skipped else ""
+        )
+        raise InputError(f"there is no image series to deface{why}.", "See `defacedask scan INPUT`.")
+    folder = Path(out).absolute()
+    place = Path(work).absolute() if work else folder.with_name(folder.name + ".work")
+    _separate(folder, place, found, inputs)
+    with writing(f"the output folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.write_bytes(b"\0" * 4096)
+        probe.unlink()
+    run_key = key or read_key(place / "run.key")
+    files = [f for case in found.cases for s in case.series for f in s.files]
+    names = output_names([*files, *(s.path for s in found.skipped)], inputs)
+    executor = executor_for(client)
+    graph = _Graph(
+        folder, place, defacer, dict(options or {}), tuple(protect), margin_mm, private, run_key, names
+    )
+    for leftover in folder.glob(".partial-*"):
+        remove(str(leftover))
+
+    def submit(case: Case, priority: int) -> dict[tuple[str, str, str], Any]:
+        return graph.submit(case, executor, priority)
+
+    try:
+        pieces = run_cases(found.cases, submit, executor, progress)
+    finally:
+        # also after a full disk: what was finished is on record
+        parts = [record_path(graph.record, case.id, defacer) for case in found.cases]
+        _collect_quietly(folder, parts, run_key)
+    rows = graph.finish(found.cases, pieces, keep_work)
+    audit = collect(folder, parts, graph.left_out(found), run_key)
+    return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped])
+
+
+def _collect_quietly(folder: Path, parts: Sequence[Path], key: bytes) -> None:
+    from defacedask.dicom.export.audit import collect
+
+    # an error here would hide the one that led here, which says the same
+    with contextlib.suppress(OutputError):
+        collect(folder, parts, (), key)
+
+
+def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.PathLike[str]]) -> None:
+    """Refuse an output that lies among the input, or an input among the output."""
+    target, own = out.resolve(), work.resolve()
+    if own == target or target in own.parents:
+        raise ConfigError(
+            "the work folder holds the original images and must not lie in the output folder.",
+            "Choose another.",
+        )
+    for given in inputs:
+        source = Path(given).resolve()
+        if source == target or target in source.parents or source in target.parents:
+            raise ConfigError(
+                f"the output folder {out} and the input {given} lie within each other.", "Choose another."
+            )
+    for case in found.cases:
+        for series in case.series:
+            if any(target in Path(f).resolve().parents for f in series.files[:1]):
+                raise ConfigError(f"the output folder {out} holds files of the input.", "Choose another.")
+
+
+@dataclasses.dataclass
+class _Graph:
+    """The four stages of a case."""
+
+    out: Path
+    work: Path
+    defacer: str
+    options: dict[str, Any]
+    protect: tuple[str, ...]
+    margin_mm: float
+    private: str
+    run_key: bytes
+    names: dict[str, str]
+
+    @property
+    def record(self) -> Path:
+        return self.work / "record"
+
+    def _names(self, case: Case) -> dict[str, str]:
+        return {f: self.names[f] for s in case.series for f in s.files}
+
+    def _state(self, case: Case) -> list[str]:
+        """Changes when the store of a case was cleared away and is needed again, or its output is gone."""
+        from defacedask.dicom.export.audit import read_lines
+
+        lines = read_lines(record_path(self.record, case.id, self.defacer))
+        there = bool(lines) and all(
+            (self.out / line["file"]).exists() for line in lines if line["status"] == "written"
+        )
+        stored = Path(store_path(str(self.work / "store"), case.id)).exists()
+        return ["there"] if there else ["to do", "stored" if stored else secrets.token_hex(8)]
+
+    def submit(self, case: Case, executor: Any, priority: int) -> dict[tuple[str, str, str], Any]:
+        """Submit one case; (stage, case, defacer) -> future of a `Piece`."""
+        graph: dict[tuple[str, str, str], Any] = {}
+        kept, plans, secret = (
+            self.work / "pieces",
+            self.work / "plans",
+            hashlib.sha256(self.run_key).hexdigest(),
+        )
+
+        def add(stage: str, function: Any, arguments: Mapping[str, Any], *before: Any, depends: Any) -> Any:
+            name = (stage, case.id, "" if stage == "ingest" else self.defacer)
+            graph[name] = executor.submit(
+                run_piece,
+                function,
+                dict(arguments),
+                *before,
+                folder=str(kept),
+                stage=stage,
+                case=case.id,
+                defacer=name[2],
+                depends=depends,
+                label="-".join(part for part in name if part),
+                priority=priority,
+            )
+            return graph[name]
+
+        try:
+            state: Any = [case_key(case), _all_files(case)]
+        except OSError:
+            state = secrets.token_hex(8)  # the ingest says which file is gone
+        who = {"case": case.id, "defacer": self.defacer, "plans": str(plans)}
+        here = self._state(case)
+        ingested = add(
+            "ingest",
+            ingest,
+            {"case": case.to_dict(), "root": str(self.work / "store")},
+            depends=[state, here[1:]],
+        )
+        choice = [self.options, self.protect, self.margin_mm, secret]
+        looked = add(
+            "look",
+            look_protected,
+            {
+                **who,
+                "options": self.options,
+                "protect": self.protect,
+                "margin_mm": self.margin_mm,
+                "run_key": self.run_key,
+            },
+            ingested,
+            depends=choice,
+        )
+        applied = add("apply", apply, who, ingested, looked, depends=here[1:])
+        add(
+            "export",
+            export,
+            {
+                **who,
+                "case": case.to_dict(),
+                "out": str(self.out.resolve()),
+                "names": self._names(case),
+                "record": str(self.record),
+                "run_key": self.run_key,
+                "private": self.private,
+            },
+            ingested,
+            looked,
+            applied,
+            depends=[str(self.out.resolve()), self.private, secret, sorted(self._names(case).values()), here],
+        )
+        return graph
+
+    def finish(self, cases: Sequence[Case], pieces: Sequence[Piece], keep_work: bool) -> list[dict[str, Any]]:
+        """One row a case; what is refused leaves nothing in the output."""
+        rows = []
+        for case in cases:
+            own = {piece.stage: piece for piece in pieces if piece.case == case.id}
+            last = own["export"]
+            if not last.ok:
+                refuse(
+                    case,
+                    last.reason,
+                    defacer=self.defacer,
+                    out=self.out,
+                    names=self._names(case),
+                    record=self.record,
+                    run_key=self.run_key,
+                )
+            elif not keep_work:
+                remove(store_path(str(self.work / "store"), case.id))
+            outcome = own["look"].facts.get("plans", {}).get(self.defacer, {})
+            rows.append(
+                {
+                    "case": case.id,
+                    "patient": case.patient_id,
+                    "status": last.status,
+                    "reason": last.reason,
+                    "written": last.facts.get("written", {}) if last.ok else {},
+                    "held_back": last.facts.get("held_back", []) if last.ok else [],
+                    "notes": [*own["ingest"].facts.get("notes", []), *last.facts.get("notes", [])],
+                    "plan": outcome.get("summary", {}),
+                    "seconds": sum(piece.seconds for piece in own.values()),
+                }
+            )
+        return rows
+
+    def left_out(self, found: Scan) -> list[dict[str, Any]]:
+        """Lines of the record for what the scan skipped, without source paths or UIDs."""
+        from defacedask.dicom.export import UidMap, clean_name, file_hash
+
+        uids = UidMap(self.run_key)
+        known = {s.series_uid for s in found.skipped if s.series_uid}
+        known |= {u for case in found.cases for s in case.series for u in (s.uid, *s.instances)}
+        lines = []
+        for skip in found.skipped:
+            try:
+                digest = file_hash(skip.path)
+            except OSError:
+                digest = ""
+            lines.append(
+                {
+                    "status": "refused",
+                    "case": "",
+                    "defacer": self.defacer,
+                    "modality": skip.modality,
+                    "file": clean_name(self.names.get(skip.path, Path(skip.path).name), uids, known),
+                    "files": skip.files,
+                    "input_sha256": digest,
+                    "output_sha256": "",
+                    "plan_sha256": "",
+                    "reason": clean_name(skip.reason, uids, known),
+                }
+            )
+        return lines
+
+
+def _all_files(case: Case) -> list[list[Any]]:
+    """Sizes and times of plans and other objects, which the ingest does not read."""
+    rest = [f for s in (*case.plans, *case.others) for f in s.files]
+    return [[Path(f).name, (s := Path(f).stat()).st_size, s.st_mtime_ns] for f in sorted(rest)]

@@ -1,0 +1,186 @@
+"""Written files are read back and compared before anything of a case becomes visible."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from defacedask.dicom.export.encoding import fit
+from defacedask.dicom.export.image import Context, Written, start
+from defacedask.dicom.export.references import instance_references, source_tokens, walk
+from defacedask.dicom.headers import open_dataset, read_header
+from defacedask.dicom.pixels import read_stored
+from defacedask.errors import DefacedaskError
+
+__all__ = ["check_header", "check_leaks", "check_pixels", "check_record", "unresolved"]
+
+#: What the record of defacing writes; everything else must be the original's with its references moved.
+OWN = {
+    0x00080008: "ImageType",
+    0x00080012: "InstanceCreationDate",
+    0x00080013: "InstanceCreationTime",
+    0x00082111: "DerivationDescription",
+    0x00082112: "SourceImageSequence",
+    0x00089215: "DerivationCodeSequence",
+    0x00120063: "DeidentificationMethod",
+    0x00120064: "DeidentificationMethodCodeSequence",
+    0x0018A001: "ContributingEquipmentSequence",
+    0x00280106: "SmallestImagePixelValue",
+    0x00280107: "LargestImagePixelValue",
+    0x00280108: "SmallestPixelValueInSeries",
+    0x00280109: "LargestPixelValueInSeries",
+    0x00280302: "RecognizableVisualFeatures",
+    0x7FE00010: "PixelData",
+}
+#: Changed besides, by kind of object.
+CONTENT = {"RTSTRUCT": {0x30060020, 0x30060039}, "RTDOSE": {0x30060020, 0x30060039}, "SEG": set()}
+#: Pixel objects that name what they were derived from.
+DERIVED = ("CT", "MR", "PT", "RTDOSE")
+#: Of multi-frame images: frame types and the derivation group.
+GROUPS = {0x52009229, 0x52009230}
+
+
+def _fail(written: Written, what: str) -> DefacedaskError:
+    return DefacedaskError(
+        f"the defaced {written.modality} instance did not pass its check: {what}; nothing of the case was kept.",
+        "Please report this.",
+    )
+
+
+def check_pixels(written: Written, defaced: np.ndarray, region: np.ndarray) -> None:
+    """Read the written file and the original back.
+
+    Parameters
+    ----------
+    written : Written
+    defaced : (frames, rows, columns) array
+        The plan's result, frames in the order of the file.
+    region : bool array
+        Where the plan may change the values.
+
+    Raises
+    ------
+    DefacedaskError
+        If a value outside the region differs from the original, or one inside from the plan's result.
+    """
+    now = read_stored(read_header(written.path))
+    before = read_stored(header := read_header(written.source))
+    if now.shape != before.shape or now.dtype != before.dtype:
+        raise _fail(written, f"{now.shape} {now.dtype} values instead of {before.shape} {before.dtype}")
+    outside = (now != before) & ~region
+    if outside.any():
+        raise _fail(written, f"{int(outside.sum())} values outside the region changed")
+    values = header.values
+    expected = fit(defaced, values["BitsStored"], values.get("PixelRepresentation") == 1)
+    wrong = (now != expected) & region
+    if wrong.any():
+        raise _fail(written, f"{int(wrong.sum())} values inside the region are not the plan's")
+
+
+def check_header(written: Written, context: Context) -> Any:
+    """Compare the header with the original's, references moved.
+
+    Returns
+    -------
+    pydicom.Dataset
+        Of the written file, without pixels.
+
+    Raises
+    ------
+    DefacedaskError
+        If an element is missing, new or different that should not be.
+    """
+    old, _, _ = start(written.source, context)
+    context.remap(old)
+    new = open_dataset(written.path)
+    free = {*OWN, *CONTENT.get(written.modality, ())}
+    if "PerFrameFunctionalGroupsSequence" in old:
+        free |= GROUPS
+    for tag in sorted({*old.keys(), *new.keys()}):
+        if int(tag) in free or (tag.element == 0 and not tag.is_private):
+            continue
+        if tag not in new or tag not in old:
+            raise _fail(written, f"element {tag} is {'missing' if tag not in new else 'new'}")
+        if not _same(old, new, tag):
+            raise _fail(written, f"element {tag} is not the original's")
+    return new
+
+
+def _same(old: Any, new: Any, tag: Any) -> bool:
+    a, b = old.get_item(tag), new.get_item(tag)
+    if a.is_raw and b.is_raw and a.VR == b.VR and a.value == b.value:
+        return True
+    first, second = old[tag].value, new[tag].value
+    if bool(first == second) or (not first and not second and first != 0 and second != 0):
+        return True
+    try:
+        return bool(np.array_equal(np.asarray(first, float), np.asarray(second, float), equal_nan=True))
+    except (TypeError, ValueError):
+        return str(first) == str(second)
+
+
+def check_record(written: Written, dataset: Any, context: Context) -> None:
+    """Whether the instance says what it is.
+
+    Raises
+    ------
+    DefacedaskError
+    """
+    codes = [
+        str(i.get("CodeValue", "")) for i in dataset.get("DeidentificationMethodCodeSequence", None) or ()
+    ]
+    if "113102" not in codes:
+        raise _fail(written, "it does not carry code 113102")
+    if str(dataset.SOPInstanceUID) != written.uid or written.uid == written.source_uid:
+        raise _fail(written, "its SOP instance UID is not the new one")
+    if str(dataset.file_meta.MediaStorageSOPInstanceUID) != written.uid:
+        raise _fail(written, "its file meta information names another instance")
+    if str(dataset.SeriesInstanceUID) in context.known:
+        raise _fail(written, "its series UID is the source's")
+
+
+def check_leaks(written: Written, dataset: Any, context: Context) -> None:
+    """Source UIDs anywhere but in SourceImageSequence.
+
+    Raises
+    ------
+    DefacedaskError
+    """
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_dataset
+
+    bare = open_dataset(written.path)
+    if written.modality in DERIVED:
+        bare = _without_sources(bare)
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = bare.original_encoding
+    write_dataset(buffer, bare)
+    found = source_tokens(buffer.getvalue(), context.known)
+    meta = io.BytesIO()
+    for element in dataset.file_meta:
+        meta.write(str(element.value).encode() + b"\n")
+    found |= source_tokens(meta.getvalue(), context.known)
+    if found:
+        raise _fail(written, f"{len(found)} UIDs of the source are still in it")
+
+
+def _without_sources(dataset: Any) -> Any:
+    """Drop what may name the source: the image's own SourceImageSequence, and that of its derivation groups."""
+    if 0x00082112 in dataset:
+        del dataset[0x00082112]
+    for item, tag, _ in list(walk(dataset)):
+        if int(tag) in (0x52009229, 0x52009230):
+            for group in item[tag].value or ():
+                if 0x00089124 in group:
+                    del group[0x00089124]
+    return dataset
+
+
+def unresolved(written: Written, dataset: Any, there: Collection[str]) -> list[str]:
+    """Instances that a dataset refers to and that are not ``there``, each once; its own source does not count."""
+    if written.modality in DERIVED:
+        dataset = _without_sources(dataset)
+    return sorted({uid for uid in instance_references(dataset) if uid not in there})

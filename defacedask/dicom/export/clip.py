@@ -1,0 +1,192 @@
+"""Contours against a plan's region: polygon difference in the plane of each contour.
+
+A contour is taken into the (row, column) coordinates of its plane. The region on that plane is traced half-way
+between voxels, so that a voxel centre lies inside the traced region exactly if the plan may change it: masks made
+from the clipped contours are the old masks without the region, voxel for voxel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.geometry import Geometry
+
+if TYPE_CHECKING:
+    from defacedask.defacers import Plan
+
+__all__ = ["Plane", "PlaneRegions", "as_polygon", "pieces", "plane_of", "traced"]
+
+#: Contour planes this close to a slice (in slices) lie on it.
+ON_SLICE = 1e-2
+#: Points of a contour may leave its plane by this many mm.
+FLAT_MM = 0.5
+#: Pieces smaller than this many pixels are rounding.
+SPECK = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Plane:
+    """A flat grid on which contours lie.
+
+    Attributes
+    ----------
+    key : tuple
+        The same for contours of one plane.
+    grid : Geometry
+        One slice; its rows and columns may begin outside the image.
+    slice : int or None
+        Index of the image's slice it coincides with.
+    """
+
+    key: tuple
+    grid: Geometry
+    slice: int | None
+
+
+def plane_of(points: np.ndarray, image: Geometry, box: tuple[int, int, int, int]) -> Plane | None:
+    """Plane of one contour, or None if its points lie in no plane.
+
+    Parameters
+    ----------
+    points : (n, 3) array
+        LPS mm.
+    image : Geometry
+        Of the image; contours parallel to its slices use its own rows and columns.
+    box : (first row, last row, first column, last column)
+        Of the image's pixel grid, that the plane must cover at least.
+    """
+    index = image.to_index(points)
+    k = float(index[:, 0].mean())
+    if np.ptp(index[:, 0]) * image.spacing[0] <= FLAT_MM:
+        first = (
+            min(box[0], int(np.floor(index[:, 1].min())) - 2),
+            min(box[2], int(np.floor(index[:, 2].min())) - 2),
+        )
+        last = (
+            max(box[1], int(np.ceil(index[:, 1].max())) + 3),
+            max(box[3], int(np.ceil(index[:, 2].max())) + 3),
+        )
+        on = abs(k - round(k)) <= ON_SLICE
+        if on:
+            k = round(k)
+            grid = image.block((k, *first), (k + 1, *last))
+            return Plane((k, *first, *last), grid, k if 0 <= k < image.shape[0] else None)
+        affine = image.affine.copy()
+        affine[:3, 3] = image.to_world((k, *first))
+        grid = Geometry((1, last[0] - first[0], last[1] - first[1]), affine, image.frame_of_reference)
+        return Plane((round(k, 3), *first, *last), grid, None)
+    return _other_plane(points, image)
+
+
+def _other_plane(points: np.ndarray, image: Geometry) -> Plane | None:
+    """Millimetre grid on the plane of a contour that runs across the slices."""
+    centre = points.mean(axis=0)
+    _, _, axes = np.linalg.svd(points - centre, full_matrices=False)
+    if len(points) < 3 or np.abs((points - centre) @ axes[2]).max() > FLAT_MM:
+        return None
+    u, v = (points - centre) @ axes[0], (points - centre) @ axes[1]
+    shape = (1, int(np.ptp(v)) + 6, int(np.ptp(u)) + 6)
+    origin = centre + axes[0] * (u.min() - 2) + axes[1] * (v.min() - 2)
+    grid = Geometry.from_steps(shape, origin, axes[2], axes[1], axes[0], image.frame_of_reference)
+    return Plane(("across", *np.round(centre, 3), len(points)), grid, None)
+
+
+def as_polygon(points: np.ndarray) -> Any:
+    """Area inside a closed line by the even-odd rule; keyholes become holes."""
+    import shapely
+
+    polygon = shapely.Polygon(points)
+    return polygon if polygon.is_valid else only_areas(shapely.make_valid(polygon, method="linework"))
+
+
+def only_areas(geometry: Any) -> Any:
+    """Polygons of a geometry as one MultiPolygon."""
+    import shapely
+
+    parts = [p for p in shapely.get_parts(geometry) if p.geom_type in ("Polygon", "MultiPolygon")]
+    flat = [q for p in parts for q in shapely.get_parts(p) if q.area > SPECK]
+    return shapely.MultiPolygon(flat)
+
+
+def traced(mask: np.ndarray) -> Any:
+    """Outline of a (row, column) mask half-way between pixels, as polygons in (row, column)."""
+    import shapely
+    from contourpy import FillType, contour_generator
+
+    if not mask.any():
+        return shapely.MultiPolygon()
+    lines = contour_generator(z=mask.astype(np.float64), fill_type=FillType.OuterOffset).filled(0.5, 2.0)
+    polygons = []
+    for points, offsets in zip(*lines, strict=True):
+        rings = [points[a:b][:, ::-1] for a, b in itertools.pairwise(offsets)]
+        polygon = shapely.Polygon(rings[0], rings[1:])
+        polygons.append(polygon if polygon.is_valid else shapely.make_valid(polygon, method="linework"))
+    return shapely.union_all(polygons)
+
+
+class PlaneRegions:
+    """The plan's region on planes, each asked once.
+
+    Parameters
+    ----------
+    plan : Plan
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._masks: dict[tuple, np.ndarray] = {}
+        self._polygons: dict[tuple, Any] = {}
+
+    def mask(self, plane: Plane) -> np.ndarray:
+        """(row, column) bool of the plane's grid."""
+        if plane.key not in self._masks:
+            self._masks[plane.key] = np.asarray(self.plan.region(plane.grid))[0]
+        return self._masks[plane.key]
+
+    def polygon(self, plane: Plane, grow_mm: float = 0.0) -> Any:
+        """Region in (row, column) of the plane's grid, grown by ``grow_mm``."""
+        import shapely
+
+        key = (plane.key, grow_mm)
+        if key not in self._polygons:
+            if grow_mm:
+                from scipy.ndimage import distance_transform_edt
+
+                mask = self.mask(plane)
+                near = mask
+                if mask.any():
+                    near = distance_transform_edt(~mask, sampling=plane.grid.spacing[1:]) <= grow_mm
+                area = traced(near)
+            else:
+                area = traced(self.mask(plane))
+            shapely.prepare(area)
+            self._polygons[key] = area
+        return self._polygons[key]
+
+
+def pieces(area: Any) -> list[np.ndarray]:
+    """Closed lines (n, 2) of an area, one a polygon; holes joined to their outer line by a keyhole."""
+    import shapely
+
+    out = []
+    for polygon in shapely.get_parts(area):
+        if polygon.geom_type == "MultiPolygon":
+            out += pieces(polygon)
+        elif polygon.geom_type == "Polygon" and polygon.area > SPECK:
+            out.append(_keyhole(polygon))
+    return out
+
+
+def _keyhole(polygon: Any) -> np.ndarray:
+    ring = np.asarray(polygon.exterior.coords)[:-1]
+    holes = sorted((np.asarray(r.coords)[:-1] for r in polygon.interiors), key=lambda h: h[:, 0].min())
+    for hole in holes:
+        # nearest pair of vertices; parity makes the bridge vanish even if it crosses another
+        distance = ((ring[:, None, :] - hole[None, :, :]) ** 2).sum(axis=2)
+        i, j = np.unravel_index(int(distance.argmin()), distance.shape)
+        ring = np.concatenate([ring[: i + 1], np.roll(hole, -j, axis=0), hole[j : j + 1], ring[i:]])
+    return ring

@@ -1,0 +1,380 @@
+"""RTSTRUCT: references moved, and no contour left that gives the face back.
+
+Closed contours lose what lies in the plan's region (see `clip`). The body's outline takes the surface of the
+defaced image instead. What follows the skin without being the outline (bolus, mask, shell, skin) loses a margin
+around the region as well. A contour that does not meet the region keeps its bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.dicom.export.clip import Plane, PlaneRegions, as_polygon, only_areas, pieces, plane_of, traced
+from defacedask.dicom.export.encoding import target_syntax
+from defacedask.dicom.export.image import Context, Written, file_hash, save, start
+from defacedask.dicom.export.record import mark_cleaned
+from defacedask.geometry import Geometry
+
+if TYPE_CHECKING:
+    from defacedask.defacers import Plan
+
+__all__ = ["Clipped", "clip_contours", "is_outline", "is_skin", "write_structures"]
+
+_OUTLINE = re.compile(
+    r"(body|external|outline|contour|patient|skin ?(surface|contour|outline)?|surface|haut|aussen\w*|kontur)"
+    r"[\s_-]*\d*",
+    re.I,
+)
+_SKIN = re.compile(
+    r"bolus|mask|shell|thermoplast|skin|haut|rind\b|surface|body|external|immobili|sheet|wax|couchscan", re.I
+)
+#: What follows the skin loses this much beside the region.
+SKIN_MARGIN_MM = 10.0
+#: Pieces of new surface smaller than this (mm²) are no part of a body's outline.
+SMALLEST_MM2 = 100.0
+#: Bytes of a decimal string value in files with explicit VR (PS3.5 7.1.2).
+DS_LIMIT = 65534
+_DATA, _CONTOURS, _POINTS = 0x30060050, 0x30060040, 0x30060046
+
+Surface = Callable[[int], np.ndarray | None]
+
+
+def is_outline(name: str, kind: str) -> bool:
+    """Whether a structure is the patient's outline: by its interpreted type, else by its name."""
+    return (
+        kind.upper() == "EXTERNAL"
+        or (not kind and bool(_OUTLINE.fullmatch(name.strip())))
+        or bool(re.fullmatch(r"(body|external|outline|skin)[\s_-]*\d*", name.strip(), re.I))
+    )
+
+
+def is_skin(name: str, kind: str) -> bool:
+    """Whether a structure may follow the skin of the face without being the outline."""
+    return kind.upper() in ("BOLUS", "FIXATION", "SUPPORT") or bool(_SKIN.search(name))
+
+
+@dataclasses.dataclass
+class Clipped:
+    """What happened to the contours of one structure."""
+
+    name: str
+    changed: int = 0
+    removed: int = 0
+    left: int = 0
+
+    def note(self) -> str:
+        """One clause for the record."""
+        return f"{self.name}: {self.changed} contours clipped, {self.removed} removed, {self.left} left"
+
+
+def write_structures(
+    source: str,
+    plan: Plan,
+    image: Geometry,
+    surface: Surface,
+    place: Callable[[str], Path],
+    context: Context,
+) -> tuple[Written, list[Clipped]]:
+    """Write a structure set.
+
+    Parameters
+    ----------
+    source : str
+        File.
+    plan : Plan
+    image : Geometry
+        Of the image the structures lie on.
+    surface : callable
+        ``surface(k)`` -> (row, column) bool: body of the defaced image in slice k, or None where not known.
+    place, context
+        See `write_images`.
+
+    Returns
+    -------
+    Written, list of Clipped
+    """
+    dataset, syntax, dropped = start(source, context)
+    source_uid = str(dataset.SOPInstanceUID)
+    clipped = clip_contours(dataset, plan, image, surface)
+    context.remap(dataset)
+    mark_cleaned(dataset, context.defacer, context.version, image=False)
+    syntax, note = target_syntax(syntax)
+    path = place(source)
+    digest = save(dataset, path, syntax, context)
+    notes = [note] if note else []
+    notes += [one.note() for one in clipped if one.changed or one.removed]
+    written = Written(
+        source,
+        str(path),
+        "RTSTRUCT",
+        source_uid,
+        str(dataset.SOPInstanceUID),
+        file_hash(source),
+        digest,
+        0,
+        tuple(dropped),
+        tuple(notes),
+    )
+    return written, clipped
+
+
+def clip_contours(dataset: Any, plan: Plan, image: Geometry, surface: Surface) -> list[Clipped]:
+    """Clip all contours of a dataset in place (RTSTRUCT, or the isodoses of an RTDOSE).
+
+    Returns
+    -------
+    list of Clipped
+        One a structure.
+    """
+    names, kinds, frames = {}, {}, {}
+    for item in dataset.get("StructureSetROISequence", None) or ():
+        number = int(item.ROINumber)
+        names[number] = str(item.get("ROIName", "") or "")
+        frames[number] = str(item.get("ReferencedFrameOfReferenceUID", "") or "")
+    for item in dataset.get("RTROIObservationsSequence", None) or ():
+        kinds[int(item.get("ReferencedROINumber") or -1)] = str(item.get("RTROIInterpretedType", "") or "")
+    regions = PlaneRegions(plan)
+    box = (-2, image.shape[1] + 2, -2, image.shape[2] + 2)
+    out = []
+    for roi in dataset.get("ROIContourSequence", None) or ():
+        number = int(roi.get("ReferencedROINumber") or -1)
+        name, kind = names.get(number, ""), kinds.get(number, "")
+        result = Clipped(name or f"ROI {number}")
+        out.append(result)
+        if _CONTOURS not in roi or not roi[_CONTOURS].value:
+            continue
+        frame = frames.get(number, "")
+        if frame and image.frame_of_reference and frame != image.frame_of_reference:
+            # where it lies against the face is not known here
+            result.removed = len(roi[_CONTOURS].value)
+            del roi[_CONTOURS]
+            continue
+        _clip_roi(roi, name, kind, result, regions, image, box, surface)
+        if result.changed or result.removed:
+            for item in dataset.get("StructureSetROISequence", None) or ():
+                if int(item.ROINumber) == number and "ROIVolume" in item:
+                    del item.ROIVolume  # of the structure as it was
+    return out
+
+
+def _clip_roi(
+    roi: Any,
+    name: str,
+    kind: str,
+    result: Clipped,
+    regions: PlaneRegions,
+    image: Geometry,
+    box: tuple[int, int, int, int],
+    surface: Surface,
+) -> None:
+    from pydicom.sequence import Sequence
+
+    outline = is_outline(name, kind)
+    grow = SKIN_MARGIN_MM if not outline and is_skin(name, kind) else 0.0
+    kept: list[Any] = []
+    by_plane: dict[tuple, tuple[Plane, list[tuple[Any, _Line]]]] = {}
+    for contour in roi[_CONTOURS].value:
+        line = _Line.of(contour)
+        shape = str(contour.get("ContourGeometricType", "") or "").upper()
+        if line is None:
+            result.removed += 1  # unreadable: cannot be cleared
+            continue
+        closed = shape in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR") and len(line.points) >= 3
+        plane = plane_of(line.points, image, box) if closed else None
+        if plane is None:
+            if _any_inside(line.points, regions, image):
+                result.removed += 1
+            else:
+                kept.append(contour)
+            continue
+        if outline and plane.slice is not None:
+            by_plane.setdefault(plane.key, (plane, []))[1].append((contour, line))
+            kept.append(plane.key)
+            continue
+        kept += _clip_one(contour, line, plane, regions.polygon(plane, grow), result)
+    done: set[tuple] = set()
+    final = []
+    for one in kept:
+        if not isinstance(one, tuple):
+            final.append(one)
+        elif one not in done:
+            done.add(one)
+            plane, group = by_plane[one]
+            final += _new_outline(group, plane, regions, surface, image, result)
+    result.left = len(final)
+    if not (result.changed or result.removed):
+        return
+    if final:
+        roi[_CONTOURS].value = Sequence(final)
+    else:
+        del roi[_CONTOURS]
+
+
+def _any_inside(points: np.ndarray, regions: PlaneRegions, image: Geometry) -> bool:
+    """Whether a point, or a point on the way to the next, lies in the region."""
+    if len(points) > 1:
+        ends = np.concatenate([points[1:], points[:1]])
+        points = np.concatenate([points + (ends - points) * t for t in (0.0, 0.25, 0.5, 0.75)])
+    for point in points:
+        grid = Geometry.from_spacing((1, 1, 1), (1, 1, 1), point, image.frame_of_reference)
+        if bool(np.asarray(regions.plan.region(grid)).any()):
+            return True
+    return False
+
+
+@dataclasses.dataclass
+class _Line:
+    """Points of a contour, and the text they were written as."""
+
+    points: np.ndarray
+    texts: list[tuple[bytes, bytes, bytes]]
+
+    @classmethod
+    def of(cls, contour: Any) -> _Line | None:
+        if _DATA not in contour:
+            return None
+        raw = contour.get_item(_DATA).value
+        if isinstance(raw, (bytes, str)):
+            fields = (raw if isinstance(raw, bytes) else raw.encode()).rstrip(b" \0").split(b"\\")
+        else:
+            fields = [str(v).encode() for v in np.atleast_1d(raw if raw is not None else [])]
+        fields = [f.strip() for f in fields]
+        try:
+            values = np.array(fields).astype(np.float64)
+        except ValueError:
+            return None
+        if not len(values) or len(values) % 3 or not np.isfinite(values).all():
+            return None
+        texts = list(zip(fields[0::3], fields[1::3], fields[2::3], strict=True))
+        return cls(values.reshape(-1, 3), texts)
+
+
+def _clip_one(contour: Any, line: _Line, plane: Plane, region: Any, result: Clipped) -> list[Any]:
+    flat = plane.grid.to_index(line.points)[:, 1:]
+    area = as_polygon(flat)
+    if region.is_empty or not region.intersects(area):
+        return [contour]
+    rest = only_areas(area.difference(region))
+    if abs(rest.area - area.area) <= 1e-6 * max(area.area, 1.0):
+        return [contour]
+    return _replaced([(contour, line)], rest, plane, result)
+
+
+def _new_outline(
+    group: list[tuple[Any, _Line]],
+    plane: Plane,
+    regions: PlaneRegions,
+    surface: Surface,
+    image: Geometry,
+    result: Clipped,
+) -> list[Any]:
+    """The outline without the region, and with the surface that the defaced image has there."""
+    region = regions.polygon(plane)
+    contours = [contour for contour, _ in group]
+    if region.is_empty:
+        return contours
+    area: Any = None
+    for _, line in group:
+        one = as_polygon(plane.grid.to_index(line.points)[:, 1:])
+        area = one if area is None else area.symmetric_difference(one)
+    added = _surface_in(plane, regions, surface, image)
+    if not region.intersects(area) and added.is_empty:
+        return contours
+    rest = only_areas(area.difference(region))
+    if not added.is_empty:
+        # closes the slit that rounding leaves between what stays and what is new
+        eps = 1e-4
+        rest = only_areas(rest.union(added).buffer(eps, join_style="mitre").buffer(-eps, join_style="mitre"))
+    if rest.symmetric_difference(area).area <= 1e-6 * max(area.area, 1.0):
+        return contours
+    return _replaced(group, rest, plane, result)
+
+
+def _surface_in(plane: Plane, regions: PlaneRegions, surface: Surface, image: Geometry) -> Any:
+    """Body of the defaced image inside the region, in (row, column) of the plane."""
+    import shapely
+
+    body = surface(plane.slice) if plane.slice is not None else None
+    if body is None:
+        return shapely.MultiPolygon()
+    first = np.rint(image.to_index(plane.grid.origin)).astype(int)[1:]
+    whole = np.zeros(plane.grid.shape[1:], bool)
+    whole[-first[0] : -first[0] + body.shape[0], -first[1] : -first[1] + body.shape[1]] = body
+    pixel = plane.grid.spacing[1] * plane.grid.spacing[2]
+    area = traced(whole & regions.mask(plane))
+    return shapely.MultiPolygon([p for p in shapely.get_parts(area) if p.area * pixel >= SMALLEST_MM2])
+
+
+def _replaced(group: list[tuple[Any, _Line]], area: Any, plane: Plane, result: Clipped) -> list[Any]:
+    """Items for an area, made from those of a group; vertices that stay keep their text."""
+    texts: dict[tuple[float, float], tuple[bytes, bytes, bytes]] = {}
+    for _, line in group:
+        flat = plane.grid.to_index(line.points)[:, 1:]
+        texts.update(zip(map(tuple, flat.tolist()), line.texts, strict=True))
+    everywhere = [t for _, line in group for t in line.texts]
+    common = tuple(
+        next(iter(c)) if len(c := {t[axis] for t in everywhere}) == 1 else None for axis in range(3)
+    )
+    lines = pieces(area)
+    if not lines:
+        result.removed += len(group)
+        return []
+    result.changed += len(group)
+    out = []
+    for number, ring in enumerate(lines):
+        item = copy.deepcopy(group[min(number, len(group) - 1)][0])
+        if number >= len(group):
+            for keyword in ("ContourNumber", "AttachedContours"):
+                if keyword in item:
+                    delattr(item, keyword)
+        _put(item, ring, plane, texts, common)
+        out.append(item)
+    return out
+
+
+def _put(
+    item: Any,
+    ring: np.ndarray,
+    plane: Plane,
+    texts: dict[tuple[float, float], tuple[bytes, bytes, bytes]],
+    common: tuple[bytes | None, ...],
+) -> None:
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    for decimals in (4, 3, 2):
+        flat = np.column_stack([np.zeros(len(ring)), ring])
+        world = plane.grid.to_world(flat)
+        fields: list[bytes] = []
+        for vertex, point in zip(map(tuple, ring.tolist()), world, strict=True):
+            known = texts.get(vertex)
+            fields += known or [c or _number(v, decimals) for c, v in zip(common, point, strict=True)]
+        data = b"\\".join(fields)
+        if len(data) <= DS_LIMIT:
+            break
+        ring = _thinned(ring, 0.02 * 3 ** (4 - decimals))
+    data += b" " * (len(data) % 2)
+    implicit = bool(item.get_item(_DATA).is_implicit_VR) if item.get_item(_DATA).is_raw else False
+    item[_DATA] = RawDataElement(Tag(_DATA), "DS", len(data), data, 0, implicit, True)
+    item.NumberOfContourPoints = len(fields) // 3
+    if str(item.get("ContourGeometricType", "")).upper() == "":
+        item.ContourGeometricType = "CLOSED_PLANAR"
+
+
+def _number(value: float, decimals: int) -> bytes:
+    text = f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+    return (text if text not in ("-0", "") else "0")[:16].encode()
+
+
+def _thinned(ring: np.ndarray, tolerance: float) -> np.ndarray:
+    """Fewer vertices, none of them off by more than ``tolerance`` pixels."""
+    import shapely
+
+    return np.asarray(shapely.simplify(shapely.LinearRing(ring), tolerance).coords)[:-1]

@@ -1,0 +1,199 @@
+"""NIfTI out: the file as it came with the plan's values in it, the mask of what changed, and a sidecar that says so.
+
+Header, scaling, data type and byte order are the original's, byte for byte; stored values outside the plan's region
+too. The sidecar keeps what the original's said and adds the DeidentificationMethod fields of BIDS.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.errors import DefacedaskError, InputError
+from defacedask.volume import geometry_of
+
+if TYPE_CHECKING:
+    from defacedask.defacers import Plan
+    from defacedask.dicom.export import Context, Written
+    from defacedask.dicom.model import Series
+
+__all__ = ["mask_path", "sidecar_path", "write_nifti"]
+
+_SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+
+
+def mask_path(path: Path) -> Path:
+    """``sub-01_T1w_defacemask.nii.gz`` of ``sub-01_T1w.nii.gz``."""
+    return path.with_name(f"{_SUFFIX.sub('', path.name)}_defacemask.nii.gz")
+
+
+def sidecar_path(path: Path) -> Path:
+    """``sub-01_T1w.json`` of ``sub-01_T1w.nii.gz``."""
+    return path.with_name(f"{_SUFFIX.sub('', path.name)}.json")
+
+
+def _raw(path: Path) -> bytes:
+    data = path.read_bytes()
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+
+
+def _save(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name.lower().endswith(".gz"):
+        # no time and no name inside: the same input gives the same bytes
+        data = gzip.compress(data, 6, mtime=0)
+    path.write_bytes(data)
+
+
+def write_nifti(
+    series: Series, plan: Plan, before: Any, after: Any, path: Path, context: Context
+) -> list[Written]:
+    """Write a defaced NIfTI file, its mask and its sidecar, and read them back.
+
+    Parameters
+    ----------
+    series : Series
+        The original.
+    plan : Plan
+    before, after : xarray.DataArray
+        Stored values as they came and as the plan left them, (z, y, x).
+    path : Path
+        File to write.
+    context : Context
+
+    Returns
+    -------
+    list of Written
+        Image, mask, sidecar.
+
+    Raises
+    ------
+    InputError
+        If the original changed since it was read.
+    DefacedaskError
+        If what was written is not what should have been.
+    """
+    import nibabel
+
+    from defacedask.dicom.export import Written, file_hash
+
+    source = Path(series.files[0])
+    header = nibabel.load(source).header
+    stored, defaced = before.values, after.values
+    region = np.asarray(plan.region(geometry_of(before)))
+    raw = bytearray(_raw(source))
+    dtype, offset = np.dtype(header.get_data_dtype()), int(header.get_data_offset())
+    here = np.frombuffer(raw, dtype, count=stored.size, offset=offset).reshape(stored.shape)
+    if not np.array_equal(here, stored, equal_nan=dtype.kind == "f"):
+        raise InputError(f"{source.name} changed since it was read.", "Run again.")
+    changed = (defaced != stored) & ~(np.isnan(stored) & np.isnan(defaced) if dtype.kind == "f" else False)
+    if (changed & ~region).any():
+        raise DefacedaskError(
+            f"{context.defacer} changed values outside its own region.", "Please report this."
+        )
+    # voxels outside the region keep their bytes, not-a-numbers' too
+    new = here.copy()
+    new[region] = defaced[region].astype(dtype)
+    raw[offset : offset + new.nbytes] = new.tobytes()
+    _save(path, bytes(raw))
+
+    mask = mask_path(path)
+    image = nibabel.Nifti1Image(region.T.astype(np.uint8), None, None)
+    image.header.set_data_dtype(np.uint8)
+    image.set_qform(header.get_qform(), int(header["qform_code"]))
+    image.set_sform(header.get_sform(), int(header["sform_code"]))
+    image.header.set_xyzt_units(*header.get_xyzt_units())
+    _save(mask, image.to_bytes())
+
+    side = sidecar_path(path)
+    side.write_text(json.dumps(_sidecar(source, plan, context), indent=2) + "\n", encoding="utf-8")
+
+    _check(source, path, mask, defaced, region, offset, dtype)
+    one = Written(
+        str(source), str(path), series.modality, series.uid, context.remap.uids(series.uid), file_hash(source),
+        file_hash(path), int(changed.sum()),
+    )  # fmt: skip
+    out = [one]
+    for extra, kind in ((mask, "defacemask"), (side, "sidecar")):
+        uid = f"{series.uid} {kind}"
+        out.append(
+            Written(
+                str(source),
+                str(extra),
+                kind,
+                uid,
+                context.remap.uids(uid),
+                one.input_sha256,
+                file_hash(extra),
+            )
+        )
+    return out
+
+
+def _sidecar(source: Path, plan: Plan, context: Context) -> dict[str, Any]:
+    try:
+        facts = json.loads(sidecar_path(source).read_text("utf-8"))
+    except (OSError, ValueError):
+        facts = {}
+    facts = facts if isinstance(facts, dict) else {}
+    method = facts.get("DeidentificationMethod", [])
+    codes = facts.get("DeidentificationMethodCodeSequence", [])
+    own = [
+        {
+            "CodeValue": "113102",
+            "CodingSchemeDesignator": "DCM",
+            "CodeMeaning": "Clean Recognizable Visual Features Option",
+        },
+        {
+            "CodeValue": context.defacer[:16],
+            "CodingSchemeDesignator": "99DEFACEDASK",
+            "CodingSchemeVersion": context.version,
+            "CodeMeaning": f"Face removed by defacedask with {context.defacer}",
+        },
+    ]
+    return {
+        **facts,
+        "DeidentificationMethod": [
+            *(method if isinstance(method, list) else [method]),
+            f"defacedask {context.version} {context.defacer}",
+        ],
+        "DeidentificationMethodCodeSequence": [*(codes if isinstance(codes, list) else []), *own],
+        "RecognizableVisualFeatures": "NO",
+        "DefacedaskPlanSHA256": context.digest,
+    }
+
+
+def _check(
+    source: Path,
+    path: Path,
+    mask: Path,
+    defaced: np.ndarray,
+    region: np.ndarray,
+    offset: int,
+    dtype: np.dtype,
+) -> None:
+    """Header and extensions byte for byte, values outside the region byte for byte, inside the plan's."""
+    import nibabel
+
+    old, new = _raw(source), _raw(path)
+    size = defaced.size * dtype.itemsize
+    if len(old) != len(new) or old[:offset] != new[:offset] or old[offset + size :] != new[offset + size :]:
+        raise DefacedaskError(f"the header of {path.name} is not the original's.", "Please report this.")
+    kept = ~region.ravel()
+    before = np.frombuffer(old, f"V{dtype.itemsize}", defaced.size, offset)
+    after = np.frombuffer(new, f"V{dtype.itemsize}", defaced.size, offset)
+    values = np.frombuffer(new, dtype, defaced.size, offset).reshape(defaced.shape)
+    if (before[kept] != after[kept]).any():
+        raise DefacedaskError(f"values of {path.name} changed outside the region.", "Please report this.")
+    if not np.array_equal(values[region], defaced[region], equal_nan=dtype.kind == "f"):
+        raise DefacedaskError(
+            f"values of {path.name} inside the region are not the plan's.", "Please report this."
+        )
+    read: Any = nibabel.load(mask)
+    if not np.array_equal(np.asarray(read.dataobj).T != 0, region):
+        raise DefacedaskError(f"the mask {mask.name} is not the plan's region.", "Please report this.")
