@@ -7,9 +7,25 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from defacedask.errors import ConfigError
-from defacedask.evaluation.recognition.base import Box, Face, Recogniser, analyse_each, as_rgb
+from defacedask.evaluation.recognition.base import (
+    Box,
+    Face,
+    Recogniser,
+    RecogniserError,
+    analyse_each,
+    as_rgb,
+)
 
-__all__ = ["Box", "Face", "Recogniser", "analyse_each", "as_rgb", "get_recogniser", "recogniser_names"]
+__all__ = [
+    "Box",
+    "Face",
+    "Recogniser",
+    "RecogniserError",
+    "analyse_each",
+    "as_rgb",
+    "get_recogniser",
+    "recogniser_names",
+]
 
 #: Built-in recognisers and the options that make them, imported when asked for. Others join through the entry
 #: point group ``defacedask.recognisers``.
@@ -19,6 +35,7 @@ BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
         "defacedask.evaluation.recognition.face_recognition:FaceRecognition",
         {"detector": "cnn"},
     ),
+    "azure": ("defacedask.evaluation.recognition.azure:AzureFace", {}),
 }
 
 

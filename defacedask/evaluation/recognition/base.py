@@ -8,9 +8,13 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from defacedask.errors import InputError
+from defacedask.errors import DefacedaskError, InputError
 
-__all__ = ["Box", "Face", "Recogniser", "analyse_each", "as_rgb"]
+__all__ = ["Box", "Face", "Recogniser", "RecogniserError", "analyse_each", "as_rgb"]
+
+
+class RecogniserError(DefacedaskError, RuntimeError):
+    """A recogniser broke down: its process died or its service gives no answer."""
 
 
 class Box(NamedTuple):

@@ -16,7 +16,7 @@ import sys
 import threading
 from typing import Any
 
-from defacedask.errors import DefacedaskError
+from defacedask.evaluation.recognition.base import RecogniserError
 
 __all__ = ["call_isolated"]
 
@@ -29,7 +29,7 @@ def call_isolated(target: Any, method: str, *args: Any) -> Any:
 
     Raises
     ------
-    DefacedaskError
+    RecogniserError
         If the child dies; the next call starts a new one.
     Exception
         Whatever the method raised.
@@ -51,7 +51,7 @@ def call_isolated(target: Any, method: str, *args: Any) -> Any:
         except (OSError, EOFError):
             code = _child.wait()
             _forget_child()
-            raise DefacedaskError(
+            raise RecogniserError(
                 f"the recogniser's process ended unexpectedly (code {code}).",
                 "Nothing of this call was kept; run it again.",
             ) from None
