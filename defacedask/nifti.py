@@ -83,7 +83,7 @@ def write_nifti(
     from defacedask.dicom.export import Written, file_hash
 
     source = Path(series.files[0])
-    header = nibabel.load(source).header
+    header: Any = nibabel.load(source).header
     stored, defaced = before.values, after.values
     region = np.asarray(plan.region(geometry_of(before)))
     raw = bytearray(_raw(source))

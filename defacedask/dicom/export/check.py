@@ -15,7 +15,7 @@ from defacedask.dicom.headers import open_dataset, read_header
 from defacedask.dicom.pixels import read_stored
 from defacedask.errors import DefacedaskError
 
-__all__ = ["check_header", "check_leaks", "check_pixels", "check_record", "unresolved"]
+__all__ = ["check_header", "check_leaks", "check_pixels", "check_record", "header_bytes", "unresolved"]
 
 #: What the record of defacing writes; everything else must be the original's with its references moved.
 OWN = {
@@ -142,29 +142,32 @@ def check_record(written: Written, dataset: Any, context: Context) -> None:
         raise _fail(written, "its series UID is the source's")
 
 
-def check_leaks(written: Written, dataset: Any, context: Context) -> None:
+def check_leaks(written: Written, context: Context) -> None:
     """Source UIDs anywhere but in SourceImageSequence.
 
     Raises
     ------
     DefacedaskError
     """
+    found = source_tokens(header_bytes(written, open_dataset(written.path)), context.known)
+    if found:
+        raise _fail(written, f"{len(found)} UIDs of the source are still in it")
+
+
+def header_bytes(written: Written, dataset: Any) -> bytes:
+    """All of a file but its pixels and the places where its source may be named; uses up the dataset."""
     from pydicom.filebase import DicomBytesIO
     from pydicom.filewriter import write_dataset
 
-    bare = open_dataset(written.path)
     if written.modality in DERIVED:
-        bare = _without_sources(bare)
+        dataset = _without_sources(dataset)
     buffer = DicomBytesIO()
-    buffer.is_implicit_VR, buffer.is_little_endian = bare.original_encoding
-    write_dataset(buffer, bare)
-    found = source_tokens(buffer.getvalue(), context.known)
+    buffer.is_implicit_VR, buffer.is_little_endian = dataset.original_encoding
+    write_dataset(buffer, dataset)
     meta = io.BytesIO()
     for element in dataset.file_meta:
         meta.write(str(element.value).encode() + b"\n")
-    found |= source_tokens(meta.getvalue(), context.known)
-    if found:
-        raise _fail(written, f"{len(found)} UIDs of the source are still in it")
+    return buffer.getvalue() + meta.getvalue()
 
 
 def _without_sources(dataset: Any) -> Any:

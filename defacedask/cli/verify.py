@@ -1,0 +1,41 @@
+"""``defacedask verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("verify")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--key", type=click.Path(exists=True, path_type=Path), help="Key file of the run: checks the seal."
+)
+@click.option(
+    "--source", multiple=True, type=click.Path(exists=True), help="Originals, whose UIDs are looked for."
+)
+def command(out: Path, key: Path | None, source: tuple[str, ...]) -> None:
+    r"""Check a defaced folder against its record: hashes, tags, references, leaks of the source's UIDs.
+
+    Exit code 1 if anything is wrong; every problem is one line.
+
+    \b
+    Example:
+      defacedask verify defaced
+      defacedask verify defaced --key defaced.work/run.key --source patients/
+    """
+    from defacedask.defacing import read_key
+    from defacedask.verify import verify
+
+    result = verify(out, key=read_key(key) if key else b"", source=source)
+    for problem in result.problems:
+        click.echo(f"{problem.file or out}: {problem.check}: {problem.what}")
+    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(result.counts.items())) or "nothing"
+    click.echo(
+        f"{result.written} instances on record as written ({kinds}), {result.refused} as refused or left out."
+    )
+    if result.problems:
+        click.echo(f"{len(result.problems)} problems.")
+        raise click.exceptions.Exit(1)
+    click.echo("The folder is what was written, and no UID of the source was found where it should not be.")

@@ -1,0 +1,316 @@
+"""Whether a defaced folder is what was written, and says and hides what it should.
+
+Everything is judged from the folder itself: its record, its seal, its files. The source's instance UIDs are known
+from SourceImageSequence, the one place where they may stand; with the source at hand all of its UIDs are looked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from defacedask.errors import InputError
+
+__all__ = ["Problem", "Verification", "verify"]
+
+#: Files of the record itself.
+RECORD = {"audit.jsonl", "audit.seal.json"}
+IMAGES = ("CT", "MR", "PT")
+PIXELS = (*IMAGES, "RTDOSE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be.
+
+    Attributes
+    ----------
+    file : str
+        Path below the folder, "" for the folder as a whole.
+    check : str
+        record | hash | tags | references | leaks.
+    what : str
+        One clause.
+    """
+
+    file: str
+    check: str
+    what: str
+
+
+@dataclasses.dataclass
+class Verification:
+    """Result of `verify`.
+
+    Attributes
+    ----------
+    written, refused : int
+        Instances on record.
+    counts : dict
+        Modality -> instances written.
+    problems : list of Problem
+    """
+
+    written: int
+    refused: int
+    counts: dict[str, int]
+    problems: list[Problem]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(
+    out: str | Path, *, key: bytes = b"", source: Iterable[str | os.PathLike[str]] = ()
+) -> Verification:
+    """Check a folder that `deface` or `study` wrote.
+
+    Parameters
+    ----------
+    out : path
+        With ``audit.jsonl``.
+    key : bytes, optional
+        Of the run: proves that the record is the one its holder wrote.
+    source : iterable of path, optional
+        The originals: all their instance and series UIDs are looked for.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    InputError
+        If there is no record, or it cannot be read.
+    """
+    folder = Path(out)
+    lines = _record(folder)
+    found = _Found(folder)
+    _seal(found, key)
+    written = [line for line in lines if line.get("status") == "written"]
+    named = _files(found, written)
+    datasets = {}
+    for line in named:
+        if found.hash(line) and not line["file"].endswith((".nii", ".nii.gz", ".json")):
+            dataset = found.open(line)
+            if dataset is not None:
+                datasets[line["file"]] = (line, dataset)
+        elif line["file"].endswith(".json"):
+            _sidecar(found, line)
+    _tags(found, datasets)
+    _references(found, datasets)
+    _leaks(found, datasets, lines, _source_uids(source))
+    counts = Counter(line["modality"] for line in written)
+    refused = sum(int(line.get("files", 1)) for line in lines if line.get("status") == "refused")
+    problems = sorted(found.problems, key=lambda p: (p.file, p.check, p.what))
+    return Verification(len(written), refused, dict(counts), problems)
+
+
+def _record(folder: Path) -> list[dict[str, Any]]:
+    from defacedask.dicom.export.audit import AUDIT, read_lines
+
+    if not (folder / AUDIT).is_file():
+        raise InputError(f"{folder} has no {AUDIT}.", "Name the folder that `defacedask deface --out` wrote.")
+    try:
+        lines = read_lines(folder / AUDIT)
+        if not all(isinstance(line, dict) for line in lines):
+            raise ValueError("not an object")
+    except (ValueError, OSError) as error:
+        raise InputError(f"{folder / AUDIT} cannot be read ({error}).", "The record is damaged.") from None
+    return lines
+
+
+class _Found:
+    """Problems so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.problems: list[Problem] = []
+
+    def say(self, file: str, check: str, what: str) -> None:
+        self.problems.append(Problem(file, check, what))
+
+    def hash(self, line: dict[str, Any]) -> bool:
+        from defacedask.dicom.export.image import file_hash
+
+        if file_hash(self.folder / line["file"]) == line.get("output_sha256"):
+            return True
+        self.say(line["file"], "hash", "its bytes are not those that were written")
+        return False
+
+    def open(self, line: dict[str, Any]) -> Any:
+        from defacedask.dicom.headers import open_dataset
+
+        try:
+            dataset = open_dataset(self.folder / line["file"])
+        except InputError as error:
+            self.say(line["file"], "tags", error.message)
+            return None
+        return dataset
+
+
+def _seal(found: _Found, key: bytes) -> None:
+    from defacedask.dicom.export.audit import AUDIT, SEAL, seal_of
+
+    path = found.folder / SEAL
+    try:
+        seal = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found.say(SEAL, "record", "the record's seal is missing or damaged")
+        return
+    now = seal_of(found.folder / AUDIT, key)
+    if seal.get("sha256") != now["sha256"] or seal.get("lines") != now["lines"]:
+        found.say(AUDIT, "record", "it is not the record that was sealed")
+    if key and seal.get("hmac_sha256") != now["hmac_sha256"]:
+        found.say(AUDIT, "record", "the holder of this key did not seal it")
+
+
+def _files(found: _Found, written: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines whose file is there; says which files are missing, twice on record or on no record."""
+    folder = found.folder
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()}
+    if (folder / "store").is_dir() and (folder / "defaced").is_dir():
+        there = {name for name in there if name.startswith("defaced/")}  # a study's folder holds more
+    named: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for line in written:
+        name = str(line.get("file", ""))
+        pure = PurePosixPath(name)
+        if not name or pure.is_absolute() or ".." in pure.parts:
+            found.say(name, "record", "the record names a file outside the folder")
+        elif name in seen:
+            found.say(name, "record", "it is on record twice")
+        elif not (folder / name).is_file() or (folder / name).is_symlink():
+            found.say(name, "record", "it is on record, but not there")
+        else:
+            named.append(line)
+        seen.add(name)
+    for name in sorted(there - seen - RECORD):
+        found.say(name, "record", "it is not on record")
+    return named
+
+
+def _sidecar(found: _Found, line: dict[str, Any]) -> None:
+    try:
+        facts = json.loads((found.folder / line["file"]).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found.say(line["file"], "tags", "the sidecar cannot be read")
+        return
+    codes = [item.get("CodeValue") for item in facts.get("DeidentificationMethodCodeSequence", [])]
+    if "113102" not in codes:
+        found.say(line["file"], "tags", "the sidecar does not carry code 113102")
+
+
+def _tags(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> None:
+    from defacedask.dicom.export.record import SCHEME, drop_pictures
+
+    frames: dict[tuple[str, str], set[str]] = defaultdict(set)
+    seen: dict[str, str] = {}
+    for name, (line, dataset) in datasets.items():
+        say = found.say
+        uid = str(dataset.get("SOPInstanceUID", ""))
+        if (
+            uid != line.get("sop_instance_uid")
+            or str(dataset.file_meta.get("MediaStorageSOPInstanceUID", "")) != uid
+        ):
+            say(name, "tags", "its SOP instance UID is not the one on record")
+        if seen.setdefault(uid, name) != name:
+            say(name, "tags", f"it has the SOP instance UID of {seen[uid]}")
+        for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+            if not str(dataset.get(keyword, "")).startswith("2.25."):
+                say(name, "tags", f"its {keyword} is none of the map's")
+        items = [
+            (str(i.get("CodeValue", "")), str(i.get("CodingSchemeDesignator", "")))
+            for i in dataset.get("DeidentificationMethodCodeSequence", None) or ()
+        ]
+        if ("113102", "DCM") not in items:
+            say(name, "tags", "it does not carry code 113102 in (0012,0064)")
+        if SCHEME not in {scheme for _, scheme in items}:
+            say(name, "tags", f"it does not carry an item of {SCHEME} in (0012,0064)")
+        if "defacedask" not in str(dataset.get("DeidentificationMethod", "")):
+            say(name, "tags", "(0012,0063) does not name defacedask")
+        if line["modality"] in PIXELS:
+            if str(dataset.get("RecognizableVisualFeatures", "")) != "NO":
+                say(name, "tags", "(0028,0302) is not NO")
+            if (dataset.get("ImageType", None) or [""])[0] != "DERIVED":
+                say(name, "tags", "its ImageType is not DERIVED")
+            if not dataset.get("SourceImageSequence", None):
+                say(name, "tags", "it does not name its source image")
+        for what in drop_pictures(dataset.copy() if hasattr(dataset, "copy") else dataset):
+            say(name, "tags", f"it still holds a second picture: {what}")
+        if dataset.get("FrameOfReferenceUID"):
+            frames[line["case"], line["defacer"]].add(str(dataset.FrameOfReferenceUID))
+    for (case, defacer), several in frames.items():
+        images = {
+            str(d.get("FrameOfReferenceUID", ""))
+            for line, d in datasets.values()
+            if (line["case"], line["defacer"]) == (case, defacer) and line["modality"] in IMAGES
+        }
+        if len(images) > 1:
+            found.say("", "tags", f"the images of {case} lie in {len(several)} frames of reference")
+
+
+def _references(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> None:
+    from defacedask.dicom.export.check import unresolved
+    from defacedask.dicom.export.image import Written
+
+    there: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for line, dataset in datasets.values():
+        there[line["case"], line["defacer"]].add(str(dataset.get("SOPInstanceUID", "")))
+    for name, (line, dataset) in datasets.items():
+        one = Written("", name, line["modality"], "", "", "")
+        count = len(unresolved(one, dataset, there[line["case"], line["defacer"]]))
+        if count > int(line.get("unresolved", 0)):
+            found.say(
+                name, "references", f"{count - int(line.get('unresolved', 0))} of its references lead nowhere"
+            )
+
+
+def _source_uids(source: Iterable[str | os.PathLike[str]]) -> set[str]:
+    given = list(source)
+    if not given:
+        return set()
+    from defacedask.dicom.catalogue import scan
+
+    result = scan(*given)
+    uids = {u for case in result.cases for s in case.series for u in (s.uid, *s.instances)}
+    return uids | {s.series_uid for s in result.skipped if s.series_uid}
+
+
+def _leaks(
+    found: _Found,
+    datasets: dict[str, tuple[dict[str, Any], Any]],
+    lines: list[dict[str, Any]],
+    known: set[str],
+) -> None:
+    """Source UIDs in headers (but for SourceImageSequence), in file names and in the record."""
+    from defacedask.dicom.export.check import header_bytes
+    from defacedask.dicom.export.image import Written
+    from defacedask.dicom.export.references import source_tokens
+    from defacedask.dicom.headers import open_dataset
+
+    source = set(known)
+    for _, dataset in datasets.values():
+        for item in dataset.get("SourceImageSequence", None) or ():
+            source.add(str(item.get("ReferencedSOPInstanceUID", "")))
+    # a derived image's derived image: what is there under its own UID is no leak
+    source -= {str(dataset.get("SOPInstanceUID", "")) for _, dataset in datasets.values()} | {""}
+    for name, (line, _) in datasets.items():
+        one = Written("", str(found.folder / name), line["modality"], "", "", "")
+        leaked = source_tokens(header_bytes(one, open_dataset(one.path)), source)
+        if leaked:
+            found.say(name, "leaks", f"{len(leaked)} UIDs of the source are in it")
+    for line in lines:
+        if source_tokens(json.dumps(line).encode(), source):
+            found.say(
+                str(line.get("file", "")),
+                "leaks",
+                "a UID of the source is in its name or its line",
+            )
