@@ -1,0 +1,95 @@
+"""Protected structures are kept whole, on any grid, block by block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from defacedask.defacers.protect import Protected, unprotected
+from defacedask.errors import InputError
+from defacedask.geometry import Geometry
+from tests.strategies import geometries
+
+
+def ball(grid: Geometry, centre, radius: float) -> np.ndarray:
+    x, y, z = grid.positions(dtype=np.float64)
+    return (x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2 <= radius**2
+
+
+GRID = Geometry.from_spacing((30, 40, 40), (3.0, 2.0, 2.0), (-40.0, -40.0, -45.0))
+BALL = ball(GRID, (0, 0, 0), 18.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(geometries(max_size=12), st.data())
+def test_blocks_answer_like_the_whole(grid, data):
+    # bring the random grid near the structure
+    near = Geometry(
+        grid.shape,
+        np.vstack([np.column_stack([grid.affine[:3, :3], -grid.centre + grid.origin]), [0, 0, 0, 1]]),
+    )
+    kept = Protected.of("ball", BALL, GRID, margin_mm=3.0)
+    whole = kept.keep(near)
+    cuts = [sorted({0, n, *data.draw(st.lists(st.integers(0, n), max_size=3))}) for n in near.shape]
+    for a in zip(cuts[0], cuts[0][1:], strict=False):
+        for b in zip(cuts[1], cuts[1][1:], strict=False):
+            for c in zip(cuts[2], cuts[2][1:], strict=False):
+                box = tuple(slice(*ends) for ends in (a, b, c))
+                part = kept.keep(near.block((a[0], b[0], c[0]), (a[1], b[1], c[1])))
+                assert np.array_equal(part, whole[box])
+
+
+@pytest.mark.parametrize("margin", [0.0, 2.0, 5.0])
+def test_the_margin_is_kept_and_hardly_more(margin):
+    kept = Protected.of("ball", BALL, GRID, margin_mm=margin)
+    fine = Geometry.from_spacing((90, 90, 90), (1.0, 1.0, 1.0), (-44.5, -44.5, -44.5))
+    got = kept.keep(fine)
+    # distances are to the centres of the structure's voxels, whose own size is 3 x 2 x 2 mm
+    assert got[ball(fine, (0, 0, 0), 18.0 + margin - 2.5)].all()
+    assert not got[~ball(fine, (0, 0, 0), 18.0 + margin + 2.5)].any()
+
+
+def test_no_voxel_of_a_thin_structure_is_lost():
+    grid = Geometry.from_spacing((40, 50, 50), (2.5, 1.0, 1.0))
+    nerve = np.zeros(grid.shape, dtype=bool)
+    nerve[20, np.arange(5, 45), np.arange(5, 45)] = True  # one voxel thick, oblique
+    for margin in (0.0, 1.0):
+        kept = Protected.of("OpticNrv_L", nerve, grid, margin_mm=margin, spacing=3.0)
+        assert kept.keep(grid)[nerve].all()
+
+
+def test_far_away_nothing_is_kept():
+    kept = Protected.of("ball", BALL, GRID, margin_mm=3.0)
+    far = Geometry.from_spacing((4, 4, 4), (2.0, 2.0, 2.0), (500.0, 0.0, 0.0))
+    assert not kept.keep(far).any()
+    region = np.ones(GRID.shape, dtype=bool)
+    left = unprotected(region, (kept,), GRID)
+    assert not left[BALL].any()
+    assert left[0, 0, 0]
+
+
+def test_structure_at_the_border_of_the_image():
+    grid = Geometry.from_spacing((10, 20, 20), (3.0, 2.0, 2.0))
+    mask = np.zeros(grid.shape, dtype=bool)
+    mask[-2:, 5:15, 5:15] = True
+    assert Protected.of("Brain", mask, grid).keep(grid)[mask].all()
+
+
+def test_refusals():
+    with pytest.raises(InputError, match="empty"):
+        Protected.of("PTV", np.zeros(GRID.shape, dtype=bool), GRID)
+    with pytest.raises(InputError, match="margin"):
+        Protected.of("PTV", BALL, GRID, margin_mm=99)
+
+
+@pytest.mark.gpu
+def test_the_same_on_a_gpu():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("no GPU")
+    kept = Protected.of("ball", BALL, GRID, margin_mm=3.0)
+    there = kept.keep(GRID, cupy)
+    assert isinstance(there, cupy.ndarray)
+    assert np.array_equal(there.get(), kept.keep(GRID))
