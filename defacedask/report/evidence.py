@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -148,8 +148,8 @@ class Control:
     """The positive control of one recogniser on one modality: whether the originals are recognised at all.
 
     ``detected`` counts persons with a face detected, ``matched`` those of them that match themselves at
-    another view; ``limit`` is the distance used. ``holds`` is what the evaluation said, None if it was not
-    asked.
+    another view, at most ``limit`` apart. ``calibrated`` is False where a threshold was to be calibrated and could
+    not be: with one person there is nobody to be taken for another.
     """
 
     recogniser: str
@@ -157,17 +157,19 @@ class Control:
     detected: Rate
     matched: Rate
     limit: float
-    holds: bool | None = None
+    calibrated: bool = True
     reason: str = ""
     others: Rate | None = None
 
     @property
     def state(self) -> Literal["ok", "weak", "void"]:
         """Ok, weak (warn) or void (nothing can be concluded)."""
-        if self.holds is False or not self.matched.cases:
+        if not self.matched.cases:
             return "void"
         lowest = min(self.detected.share, self.matched.share)
-        return "void" if lowest < VOID_BELOW else "weak" if lowest < WEAK_BELOW else "ok"
+        if lowest < VOID_BELOW:
+            return "void"
+        return "weak" if lowest < WEAK_BELOW or not self.calibrated else "ok"
 
 
 def positive_controls(
@@ -175,22 +177,24 @@ def positive_controls(
 ) -> list[Control]:
     """Judge the originals: detected, and matched with themselves at another view (plain attack only).
 
-    Where the run left a ``controls`` table, its word holds; else the cases' own rows are counted.
+    Where the run left a ``controls`` table, persons are counted there; else the cases' own rows are counted.
     """
     found = []
     if controls is not None and len(controls):
         largest = limits(controls, tolerance)
         for row in controls.to_dict("records"):
-            comparisons = int(row["negative_n"]) if pd.notna(row["negative_n"]) else 0
+            comparisons = _count(row["negative_n"])
+            # the limit is the larger of tolerance and threshold, so the larger count is that at the limit
+            at_tolerance = _count(row.get("positive_matches_at_tolerance"))
             rate = float(row["negative_rate"]) if pd.notna(row["negative_rate"]) else 0.0
             found.append(
                 Control(
                     row["recogniser"],
                     row["modality"],
                     Rate(int(row["persons_detected"]), int(row["persons"])),
-                    Rate(int(row["positive_matches"]), int(row["positive_n"])),
+                    Rate(max(_count(row["positive_matches"]), at_tolerance), int(row["positive_n"])),
                     largest[row["modality"], row["recogniser"]],
-                    bool(row["holds"]),
+                    math.isfinite(row["threshold"]),
                     row["reason"],
                     Rate(round(rate * comparisons), comparisons),
                 )
@@ -209,6 +213,10 @@ def positive_controls(
             )
         )
     return found
+
+
+def _count(number: Any) -> int:
+    return 0 if number is None or pd.isna(number) else int(number)
 
 
 def rank_one(rows: pd.DataFrame) -> tuple[float, float, int]:

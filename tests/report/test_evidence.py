@@ -89,18 +89,18 @@ def test_zero_of_n():
 
 
 @pytest.mark.parametrize(
-    ("detected", "matched", "holds", "state"),
+    ("detected", "matched", "calibrated", "state"),
     [
         ((10, 10), (10, 10), True, "ok"),
         ((10, 10), (7, 10), True, "weak"),
-        ((10, 10), (4, 10), None, "void"),
-        ((4, 10), (4, 4), None, "void"),
-        ((10, 10), (10, 10), False, "void"),
-        ((0, 10), (0, 0), None, "void"),
+        ((10, 10), (4, 10), True, "void"),
+        ((4, 10), (4, 4), True, "void"),
+        ((1, 1), (1, 1), False, "weak"),
+        ((0, 10), (0, 0), True, "void"),
     ],
 )
-def test_states_of_the_positive_control(detected, matched, holds, state):
-    assert Control("r", "CT", Rate(*detected), Rate(*matched), 0.3, holds).state == state
+def test_states_of_the_positive_control(detected, matched, calibrated, state):
+    assert Control("r", "CT", Rate(*detected), Rate(*matched), 0.3, calibrated).state == state
 
 
 def test_the_positive_control_from_rows_alone():
@@ -109,6 +109,22 @@ def test_the_positive_control_from_rows_alone():
     )
     (found,) = evidence.positive_controls(evidence.by_case(rows, 0.3), 0.3)
     assert (found.detected, found.matched) == (Rate(2, 3), Rate(1, 2))
+
+
+def test_one_person_alone_is_judged_at_the_tolerance():
+    """Nobody else to calibrate on: the control is weak, not void, if the face matches itself."""
+    row = control_row(
+        persons=1,
+        persons_detected=1,
+        positive_n=1,
+        positive_matches=0,
+        threshold=None,
+        holds=False,
+        reason="one",
+    )
+    controls = as_table("controls", [row | {"positive_matches_at_tolerance": 1}])
+    (found,) = evidence.positive_controls(table(), 0.3, controls)
+    assert (found.matched, found.limit, found.state) == (Rate(1, 1), 0.3, "weak")
 
 
 def test_rank_one_weighs_cases_and_not_views():

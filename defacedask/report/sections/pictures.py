@@ -31,13 +31,14 @@ def album(run: Run, budget: int = BUDGET) -> Album:
     order = {ORIGINAL: -1, **{d: i for i, d in enumerate(run.defacers)}}
     cases: dict[str, dict[tuple[str, str, str], list[dict[str, Any]]]] = {}
     ranks = {"sheet": 0, "render": 1, "slice": 2}
+    views = {view: k for k, view in enumerate(dict.fromkeys(str(p.get("view", "")) for p in run.pictures))}
     listed = sorted(
         run.pictures,
         key=lambda p: (
             str(p.get("case", "")),
             ranks.get(str(p.get("kind")), 3),
             str(p.get("modality", "")),
-            str(p.get("view", "")),
+            views[str(p.get("view", ""))],
             order.get(str(p.get("defacer")), len(order)),
         ),
     )

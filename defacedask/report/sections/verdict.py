@@ -112,20 +112,18 @@ def headline(run: Run) -> Verdict:
     fewest = min((_testifying(run, d).cases for d, r in tested.items() if not r.hits), default=0)
     if 0 < fewest < _FEW:
         bound = numbers.bound(Rate(0, fewest).upper)
+        cases = "1 case" if fewest == 1 else f"{fewest} cases"
         more.append(
-            f"Few cases: none of {fewest} recognised still allows a true rate of up to {bound} (95 %)."
+            f"None recognised of {cases} still allows a true rate of up to {bound} (95 % confidence)."
         )
     if any(c.others is not None and c.others.share > _IMPOSTORS for c in good):
         more.append("The negative control failed: different persons often match, so matches may be chance.")
     matched = "; ".join(f"{_name(run, c)} {_count(c.matched)}" for c in good)
     more.insert(0, f"Originals recognised at another view (positive control): {matched}.")
     weak = [c for c in good if c.state == "weak"]
-    if weak:
-        more.append(
-            "The positive control is weak: "
-            + "; ".join(_failing(run, c) for c in weak)
-            + ". Matches may be missed."
-        )
+    for control in weak:
+        cause = _failing(run, control) if control.calibrated else f"{_name(run, control)}: {control.reason}"
+        more.append(f"The positive control is weak, so matches may be missed. {cause}.")
     return Verdict("weak" if weak or void or differing else "ok", first, more)
 
 
@@ -284,8 +282,8 @@ def control_table(run: Run) -> Table:
                 if control.matched.cases
                 else ""
             )
-            + ("; weak: below 80 %" if control.state == "weak" else "")
-            + (f" {control.reason}" if control.reason else ""),
+            + ("; weak" if control.state == "weak" else "")
+            + (f"; {control.reason}" if control.reason and control.state != "ok" else ""),
         )
     if not controls:
         add("positive: originals", "face detected, matched with itself at another view", "no row", None)
