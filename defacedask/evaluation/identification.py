@@ -1,8 +1,8 @@
 """Who is it? Defaced heads against a gallery of known persons, and what the answer is worth.
 
-A picture is scored against a person by the smallest distance to any of that person's gallery pictures; a
-picture never meets itself. Calibration on originals, the positive control and the attack all use this one
-score, so that a larger gallery cannot flatter one of them.
+A picture is scored against a person by the smallest distance to any of that person's gallery pictures.
+Calibration on originals, the positive control and the attack all use this one score, so that a larger gallery
+cannot flatter one of them; only, an original never meets itself: it is compared with its person's other views.
 """
 
 from __future__ import annotations
@@ -303,7 +303,9 @@ def controls(
     """
     pictures = list(originals)
     scores = score(pictures, pictures, distance=distance)
-    calibration = calibrate_threshold(_some(scores.genuine), _some(scores.impostor), fpr)
+    # an impostor may meet the gallery at its own view, as the defaced heads will
+    impostors = _some(score(pictures, pictures, distance=distance, same_view=True).impostor)
+    calibration = calibrate_threshold(_some(scores.genuine), impostors, fpr)
     persons = sorted({p.person for p in pictures})
     detected = {p.person for p in pictures if p.detected}
     best: dict[str, tuple[float, int]] = {}
@@ -312,7 +314,6 @@ def controls(
             found = (row["distance_to_own"], row["rank_of_own"])
             best[probe.person] = min(best.get(probe.person, found), found)
     matched = sum(d <= calibration.threshold for d, _ in best.values())
-    impostors = _some(scores.impostor)
     reason = ""
     if len(detected) * 2 < len(persons):
         reason = f"faces were detected on {len(detected)} of {len(persons)} originals only"
