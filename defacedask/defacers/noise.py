@@ -216,6 +216,37 @@ class NoiseField:
             variance = left if variance is None else variance * left
         return total / xp.sqrt(variance)
 
+    def uniform(self, positions: tuple[Any, Any, Any], xp: Any = np) -> Any:
+        """Uniform numbers in [0, 1) of the nearest lattice points (``sigma`` plays no part).
+
+        Parameters
+        ----------
+        positions : tuple of float64 arrays
+            x, y, z in LPS mm, broadcastable to one shape.
+        xp : module
+            Array namespace.
+
+        Returns
+        -------
+        float32 array of the positions' broadcast shape
+        """
+        matrix = np.asarray(self.affine, dtype=np.float64)
+        inverse = np.linalg.inv(matrix[:3, :3])
+        inverse[np.abs(inverse) < 1e-12] = 0.0
+        index = []
+        for row in range(3):
+            total: Any = xp.zeros((1,) * positions[0].ndim, dtype=xp.float64)
+            for k in range(3):
+                if inverse[row, k] != 0.0:
+                    total = total + (positions[k] - matrix[k, 3]) * inverse[row, k]
+            index.append(xp.rint(xp.rint(total * SNAP) / SNAP).astype(xp.int64))
+        if any(i.size == 0 for i in index):
+            return xp.zeros(xp.broadcast_shapes(*(i.shape for i in index)), dtype=xp.float32)
+        start = [int(i.min()) for i in index]
+        stop = [int(i.max()) + 1 for i in index]
+        field = lattice_uniform(self.key, start, stop, stream=self.stream, xp=xp)
+        return field[tuple(i - s for i, s in zip(index, start, strict=True))]
+
     def _box(self, start: Sequence[int], stop: Sequence[int], xp: Any) -> Any:
         """Smoothed lattice values of a box; the halo is drawn too, so the box does not matter."""
         taps = [_taps(s) for s in self.sigma]
