@@ -126,6 +126,16 @@ def test_portraits_are_told_apart_as_the_package_does(portraits):
 
 
 @pytest.mark.data
+def test_detection_on_a_smaller_picture(portraits):
+    whole = get_recogniser("face_recognition", upsample=1).detect(portraits[0])[0]
+    small = get_recogniser("face_recognition", upsample=1, detect_size=250).detect(portraits[0])[0]
+    assert np.abs(np.array(whole) - small).max() < 0.25 * (whole.bottom - whole.top)
+    assert whole != small
+    strict = get_recogniser("face_recognition_cnn", detect_size=400).detect(portraits[0])[0]
+    assert np.abs(np.array(whole) - strict).max() < 0.4 * (whole.bottom - whole.top)
+
+
+@pytest.mark.data
 def test_forced_box_and_landmarks(portraits):
     recogniser = get_recogniser("face_recognition", upsample=1)
     face = recogniser.analyse(portraits[:1])[0][0]

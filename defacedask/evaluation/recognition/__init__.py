@@ -33,7 +33,7 @@ BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
     "face_recognition": ("defacedask.evaluation.recognition.face_recognition:FaceRecognition", {}),
     "face_recognition_cnn": (
         "defacedask.evaluation.recognition.face_recognition:FaceRecognition",
-        {"detector": "cnn"},
+        {"detector": "cnn", "detect_size": 200},  # a face fills half of our renders
     ),
     "azure": ("defacedask.evaluation.recognition.azure:AzureFace", {}),
 }

@@ -43,9 +43,13 @@ class FaceRecognition:
     Parameters
     ----------
     detector : str
-        ``hog`` (fast; fires on some faceless heads) or ``cnn`` (slow, stricter).
+        ``hog`` or ``cnn``. Measured on renders of ten planning CTs, whole and with the face cut away flat: HOG
+        found 10 and 6 faces in 0.03 s, the CNN 8 and 0 in 2 s (0.5 s with ``detect_size=200``). A HOG detection
+        alone is no proof of a face.
     upsample : int
         How many times the detector doubles the image: 0 finds faces from about 80 pixels, 1 from 40.
+    detect_size : int
+        Pictures larger than this (pixels) are shrunk to it for detection only; 0: never.
     landmarks : str
         ``small`` (5 points) or ``large`` (68 points): what the encoding is aligned by.
     jitters : int
@@ -59,6 +63,7 @@ class FaceRecognition:
 
     detector: str = "hog"
     upsample: int = 0
+    detect_size: int = 0
     landmarks: str = "small"
     jitters: int = 1
     tolerance: float = 0.3
@@ -70,8 +75,8 @@ class FaceRecognition:
             raise ConfigError(f"unknown face detector {self.detector!r}.", "Choose from: hog, cnn.")
         if self.landmarks not in ("small", "large"):
             raise ConfigError(f"unknown landmarks {self.landmarks!r}.", "Choose from: small, large.")
-        if self.upsample < 0 or self.jitters < 1:
-            raise ConfigError("upsample must be 0 or more and jitters 1 or more.")
+        if self.upsample < 0 or self.jitters < 1 or self.detect_size < 0:
+            raise ConfigError("upsample and detect_size must be 0 or more and jitters 1 or more.")
 
     @property
     def name(self) -> str:
@@ -156,12 +161,14 @@ class FaceRecognition:
         api = _api()
         if given is not None:
             found = [(Box(*(int(v) for v in box)), float("nan")) for box in given]
-        elif self.detector == "hog":
-            rects, scores, _ = api.face_detector.run(image, self.upsample, 0.0)
-            found = [(_box(r, image.shape), float(s)) for r, s in zip(rects, scores, strict=True)]
         else:
-            hits = api.cnn_face_detector(image, self.upsample)
-            found = [(_box(h.rect, image.shape), float(h.confidence)) for h in hits]
+            small, scale = _shrunk(image, self.detect_size)
+            if self.detector == "hog":
+                rects, scores, _ = api.face_detector.run(small, self.upsample, 0.0)
+            else:
+                hits = api.cnn_face_detector(small, self.upsample)
+                rects, scores = [h.rect for h in hits], [h.confidence for h in hits]
+            found = [(_box(r, image.shape, scale), float(s)) for r, s in zip(rects, scores, strict=True)]
         if given is None:
             found.sort(key=lambda item: -(item[0].bottom - item[0].top) * (item[0].right - item[0].left))
         faces = []
@@ -181,8 +188,21 @@ class FaceRecognition:
         return faces
 
 
-def _box(rect: Any, shape: tuple[int, ...]) -> Box:
-    """Trim to the image, as ``face_recognition`` does."""
-    return Box(
-        max(rect.top(), 0), min(rect.right(), shape[1]), min(rect.bottom(), shape[0]), max(rect.left(), 0)
+def _shrunk(image: np.ndarray, largest: int) -> tuple[np.ndarray, float]:
+    """Picture with at most ``largest`` rows and columns, and by how much it was shrunk."""
+    scale = max(image.shape[:2]) / largest if largest else 1.0
+    if scale <= 1.0:
+        return image, 1.0
+    from PIL import Image
+
+    rows, columns = (max(1, round(n / scale)) for n in image.shape[:2])
+    small = Image.fromarray(image).resize((columns, rows), Image.Resampling.BOX)
+    return np.ascontiguousarray(small), scale
+
+
+def _box(rect: Any, shape: tuple[int, ...], scale: float) -> Box:
+    """Scale back to the image and trim to it, as ``face_recognition`` does."""
+    top, right, bottom, left = (
+        round(v * scale) for v in (rect.top(), rect.right(), rect.bottom(), rect.left())
     )
+    return Box(max(top, 0), min(right, shape[1]), min(bottom, shape[0]), max(left, 0))
