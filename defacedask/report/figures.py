@@ -64,9 +64,16 @@ def _power(number: float) -> str:
     return f"{'−' if number < 0 else ''}10{digits}"
 
 
+def _near(a: Point, b: Point) -> bool:
+    """Whether two marks would hide each other: on one spot of an axis that is linear below 0.1 %."""
+    x, y = (np.arcsinh(p.change / 0.1) for p in (a, b))
+    return bool(abs(x - y) < 0.25 and abs(a.matched.share - b.matched.share) < 0.03)
+
+
 def privacy_utility(points: Sequence[Point], original: Rate | None) -> str:
     """Match rate against median absolute feature change, both with 95 % intervals."""
     from matplotlib.ticker import PercentFormatter
+    from matplotlib.transforms import ScaledTranslation
 
     with drawing(7.2, 4.2) as figure:
         axis = figure.add_subplot()
@@ -75,25 +82,23 @@ def privacy_utility(points: Sequence[Point], original: Rate | None) -> str:
         axis.set_ylim(-0.06, 1.06)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         if original is not None and original.cases:
-            axis.axhline(original.share, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-            above = original.share < 0.85
-            axis.annotate(
-                f"originals at another view: {original.hits} of {original.cases}",
-                (0.995, original.share),
-                xycoords=("axes fraction", "data"),
-                xytext=(0, 4 if above else -4),
-                textcoords="offset points",
-                ha="right",
-                va="bottom" if above else "top",
+            axis.axhline(
+                original.share,
                 color=MUTED,
-                fontsize=8.5,
+                linewidth=1,
+                linestyle=(0, (4, 3)),
+                label=f"originals: {original.hits} of {original.cases}",
             )
-        for point in points:
+        for number, point in enumerate(points):
             colour, marker = look_of(point.look)
             low, high = point.matched.interval
-            axis.plot([point.change] * 2, [low, high], color=colour, linewidth=1.6, solid_capstyle="butt")
+            # marks on one spot are set side by side
+            same = sum(_near(point, other) for other in points[:number])
+            beside = axis.transData + ScaledTranslation(9 * same / 72, 0, figure.dpi_scale_trans)
+            style = {"color": colour, "linewidth": 1.6, "transform": beside, "solid_capstyle": "butt"}
+            axis.plot([point.change] * 2, [low, high], **style)
             if np.isfinite(point.low):
-                axis.plot([point.low, point.high], [point.matched.share] * 2, color=colour, linewidth=1.6)
+                axis.plot([point.low, point.high], [point.matched.share] * 2, **style)
             axis.plot(
                 point.change,
                 point.matched.share,
@@ -104,6 +109,7 @@ def privacy_utility(points: Sequence[Point], original: Rate | None) -> str:
                 label=f"{point.name}: {point.matched.hits} of {point.matched.cases}",
                 clip_on=False,
                 zorder=3,
+                transform=beside,
             )
         axis.set_xlabel("median absolute change of the radiomics features, % (better: left)")
         axis.set_ylabel("cases matched with their original (better: down)")

@@ -16,7 +16,15 @@ from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.tables import TEN_FEATURES
 
-__all__ = ["box_plots", "control_exact", "dose_table", "hazard_table", "radiomics_tables", "utility"]
+__all__ = [
+    "box_plots",
+    "control_exact",
+    "dose_table",
+    "hazard_table",
+    "large_change",
+    "radiomics_tables",
+    "utility",
+]
 
 _MOST_STRUCTURES = 24
 
@@ -27,6 +35,13 @@ def utility(run: Run, defacer: str) -> tuple[float, float, float, int]:
     rows = rows.loc[(rows["defacer"] == defacer) & np.isfinite(rows["percent"])]
     medians = rows["percent"].abs().groupby(rows["case"]).median().to_numpy()
     return (*median_interval(medians), len(medians))
+
+
+def large_change(run: Run, defacer: str) -> float:
+    """95th percentile of all absolute percent changes: what a median of zero may hide."""
+    rows = run.tables["radiomics"]
+    sizes = rows.loc[(rows["defacer"] == defacer) & np.isfinite(rows["percent"]), "percent"].abs()
+    return float(np.percentile(sizes, 95)) if len(sizes) else float("nan")
 
 
 def control_exact(run: Run) -> tuple[int, int, float]:

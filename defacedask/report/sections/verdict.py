@@ -10,7 +10,7 @@ from defacedask.report import figures, numbers
 from defacedask.report.evidence import IMAGES, ORIGINAL, PLAIN, Control, Rate
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
-from defacedask.report.sections.cost import control_exact, utility
+from defacedask.report.sections.cost import control_exact, large_change, utility
 from defacedask.report.sections.privacy import strongest
 
 __all__ = ["Verdict", "control_table", "defacer_table", "headline", "tradeoff"]
@@ -36,7 +36,7 @@ def _image_controls(run: Run) -> list[Control]:
 
 
 def _count(rate: Rate) -> str:
-    return f"{rate.hits}\u00a0of\u00a0{rate.cases}"
+    return f"{numbers.count(rate.hits)}\u00a0of\u00a0{numbers.count(rate.cases)}"
 
 
 def _name(run: Run, control: Control) -> str:
@@ -188,10 +188,12 @@ def defacer_table(run: Run) -> Table | None:
                 if testifying.cases and defacer != CONTROL
                 else Cell(numbers.NOTHING),
                 cell(
-                    f"{numbers.percent(change)} %" if n else numbers.NOTHING,
+                    f"{numbers.percent(change)} %",
                     change,
-                    f"{span}n {n}" if n else "",
-                ),
+                    f"{span}n {n}\n95th percentile {numbers.percent(large_change(run, defacer))} %",
+                )
+                if n
+                else Cell(numbers.NOTHING),
             ]
         )
     return Table(
@@ -212,7 +214,8 @@ def defacer_table(run: Run) -> Table | None:
         (
             f"Matched: {_limit_words(run)}, in any view. Counts with exact 95 % intervals. The bound rests only on "
             "cases whose original is itself recognised at another view.",
-            "Median |change|: over all structures and features; interval by order statistics, from six cases on.",
+            "Median |change|: over all structures and features; interval by order statistics, from six cases on. The "
+            "95th percentile of all changes shows what a median of zero may hide.",
         ),
     )
 
@@ -259,7 +262,7 @@ def control_table(run: Run) -> Table:
         lines.append([text(control), text(must), text(found, small=small), text(word, tone)])
 
     compared, differing, largest = control_exact(run)
-    found = f"{differing} of {compared} values differ" + (
+    found = f"{numbers.count(differing)} of {numbers.count(compared)} values differ" + (
         f", by up to {numbers.value(largest)}" if differing else ""
     )
     add(
