@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import defacedask.defacers.protect  # noqa: F401  # plans of a run that is resumed hold its records
 from defacedask.errors import DefacedaskError, OutputError, RefusedError
 from defacedask.pieces import Outcome, Piece
 from defacedask.stages.places import one_thread, volume_path
@@ -159,6 +160,7 @@ class _Job:
         self.held: list[dict[str, str]] = []
         self.notes: list[str] = []
         self.unresolved: dict[str, int] = {}
+        self.taken = self.added = 0  # voxels of body removed, voxels of air filled
         self.partial = out / f".partial-{case.id}-{defacer}"
 
     # --- names
@@ -228,6 +230,7 @@ class _Job:
                     f"{self.defacer} changed values of the {series.modality} outside its own region.",
                     "Please report this.",
                 )
+            self.weigh(series.modality, before[first:last], original, defaced)
             now.update(first=first, defaced=defaced, region=region)
             return original, defaced
 
@@ -244,6 +247,20 @@ class _Job:
                 self.done.append(written)
                 total += written.voxels_changed
         return total
+
+    def weigh(self, modality: str, part: Any, original: np.ndarray, defaced: np.ndarray) -> None:
+        """Count what the plan takes away and what it lays on, where the modality tells body from air."""
+        if modality != "CT":
+            return
+        slope, intercept = (part.coords[name].values[:, None, None] for name in ("slope", "intercept"))
+        was, now = (values * slope + intercept > SKIN_HU for values in (original, defaced))
+        self.taken += int((was & (original != defaced)).sum())
+        self.added += int((~was & now).sum())
+
+    @property
+    def additive(self) -> bool:
+        """Whether the plan only lays material on the face."""
+        return self.added > 100 * self.taken and self.added > 0
 
     def nifti(self, series: Series, plan: Plan, before: Any, after: Any) -> int:
         from defacedask.nifti import write_nifti
@@ -295,14 +312,25 @@ class _Job:
         body = _body(store, path, self.defacer)
         for source in series.files:
             with writing("the defaced structure set"):
-                written, _ = write_structures(source, plan, geometry, body, self.place, self.context)
-            _check_structures(written, plan, geometry)
+                written, _ = write_structures(
+                    source, plan, geometry, body, self.place, self.context, additive=self.additive
+                )
+            _check_structures(written, plan, geometry, self.additive)
             self.done.append(written)
             self.notes += [f"{series.modality}: {note}" for note in written.notes]
 
     def object(self, series: Series, plan: Plan) -> None:
         from defacedask.dicom.export.objects import write_object
+        from defacedask.dicom.export.segmentation import write_segmentation
 
+        if series.modality == "SEG":
+            for source in series.files:
+                try:
+                    with writing("the segmentation"):
+                        self.done.append(write_segmentation(source, plan, self.place, self.context)[0])
+                except RefusedError as error:
+                    self.hold(series, error.message)
+            return
         if series.modality not in ("RTPLAN", "REG"):
             self.hold(series, f"a {series.modality} may show the face and cannot be cleared of it")
             return
@@ -484,7 +512,7 @@ def _body(store: CaseStore, path: str, defacer: str) -> Any:
     return body
 
 
-def _check_structures(written: Written, plan: Plan, geometry: Any) -> None:
+def _check_structures(written: Written, plan: Plan, geometry: Any, additive: bool) -> None:
     """Masks before and after: nothing new but the outline's, nothing gone but in the region.
 
     Raises
@@ -531,6 +559,8 @@ def _check_structures(written: Written, plan: Plan, geometry: Any) -> None:
         # contours between slices see the region of their own plane, not of the slice they are read for
         near = binary_dilation(region, np.ones((3, 1, 1), bool))
         if not outline and is_skin(name, kind):
+            if additive:
+                continue  # whole contours go
             near = _grown(region, geometry.spacing, SKIN_MARGIN_MM + max(geometry.spacing))
         if ((a != b) & ~near).any():
             raise DefacedaskError(

@@ -81,6 +81,8 @@ def write_structures(
     surface: Surface,
     place: Callable[[str], Path],
     context: Context,
+    *,
+    additive: bool = False,
 ) -> tuple[Written, list[Clipped]]:
     """Write a structure set.
 
@@ -95,6 +97,9 @@ def write_structures(
         ``surface(k)`` -> (row, column) bool: body of the defaced image in slice k, or None where not known.
     place, context
         See `write_images`.
+    additive : bool
+        The plan lays material on the face and takes none away: what follows the skin goes from every plane that
+        meets the region, for it cannot be cut free of the face.
 
     Returns
     -------
@@ -102,7 +107,7 @@ def write_structures(
     """
     dataset, syntax, dropped = start(source, context)
     source_uid = str(dataset.SOPInstanceUID)
-    clipped = clip_contours(dataset, plan, image, surface)
+    clipped = clip_contours(dataset, plan, image, surface, additive=additive)
     context.remap(dataset)
     mark_cleaned(dataset, context.defacer, context.version, image=False)
     syntax, note = target_syntax(syntax)
@@ -125,8 +130,12 @@ def write_structures(
     return written, clipped
 
 
-def clip_contours(dataset: Any, plan: Plan, image: Geometry, surface: Surface) -> list[Clipped]:
+def clip_contours(
+    dataset: Any, plan: Plan, image: Geometry, surface: Surface, *, additive: bool = False
+) -> list[Clipped]:
     """Clip all contours of a dataset in place (RTSTRUCT, or the isodoses of an RTDOSE).
+
+    Parameters are those of `write_structures`.
 
     Returns
     -------
@@ -156,7 +165,7 @@ def clip_contours(dataset: Any, plan: Plan, image: Geometry, surface: Surface) -
             result.removed = len(roi[_CONTOURS].value)
             del roi[_CONTOURS]
             continue
-        _clip_roi(roi, name, kind, result, regions, image, box, surface)
+        _clip_roi(roi, name, kind, result, regions, image, box, surface, additive)
         if result.changed or result.removed:
             for item in dataset.get("StructureSetROISequence", None) or ():
                 if int(item.ROINumber) == number and "ROIVolume" in item:
@@ -173,6 +182,7 @@ def _clip_roi(
     image: Geometry,
     box: tuple[int, int, int, int],
     surface: Surface,
+    additive: bool,
 ) -> None:
     from pydicom.sequence import Sequence
 
@@ -198,7 +208,11 @@ def _clip_roi(
             by_plane.setdefault(plane.key, (plane, []))[1].append((contour, line))
             kept.append(plane.key)
             continue
-        kept += _clip_one(contour, line, plane, regions.polygon(plane, grow), result)
+        region = regions.polygon(plane, grow)
+        if additive and grow and region.intersects(as_polygon(plane.grid.to_index(line.points)[:, 1:])):
+            result.removed += 1
+            continue
+        kept += _clip_one(contour, line, plane, region, result)
     done: set[tuple] = set()
     final = []
     for one in kept:
