@@ -35,6 +35,7 @@ BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
         "defacedask.evaluation.recognition.face_recognition:FaceRecognition",
         {"detector": "cnn", "detect_size": 200},  # a face fills half of our renders
     ),
+    "onnx": ("defacedask.evaluation.recognition.onnx:OnnxEmbedding", {}),
     "azure": ("defacedask.evaluation.recognition.azure:AzureFace", {}),
 }
 

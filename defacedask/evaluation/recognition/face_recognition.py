@@ -85,7 +85,7 @@ class FaceRecognition:
 
     def detect(self, image: np.ndarray) -> list[Box]:
         """Find faces, the largest first."""
-        return [face.box for face in self._analyse([image], None, None, encode=False)[0]]
+        return [face.box for face in self._analyse([image], None, None, encode="boxes")[0]]
 
     def encode(
         self,
@@ -137,8 +137,14 @@ class FaceRecognition:
         """
         return self._analyse(images, boxes, landmarks)
 
+    def locate(
+        self, images: Sequence[np.ndarray], boxes: Any = None, landmarks: Any = None
+    ) -> list[list[Face]]:
+        """As `analyse`, with boxes and landmarks but no encodings: for recognisers with encodings of their own."""
+        return self._analyse(images, boxes, landmarks, encode="landmarks")
+
     def _analyse(
-        self, images: Sequence[Any], boxes: Any, landmarks: Any, encode: bool = True
+        self, images: Sequence[Any], boxes: Any, landmarks: Any, encode: str = "all"
     ) -> list[list[Face]]:
         images = [as_rgb(image) for image in images]
         if self.isolated:
@@ -154,7 +160,7 @@ class FaceRecognition:
         return out
 
     def _faces(
-        self, image: np.ndarray, given: Sequence[Box] | None, points: Sequence[Any] | None, encode: bool
+        self, image: np.ndarray, given: Sequence[Box] | None, points: Sequence[Any] | None, encode: str
     ) -> list[Face]:
         import dlib
 
@@ -175,7 +181,7 @@ class FaceRecognition:
         predictor = api.pose_predictor_5_point if self.landmarks == "small" else api.pose_predictor_68_point
         for k, (box, score) in enumerate(found):
             code, xy = None, None
-            if encode:
+            if encode != "boxes":
                 rect = dlib.rectangle(box.left, box.top, box.right, box.bottom)
                 if points is not None and points[k] is not None:
                     parts = [dlib.point(round(float(x)), round(float(y))) for x, y in points[k]]
@@ -183,6 +189,7 @@ class FaceRecognition:
                 else:
                     shape = predictor(image, rect)
                 xy = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float32)
+            if encode == "all":
                 code = np.array(api.face_encoder.compute_face_descriptor(image, shape, self.jitters))
             faces.append(Face(box, code, xy, score, given is not None))
         return faces
