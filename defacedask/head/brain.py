@@ -24,8 +24,8 @@ def halved(values: np.ndarray) -> np.ndarray:
 def enclosure(bone: np.ndarray, body: np.ndarray) -> np.ndarray:
     """In how many of the 26 directions of the grid a voxel sees bone.
 
-    Inside the skull nearly all do, in muscle few do. Upward directions also end where the body ends, so that a
-    skull whose crown lies outside the field of view still encloses its brain.
+    Inside the skull nearly all do, in muscle few do. Upward directions also end where the body or the picture ends,
+    so that a skull whose crown lies outside the field of view still encloses its brain.
 
     Parameters
     ----------
@@ -44,8 +44,10 @@ def enclosure(bone: np.ndarray, body: np.ndarray) -> np.ndarray:
         met = bone | ~body if d[0] > 0 else bone.copy()
         axis = next(i for i in range(3) if d[i])
         planes = np.moveaxis(met, axis, 0)
-        if d[0] > 0 and axis == 0:
-            planes[-1] = True
+        if d[0] > 0:
+            for i in range(3):
+                if d[i]:
+                    np.moveaxis(met, i, 0)[-1 if d[i] > 0 else 0] = True
         shift = [d[i] for i in range(3) if i != axis]
         to = tuple(slice(None, -1) if s > 0 else slice(1, None) if s < 0 else slice(None) for s in shift)
         of = tuple(slice(1, None) if s > 0 else slice(None, -1) if s < 0 else slice(None) for s in shift)

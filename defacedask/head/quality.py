@@ -137,7 +137,7 @@ def _outline(head: Head) -> Figure:
         head.outline_agreement,
         GATES[f"outline_{head.modality}"],
         "Dice overlap of the body with the average head, from the crown to the mouth",
-        "what is in view has not the outline of a head",
+        "no head was found (what is in view has another outline)",
     )
 
 
