@@ -1,0 +1,180 @@
+"""What columns the tables of a run have: one schema each, with the meaning of every column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["SCHEMAS", "TEN_FEATURES", "Column"]
+
+#: The study's ten first-order features, in its order.
+TEN_FEATURES = (
+    "90Percentile",
+    "Energy",
+    "Entropy",
+    "Kurtosis",
+    "Maximum",
+    "Median",
+    "Range",
+    "Skewness",
+    "Uniformity",
+    "Variance",
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Parameters
+    ----------
+    name : str
+    kind : str
+        ``text``, ``number`` (float64, NaN where there is none), ``count`` (nullable integer) or ``flag``
+        (nullable boolean).
+    meaning : str
+        One line for people, with the unit.
+    required : bool
+        False for columns that rows need not bring; they are filled with "nothing".
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    required: bool = True
+
+
+def _columns(*rows: tuple[str, str, str] | tuple[str, str, str, bool]) -> tuple[Column, ...]:
+    return tuple(Column(*row) for row in rows)
+
+
+SCHEMAS: dict[str, tuple[Column, ...]] = {
+    "cases": _columns(
+        ("case", "text", "name of the case, unique in the run"),
+        ("patient", "text", "patient the case belongs to", False),
+        ("modality", "text", "modality of the image the head was found on", False),
+        ("status", "text", "done | refused | failed"),
+        ("reason", "text", "why it was refused or failed", False),
+        ("peak_rss_mb", "number", "largest resident memory of the worker, MB", False),
+        ("notes", "text", "what was left out or unusual though the case was done", False),
+    ),
+    "skipped": _columns(
+        ("path", "text", "the file, or the first file of the series"),
+        ("reason", "text", "why it was not used"),
+        ("series_uid", "text", "series, where it is known", False),
+        ("patient_id", "text", "patient, where it is known", False),
+        ("files", "count", "files left out", False),
+        ("modality", "text", "modality, where it is known", False),
+    ),
+    "recognition": _columns(
+        ("case", "text", "name of the case"),
+        ("defacer", "text", "who defaced; 'original' is the positive control"),
+        ("modality", "text", "what the surface was made from"),
+        ("recogniser", "text", "which face recogniser looked"),
+        ("attack", "text", "plain, or what was done before looking"),
+        ("view", "text", "camera direction"),
+        ("level", "number", "value of the skin surface, in the modality's unit"),
+        ("detected", "flag", "a face was detected"),
+        ("distance_to_own", "number", "distance to the same person in the gallery; none if not encoded"),
+        ("rank_of_own", "count", "1 = the right person is the nearest of the gallery", False),
+        ("gallery_size", "count", "persons in the gallery", False),
+        ("nearest_other", "number", "distance to the nearest other person of the gallery", False),
+    ),
+    "controls": _columns(
+        ("modality", "text", "what the surface was made from"),
+        ("recogniser", "text", "which face recogniser looked"),
+        ("persons", "count", "persons whose originals were looked at"),
+        ("persons_detected", "count", "of these, with a face detected in any view"),
+        ("positive_n", "count", "persons with a face in at least two views"),
+        (
+            "positive_matches",
+            "count",
+            "of these, matched to themselves at another view, calibrated threshold",
+        ),
+        ("positive_matches_at_tolerance", "count", "the same at the study's tolerance", False),
+        ("positive_rank_1", "count", "of these, nearest to themselves at another view", False),
+        ("negative_n", "count", "comparisons of different persons", False),
+        ("negative_rate", "number", "share of these within the tolerance (0..1)", False),
+        ("threshold", "number", "distance calibrated on originals at threshold_fpr", False),
+        (
+            "threshold_fpr",
+            "number",
+            "share of different persons taken for the same one at the threshold",
+            False,
+        ),
+        ("threshold_tpr", "number", "share of same-person pairs within the threshold", False),
+        ("holds", "flag", "the positive control holds"),
+        ("reason", "text", "why it does not", False),
+        ("auc", "number", "area under the ROC of originals against originals", False),
+        ("eer", "number", "equal error rate of the same (0..1)", False),
+        ("threshold_note", "text", "why there is no threshold, or a caution", False),
+    ),
+    "radiomics": _columns(
+        ("case", "text", "name of the case"),
+        ("defacer", "text", "who defaced"),
+        ("structure", "text", "standard name of the structure"),
+        ("feature", "text", "first-order feature"),
+        ("original", "number", "value before"),
+        ("defaced", "number", "value after"),
+        ("percent", "number", "100*(original-defaced)/original"),
+        ("voxels", "count", "voxels of the structure", False),
+        ("voxels_changed", "count", "of these, changed by defacing", False),
+        ("note", "text", "what keeps the percentage from meaning what it says", False),
+    ),
+    "dose": _columns(
+        ("case", "text", "name of the case"),
+        ("defacer", "text", "who defaced"),
+        ("structure", "text", "standard name of the structure"),
+        ("metric", "text", "Dmean, D2, ... (unit in its name or Gy)"),
+        ("original", "number", "value before"),
+        ("defaced", "number", "value after"),
+        ("difference", "number", "defaced - original", False),
+        ("voxels", "count", "voxels of the structure", False),
+        ("voxels_outside", "count", "of these, outside the dose grid: left out", False),
+        ("note", "text", "what is unusual", False),
+    ),
+    "faces_detected": _columns(
+        ("defacer", "text", "who defaced"),
+        ("modality", "text", "what the surface was made from"),
+        ("recogniser", "text", "which face recogniser looked", False),
+        ("cases", "count", "cases looked at"),
+        ("faces_detected", "count", "cases with a face detected in any plain view"),
+        ("matches", "count", "cases matched with their own original in any plain view"),
+        ("tolerance", "number", "largest distance that counts as a match", False),
+        ("upper_bound_95", "number", "one-sided 95 % upper bound of the match rate (0..1)"),
+        ("matches_any_attack", "count", "cases matched by any of the attacks", False),
+        ("attacks", "count", "attacks tried, plain included", False),
+        ("rank_1", "count", "cases whose nearest person is the right one in any plain view", False),
+        ("matches_calibrated", "count", "cases within the calibrated threshold in any plain view", False),
+        ("threshold", "number", "that threshold", False),
+        ("upper_bound_95_calibrated", "number", "upper bound of that match rate (0..1)", False),
+        ("detected_upper_bound_95", "number", "upper bound of the detection rate (0..1)", False),
+    ),
+    "radiomics_percent": _columns(
+        ("defacer", "text", "who defaced"),
+        ("structure", "text", "standard name of the structure"),
+        *((name, "number", "mean over cases of 100*(original-defaced)/original") for name in TEN_FEATURES),
+    ),
+    "radiomics_summary": _columns(
+        ("defacer", "text", "who defaced"),
+        ("structure", "text", "standard name of the structure"),
+        ("feature", "text", "first-order feature"),
+        ("n", "count", "cases in the numbers of this row"),
+        ("mean", "number", "mean over cases of the percent changes"),
+        ("median", "number", "median of them"),
+        ("q1", "number", "lower quartile", False),
+        ("q3", "number", "upper quartile", False),
+        ("p95", "number", "95th percentile of the absolute percent changes", False),
+        ("max", "number", "largest absolute percent change", False),
+        ("ratio_of_means", "number", "100*(mean original - mean defaced)/mean original", False),
+        ("iqr", "number", "q3 - q1", False),
+        ("cases", "count", "rows in all", False),
+        ("undefined", "count", "of these, without a percent change: in no number of this row", False),
+        ("near_zero", "count", "of these, with an original value near zero", False),
+        ("mean_without_near_zero", "number", "mean without those", False),
+        ("cases_touched", "count", "cases with a voxel changed", False),
+        ("equal", "count", "cases whose value is exactly the same", False),
+        ("voxels", "count", "voxels of all cases", False),
+        ("fraction_changed", "number", "share of them that changed (0..1)", False),
+        ("concordance", "number", "Lin's concordance of original and defaced values", False),
+    ),
+}
