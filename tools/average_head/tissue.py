@@ -202,10 +202,10 @@ def tissue_map(t1: np.ndarray, skin: np.ndarray) -> tuple[np.ndarray, np.ndarray
     out[optic_nerve(points) < 0] = TISSUES["muscle"]
     out[(teeth(points) < 0) & (depth > 2.5)] = TISSUES["tooth"]
     cavity = cavities(points) < 0
-    nostril = (tube(points, [(5.5, -109, -76, 2.6), (5, -96, -66, 3.0)]) < 0) & (depth > 0)
     canal_of_ear = (tube(points, [(82, 10, -50, 2.6), (58, 6, -48, 2.6)]) < 0) & (depth > 0)
     out[cavity & (depth > 2.5) & (skull > 0) & (out != TISSUES["eye"])] = TISSUES["cavity"]
-    out[nostril | canal_of_ear] = TISSUES["cavity"]
+    # the nostrils stay dimples: an open one, 3 mm wide, renders as a bright slit at this resolution
+    out[canal_of_ear] = TISSUES["cavity"]
     out[(depth < 1.8) & (out != TISSUES["cavity"])] = TISSUES["skin"]
     out[depth <= 0] = TISSUES["air"]
     return out, skull
