@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from defacedask.errors import ConfigError, InputError, MissingExtraError
 from defacedask.evaluation import gl
 from defacedask.evaluation.render import (
+    RENDERERS,
     Framing,
     View,
     render_depth,
@@ -248,3 +249,27 @@ def test_importing_the_views_imports_no_vtk():
         "sys.exit(any(n.split('.')[0] in ('vtk', 'vtkmodules', 'pyvista', 'dlib') for n in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def draw_in_worker(points, normals, faces, renderer):
+    import pyvista
+
+    surface = pyvista.PolyData.from_regular_faces(points, faces)
+    surface.point_data["Normals"] = normals
+    return render_view(surface, yaw=20, size=100, framing=FRAME, renderer=renderer)
+
+
+@pytest.mark.slow
+def test_dask_workers_draw_the_same_bytes(head, need_opengl):
+    from distributed import Client, LocalCluster
+
+    arrays = [np.asarray(head.points), np.asarray(head.point_data["Normals"]), np.asarray(head.regular_faces)]
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=3, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        data = client.scatter(arrays)
+        jobs = {r: [client.submit(draw_in_worker, *data, r, pure=False) for _ in range(4)] for r in RENDERERS}
+        for renderer, pictures in client.gather(jobs).items():
+            expected = draw_in_worker(*arrays, renderer)
+            assert all(np.array_equal(picture, expected) for picture in pictures)
