@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from defacedask.geometry import Geometry
 
-__all__ = ["SOP_CLASS", "Study", "item", "number", "pixels", "save", "uid"]
+__all__ = ["SOP_CLASS", "Study", "item", "number", "numbers", "pixels", "references", "save", "uid"]
 
 SOP_CLASS = {
     "CT": "1.2.840.10008.5.1.4.1.1.2",
@@ -39,6 +41,13 @@ def uid(*parts: Any) -> UID:
 def number(value: float) -> str:
     """Decimal string of at most 16 characters, without a trailing point."""
     return f"{float(value):.4f}".rstrip("0").rstrip(".").replace("-0", "0" if abs(value) < 5e-5 else "-0")
+
+
+def numbers(tag: BaseTag, values: np.ndarray) -> RawDataElement:
+    """Many decimal strings (mm, two decimals) as they are written; pydicom would check them one by one."""
+    raw = b"\\".join(b"%.2f" % v for v in (np.round(values, 2) + 0.0).ravel().tolist())
+    raw += b" " * (len(raw) % 2)
+    return RawDataElement(tag, "DS", len(raw), raw, 0, False, True)
 
 
 def item(**elements: Any) -> Dataset:
@@ -90,8 +99,10 @@ class Study:
         day = self.date.strftime("%Y%m%d")
         ds.SpecificCharacterSet = "ISO_IR 192"
         ds.SOPClassUID, ds.SOPInstanceUID = SOP_CLASS[modality], meta.MediaStorageSOPInstanceUID
-        ds.StudyDate = ds.SeriesDate = ds.ContentDate = day
-        ds.StudyTime, ds.SeriesTime, ds.ContentTime = "090000", f"09{count:02d}00", f"09{count:02d}00"
+        ds.StudyDate = ds.SeriesDate = day
+        ds.StudyTime, ds.SeriesTime = "090000", f"09{count:02d}00"
+        if modality not in ("RTSTRUCT", "RTPLAN"):
+            ds.ContentDate, ds.ContentTime = day, ds.SeriesTime
         ds.AccessionNumber, ds.ReferringPhysicianName = "", ""
         ds.Modality, ds.Manufacturer = modality, "defacedask"
         ds.ManufacturerModelName, ds.SoftwareVersions = "virtual patient", "1"

@@ -36,7 +36,7 @@ def write_mr(folder: Path, study: Study, t1: np.ndarray, grid: Geometry) -> list
     uids = []
     for k in range(grid.shape[0]):
         ds = study.instance("MR", "mr", 2, "T1 3D", k + 1)
-        ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "NONE"]
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
         ds.AcquisitionNumber, ds.PatientPosition = "1", "HFS"
         ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions = ["GR", "IR"], ["SP", "MP"], ""
         ds.MRAcquisitionType, ds.MagneticFieldStrength = "3D", "3"
@@ -81,9 +81,9 @@ def write_pt(folder: Path, study: Study, suv: np.ndarray, grid: Geometry) -> lis
         ds.CorrectedImage, ds.DecayCorrection, ds.DecayFactor = ["NORM", "DTIM", "ATTN", "DECY"], "START", "1"
         ds.FrameReferenceTime, ds.ActualFrameDuration, ds.DoseCalibrationFactor = "0", "120000", "1"
         pixels(ds, stored, grid, k)
-        ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "0", f"{slope:.6g}", "BQML"
+        ds.RescaleIntercept, ds.RescaleSlope = "0", f"{slope:.6g}"
         ds.EnergyWindowRangeSequence = [item(EnergyWindowLowerLimit="425", EnergyWindowUpperLimit="650")]
-        radionuclide = item(CodeValue="C-111A1", CodingSchemeDesignator="SRT", CodeMeaning="^18^Fluorine")
+        radionuclide = item(CodeValue="77004003", CodingSchemeDesignator="SCT", CodeMeaning="^18^Fluorine")
         radionuclide_dose = item(
             Radiopharmaceutical="Fluorodeoxyglucose F^18^",
             RadiopharmaceuticalVolume="",
@@ -96,16 +96,16 @@ def write_pt(folder: Path, study: Study, suv: np.ndarray, grid: Geometry) -> lis
         ds.RadiopharmaceuticalInformationSequence = [radionuclide_dose]
         ds.PatientOrientationCodeSequence = [
             item(
-                CodeValue="F-10450",
-                CodingSchemeDesignator="SRT",
+                CodeValue="102538003",
+                CodingSchemeDesignator="SCT",
                 CodeMeaning="recumbent",
                 PatientOrientationModifierCodeSequence=[
-                    item(CodeValue="F-10340", CodingSchemeDesignator="SRT", CodeMeaning="supine")
+                    item(CodeValue="40199007", CodingSchemeDesignator="SCT", CodeMeaning="supine")
                 ],
             )
         ]
         ds.PatientGantryRelationshipCodeSequence = [
-            item(CodeValue="F-10470", CodingSchemeDesignator="SRT", CodeMeaning="headfirst")
+            item(CodeValue="102540008", CodingSchemeDesignator="SCT", CodeMeaning="headfirst")
         ]
         save(ds, folder / f"PT.{k + 1:04d}.dcm")
         uids.append(ds.SOPInstanceUID)

@@ -8,8 +8,12 @@ average head, because images are made by pulling; the average's landmarks serve 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
+from scipy import ndimage
+
+from defacedask.geometry import Geometry
 
 __all__ = ["TRAITS", "Pose", "Shape", "Trait", "subject_rng"]
 
@@ -134,15 +138,32 @@ class Shape:
                 moves.append(strength * trait.spread * (score + own) * unit * mirror)
         return cls(scale, np.array(centres), np.array(widths), np.array(moves), amounts)
 
-    def to_average(self, points: np.ndarray) -> np.ndarray:
-        """Map positions in the subject's space (..., 3), LPS mm, to the average head."""
-        origin = np.array(self.ORIGIN)
-        scaled = (points - origin) / self.scale + origin
-        out = scaled.copy()
+    @functools.cached_property
+    def field(self) -> tuple[np.ndarray, Geometry]:
+        """Displacement (3, z, y, x) in mm along x, y, z on a 4 mm grid around the average head, and that grid."""
+        grid = Geometry.from_spacing((90, 90, 76), (4.0, 4.0, 4.0), (-150.0, -180.0, -240.0))
+        x, y, z = (p.ravel() for p in grid.positions(dtype=np.float64))
+        out = np.zeros((3, *grid.shape), np.float32)
         for centre, width, move in zip(self.centres, self.widths, self.moves, strict=True):
-            distance = (((scaled - centre) / width) ** 2).sum(axis=-1)
-            out -= np.exp(-0.5 * distance)[..., None] * move
-        return out
+            gx, gy, gz = (
+                np.exp(-0.5 * ((p - c) / w) ** 2) for p, c, w in zip((x, y, z), centre, width, strict=True)
+            )
+            bump = (gz[:, None, None] * gy[None, :, None] * gx[None, None, :]).astype(np.float32)
+            for k in range(3):
+                if move[k]:
+                    out[k] += np.float32(move[k]) * bump
+        return out, grid
+
+    def to_average(self, points: np.ndarray) -> np.ndarray:
+        """Map positions in the subject's space (3, ...), LPS mm, to the average head (3, ...)."""
+        origin, scale = (np.reshape(v, (3,) + (1,) * (points.ndim - 1)) for v in (self.ORIGIN, self.scale))
+        scaled = (points - origin) / scale + origin
+        field, grid = self.field
+        start = np.reshape(grid.origin, origin.shape)
+        index = ((scaled - start) / 4.0)[::-1]
+        for k in range(3):
+            scaled[k] -= ndimage.map_coordinates(field[k], index, order=1, mode="nearest", prefilter=False)
+        return scaled
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -173,8 +194,9 @@ class Pose:
         return cls(about_z @ about_y @ about_x, np.round(shift, 1))
 
     def to_subject(self, points: np.ndarray) -> np.ndarray:
-        """Map scanner coordinates (..., 3) to the subject's space."""
-        return (points - self.shift) @ self.rotation.T
+        """Map scanner coordinates (3, ...), LPS mm, to the subject's space."""
+        x, y, z = (p - s for p, s in zip(points, self.shift, strict=True))
+        return np.stack([row[0] * x + row[1] * y + row[2] * z for row in self.rotation])
 
 
 def _score(rng: np.random.Generator) -> float:

@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from scipy import ndimage
 
 from defacedask.geometry import Geometry
 from defacedask.phantom.anatomy import ROIS, Target
-from defacedask.phantom.elements import SOP_CLASS, Study, item, number, pixels, references, save
+from defacedask.phantom.elements import SOP_CLASS, Study, item, number, numbers, pixels, references, save
+
+#: (3006,0050) Contour Data
+CONTOUR_DATA = Tag(0x3006, 0x0050)
 
 __all__ = ["write_dose", "write_plan", "write_structures"]
 
@@ -26,11 +30,12 @@ def outlines(soft: np.ndarray, level: float, smallest: float) -> list[np.ndarray
     smallest : float
         Pixels of area below which a polygon is dropped.
     """
-    from skimage.measure import approximate_polygon, find_contours
+    import shapely
+    from skimage.measure import find_contours
 
     out = []
     for line in find_contours(np.pad(soft, 1, constant_values=0.0), level):
-        line = approximate_polygon(line, 0.08)
+        line = shapely.get_coordinates(shapely.simplify(shapely.LineString(line), 0.08))
         if len(line) < 4:
             continue
         y, x = line[:-1].T - 1
@@ -95,14 +100,13 @@ def write_structures(
                     [np.full(len(line), k), line[:, 0] + ys.start - offset, line[:, 1] + xs.start - offset]
                 )
                 points = grid.to_world(index)
-                contours.append(
-                    item(
-                        ContourImageSequence=references(SOP_CLASS["CT"], [images[k]]),
-                        ContourGeometricType="CLOSED_PLANAR",
-                        NumberOfContourPoints=str(len(points)),
-                        ContourData=[number(round(v, 2)) for v in points.ravel()],
-                    )
+                contour = item(
+                    ContourImageSequence=references(SOP_CLASS["CT"], [images[k]]),
+                    ContourGeometricType="CLOSED_PLANAR",
+                    NumberOfContourPoints=str(len(points)),
                 )
+                contour[CONTOUR_DATA] = numbers(CONTOUR_DATA, points)
+                contours.append(contour)
         if not contours:
             continue
         ds.StructureSetROISequence.append(

@@ -46,11 +46,13 @@ class Warp:
         counts = np.maximum(2, np.ceil(ends / COARSE).astype(int) + 1)
         steps = np.where(ends > 0, ends / (counts - 1), 1.0)
         coarse = Geometry.from_spacing(counts.tolist(), steps.tolist(), self.grid.origin)
-        world = np.stack(np.broadcast_arrays(*coarse.positions(dtype=np.float64)), axis=-1)
+        world = np.stack(np.broadcast_arrays(*coarse.positions(dtype=np.float64)))
         average = self.shape.to_average(self.pose.to_subject(world))
         # below its last slice the average goes on unchanged: shoulders do not end in mid-air
-        average[..., 2] = np.maximum(average[..., 2], self.source.origin[2])
-        index = np.moveaxis(self.source.to_index(average), -1, 0).astype(np.float32)
+        average[2] = np.maximum(average[2], self.source.origin[2])
+        start = self.source.origin.reshape(3, 1, 1, 1)
+        steps_xyz = np.array(self.source.spacing)[::-1].reshape(3, 1, 1, 1)
+        index = np.ascontiguousarray(((average - start) / steps_xyz)[::-1], dtype=np.float32)
         places = [
             np.arange(n) * spacing / step
             for n, spacing, step in zip(self.grid.shape, self.grid.spacing, steps, strict=True)
