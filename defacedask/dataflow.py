@@ -24,6 +24,7 @@ import yaml
 from defacedask import config
 from defacedask.defacers import STUDY_DEFACERS, get_defacer
 from defacedask.errors import ConfigError, InputError
+from defacedask.evaluation.recognition import get_recogniser
 from defacedask.executors import executor_for
 from defacedask.pieces import Piece, run_piece
 from defacedask.scheduling import run_cases
@@ -40,7 +41,17 @@ if TYPE_CHECKING:
     from defacedask.defacers import Plan
     from defacedask.dicom.catalogue import Case, Skipped
 
-__all__ = ["Progress", "Settings", "StudyResult", "plan", "resolve_defacers", "study"]
+__all__ = [
+    "Prepared",
+    "Progress",
+    "Settings",
+    "StudyResult",
+    "plan",
+    "prepare",
+    "resolve_defacers",
+    "run",
+    "study",
+]
 
 CONTROL = "none"
 Progress = Callable[[int, int, Piece | None], None]
@@ -192,8 +203,40 @@ def study(
     OutputError
         If ``out`` cannot be written, at the start or at any time; the run ends, what was finished stays.
     """
-    from defacedask.report import write_report
+    prepared = prepare(
+        cases,
+        out,
+        defacers=defacers,
+        recogniser=recogniser,
+        tolerance=tolerance,
+        seed=seed,
+        pictures=pictures,
+    )
+    return run(prepared, client=client, progress=progress, reference=reference)
 
+
+@dataclasses.dataclass
+class Prepared:
+    """A study that can be run: inputs scanned, options checked, output folder made."""
+
+    folder: Path
+    cases: Sequence[Case]
+    skipped: Sequence[Skipped]
+    settings: Settings
+    run_key: bytes
+
+
+def prepare(
+    cases: Any,
+    out: str | Path,
+    *,
+    defacers: str | Iterable[str] | None = None,
+    recogniser: str | None = None,
+    tolerance: float | None = None,
+    seed: int | None = None,
+    pictures: bool | None = None,
+) -> Prepared:
+    """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
     folder = Path(out)
     settings = _settings(defacers, recogniser, tolerance, pictures)
     found, skipped = _cases(cases)
@@ -201,17 +244,29 @@ def study(
     run_key = _run_key(folder, seed)
     with writing("config.yaml"):
         _write_config(folder, settings, run_key)
+    return Prepared(folder, found, skipped, settings, run_key)
+
+
+def run(
+    prepared: Prepared,
+    *,
+    client: Any = None,
+    progress: Progress | None = None,
+    reference: str | Path | None = None,
+) -> StudyResult:
+    """Run what `prepare` made ready; arguments and errors as in `study`."""
+    from defacedask.cohort_tables import collect
+    from defacedask.report import write_report
+
     executor = executor_for(client)
 
     def submit(case: Case, priority: int) -> dict[tuple[str, str, str], Any]:
-        return case_graph(case, folder, settings, run_key, executor, priority)
+        return case_graph(case, prepared.folder, prepared.settings, prepared.run_key, executor, priority)
 
-    pieces = run_cases(found, submit, executor, progress)
-    from defacedask.cohort_tables import collect
-
-    tables = collect(folder, found, skipped, pieces, settings)
-    page = write_report(folder, **({"reference": reference} if reference else {}))
-    return StudyResult(folder, tables, Path(page))
+    pieces = run_cases(prepared.cases, submit, executor, progress)
+    tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)
+    page = write_report(prepared.folder, reference=reference)
+    return StudyResult(prepared.folder, tables, page)
 
 
 # --- preparing
@@ -229,6 +284,7 @@ def _settings(
     if not 0 < limit < 2:
         raise ConfigError(f"the tolerance must lie between 0 and 2, not at {limit}.", "The study's is 0.3.")
     name = recogniser or config.option("recognition.recogniser")
+    get_recogniser(name)
     return Settings(
         defacers=resolve_defacers(defacers),
         recogniser=name,

@@ -188,20 +188,30 @@ class CaseWriter:
 
 
 def write_volume(url: str, path: str, volume: xr.DataArray) -> None:
-    """Write one volume into a group of a store."""
+    """Write one volume into a group of a store, whole or (on a local path) not at all."""
     nz, ny, nx = volume.shape
     chunks = (min(nz, option("store.slices-per-chunk")), ny, nx)
     codec = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=volume.dtype.itemsize)
-    volume.drop_vars(list(DIMS)).chunk(dict(zip(DIMS, chunks, strict=True))).to_dataset(
-        name="stored"
-    ).to_zarr(
-        url,
-        group=path,
-        mode="w",
-        zarr_format=3,
-        consolidated=False,
-        encoding={"stored": {"chunks": chunks, "compressors": (codec,)}},
-    )
+    local = is_local(url)
+    group = f"{path}.partial-{uuid.uuid4().hex[:8]}" if local else path
+    try:
+        volume.drop_vars(list(DIMS)).chunk(dict(zip(DIMS, chunks, strict=True))).to_dataset(
+            name="stored"
+        ).to_zarr(
+            url,
+            group=group,
+            mode="w",
+            zarr_format=3,
+            consolidated=False,
+            encoding={"stored": {"chunks": chunks, "compressors": (codec,)}},
+        )
+        if local:
+            remove(join_url(url, path))
+            Path(url, group).replace(Path(url, path))
+    except BaseException:
+        if local:
+            remove(join_url(url, group))
+        raise
 
 
 @dataclasses.dataclass(frozen=True)

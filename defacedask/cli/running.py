@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from defacedask.dataflow import StudyResult, study
+from defacedask.dataflow import StudyResult, prepare, run
 from defacedask.pieces import DONE, Piece
 
 __all__ = ["finish", "run_study", "study_options"]
@@ -34,11 +34,14 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def run_study(cases: Any, out: Path, *, cluster: str, workers: int | None, **options: Any) -> StudyResult:
+def run_study(
+    cases: Any, out: Path, *, cluster: str, workers: int | None, reference: str | None = None, **options: Any
+) -> StudyResult:
     """Run a study with a progress bar on a cluster; options as in `defacedask.dataflow.study`."""
     from defacedask.cluster import connect
 
     console = Console(stderr=True)
+    prepared = prepare(cases, out, **options)
     with connect(cluster, workers) as client:
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
@@ -52,7 +55,7 @@ def run_study(cases: Any, out: Path, *, cluster: str, workers: int | None, **opt
                     who = f" by {piece.defacer}" if piece.defacer else ""
                     bar.console.print(f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False)
 
-            return study(cases, out, client=client, progress=show, **options)
+            return run(prepared, client=client, progress=show, reference=reference)
 
 
 def finish(result: StudyResult) -> None:

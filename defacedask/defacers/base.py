@@ -237,9 +237,11 @@ def plan_from_dict(facts: dict[str, Any]) -> Plan:
     InputError
         For an unknown defacer.
     """
+    # both make the records among the fields known: what is protected, and the defacer's own
+    import defacedask.defacers.protect  # noqa: F401
     from defacedask.defacers import get_plan_type
 
-    kind = get_plan_type(facts["defacer"])  # first: its module knows the records among the fields
+    kind = get_plan_type(facts["defacer"])
     return kind(**{name: _decode(value) for name, value in facts["fields"].items()})
 
 

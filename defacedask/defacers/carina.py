@@ -236,8 +236,8 @@ class Carina(Defacer):
         )
 
     def _landmarks(self, head: Head) -> dict[str, np.ndarray]:
-        matrix = head.pose @ np.linalg.inv(head.to_template)
-        return {k: (matrix @ np.append(p, 1.0))[:3] for k, p in head.template.landmarks.items()}
+        names = ("brow_left", "brow_right", "menton", "tragion_left", "tragion_right")
+        return {name: (head.pose @ np.append(head.landmark(name), 1.0))[:3] for name in names}
 
     def _sheets(self, head: Head, at: dict[str, np.ndarray], key: bytes) -> list[Sheet]:
         common: dict[str, Any] = {
