@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from defacedask.defacers.base import record
 from defacedask.geometry import Geometry
@@ -48,7 +49,7 @@ class Box:
 
 
 def index_box(
-    geometry: Geometry, matrix: np.ndarray, low: Sequence[float], high: Sequence[float]
+    geometry: Geometry, matrix: np.ndarray, low: ArrayLike, high: ArrayLike
 ) -> tuple[slice, ...] | None:
     """Part of a grid that a box can touch.
 
