@@ -53,11 +53,11 @@ class Target:
 
     @classmethod
     def draw(cls, seed: int, subject: int) -> Target:
-        """Every third subject has a brain tumour, the others one of the oropharynx, on either side."""
+        """Subjects alternate: a tumour of the oropharynx, on either side, then one of the brain."""
         rng = subject_rng(seed, "target", subject)
         u = rng.uniform(-1, 1, 6)
         side = 1.0 if u[0] > 0 else -1.0
-        if subject % 3 == 0:
+        if subject % 2 == 0:
             centre = (side * (28 + 12 * u[1]), 5 + 35 * u[2], 22 + 14 * u[3])
             radii = (15 + 4 * u[4], 17 + 4 * u[5], 15 + 3 * u[4])
             return cls("brain", centre, radii, 60.0)
@@ -140,6 +140,7 @@ def dose_values(warp: Warp, target: Target) -> np.ndarray:
             np.exp(-0.0045 * onward) / (1 + np.exp((np.abs(across) - radius - 4) / 3)) * along_z / 9
         ).astype(np.float32)
     conformal = 1 / (1 + np.exp(np.minimum((distance - 5) / 2.5, 60)))
-    dose = target.prescription * (0.8 * conformal + 0.24 * bath)
+    dose = 0.8 * conformal + 0.24 * bath
+    dose *= 1.02 * target.prescription / float(np.median(dose[hit]))
     build_up = np.clip((1.5 - depth) / 6, 0, 1)
     return np.maximum(dose * build_up, 0).astype(np.float32)

@@ -83,6 +83,8 @@ TRAITS = (
 SCALE_SPREAD, SIZE_SPREAD = (0.035, 0.035, 0.03), 0.02
 #: How much of a paired trait's amount is drawn for each side on its own.
 ASYMMETRY = 0.22
+#: A subject's map must nowhere shrink tissue to less than this fraction.
+LEAST = 0.15
 #: Strength of all traits; chosen by measuring the distances between faces (see tests/phantom).
 STRENGTH = 1.25
 
@@ -136,7 +138,20 @@ class Shape:
                 widths.append(np.array(trait.width))
                 unit = np.array(trait.direction) / np.linalg.norm(trait.direction)
                 moves.append(strength * trait.spread * (score + own) * unit * mirror)
-        return cls(scale, np.array(centres), np.array(widths), np.array(moves), amounts)
+        shape = cls(scale, np.array(centres), np.array(widths), np.array(moves), amounts)
+        while shape.squeeze() < LEAST:
+            # rare: several traits that press the same tissue; a milder version of the same person
+            shape = cls(scale, shape.centres, shape.widths, shape.moves * 0.9, amounts)
+        return shape
+
+    def squeeze(self) -> float:
+        """Smallest local volume ratio of the map to the average head: 0 would be a fold."""
+        field, _ = self.field
+        a, b, c = (np.gradient(part, 4.0) for part in field)  # each along z, y, x
+        (az, ay, ax), (bz, by, bx), (cz, cy, cx) = a, b, c
+        ax, by, cz = 1 - ax, 1 - by, 1 - cz
+        det = ax * (by * cz - bz * cy) - ay * (bx * cz - bz * cx) + az * (bx * cy - by * cx)
+        return float(det.min())
 
     @functools.cached_property
     def field(self) -> tuple[np.ndarray, Geometry]:

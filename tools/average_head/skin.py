@@ -205,4 +205,5 @@ def skin_distance(t1: np.ndarray) -> np.ndarray:
     below = np.clip((-92 - z) / 10, 0, 1)
     whole = whole + below * (ndimage.gaussian_filter(whole, 5.0 / SPACING) - whole)
     whole = features(whole, points)
-    return ndimage.gaussian_filter(signed_distance(whole), 0.8 / SPACING).astype(np.float32)
+    skin = ndimage.gaussian_filter(signed_distance(whole), 0.8 / SPACING).astype(np.float32)
+    return (skin + skin[:, :, ::-1]) / 2  # ties between mirror images are broken one way

@@ -50,7 +50,8 @@ def inner_skull(t1: np.ndarray, skin: np.ndarray, points: np.ndarray) -> np.ndar
     bright = ndimage.gaussian_filter(np.nan_to_num(t1), 1.0)
     inside = segmentation.watershed(-bright, markers) == 1
     distance = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
-    return ndimage.gaussian_filter(distance * SPACING, 2.0 / SPACING)
+    skull = ndimage.gaussian_filter(distance * SPACING, 2.0 / SPACING)
+    return (skull + skull[:, :, ::-1]) / 2
 
 
 def mandible(points: np.ndarray) -> np.ndarray:
