@@ -83,11 +83,12 @@ def write_nifti(
     from defacedask.dicom.export import Written, file_hash
 
     source = Path(series.files[0])
-    header: Any = nibabel.load(source).header
+    loaded: Any = nibabel.load(source)
+    header = loaded.header
     stored, defaced = before.values, after.values
     region = np.asarray(plan.region(geometry_of(before)))
     raw = bytearray(_raw(source))
-    dtype, offset = np.dtype(header.get_data_dtype()), int(header.get_data_offset())
+    dtype, offset = np.dtype(header.get_data_dtype()), int(loaded.dataobj.offset)
     here = np.frombuffer(raw, dtype, count=stored.size, offset=offset).reshape(stored.shape)
     if not np.array_equal(here, stored, equal_nan=dtype.kind == "f"):
         raise InputError(f"{source.name} changed since it was read.", "Run again.")

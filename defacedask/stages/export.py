@@ -370,7 +370,7 @@ class _Job:
                 continue
             dataset = check_header(one, context)
             check_record(one, dataset, context)
-            check_leaks(one, context)
+            check_leaks(one, dataset, context)
             self.unresolved[one.path] = len(unresolved(one, dataset, there))
 
     # --- into place

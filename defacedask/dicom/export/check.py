@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from defacedask.dicom.export.encoding import fit
 from defacedask.dicom.export.image import Context, Written, start
 from defacedask.dicom.export.references import instance_references, source_tokens, walk
-from defacedask.dicom.headers import open_dataset, read_header
+from defacedask.dicom.headers import DEFLATED, open_dataset, read_header
 from defacedask.dicom.pixels import read_stored
 from defacedask.errors import DefacedaskError
 
@@ -152,13 +153,22 @@ def check_record(written: Written, dataset: Any, context: Context) -> None:
         raise _fail(written, "its series UID is the source's")
 
 
-def check_leaks(written: Written, context: Context) -> None:
+def check_leaks(written: Written, dataset: Any, context: Context) -> None:
     """Source UIDs anywhere but in SourceImageSequence.
 
     Raises
     ------
     DefacedaskError
     """
+    header = read_header(written.path)
+    if header.transfer_syntax != DEFLATED:
+        # what is written ends with the pixels, if there are any
+        with Path(written.path).open("rb") as file:
+            plain = file.read(header.pixel_offset or -1)
+        found = source_tokens(plain, context.known)
+        named = _sources(dataset) if written.modality in DERIVED else []
+        if found <= set(named) and all(plain.count(uid.encode()) == named.count(uid) for uid in found):
+            return
     found = source_tokens(header_bytes(written, open_dataset(written.path)), context.known)
     if found:
         raise _fail(written, f"{len(found)} UIDs of the source are still in it")
@@ -178,6 +188,16 @@ def header_bytes(written: Written, dataset: Any) -> bytes:
     for element in dataset.file_meta:
         meta.write(str(element.value).encode() + b"\n")
     return buffer.getvalue() + meta.getvalue()
+
+
+def _sources(dataset: Any) -> list[str]:
+    """UIDs where the source may be named, once a place."""
+    items = list(dataset.get("SourceImageSequence", None) or ())
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in dataset.get(keyword, None) or ():
+            for part in group.get("DerivationImageSequence", None) or ():
+                items += part.get("SourceImageSequence", None) or ()
+    return [str(item.get("ReferencedSOPInstanceUID", "")) for item in items]
 
 
 def _without_sources(dataset: Any) -> Any:

@@ -33,7 +33,7 @@ _OUTLINE = re.compile(
     re.I,
 )
 _SKIN = re.compile(
-    r"bolus|mask|shell|thermoplast|skin|haut|rind\b|surface|body|external|immobili|sheet|wax|couchscan", re.I
+    r"^(body|external)|bolus|mask|shell|thermoplast|skin|haut|rind\b|surface|immobili|\bwax", re.I
 )
 #: What follows the skin loses this much beside the region.
 SKIN_MARGIN_MM = 10.0
