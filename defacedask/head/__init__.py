@@ -285,6 +285,17 @@ class Head:
         """Lowest point of the chin's front (menton), patient LPS mm: the template's, through the affine."""
         return self.landmark("menton")
 
+    @cached_property
+    def face_skin(self) -> np.ndarray:
+        """Bool on `grid`: the outermost body voxels of the face, from brow to chin (the template's region)."""
+        from defacedask.head.grid import resample
+        from defacedask.head.morphology import erode
+
+        atlas = self.atlas
+        region = resample(atlas.face, atlas.grid, self.grid, matrix=self.to_template, nearest=True)
+        # beyond the grid there is air on the sides that were cropped, so the border is skin as well
+        return region & self.body & ~erode(np.pad(self.body, 1), 1)[1:-1, 1:-1, 1:-1]
+
     # --- may it be trusted
 
     @cached_property

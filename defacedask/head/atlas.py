@@ -30,6 +30,8 @@ class Atlas:
     brain : bool array
     body : bool array
         Within the skin, filled.
+    face : bool array
+        Within 4 mm of the skin, from brow to chin.
     landmarks : dict of (3,) arrays
         mm on the skin: glabella, nasion, nose_tip, menton, vertex, eye_left, eye_right, ...
     """
@@ -38,6 +40,7 @@ class Atlas:
     images: dict[str, np.ndarray]
     brain: np.ndarray
     body: np.ndarray
+    face: np.ndarray
     landmarks: dict[str, np.ndarray]
 
     @functools.cached_property
@@ -93,5 +96,6 @@ def _from(templates: list[Template]) -> Atlas:
         images={t.modality: t.image.values for t in templates},
         brain=first.mask("Brain"),
         body=real_values(first.skin).values <= 0,
+        face=first.mask("brow_to_chin"),
         landmarks=first.landmarks,
     )

@@ -69,7 +69,8 @@ def head_of(grid: Geometry, brain: np.ndarray, **more) -> SimpleNamespace:
     face = (np.abs(x) < 60) & (y > -105) & (y < 40) & (z > -130) & (z < 0)
     body = skull | face | brain
     facts = {"pose": np.eye(4), "upright": fine, "to_upright": to_upright, "body": body, "grid": grid}
-    return SimpleNamespace(**facts, brain=brain, chin=np.array([0.0, -80.0, -125.0]), **more)
+    skin = face & ~skull & (y < -100)
+    return SimpleNamespace(**facts, brain=brain, face_skin=skin, chin=np.array([0.0, -80.0, -125.0]), **more)
 
 
 def face_box(grid: Geometry) -> np.ndarray:
@@ -263,6 +264,7 @@ def test_a_plan_is_kilobytes_and_survives_its_dict(turned):
     assert len(str(plan.to_dict())) < 100_000
     facts = plan.summary()
     assert facts["tissue_ml"] > 50
+    assert 0.85 < facts["face_removed"] <= 1
     assert facts["protected"][0]["name"] == "Brain"
 
 
