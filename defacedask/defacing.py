@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.errors import ConfigError, InputError, OutputError, RefusedError
+from defacedask.errors import ConfigError, InputError, OutputError, RefusedError, StoreError
 from defacedask.executors import executor_for
 from defacedask.pieces import Outcome, Piece, run_piece
 from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export, record_path, refuse
 from defacedask.stages.ingest import case_key, ingest
-from defacedask.stages.places import one_thread, store_path
+from defacedask.stages.places import one_thread, store_path, volume_path
 from defacedask.stages.plans import look
 from defacedask.store import CaseStore, remove, writing
 
@@ -94,13 +94,14 @@ def read_key(path: Path) -> bytes:
 def look_protected(
     ingested: Piece,
     *,
+    root: str,
     plans: str,
     defacer: str,
     options: Mapping[str, Any],
     protect: Sequence[str],
     margin_mm: float,
     run_key: bytes,
-    case: str,
+    case: Mapping[str, Any],
 ) -> Outcome:
     """Look at the head and make one defacer's plan; named structures stay as they are.
 
@@ -109,8 +110,10 @@ def look_protected(
     RefusedError
         If there is no head, no plan, or a pattern names no structure of the case.
     """
+    ingest(case=case, root=root)
+    name = case["id"]
     if not protect:
-        return look(ingested, plans=plans, defacers={defacer: dict(options)}, run_key=run_key, case=case)
+        return look(ingested, plans=plans, defacers={defacer: dict(options)}, run_key=run_key, case=name)
     from defacedask.defacers import get_defacer
     from defacedask.head import Head
     from defacedask.stages import plans as stage
@@ -121,16 +124,44 @@ def look_protected(
         head = Head(store.volume(path).load())
         head.require()
         kept = protected_structures(store, protect, margin_mm)
-        secret = hmac.new(run_key, f"{case}\0{defacer}".encode(), hashlib.sha256).digest()
+        secret = hmac.new(run_key, f"{name}\0{defacer}".encode(), hashlib.sha256).digest()
         outcome: dict[str, Any] = {"status": "done", "reason": ""}
         try:
             plan = get_defacer(defacer, **options).plan(head, key=secret, protected=kept)
-            stage._save_plan(plan, Path(plans) / case / f"{defacer}.json")
+            stage._save_plan(plan, Path(plans) / name / f"{defacer}.json")
             outcome |= {"digest": plan.digest, "summary": stage._jsonable(plan.summary())}
         except RefusedError as error:
             outcome = {"status": "refused", "reason": str(error)}
     facts = {"image": path, "pose": np.asarray(head.pose).tolist(), "plans": {defacer: outcome}}
     return Outcome(facts=facts)
+
+
+def apply_plan(
+    ingested: Piece, looked: Piece, *, root: str, plans: str, case: Mapping[str, Any], defacer: str
+) -> Outcome:
+    """`defacedask.stages.apply.apply`; the store of a finished case was cleared away and is made again if needed."""
+    ingest(case=case, root=root)
+    return apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer)
+
+
+def export_case(
+    ingested: Piece,
+    looked: Piece,
+    applied: Piece,
+    *,
+    root: str,
+    plans: str,
+    case: Mapping[str, Any],
+    **options: Any,
+) -> Outcome:
+    """`defacedask.stages.export.export`; what it needs of a store that was cleared away is made again."""
+    store = CaseStore(ingest(case=case, root=root).facts["store"])
+    defacer = options["defacer"]
+    try:
+        store.volume(volume_path(defacer, store.images[0]))
+    except StoreError:
+        apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer)
+    return export(ingested, looked, applied, plans=plans, case=case, **options)
 
 
 def protected_structures(store: CaseStore, patterns: Sequence[str], margin_mm: float) -> list[Any]:
@@ -320,16 +351,13 @@ class _Graph:
     def _names(self, case: Case) -> dict[str, str]:
         return {f: self.names[f] for s in case.series for f in s.files}
 
-    def _state(self, case: Case) -> list[str]:
-        """Changes when the store of a case was cleared away and is needed again, or its output is gone."""
+    def _lost(self, case: Case) -> list[str]:
+        """Something new if output that is on record is gone, so that it is written again."""
         from defacedask.dicom.export.audit import read_lines
 
         lines = read_lines(record_path(self.record, case.id, self.defacer))
-        there = bool(lines) and all(
-            (self.out / line["file"]).exists() for line in lines if line["status"] == "written"
-        )
-        stored = Path(store_path(str(self.work / "store"), case.id)).exists()
-        return ["there"] if there else ["to do", "stored" if stored else secrets.token_hex(8)]
+        written = [line["file"] for line in lines if line["status"] == "written"]
+        return [] if all((self.out / name).exists() for name in written) else [secrets.token_hex(8)]
 
     def submit(self, case: Case, executor: Any, priority: int) -> dict[tuple[str, str, str], Any]:
         """Submit one case; (stage, case, defacer) -> future of a `Piece`."""
@@ -361,45 +389,29 @@ class _Graph:
             state: Any = [case_key(case), _all_files(case)]
         except OSError:
             state = secrets.token_hex(8)  # the ingest says which file is gone
-        who = {"case": case.id, "defacer": self.defacer, "plans": str(plans)}
-        here = self._state(case)
-        ingested = add(
-            "ingest",
-            ingest,
-            {"case": case.to_dict(), "root": str(self.work / "store")},
-            depends=[state, here[1:]],
-        )
-        choice = [self.options, self.protect, self.margin_mm, secret]
+        root = str(self.work / "store")
+        what = {"case": case.to_dict(), "root": root}
+        who = {**what, "defacer": self.defacer, "plans": str(plans)}
+        ingested = add("ingest", ingest, what, depends=state)
+        choice = {"options": self.options, "protect": self.protect, "margin_mm": self.margin_mm}
         looked = add(
             "look",
             look_protected,
-            {
-                **who,
-                "options": self.options,
-                "protect": self.protect,
-                "margin_mm": self.margin_mm,
-                "run_key": self.run_key,
-            },
+            {**who, **choice, "run_key": self.run_key},
             ingested,
-            depends=choice,
+            depends=[choice, secret],
         )
-        applied = add("apply", apply, who, ingested, looked, depends=here[1:])
+        applied = add("apply", apply_plan, who, ingested, looked, depends=None)
+        names = self._names(case)
+        place = {"out": str(self.out), "private": self.private, "names": names}
         add(
             "export",
-            export,
-            {
-                **who,
-                "case": case.to_dict(),
-                "out": str(self.out.resolve()),
-                "names": self._names(case),
-                "record": str(self.record),
-                "run_key": self.run_key,
-                "private": self.private,
-            },
+            export_case,
+            {**who, **place, "record": str(self.record), "run_key": self.run_key},
             ingested,
             looked,
             applied,
-            depends=[str(self.out.resolve()), self.private, secret, sorted(self._names(case).values()), here],
+            depends=[place, secret, self._lost(case)],
         )
         return graph
 

@@ -104,9 +104,10 @@ def verify(
                 datasets[line["file"]] = (line, dataset)
         elif line["file"].endswith(".json"):
             _sidecar(found, line)
+    known = _source_uids(source) | _named_sources(datasets)
     _tags(found, datasets)
     _references(found, datasets)
-    _leaks(found, datasets, lines, _source_uids(source))
+    _leaks(found, datasets, lines, known)
     counts = Counter(line["modality"] for line in written)
     refused = sum(int(line.get("files", 1)) for line in lines if line.get("status") == "refused")
     problems = sorted(found.problems, key=lambda p: (p.file, p.check, p.what))
@@ -284,6 +285,11 @@ def _source_uids(source: Iterable[str | os.PathLike[str]]) -> set[str]:
     return uids | {s.series_uid for s in result.skipped if s.series_uid}
 
 
+def _named_sources(datasets: dict[str, tuple[dict[str, Any], Any]]) -> set[str]:
+    items = [i for _, d in datasets.values() for i in d.get("SourceImageSequence", None) or ()]
+    return {str(item.get("ReferencedSOPInstanceUID", "")) for item in items}
+
+
 def _leaks(
     found: _Found,
     datasets: dict[str, tuple[dict[str, Any], Any]],
@@ -296,12 +302,8 @@ def _leaks(
     from defacedask.dicom.export.references import source_tokens
     from defacedask.dicom.headers import open_dataset
 
-    source = set(known)
-    for _, dataset in datasets.values():
-        for item in dataset.get("SourceImageSequence", None) or ():
-            source.add(str(item.get("ReferencedSOPInstanceUID", "")))
     # a derived image's derived image: what is there under its own UID is no leak
-    source -= {str(dataset.get("SOPInstanceUID", "")) for _, dataset in datasets.values()} | {""}
+    source = known - {str(dataset.get("SOPInstanceUID", "")) for _, dataset in datasets.values()} | {""}
     for name, (line, _) in datasets.items():
         one = Written("", str(found.folder / name), line["modality"], "", "", "")
         leaked = source_tokens(header_bytes(one, open_dataset(one.path)), source)

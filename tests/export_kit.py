@@ -92,7 +92,8 @@ def images_of(dataset: Any, files: list[Path], modality: str) -> None:
 
     heads = [pydicom.dcmread(f, stop_before_pixels=True) for f in files]
     items = [
-        make.item(ReferencedSOPClassUID=h.SOPClassUID, ReferencedSOPInstanceUID=h.SOPInstanceUID) for h in heads
+        make.item(ReferencedSOPClassUID=h.SOPClassUID, ReferencedSOPInstanceUID=h.SOPInstanceUID)
+        for h in heads
     ]
     series = make.item(SeriesInstanceUID=heads[0].SeriesInstanceUID, ContourImageSequence=Sequence(items))
     study = make.item(
@@ -137,10 +138,17 @@ def write_structures(
             )
         )
         dataset.ROIContourSequence.append(
-            make.item(ReferencedROINumber=number, ROIDisplayColor=[number, 2, 3], ContourSequence=Sequence(items))
+            make.item(
+                ReferencedROINumber=number, ROIDisplayColor=[number, 2, 3], ContourSequence=Sequence(items)
+            )
         )
         dataset.RTROIObservationsSequence.append(
-            make.item(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType=kind, ROIInterpreter="")
+            make.item(
+                ObservationNumber=number,
+                ReferencedROINumber=number,
+                RTROIInterpretedType=kind,
+                ROIInterpreter="",
+            )
         )
     return make.save(dataset, folder / "RS.dcm")
 
@@ -189,12 +197,18 @@ def write_segments(folder: Path, files: list[Path], grid: Geometry, masks: dict[
     orientation = make.item(ImageOrientationPatient=make.ds([grid.directions[:, 2], grid.directions[:, 1]]))
     measures = make.item(PixelSpacing=make.ds(grid.spacing[1:]))
     dataset.SharedFunctionalGroupsSequence = Sequence(
-        [make.item(PlaneOrientationSequence=Sequence([orientation]), PixelMeasuresSequence=Sequence([measures]))]
+        [
+            make.item(
+                PlaneOrientationSequence=Sequence([orientation]), PixelMeasuresSequence=Sequence([measures])
+            )
+        ]
     )
     frames = []
     for n in range(1, len(masks) + 1):
         for k, head in enumerate(heads):
-            source = make.item(ReferencedSOPClassUID=head.SOPClassUID, ReferencedSOPInstanceUID=head.SOPInstanceUID)
+            source = make.item(
+                ReferencedSOPClassUID=head.SOPClassUID, ReferencedSOPInstanceUID=head.SOPInstanceUID
+            )
             frames.append(
                 make.item(
                     PlanePositionSequence=Sequence(
@@ -253,7 +267,13 @@ def save_plan(plans: Path, case: str, plan: Plan) -> None:
 
 
 def run_export(
-    folder: Path, work: Path, plan: Plan | None = None, *, out: Path | None = None, key: bytes = KEY, **options: Any
+    folder: Path,
+    work: Path,
+    plan: Plan | None = None,
+    *,
+    out: Path | None = None,
+    key: bytes = KEY,
+    **options: Any,
 ) -> tuple[Outcome, Path]:
     """Ingest, apply and export one case with a plan; gives the outcome and the output folder."""
     plan = plan or HalfSpace(-2.0)
@@ -279,15 +299,15 @@ def run_export(
     return export(ingested, looked, applied, **arguments), out
 
 
-def stub_look(ingested: Piece, *, plans: str, defacer: str, case: str, **options: Any) -> Outcome:
+def stub_look(ingested: Piece, *, plans: str, defacer: str, case: Any, root: str, **options: Any) -> Outcome:
     """In place of looking at a head: the half-space for any image; refused if the CT is too small to hold one."""
     from defacedask.store import CaseStore
 
-    store = CaseStore(ingested.facts["store"])
+    store = CaseStore(ingest(case=case, root=root).facts["store"])
     if store.geometry(store.images[0]).shape[0] < 8:
         raise RefusedError("no head was found.", "Look at the images.")
     plan = HalfSpace(-2.0)
-    save_plan(Path(plans), case, plan)
+    save_plan(Path(plans), case["id"], plan)
     outcome = {"status": "done", "reason": "", "digest": plan.digest, "summary": plan.summary()}
     return Outcome(facts={"image": store.images[0], "plans": {defacer: outcome}})
 

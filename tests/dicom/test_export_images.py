@@ -65,19 +65,25 @@ def test_any_orientation(tmp_path, at):
     directions = make.orientations()[at]
     grid = geometry(directions)
     plan = HalfSpace(float(grid.centre[1]))
-    values = (np.where(ball(grid), 40, -1000) + np.arange(np.prod(grid.shape)).reshape(grid.shape) % 17).astype(np.int16)
+    values = (
+        np.where(ball(grid), 40, -1000) + np.arange(np.prod(grid.shape)).reshape(grid.shape) % 17
+    ).astype(np.int16)
     make.write_series(tmp_path / "in", values, grid)
     _, out = run_export(tmp_path / "in", tmp_path, plan)
     compare(tmp_path / "in", out, plan)
 
 
 @pytest.mark.parametrize(
-    "syntax", [*make.NATIVE, RLELossless, JPEGLSLossless, JPEG2000Lossless], ids=lambda s: pydicom.uid.UID(s).name
+    "syntax",
+    [*make.NATIVE, RLELossless, JPEGLSLossless, JPEG2000Lossless],
+    ids=lambda s: pydicom.uid.UID(s).name,
 )
 def test_transfer_syntax_is_kept(tmp_path, syntax):
     grid = geometry()
     stored = head_ct(grid) + 1024
-    make.write_series(tmp_path / "in", stored.astype(np.uint16), grid, intercept=-1024, bits_stored=12, syntax=syntax)
+    make.write_series(
+        tmp_path / "in", stored.astype(np.uint16), grid, intercept=-1024, bits_stored=12, syntax=syntax
+    )
     _, out = run_export(tmp_path / "in", tmp_path)
     compare(tmp_path / "in", out, HalfSpace(-2.0))
     for path in out.rglob("*.dcm"):
@@ -120,7 +126,9 @@ def test_lossy_input_is_written_without_loss_and_stays_marked_lossy(tmp_path):
         dataset.compress(JPEG2000, j2k_cr=[4], generate_instance_uid=False)
         dataset.LossyImageCompression, dataset.LossyImageCompressionRatio = "01", "4"
 
-    make.write_series(tmp_path / "in", (head_ct(grid) + 1024).astype(np.uint16), grid, intercept=-1024, change=lossy)
+    make.write_series(
+        tmp_path / "in", (head_ct(grid) + 1024).astype(np.uint16), grid, intercept=-1024, change=lossy
+    )
     _, out = run_export(tmp_path / "in", tmp_path)
     compare(tmp_path / "in", out, HalfSpace(-2.0))
     for path in out.rglob("*.dcm"):
@@ -150,8 +158,12 @@ def test_enhanced_multi_frame(tmp_path):
     assert dataset.ImageType[0] == "DERIVED"
     group = dataset.SharedFunctionalGroupsSequence[0].DerivationImageSequence[0]
     assert group.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
-    places = [f.PlanePositionSequence[0].ImagePositionPatient for f in dataset.PerFrameFunctionalGroupsSequence]
-    assert places == [f.PlanePositionSequence[0].ImagePositionPatient for f in source.PerFrameFunctionalGroupsSequence]
+    places = [
+        f.PlanePositionSequence[0].ImagePositionPatient for f in dataset.PerFrameFunctionalGroupsSequence
+    ]
+    assert places == [
+        f.PlanePositionSequence[0].ImagePositionPatient for f in source.PerFrameFunctionalGroupsSequence
+    ]
 
 
 def busy(dataset, k):
@@ -165,7 +177,9 @@ def busy(dataset, k):
     dataset.add_new(0x00280120, "SS", -2000)
     dataset.add_new(0x00280106, "SS", -9999)
     dataset.add_new(0x00280107, "SS", 9999)
-    dataset.IconImageSequence = Sequence([make.item(Rows=2, Columns=2, BitsAllocated=8, PixelRepresentation=0, PixelData=b"\0" * 4)])
+    dataset.IconImageSequence = Sequence(
+        [make.item(Rows=2, Columns=2, BitsAllocated=8, PixelRepresentation=0, PixelData=b"\0" * 4)]
+    )
     dataset.add_new(0x60000010, "US", 4)
     dataset.add_new(0x60003000, "OW", b"\1" * 4)
     dataset.InstanceCreationDate = "20240102"
@@ -174,7 +188,9 @@ def busy(dataset, k):
     block = dataset.private_block(0x0029, "A VENDOR", create=True)
     block.add_new(1, "LT", f"made from {dataset.SOPInstanceUID}")
     block.add_new(2, "OB", b"\xff\xd8\xff\xe0" + b"a thumbnail" * 40)
-    block.add_new(3, "OB", b"\0" + dataset.SeriesInstanceUID.encode() + b"\0" * (64 - len(dataset.SeriesInstanceUID)))
+    block.add_new(
+        3, "OB", b"\0" + dataset.SeriesInstanceUID.encode() + b"\0" * (64 - len(dataset.SeriesInstanceUID))
+    )
     block.add_new(4, "UI", dataset.SOPInstanceUID)
     block.add_new(5, "LO", "kept")
     block.add_new(6, "OB", bytes(range(256)) * 40)
@@ -223,9 +239,21 @@ def test_what_could_show_the_face_is_dropped_and_listed(busy_case, tmp_path):
 
 def test_the_rest_of_the_header_is_the_original(busy_case):
     source, dataset, _ = busy_case
-    for keyword in ("WindowCenter", "WindowWidth", "PixelPaddingValue", "PixelSpacing", "ImagePositionPatient"):
+    for keyword in (
+        "WindowCenter",
+        "WindowWidth",
+        "PixelPaddingValue",
+        "PixelSpacing",
+        "ImagePositionPatient",
+    ):
         assert dataset[keyword].value == source[keyword].value
-    for keyword in ("PatientName", "StudyInstanceUID", "FrameOfReferenceUID", "SeriesDescription", "StudyDate"):
+    for keyword in (
+        "PatientName",
+        "StudyInstanceUID",
+        "FrameOfReferenceUID",
+        "SeriesDescription",
+        "StudyDate",
+    ):
         assert dataset[keyword].value == source[keyword].value
     array = dataset.pixel_array
     assert (dataset.SmallestImagePixelValue, dataset.LargestImagePixelValue) == (array.min(), array.max())
@@ -234,7 +262,9 @@ def test_the_rest_of_the_header_is_the_original(busy_case):
 def test_source_uids_are_nowhere_but_in_the_source_sequence(busy_case):
     source, dataset, out = busy_case
     uids = UidMap(KEY)
-    assert dataset.SOPInstanceUID == uids(source.SOPInstanceUID) == dataset.file_meta.MediaStorageSOPInstanceUID
+    assert (
+        dataset.SOPInstanceUID == uids(source.SOPInstanceUID) == dataset.file_meta.MediaStorageSOPInstanceUID
+    )
     assert dataset.SeriesInstanceUID == uids(source.SeriesInstanceUID)
     assert dataset.ReferencedImageSequence[0].ReferencedSOPInstanceUID == uids(make.uid("scout"))
     private = dataset.private_block(0x0029, "A VENDOR")

@@ -64,7 +64,13 @@ def raw_contours(path: Path) -> dict[str, list[bytes]]:
 
 
 def test_everything_is_written(patient):
-    assert patient["outcome"].facts["written"] == {"CT": 12, "RTDOSE": 1, "RTSTRUCT": 1, "RTPLAN": 1, "SEG": 1}
+    assert patient["outcome"].facts["written"] == {
+        "CT": 12,
+        "RTDOSE": 1,
+        "RTSTRUCT": 1,
+        "RTPLAN": 1,
+        "SEG": 1,
+    }
     assert patient["outcome"].facts["held_back"] == []
 
 
@@ -111,7 +117,9 @@ def test_numbers_colours_types_and_points_fit(patient):
 
 def test_all_references_lead_to_what_was_written(patient):
     new = pydicom.dcmread(patient["out"] / "RS.dcm")
-    images = {pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID for p in patient["out"].glob("CT/*.dcm")}
+    images = {
+        pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID for p in patient["out"].glob("CT/*.dcm")
+    }
     one = pydicom.dcmread(next(patient["out"].glob("CT/*.dcm")), stop_before_pixels=True)
     frame = new.ReferencedFrameOfReferenceSequence[0]
     study = frame.RTReferencedStudySequence[0]
@@ -123,7 +131,9 @@ def test_all_references_lead_to_what_was_written(patient):
     for roi in new.ROIContourSequence:
         for item in roi.ContourSequence:
             assert item.ContourImageSequence[0].ReferencedSOPInstanceUID in images
-    assert all(r.ReferencedFrameOfReferenceUID == one.FrameOfReferenceUID for r in new.StructureSetROISequence)
+    assert all(
+        r.ReferencedFrameOfReferenceUID == one.FrameOfReferenceUID for r in new.StructureSetROISequence
+    )
     dose, plan = pydicom.dcmread(patient["out"] / "RD.dcm"), pydicom.dcmread(patient["out"] / "RP.dcm")
     assert dose.ReferencedStructureSetSequence[0].ReferencedSOPInstanceUID == new.SOPInstanceUID
     assert dose.ReferencedRTPlanSequence[0].ReferencedSOPInstanceUID == plan.SOPInstanceUID
@@ -146,7 +156,12 @@ def test_dose_is_cut_and_keeps_grid_and_scaling(patient):
     assert (after.values[~region] == before.values[~region]).all()
     assert before.values[region].all()
     old, new = pydicom.dcmread(patient["in"] / "RD.dcm"), pydicom.dcmread(patient["out"] / "RD.dcm")
-    for keyword in ("DoseGridScaling", "GridFrameOffsetVector", "FrameIncrementPointer", "ImagePositionPatient"):
+    for keyword in (
+        "DoseGridScaling",
+        "GridFrameOffsetVector",
+        "FrameIncrementPointer",
+        "ImagePositionPatient",
+    ):
         assert old[keyword].value == new[keyword].value
 
 
@@ -176,7 +191,9 @@ def clipped(grid, rois, plan=PLAN, surface=lambda k: None, **options):
         dataset.StructureSetROISequence.append(make.item(ROINumber=number, ROIName=name))
         items = [line if isinstance(line, pydicom.Dataset) else contour(line) for line in lines]
         dataset.ROIContourSequence.append(make.item(ReferencedROINumber=number, ContourSequence=items))
-        dataset.RTROIObservationsSequence.append(make.item(ReferencedROINumber=number, RTROIInterpretedType=kind))
+        dataset.RTROIObservationsSequence.append(
+            make.item(ReferencedROINumber=number, RTROIInterpretedType=kind)
+        )
     results = clip_contours(dataset, plan, grid, surface, **options)
     lines = [
         [np.array(c.ContourData, float).reshape(-1, 3) for c in roi.get("ContourSequence", None) or ()]
@@ -255,7 +272,10 @@ def test_contours_between_slices_and_across_slices():
 
 def test_points_and_open_lines_in_the_region_go():
     grid = geometry()
-    inside, outside = contour(np.array([[0.0, -10, 112]]), "POINT"), contour(np.array([[0.0, 8, 112]]), "POINT")
+    inside, outside = (
+        contour(np.array([[0.0, -10, 112]]), "POINT"),
+        contour(np.array([[0.0, 8, 112]]), "POINT"),
+    )
     line = contour(np.array([[0.0, 8, 112], [0, -9, 112], [1, -9, 112]]), "OPEN_PLANAR")
     (left,), results = clipped(grid, [("A", "MARKER", [inside, outside, line])])
     assert len(left) == 1
@@ -266,7 +286,9 @@ def test_points_and_open_lines_in_the_region_go():
 def test_structures_in_another_frame_lose_their_contours():
     grid = geometry()
     dataset = make.item(
-        StructureSetROISequence=[make.item(ROINumber=1, ROIName="A", ReferencedFrameOfReferenceUID="1.2.3.9")],
+        StructureSetROISequence=[
+            make.item(ROINumber=1, ROIName="A", ReferencedFrameOfReferenceUID="1.2.3.9")
+        ],
         ROIContourSequence=[make.item(ReferencedROINumber=1, ContourSequence=[contour(ring(112, 5))])],
     )
     (result,) = clip_contours(dataset, PLAN, grid, lambda k: None)
@@ -313,7 +335,9 @@ def test_additive_plan_end_to_end(tmp_path):
     grid = geometry()
     files = make.write_series(tmp_path / "in" / "CT", head_ct(grid), grid)
     lines = contours_of(ball(grid), grid)
-    write_structures(tmp_path / "in", files, grid, [("External", "EXTERNAL", lines), ("Skin shell", "", lines)])
+    write_structures(
+        tmp_path / "in", files, grid, [("External", "EXTERNAL", lines), ("Skin shell", "", lines)]
+    )
     plan = HalfSpace(-10.0, material=30.0)
     _, out = run_export(tmp_path / "in", tmp_path, plan)
     after = masks(out / "RS.dcm", grid)
