@@ -1,0 +1,121 @@
+"""What a user types and gets: `study` and `demo` as programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from defacedask.phantom import write_phantom
+
+
+def program(*arguments, timeout=300):
+    code = "import sys; from defacedask.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def one_sentence(done, *words):
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("Error: ")]
+    for word in words:
+        assert word in line
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("patient") / "dicom"
+    write_phantom(folder, 1, seed=5, modalities=("CT",), size="coarse")
+    return folder
+
+
+@pytest.mark.parametrize("command", ["scan", "deface", "study", "demo", "phantom", "report", "verify"])
+def test_help_has_an_example(command):
+    done = program(command, "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_study_on_a_cluster_of_two_processes(patient, tmp_path):
+    done = program("study", patient, "--out", tmp_path / "out", "--defacers", "quickshear", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert "1 done" in done.stdout
+    assert "Dask dashboard" in done.stderr
+    assert (tmp_path / "out" / "report" / "index.html").exists()
+
+
+def test_dry_run_does_nothing(patient, tmp_path):
+    done = program("study", patient, "--out", tmp_path / "out", "--defacers", "quickshear", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "VP-0001" in done.stdout
+    assert "none, quickshear" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    one_sentence(program("study", tmp_path / "in", "--out", tmp_path / "out"), "no image series to work on")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_not_dicom(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "letter.txt").write_text("Dear radiologist")
+    done = program("study", tmp_path / "in", "--out", tmp_path / "out")
+    one_sentence(done, "no image series", "it is not a DICOM file")
+
+
+def test_truncated_files(patient, tmp_path):
+    (tmp_path / "in").mkdir()
+    for k, path in enumerate(sorted(patient.rglob("CT/*.dcm"))[:12]):
+        (tmp_path / "in" / f"{k}.dcm").write_bytes(path.read_bytes()[:1500])
+    one_sentence(program("study", tmp_path / "in", "--out", tmp_path / "out"), "truncated")
+
+
+def test_no_such_input(tmp_path):
+    one_sentence(program("study", tmp_path / "nowhere", "--out", tmp_path / "out"), "does not exist")
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mount a small file system of memory; only root may."""
+    places = []
+
+    def mount(options):
+        place = tmp_path / f"mount{len(places)}"
+        place.mkdir()
+        tool = shutil.which("mount")
+        if tool is None or os.getuid() != 0:
+            pytest.skip("mounting a file system needs root")
+        done = subprocess.run(
+            [tool, "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here ({done.stderr.decode().strip()})")
+        places.append(place)
+        return place
+
+    yield mount
+    for place in places:
+        subprocess.run(["umount", "-l", place], check=False)
+
+
+def test_a_read_only_output(patient, mounted):
+    done = program("study", patient, "--out", mounted("ro") / "out", "--defacers", "quickshear")
+    one_sentence(done, "cannot write the output folder", "Read-only file system")
+
+
+@pytest.mark.slow
+def test_a_full_disk(patient, mounted):
+    place = mounted("size=1m")
+    done = program("study", patient, "--out", place / "out", "--defacers", "quickshear", "--workers", "1")
+    one_sentence(done, "No space left on device")
+    left = [p.name for p in place.rglob("*")]
+    assert not [name for name in left if "partial" in name]
+    assert not [name for name in left if name.endswith(".zarr")]
+    assert not list((place / "out" / "tables").iterdir())

@@ -1,0 +1,132 @@
+"""The whole way on a coarse virtual patient, in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import defacedask as dd
+from defacedask.errors import ConfigError, InputError
+from defacedask.phantom import write_phantom
+from defacedask.store import CaseStore
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort") / "dicom"
+    write_phantom(folder, 2, seed=5, modalities=("CT",), size="coarse")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(cohort, tmp_path_factory):
+    out = tmp_path_factory.mktemp("study") / "out"
+    return dd.study(cohort, out, defacers="quickshear", seed=3)
+
+
+def times(out: Path) -> dict[str, int]:
+    return {str(p.relative_to(out)): p.stat().st_mtime_ns for p in (out / "store" / "pieces").rglob("*.json")}
+
+
+@pytest.mark.slow
+def test_every_case_is_done_and_everything_is_left(run):
+    assert run.tables["cases"]["status"].tolist() == ["done", "done"]
+    for name in ("cases", "recognition", "radiomics", "dose", "faces_detected", "radiomics_percent"):
+        assert len(run.tables[name]), name
+        for end in ("csv", "parquet"):
+            assert (run.out / "tables" / f"{name}.{end}").stat().st_size
+    text = run.report.read_text(encoding="utf-8")
+    assert "quickshear" in text
+    config = yaml.safe_load((run.out / "config.yaml").read_text())
+    assert config["settings"]["tolerance"] == 0.3
+    assert len(config["run_key_sha256"]) == 64
+
+
+@pytest.mark.slow
+def test_convert_only_changes_nothing(run):
+    for table in ("radiomics", "dose"):
+        rows = run.tables[table]
+        rows = rows[rows["defacer"] == "none"]
+        assert len(rows) > 50
+        same = (rows["original"] == rows["defaced"]) | (rows["original"].isna() & rows["defaced"].isna())
+        assert same.all()
+    changed = run.tables["radiomics"].query("defacer == 'none'")["voxels_changed"]
+    assert (changed == 0).all()
+
+
+@pytest.mark.slow
+def test_originals_are_recognised_and_the_defacer_is_what_changes_that(run):
+    faces = run.tables["faces_detected"].set_index("defacer")
+    assert faces.loc["original", "faces_detected"] == 2
+    assert faces.loc["none", "matches"] == 2
+    none = (
+        run.tables["recognition"].query("defacer == 'none' and attack == 'plain'")["distance_to_own"].dropna()
+    )
+    assert len(none)
+    assert (none == 0).all()
+    assert faces.loc["quickshear", "matches"] == 0
+
+
+@pytest.mark.slow
+def test_quickshear_takes_the_face_and_leaves_the_brain(run):
+    for store in sorted((run.out / "store").glob("*.zarr")):
+        case = CaseStore(str(store))
+        before = case.volume("images/CT").values
+        after = case.volume("defaced/quickshear/images/CT").values
+        assert (before != after).sum() > 1000
+        (brain,) = [s for s in case.structures("structures/RTSTRUCT") if s.name == "Brain"]
+        inside = brain.mask
+        np.testing.assert_array_equal(before[brain.box][inside], after[brain.box][inside])
+
+
+@pytest.mark.slow
+def test_a_second_run_does_nothing_and_one_more_defacer_only_its_own(run, cohort):
+    first = times(run.out)
+    again = dd.study(cohort, run.out, defacers="quickshear", seed=3)
+    assert times(run.out) == first
+    assert again.tables["cases"].equals(run.tables["cases"])
+    more = dd.study(cohort, run.out, defacers="quickshear,biometric_mask", seed=3)
+    changed = {name for name, t in times(run.out).items() if first.get(name) != t}
+    assert changed
+    assert all("biometric_mask" in name or Path(name).name == "look.json" for name in changed)
+    assert set(more.tables["faces_detected"]["defacer"]) == {
+        "original",
+        "none",
+        "quickshear",
+        "biometric_mask",
+    }
+
+
+@pytest.mark.slow
+def test_pictures_can_be_left_out(cohort, tmp_path):
+    case = dd.scan(cohort).cases[0]
+    result = dd.study([case], tmp_path / "out", defacers="none", pictures=False)
+    assert not list((tmp_path / "out" / "pictures").rglob("*.png"))
+    assert json.loads((tmp_path / "out" / "pictures" / "index.json").read_text()) == []
+    assert result.tables["cases"]["status"].tolist() == ["done"]
+
+
+def test_nothing_to_work_on(tmp_path):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(InputError, match="no image series to work on"):
+        dd.study(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"defacers": "smudge"}, "no defacer 'smudge'"),
+        ({"defacers": ""}, "no defacer was named"),
+        ({"tolerance": 3.0}, "between 0 and 2"),
+        ({"recogniser": "grandma"}, "no recogniser 'grandma'"),
+    ],
+)
+def test_bad_options_are_said_before_anything_is_done(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        dd.study(tmp_path, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
