@@ -31,7 +31,8 @@ class Atlas:
     body : bool array
         Within the skin, filled.
     face : bool array
-        Within 4 mm of the skin, from brow to chin.
+        Around the skin (16 mm inwards, 24 mm outwards), from 5 mm above the brow to the chin, back to 24 mm behind
+        the outer corners of the eyes.
     landmarks : dict of (3,) arrays
         mm on the skin: glabella, nasion, nose_tip, menton, vertex, eye_left, eye_right, ...
     """
@@ -96,6 +97,13 @@ def _from(templates: list[Template]) -> Atlas:
         images={t.modality: t.image.values for t in templates},
         brain=first.mask("Brain"),
         body=real_values(first.skin).values <= 0,
-        face=first.mask("brow_to_chin"),
+        face=_face(first),
         landmarks=first.landmarks,
     )
+
+
+def _face(template: Template) -> np.ndarray:
+    marks = template.landmarks
+    _, y, z = template.geometry.positions(dtype=np.float64)
+    front = y < max(marks["exocanthion_left"][1], marks["exocanthion_right"][1]) + 24.0
+    return template.mask("face") & front & (z < marks["brow_left"][2] + 5.0) & (z > marks["menton"][2])
