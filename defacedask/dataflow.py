@@ -27,6 +27,7 @@ from defacedask.errors import ConfigError, InputError
 from defacedask.evaluation.recognition import get_recogniser
 from defacedask.executors import executor_for
 from defacedask.pieces import Piece, run_piece
+from defacedask.release import Release
 from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.costs import measure_dose, measure_radiomics
@@ -54,6 +55,8 @@ __all__ = [
 ]
 
 CONTROL = "none"
+#: Below the run's folder: plans, and finished pieces.
+PLANS, KEPT = "store/plans", "store/pieces"
 Progress = Callable[[int, int, Piece | None], None]
 
 
@@ -72,6 +75,8 @@ class Settings:
         Options of those stages.
     pictures : bool
         Whether pictures of heads are kept for the report.
+    export : bool
+        Whether defaced DICOM is written.
     """
 
     defacers: dict[str, dict[str, Any]]
@@ -80,6 +85,7 @@ class Settings:
     faces: dict[str, Any]
     radiomics: dict[str, Any]
     pictures: bool
+    export: bool = False
 
 
 @dataclasses.dataclass
@@ -160,6 +166,7 @@ def study(
     seed: int | None = None,
     client: Any = None,
     pictures: bool | None = None,
+    export: bool = True,
     progress: Progress | None = None,
     reference: str | Path | None = None,
 ) -> StudyResult:
@@ -185,6 +192,8 @@ def study(
         Where tasks run; without one they run here, one after the other.
     pictures : bool
         Keep pictures of heads for the report. They identify people.
+    export : bool
+        Write the defaced DICOM, below ``OUT/defaced/DEFACER``, with its record in ``OUT/audit.jsonl``.
     progress : callable
         ``progress(finished, total, piece)`` after each piece.
     reference : path, optional
@@ -235,10 +244,11 @@ def prepare(
     tolerance: float | None = None,
     seed: int | None = None,
     pictures: bool | None = None,
+    export: bool = True,
 ) -> Prepared:
     """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
     folder = Path(out)
-    settings = _settings(defacers, recogniser, tolerance, pictures)
+    settings = dataclasses.replace(_settings(defacers, recogniser, tolerance, pictures), export=export)
     found, skipped = _cases(cases)
     _prepare(folder)
     run_key = _run_key(folder, seed)
@@ -259,11 +269,15 @@ def run(
     from defacedask.report import write_report
 
     executor = executor_for(client)
+    release = Release.of(prepared) if prepared.settings.export else None
 
     def submit(case: Case, priority: int) -> dict[tuple[str, str, str], Any]:
-        return case_graph(case, prepared.folder, prepared.settings, prepared.run_key, executor, priority)
+        graph = case_graph(case, prepared.folder, prepared.settings, prepared.run_key, executor, priority)
+        return release.extend(graph, case, executor, priority) if release else graph
 
     pieces = run_cases(prepared.cases, submit, executor, progress)
+    if release:
+        release.record(pieces)
     tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)
     page = write_report(prepared.folder, reference=reference)
     return StudyResult(prepared.folder, tables, page)

@@ -15,6 +15,7 @@ from defacedask.cli.running import finish, run_study, study_options
     "--out", default="demo", show_default=True, type=click.Path(path_type=Path), help="Output folder."
 )
 @click.option("--subjects", type=int, default=3, show_default=True, help="Virtual patients to make.")
+@click.option("--export/--no-export", default=False, show_default=True, help="Write the defaced DICOM.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the virtual patients and the run.")
 @study_options
 def command(out: Path, subjects: int, seed: int, **options: Any) -> None:

@@ -16,6 +16,7 @@ from defacedask.cli.running import finish, run_study, study_options
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for everything it leaves."
 )
 @study_options
+@click.option("--export/--no-export", default=True, show_default=True, help="Write the defaced DICOM.")
 @click.option("--seed", type=int, default=None, help="Fix the run's secret key, to repeat a run.")
 @click.option(
     "--reference", type=click.Path(exists=True, file_okay=False), help="Published tables, to print beside."

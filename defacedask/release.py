@@ -1,0 +1,128 @@
+"""The defaced DICOM that a study leaves: one tree a defacer, and one record of all that was written or refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from defacedask.pieces import Piece, run_piece
+from defacedask.stages.export import export, record_path, refuse
+
+if TYPE_CHECKING:
+    from defacedask.dataflow import Prepared
+    from defacedask.dicom.catalogue import Case
+
+__all__ = ["Release"]
+
+Graph = dict[tuple[str, str, str], Any]
+
+
+@dataclasses.dataclass
+class Release:
+    """Adds the export to a study's graphs; the control ``none`` leaves the face in and is never exported.
+
+    Attributes
+    ----------
+    prepared : Prepared
+    names : dict
+        Source file -> path below a defacer's folder.
+    """
+
+    prepared: Prepared
+    names: dict[str, str]
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> Release:
+        """Names for every file of the study."""
+        from defacedask.dicom.export import output_names
+
+        return cls(prepared, output_names([f for c in prepared.cases for s in c.series for f in s.files]))
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return self.prepared.folder.absolute()
+
+    @property
+    def parts(self) -> Path:
+        """Where each case's part of the record lies."""
+        return self.folder / "store" / "record"
+
+    @property
+    def defacers(self) -> list[str]:
+        """Whose results are exported."""
+        return [name for name in self.prepared.settings.defacers if name != "none"]
+
+    def _key(self, defacer: str) -> bytes:
+        """Key of one defacer's UID map: two defacers' results of one image are two images."""
+        return hmac.new(self.prepared.run_key, f"uids {defacer}".encode(), hashlib.sha256).digest()
+
+    def _names(self, case: Case) -> dict[str, str]:
+        return {f: self.names[f] for s in case.series for f in s.files}
+
+    def _lost(self, case: Case, defacer: str) -> list[str]:
+        """Something new if a file that is on record is gone, so that it is written again."""
+        from defacedask.dicom.export.audit import read_lines
+
+        lines = read_lines(record_path(self.parts, case.id, defacer))
+        written = [line["file"] for line in lines if line["status"] == "written"]
+        return [] if all((self.folder / name).exists() for name in written) else [secrets.token_hex(8)]
+
+    def extend(self, graph: Graph, case: Case, executor: Any, priority: int) -> Graph:
+        """Add one export a defacer to a case's graph (see `defacedask.dataflow.case_graph`)."""
+        from defacedask.dataflow import KEPT, PLANS
+
+        secret = hashlib.sha256(self.prepared.run_key).hexdigest()
+        names = self._names(case)
+        for defacer in self.defacers:
+            name = ("export", case.id, defacer)
+            graph[name] = executor.submit(
+                run_piece,
+                export,
+                {
+                    "case": case.to_dict(),
+                    "defacer": defacer,
+                    "plans": str(self.folder / PLANS),
+                    "out": str(self.folder),
+                    "below": f"defaced/{defacer}",
+                    "names": names,
+                    "record": str(self.parts),
+                    "run_key": self._key(defacer),
+                },
+                graph["ingest", case.id, ""],
+                graph["look", case.id, ""],
+                graph["apply", case.id, defacer],
+                folder=str(self.prepared.folder / KEPT),
+                stage="export",
+                case=case.id,
+                defacer=defacer,
+                depends=[names, secret, self._lost(case, defacer)],
+                label="-".join(name),
+                priority=priority,
+            )
+        return graph
+
+    def record(self, pieces: Iterable[Piece]) -> Path:
+        """Take back what was refused, and join the parts of the record to ``OUT/audit.jsonl``."""
+        from defacedask.dicom.export.audit import collect
+
+        cases = {case.id: case for case in self.prepared.cases}
+        for piece in pieces:
+            if piece.stage == "export" and not piece.ok:
+                refuse(
+                    cases[piece.case],
+                    piece.reason,
+                    defacer=piece.defacer,
+                    out=self.folder,
+                    below=f"defaced/{piece.defacer}",
+                    names=self._names(cases[piece.case]),
+                    record=self.parts,
+                    run_key=self._key(piece.defacer),
+                )
+        parts = [record_path(self.parts, case, defacer) for case in cases for defacer in self.defacers]
+        return collect(self.folder, parts, key=self.prepared.run_key)
