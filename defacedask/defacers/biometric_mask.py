@@ -79,9 +79,9 @@ def published_boxes(bottom: float) -> list[Box]:
 #: The strict boxes, in the built-in average's space (LPS mm), each open to the front or the side. Eyeballs reach
 #: back to y -65; the sides to the outer rim of the orbits and the angle of the jaw; brow z -9, chin z -139.
 STRICT = (
-    Box("eyes", (-74.0, -FAR, -50.0), (74.0, -61.0, 4.0)),
-    Box("nose", (-74.0, -FAR, -86.0), (74.0, -58.0, -50.0)),
-    Box("mouth_and_chin", (-74.0, -FAR, -145.0), (74.0, -52.0, -86.0)),
+    Box("eyes", (-78.0, -FAR, -50.0), (78.0, -57.0, 6.0)),
+    Box("nose", (-78.0, -FAR, -86.0), (78.0, -54.0, -50.0)),
+    Box("mouth_and_chin", (-78.0, -FAR, -145.0), (78.0, -50.0, -86.0)),
     Box("ear_right", (-FAR, -12.0, -88.0), (-69.0, 50.0, -4.0)),
     Box("ear_left", (69.0, -12.0, -88.0), (FAR, 50.0, -4.0)),
 )

@@ -32,13 +32,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from defacedask.backend import namespace, ndimage_of
+from defacedask.backend import namespace
 from defacedask.defacers.base import Defacer, Plan, air_of
-from defacedask.defacers.boxes import index_box
+from defacedask.defacers.fields import Stack, tiles
 from defacedask.defacers.intensity import UNKNOWN, Palette
 from defacedask.defacers.noise import NoiseField
 from defacedask.defacers.protect import unprotected
-from defacedask.defacers.refacing import FIT_GRID, moved_average
+from defacedask.defacers.refacing import FIT_GRID, HALF_GRID, moved_average
 from defacedask.errors import ConfigError, InputError
 from defacedask.geometry import Geometry
 from defacedask.head.template import load_template
@@ -46,7 +46,7 @@ from defacedask.sampling import apply_affine
 from defacedask.volume import real_values, to_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import xarray as xr
 
@@ -63,20 +63,20 @@ STEP, REACH = 0.25, 31.5
 GAIN_STEP = 1 / 48
 #: mm from the body beyond which MR air is cleaned.
 AIR_FROM = 8.0
-#: Voxels worked on at a time.
-AT_ONCE = 1_500_000
+#: mm above the new skin beyond which all is air.
+NEAR = 6.0
 
 
 @functools.cache
-def _average(name: str, blur: float) -> tuple[np.ndarray, Geometry]:
-    """Values of the average (float32), blurred by ``blur`` mm to the resolution of a coarse image."""
+def _average(name: str, blur: float) -> Stack:
+    """Values of the average, blurred by ``blur`` mm to the resolution of a coarse image."""
     from scipy.ndimage import gaussian_filter
 
     template = load_template(name)
     values = real_values(template.image).values.astype(np.float32)
     if blur > 0:
         values = gaussian_filter(values, [blur / s for s in template.geometry.spacing])
-    return values, template.geometry
+    return Stack(values[None], template.geometry)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,73 +140,64 @@ class MriRefacePlan(Plan):
             if one.name == "Brain":
                 away = one._distance(places, np)
                 inside = np.minimum(inside, away - np.float32(self.brain_margin_mm))
+        for side in (inside, inside.swapaxes(0, 1), inside.swapaxes(0, 2)):
+            side[[0, -1]] = -4.0  # beyond the grid nothing is replaced
         return shift, new, inside.astype(np.float32)
 
-    def _index(self, positions: tuple[Any, Any, Any], xp: Any) -> Any:
-        """Indices into the coarse fields, (3, ...) float64."""
-        at = apply_affine(np.asarray(self.to_template), *positions)
-        origin, spacing = FIT_GRID.origin, FIT_GRID.spacing
-        index = [(at[2 - k] - origin[2 - k]) / spacing[k] for k in range(3)]
-        return xp.stack(xp.broadcast_arrays(*index))
-
-    def _field(self, field: np.ndarray, index: Any, outside: float, xp: Any) -> Any:
-        sample = ndimage_of(xp).map_coordinates
-        values = xp.asarray(field).astype(xp.float32)
-        return sample(values, index, order=1, mode="constant", cval=outside, prefilter=False)
-
-    def _half(self, field: np.ndarray, index: Any, xp: Any) -> Any:
-        """Like `_field`, of what is stored for every other point."""
-        sample = ndimage_of(xp).map_coordinates
-        values = xp.asarray(field).astype(xp.float32)
-        return sample(values, (index - 0.5) / 2, order=1, mode="nearest", prefilter=False)
+    @functools.cached_property
+    def _where(self) -> Stack:
+        """Two channels: mm within the replaced part, mm above the new skin."""
+        _, new, inside = self.laid
+        return Stack(np.stack([inside, new]), FIT_GRID)
 
     @functools.cached_property
-    def _extent(self) -> tuple[np.ndarray, np.ndarray]:
-        """Corners, in the average's space, of what may be replaced."""
-        some = np.argwhere(self.laid[2] > 0)
-        if len(some) == 0:
-            return np.full(3, 1.0), np.full(3, -1.0)
-        ends = FIT_GRID.to_world(np.stack([some.min(axis=0) - 1, some.max(axis=0) + 1]))
-        return ends.min(axis=0), ends.max(axis=0)
+    def _from(self) -> Stack:
+        """Shift, mm (x, y, z)."""
+        return Stack(self.laid[0], FIT_GRID)
 
-    def _slabs(self, geometry: Geometry) -> list[tuple[slice, ...]]:
-        """Boxes of a grid to be worked on, one after the other."""
-        low, high = self._extent
-        box = index_box(geometry, np.asarray(self.to_template), low, high)
-        if box is None:
-            return []
-        area = (box[1].stop - box[1].start) * (box[2].stop - box[2].start)
-        rows = max(1, AT_ONCE // area)
-        return [
-            (slice(k, min(k + rows, box[0].stop)), box[1], box[2])
-            for k in range(box[0].start, box[0].stop, rows)
-        ]
+    @functools.cached_property
+    def _field(self) -> Stack:
+        """The palette's own field: gain or dose."""
+        return Stack(self.palette.field[None], HALF_GRID)
 
-    def _part(self, geometry: Geometry, box: tuple[slice, ...]) -> Geometry:
-        return geometry.block([s.start for s in box], [s.stop for s in box])
+    @functools.cached_property
+    def _away(self) -> Stack:
+        """Distance outside the patient's body, mm."""
+        return Stack(self.body[None].astype(np.float32) * np.float32(STEP), self.body_grid)
+
+    def _tiles(self, geometry: Geometry, xp: Any) -> Iterator[tuple[tuple[slice, ...], Geometry, Any]]:
+        """Parts of a block that may change: slices, their grid, and mm within the replaced part."""
+        inside = self.laid[2]
+        for box in tiles(geometry, self.to_template, inside, FIT_GRID, 0.0, xp):
+            part = geometry.block([s.start for s in box], [s.stop for s in box])
+            yield box, part, self._where.at(self._template(part, xp), xp)
+
+    def _template(self, part: Geometry, xp: Any) -> tuple[Any, Any, Any]:
+        """Positions of a part's voxels in the average's space, flat."""
+        at = apply_affine(self.to_template, *part.positions(xp, np.float64))
+        x, y, z = (xp.broadcast_to(a, part.shape).ravel() for a in at)
+        return x, y, z
 
     def region(self, geometry: Geometry, xp: Any = np) -> Any:
         """See `Plan.region`; on MR it includes the air around the body, of which only ghosts are replaced."""
         out = xp.zeros(geometry.shape, dtype=bool)
-        for box in self._slabs(geometry):
-            part = self._part(geometry, box)
-            index = self._index(part.positions(xp, np.float64), xp)
-            inside = self._field(self.laid[2], index, -1.0, xp)
-            out[box] = xp.broadcast_to(inside > 0, part.shape)
         if self._cleans:
-            out |= self._far(geometry.positions(xp, np.float64), geometry.shape, xp)
+            for box, part in self._air_tiles(geometry, xp):
+                x, y, z = (xp.broadcast_to(p, part.shape).ravel() for p in part.positions(xp, np.float64))
+                out[box] = (self._away.at((x, y, z), xp)[0] > AIR_FROM).reshape(part.shape)
+        for box, part, where in self._tiles(geometry, xp):
+            out[box] |= (where[0] > 0).reshape(part.shape)
         return unprotected(out, self.protected, geometry, xp)
 
     @property
     def _cleans(self) -> bool:
         return self.body.size > 0 and bool(np.isfinite(self.palette.clean_above))
 
-    def _far(self, positions: tuple[Any, Any, Any], shape: tuple[int, ...], xp: Any) -> Any:
-        """Places well outside the body."""
-        origin, spacing = self.body_grid.origin, self.body_grid.spacing
-        index = [(positions[2 - k] - origin[2 - k]) / spacing[k] for k in range(3)]
-        index = xp.stack([xp.broadcast_to(i, shape) for i in index])
-        return self._field(self.body, index, REACH / STEP, xp) > AIR_FROM / STEP
+    def _air_tiles(self, geometry: Geometry, xp: Any) -> Iterator[tuple[tuple[slice, ...], Geometry]]:
+        """Parts of a block that may hold air well outside the body."""
+        away = self.body.astype(np.float32) * np.float32(STEP)
+        for box in tiles(geometry, np.eye(4), away, self.body_grid, AIR_FROM, xp):
+            yield box, geometry.block([s.start for s in box], [s.stop for s in box])
 
     def new_body(self, geometry: Geometry, xp: Any = np) -> Any:
         """Where, in the replaced part, the average's body lies (for contours that follow the skin).
@@ -216,16 +207,13 @@ class MriRefacePlan(Plan):
         bool array of ``geometry.shape``
         """
         out = xp.zeros(geometry.shape, dtype=bool)
-        for box in self._slabs(geometry):
-            part = self._part(geometry, box)
-            index = self._index(part.positions(xp, np.float64), xp)
-            inside = self._field(self.laid[2], index, -1.0, xp) > 0
-            out[box] = inside & (self._field(self.laid[1], index, REACH, xp) <= 0)
+        for box, part, where in self._tiles(geometry, xp):
+            out[box] = ((where[0] > 0) & (where[1] <= 0)).reshape(part.shape)
         return out
 
     # --- what
 
-    def _checked(self, name: str, geometry: Geometry) -> tuple[np.ndarray, Geometry]:
+    def _checked(self, name: str, geometry: Geometry) -> Stack:
         """Average's values for a grid.
 
         Raises
@@ -249,82 +237,69 @@ class MriRefacePlan(Plan):
         intercept = xp.asarray(intercept, dtype=np.float32)
         if self._cleans and modality == self.palette.modality:
             self._clean(out, geometry, slope, intercept, xp)
-        for box in self._slabs(geometry):
-            part = self._part(geometry, box)
-            places = part.positions(xp, np.float64)
-            index = self._index(places, xp)
-            inside = self._field(self.laid[2], index, -1.0, xp)
-            region = unprotected(xp.broadcast_to(inside > 0, part.shape), self.protected, part, xp)
-            at = xp.nonzero(region)
+        for box, part, where in self._tiles(geometry, xp):
+            region = (where[0] > 0).reshape(part.shape)
+            at = xp.nonzero(unprotected(region, self.protected, part, xp))
             if at[0].size == 0:
                 continue
-            flat = tuple(xp.broadcast_to(p, part.shape)[at] for p in places)
-            share = inside[at] * xp.float32(1 / FEATHER)
-            share = xp.clip(share, 0, 1)
+            flat = (at[0] * part.shape[1] + at[1]) * part.shape[2] + at[2]
+            share = xp.clip(where[0][flat] * xp.float32(1 / FEATHER), 0, 1)
             share = share * share * (3 - 2 * share)
-            new = self._values(flat, index[:, at[0], at[1], at[2]], geometry, modality, xp)
-            rows = (at[0] + box[0].start, at[1] + box[1].start, at[2] + box[2].start)
-            s = xp.broadcast_to(slope, stored.shape)[rows]
-            i = xp.broadcast_to(intercept, stored.shape)[rows]
-            old = stored[rows].astype(np.float32) * s + i
-            out[rows] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
+            new = self._values(part, at, where[1][flat], geometry, modality, xp)
+            s, i = (xp.broadcast_to(r[box[0]], part.shape)[at] for r in (slope, intercept))
+            old = stored[box][at].astype(np.float32) * s + i
+            out[box][at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
         return out
 
     def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
         """See `Plan.fill`: the new values without the feather (`deface_block` has it)."""
         at = xp.nonzero(region)
-        places = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
+        x, y, z = self._template(geometry, xp)
+        flat = (at[0] * geometry.shape[1] + at[1]) * geometry.shape[2] + at[2]
+        above = self._where.at((x[flat], y[flat], z[flat]), xp)[1]
         out = values.copy()
-        out[at] = self._values(places, self._index(places, xp), geometry, modality, xp)
+        out[at] = self._values(geometry, at, above, geometry, modality, xp)
         return out
 
     def _values(
-        self, places: tuple[Any, Any, Any], index: Any, geometry: Geometry, modality: str, xp: Any
+        self, part: Geometry, at: tuple[Any, ...], above: Any, geometry: Geometry, modality: str, xp: Any
     ) -> Any:
-        """New real values at flat positions, float32."""
+        """New real values, float32, at the voxels ``at`` of a part; ``above`` is their mm above the new skin."""
         palette = self.palette
-        known = palette.modality == modality
-        above = self._field(self.laid[1], index, REACH, xp)
-        near = xp.nonzero(above < 8.0)[0]
-        name = palette.template if known else "average_ct"
-        average, grid = self._checked(name, geometry)
-        air = -1000.0 if name == "average_ct" else 0.0
-        painted = xp.full(above.shape, xp.float32(air), dtype=xp.float32)
+        if palette.modality != modality:
+            return xp.full(above.shape, air_of(modality), dtype=xp.float32)
+        places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
+        head = apply_affine(self.to_template, *places)
+        air = -1000.0 if palette.template == "average_ct" else 0.0
+        painted = xp.full(above.shape, air, dtype=xp.float32)
+        near = xp.nonzero(above < NEAR)[0]
         if near.size:
-            at = apply_affine(np.asarray(self.to_template), *(p[near] for p in places))
-            source = []
-            for k in range(3):
-                moved = self._field(self.laid[0][k], index[:, near], 0.0, xp)
-                axis = 2 - k
-                source.append((at[k] - moved - grid.origin[k]) / grid.spacing[axis])
-            sample = ndimage_of(xp).map_coordinates
-            painted[near] = sample(
-                xp.asarray(average), xp.stack(source[::-1]), order=1, mode="nearest", prefilter=False
-            )
-        if not known:
-            return xp.full(above.shape, xp.float32(air_of(modality)), dtype=xp.float32)
+            average = self._checked(palette.template, geometry)
+            here = tuple(h[near] for h in head)
+            shift = self._from.at(here, xp)
+            painted[near] = average.at(tuple(h - s for h, s in zip(here, shift, strict=True)), xp)[0]
         if modality == "CT":
             return self._ct(painted, places, xp)
         if modality == "MR":
-            return self._mr(painted, places, index, xp)
+            gain = xp.exp2(self._field.at(head, xp)[0] * xp.float32(GAIN_STEP))
+            return self._mr(painted, gain, places, xp)
         body = xp.clip((painted + 1000) / 1000, 0, 1)
         if modality == "RTDOSE":
-            return body * self._half(palette.field, index, xp) * xp.float32(palette.step)
+            return body * self._field.at(head, xp)[0] * xp.float32(palette.step)
         low = palette.knots[-1][1]
         grain = NoiseField(self.key, palette.noise.lattice, palette.noise.sigma, "noise").at(places, xp)
         noise = palette.noise.air + (palette.noise.tissue - palette.noise.air) * body
         return xp.maximum(palette.air + (low - palette.air) * body + noise * grain, 0).astype(xp.float32)
 
-    def _ct(self, painted: Any, places: tuple[Any, Any, Any], xp: Any) -> Any:
+    def _ct(self, painted: Any, places: tuple[Any, ...], xp: Any) -> Any:
         noise = self.palette.noise
         body = xp.clip((painted + 1000) / 900, 0, 1)
         grain = NoiseField(self.key, noise.lattice, noise.sigma, "noise").at(places, xp)
         amplitude = noise.air + (noise.tissue - noise.air) * body
         return (self.palette.paint(painted, xp) + amplitude * grain).astype(xp.float32)
 
-    def _mr(self, painted: Any, places: tuple[Any, Any, Any], index: Any, xp: Any) -> Any:
+    def _mr(self, painted: Any, gain: Any, places: tuple[Any, ...], xp: Any) -> Any:
         palette = self.palette
-        gain = xp.exp2(self._half(palette.field, index, xp) * xp.float32(GAIN_STEP))
         body = xp.clip(painted / 100, 0, 1)
         mean = palette.paint(painted, xp) * gain * body
         first, second = (
@@ -337,27 +312,23 @@ class MriRefacePlan(Plan):
 
     def _clean(self, out: Any, geometry: Geometry, slope: Any, intercept: Any, xp: Any) -> None:
         """Replace ghosts and wrap in the air around the body, in place."""
-        for first in range(0, geometry.shape[0], 16):
-            rows = slice(first, min(first + 16, geometry.shape[0]))
-            values = out[rows].astype(np.float32) * slope[rows] + intercept[rows]
-            bright = xp.nonzero(values > xp.float32(self.palette.clean_above))
-            if bright[0].size == 0:
+        noise = self.palette.noise
+        fields = [NoiseField(self.key, noise.lattice, noise.sigma, s) for s in ("noise", "second channel")]
+        for box, part in self._air_tiles(geometry, xp):
+            values = out[box].astype(np.float32) * slope[box[0]] + intercept[box[0]]
+            bright = values > xp.float32(self.palette.clean_above)
+            at = xp.nonzero(unprotected(bright, self.protected, part, xp))
+            if at[0].size == 0:
                 continue
-            part = geometry.block((rows.start, 0, 0), (rows.stop, *geometry.shape[1:]))
-            keep = unprotected(xp.ones(part.shape, dtype=bool), self.protected, part, xp)
-            places = tuple(xp.broadcast_to(p, part.shape)[bright] for p in part.positions(xp, np.float64))
-            go = xp.nonzero(self._far(places, bright[0].shape, xp) & keep[bright])[0]
-            places = tuple(p[go] for p in places)
-            noise = self.palette.noise
-            pair = [
-                NoiseField(self.key, noise.lattice, noise.sigma, s).at(places, xp)
-                for s in ("noise", "second channel")
-            ]
-            new = xp.float32(noise.air) * xp.sqrt(pair[0] * pair[0] + pair[1] * pair[1])
-            at = tuple(b[go] for b in bright)
-            s = xp.broadcast_to(slope[rows], part.shape)[at]
-            i = xp.broadcast_to(intercept[rows], part.shape)[at]
-            out[(at[0] + rows.start, at[1], at[2])] = to_stored(new, s, i, out.dtype, xp)
+            places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
+            go = xp.nonzero(self._away.at(places, xp)[0] > AIR_FROM)[0]
+            if go.size == 0:
+                continue
+            one, two = (field.at(tuple(p[go] for p in places), xp) for field in fields)
+            at = tuple(a[go] for a in at)
+            s, i = (xp.broadcast_to(r[box[0]], part.shape)[at] for r in (slope, intercept))
+            new = xp.float32(noise.air) * xp.sqrt(one * one + two * two)
+            out[box][at] = to_stored(new, s, i, out.dtype, xp)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the fields alone: what is laid out from them is made again where it is needed."""

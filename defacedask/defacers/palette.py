@@ -153,7 +153,10 @@ def _palette(
             modality, "average_ct", ((0.0, mean), (1.0, low)), noise, empty, 0.0, mean, float("inf")
         )
     # magnitudes of two channels of noise have a mean of 1.25 standard deviations
-    noise = Noise(noise.tissue, mean / 1.2533, affine, noise.sigma)
+    channel = mean / 1.2533
+    # a channel's noise is the same in tissue; coils combined may make it more, but anatomy is no noise
+    tissue_noise = min(noise.tissue, 2 * channel) if channel > 0 else noise.tissue
+    noise = Noise(tissue_noise, channel, affine, noise.sigma)
     average = _average_at("average_t1", shift)
     bright = near & (values > 2 * mean) & (average > 30)
     knots = ((0.0, 0.0), (330.0, float(np.median(values[near])) if near.any() else 0.0))

@@ -27,10 +27,21 @@ from defacedask.volume import real_values
 if TYPE_CHECKING:
     from defacedask.head import Head
 
-__all__ = ["FIT_GRID", "Average", "Fit", "average_shape", "fit_average", "moved_average", "require_cover"]
+__all__ = [
+    "FIT_GRID",
+    "HALF_GRID",
+    "Average",
+    "Fit",
+    "average_shape",
+    "fit_average",
+    "moved_average",
+    "require_cover",
+]
 
 #: Coarse grid in the average's space: 3 mm, array axes S, P, L.
 FIT_GRID = Geometry.from_spacing((80, 88, 76), (3.0, 3.0, 3.0), (-112.5, -190.0, -190.0))
+#: Every other point of it.
+HALF_GRID = Geometry.from_spacing((40, 44, 38), (6.0, 6.0, 6.0), FIT_GRID.origin)
 #: mm between old and new skin over the face, in the patient.
 CLEARANCE = 4.0
 #: mm, standard deviation of the finest change of the offset, and of the first, rough one.
@@ -131,7 +142,7 @@ def from_half(stored: np.ndarray, unit: float) -> np.ndarray:
     """What is stored for every other point of `FIT_GRID`, in steps of ``unit``, on all of it (float32)."""
     from scipy.ndimage import map_coordinates
 
-    index = np.meshgrid(*((np.arange(n) - 0.5) / 2 for n in FIT_GRID.shape), indexing="ij")
+    index = np.meshgrid(*(np.arange(n) / 2 for n in FIT_GRID.shape), indexing="ij")
     values = stored.astype(np.float32) * np.float32(unit)
     return map_coordinates(values, np.stack(index), order=1, mode="nearest", prefilter=False)
 
@@ -249,8 +260,8 @@ def fit_average(head: Head) -> Fit:
 
     # the offset is so smooth that half the grid's points hold it: sums and filters run on those
     half = tuple(n // 2 for n in FIT_GRID.shape)
-    cell = np.ravel_multi_index(tuple(np.minimum(at // 2, np.array(half) - 1).T), half)
-    between = (at.T - 0.5) / 2
+    cell = np.ravel_multi_index(tuple(np.minimum((at + 1) // 2, np.array(half) - 1).T), half)
+    between = at.T / 2
 
     def above(offset: np.ndarray) -> np.ndarray:
         """Height of the patient's skin over the moved average's, mm."""

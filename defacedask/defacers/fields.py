@@ -1,0 +1,128 @@
+"""Several coarse fields on one grid, read together; and a block cut into tiles, most of which need no look.
+
+Element by element and in one fixed order of single operations, so that NumPy and CuPy, and any chunking, give the
+same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from defacedask.geometry import Geometry
+from defacedask.sampling import apply_affine
+
+__all__ = ["Stack", "tiles"]
+
+#: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
+TILE = (16, 32, 32)
+
+
+class Stack:
+    """Fields on one axis-aligned grid (array axes S, P, L), interpolated linearly; beyond the grid as at its edge.
+
+    Parameters
+    ----------
+    fields : (channels, z, y, x) array
+    geometry : Geometry
+        Axis-aligned, positive steps.
+    """
+
+    def __init__(self, fields: np.ndarray, geometry: Geometry) -> None:
+        self.shape = geometry.shape
+        self.origin = geometry.origin
+        self.spacing = geometry.spacing
+        self.channels = len(fields)
+        flat = np.ascontiguousarray(np.moveaxis(np.asarray(fields, np.float32), 0, -1))
+        self._host = flat.reshape(-1, self.channels)
+        self._device: Any = None
+
+    def _table(self, xp: Any) -> Any:
+        if xp is np:
+            return self._host
+        if self._device is None:
+            self._device = xp.asarray(self._host)
+        return self._device
+
+    def at(self, places: tuple[Any, Any, Any], xp: Any = np) -> Any:
+        """Values at flat positions.
+
+        Parameters
+        ----------
+        places : tuple of (n,) float64 arrays
+            x, y, z in mm of the fields' space.
+        xp : module
+
+        Returns
+        -------
+        (channels, n) float32 array
+        """
+        table = self._table(xp)
+        low: Any = None
+        parts = []
+        for axis in range(3):
+            index = (places[2 - axis] - self.origin[2 - axis]) / self.spacing[axis]
+            index = xp.clip(index, 0.0, self.shape[axis] - 1.0)
+            whole = xp.minimum(index.astype(xp.int32), self.shape[axis] - 2)
+            parts.append((index - whole).astype(xp.float32)[:, None])
+            low = whole if low is None else low * self.shape[axis] + whole
+        row, plane = self.shape[2], self.shape[1] * self.shape[2]
+        sides = []
+        for dz in (0, plane):
+            rows = []
+            for dy in (0, row):
+                a, b = table.take(low + (dz + dy), axis=0), table.take(low + (dz + dy + 1), axis=0)
+                b -= a
+                b *= parts[2]
+                b += a
+                rows.append(b)
+            rows[1] -= rows[0]
+            rows[1] *= parts[1]
+            rows[1] += rows[0]
+            sides.append(rows[1])
+        sides[1] -= sides[0]
+        sides[1] *= parts[0]
+        sides[1] += sides[0]
+        return sides[1].T
+
+
+def tiles(
+    geometry: Geometry, matrix: np.ndarray, field: np.ndarray, grid: Geometry, above: float, xp: Any = np
+) -> Iterator[tuple[slice, ...]]:
+    """Tiles of a block that may hold a voxel where a field exceeds a value.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Of the block.
+    matrix : (4, 4) array
+        World LPS mm -> the field's space.
+    field : (z, y, x) array
+        On ``grid``; beyond it, as at its edge.
+    grid : Geometry
+        Axis-aligned.
+    above : float
+    xp : module
+        With CuPy tiles are larger.
+
+    Yields
+    ------
+    slices along (z, y, x)
+    """
+    from scipy.ndimage import maximum_filter
+
+    tile = np.minimum(TILE if xp is np else (64, 128, 128), geometry.shape)
+    starts = [np.arange(0, n, t) for n, t in zip(geometry.shape, tile, strict=True)]
+    index = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3)
+    last = np.minimum(index + tile, geometry.shape)
+    world = geometry.to_world((index + last - 1) / 2)
+    at = np.stack(apply_affine(np.asarray(matrix), *world.T), axis=-1)
+    # how far a tile reaches from its middle, in steps of the grid; one more for interpolation, and rounding
+    axes = np.abs(np.asarray(matrix)[:3, :3] @ geometry.affine[:3, :3]) @ (tile / 2)
+    reach = np.ceil(axes[::-1] / np.array(grid.spacing)).astype(int) + 2
+    most = maximum_filter(field, size=tuple(2 * reach + 1), mode="nearest")
+    cell = np.clip(np.rint(grid.to_index(at)).astype(int), 0, np.array(grid.shape) - 1)
+    for first, end in zip(index[most[tuple(cell.T)] > above], last[most[tuple(cell.T)] > above], strict=True):
+        yield tuple(slice(int(a), int(b)) for a, b in zip(first, end, strict=True))

@@ -1,0 +1,149 @@
+"""How far the skin of the face has moved: the fraction of it that lies at least 3 mm from where it was.
+
+The skin is the outer edge of the body in the image itself, so any defacer of any make can be measured. What counts
+as face is the average head's region from brow to chin, laid on the original through the head's affine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.errors import InputError
+from defacedask.geometry import Geometry
+from defacedask.volume import geometry_of, real_values
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from defacedask.head import Head
+
+__all__ = ["SurfaceChange", "surface_change"]
+
+#: mm around the average's brow-to-chin region within which the patient's skin counts as face.
+NEAR = 12.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SurfaceChange:
+    """What became of the face's skin.
+
+    Attributes
+    ----------
+    points : int
+        Skin voxels of the original from brow to chin.
+    moved : float
+        Fraction of them with no skin of the defaced image within ``least_mm``.
+    least_mm : float
+    median_mm : float
+        Median distance from the original's skin to the defaced image's nearest skin.
+    brain_voxels_changed : int
+        Voxels of the original's grid within the head's brain whose stored value changed.
+    """
+
+    points: int
+    moved: float
+    least_mm: float
+    median_mm: float
+    brain_voxels_changed: int
+
+
+def surface_change(
+    head: Head, defaced: xr.DataArray, *, least_mm: float = 3.0, spacing_mm: float = 1.5
+) -> SurfaceChange:
+    """Compare a head with its defaced image.
+
+    Parameters
+    ----------
+    head : Head
+        Of the original.
+    defaced : xarray.DataArray
+        On the original's grid.
+    least_mm : float
+        What counts as moved.
+    spacing_mm : float
+        Of the grid the surfaces are compared on.
+
+    Raises
+    ------
+    InputError
+        If the images do not share a grid, or no facial skin is in view.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    from defacedask.head.grid import resample
+
+    original = head.volume
+    grid = geometry_of(original)
+    if not grid.close_to(geometry_of(defaced)):
+        raise InputError("the defaced image lies on another grid than the original.")
+    region, box = _face_region(head, spacing_mm)
+    drop = np.asarray(head.drop)
+    air = head.air
+    surfaces = []
+    for volume in (original, defaced):
+        values = np.where(drop, np.float32(air), real_values(volume).load().values)
+        fine = resample(values.astype(np.float32), grid, box, outside=air)
+        surfaces.append(_outline(fine > head.level))
+    # the edge of the field of view is no skin
+    index = grid.to_index(_points(box)).reshape(*box.shape, 3)
+    inner = ((index > 1.0) & (index < np.array(grid.shape) - 2.0)).all(axis=-1)
+    skin = surfaces[0] & region & inner
+    if not skin.any():
+        raise InputError("no skin of the face is in view.")
+    if surfaces[1].any():
+        gap = distance_transform_edt(~surfaces[1], sampling=box.spacing)[skin]
+    else:
+        gap = np.full(int(skin.sum()), np.inf)
+    brain = resample(head.brain, head.grid, grid, nearest=True)
+    changed = np.asarray(original.values != defaced.values)
+    return SurfaceChange(
+        points=int(skin.sum()),
+        moved=float((gap >= least_mm).mean()),
+        least_mm=least_mm,
+        median_mm=float(np.median(gap)),
+        brain_voxels_changed=int((changed & brain).sum()),
+    )
+
+
+def _points(geometry: Geometry) -> np.ndarray:
+    x, y, z = np.broadcast_arrays(*geometry.positions(dtype=np.float64))
+    return np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
+
+
+def _face_region(head: Head, spacing: float) -> tuple[np.ndarray, Geometry]:
+    """Brow to chin, with some mm around, on an upright grid in the patient's world."""
+    from scipy.ndimage import distance_transform_edt
+
+    from defacedask.head.grid import resample
+    from defacedask.head.template import load_template
+
+    template = load_template("average_ct")
+    mask = template.mask("brow_to_chin")
+    near = distance_transform_edt(~mask, sampling=template.geometry.spacing) <= NEAR
+    # beyond brow, chin and cheeks is no face, however near; in front of it there may be more
+    for axis, both in enumerate((True, False, True)):
+        rows = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
+        turned = np.moveaxis(near, axis, 0)
+        if both:
+            turned[: rows[0]] = False
+        turned[rows[-1] + 1 :] = False
+    back = np.linalg.inv(head.to_template)
+    ends = template.geometry.to_world(np.argwhere(near)) @ back[:3, :3].T + back[:3, 3]
+    # room for skin that has moved
+    low, high = ends.min(axis=0) - 25.0, ends.max(axis=0) + 25.0
+    shape = np.ceil((high - low) / spacing).astype(int)[::-1]
+    box = Geometry.from_spacing(shape.tolist(), (spacing,) * 3, low)
+    return resample(near, template.geometry, box, matrix=head.to_template, nearest=True), box
+
+
+def _outline(body: np.ndarray) -> Any:
+    """Body voxels beside outer air: nostrils, mouth and what they lead to count for their first 6 mm only."""
+    from defacedask.head.morphology import close, components, dilate
+
+    padded = np.pad(body, 1)
+    wide = components(np.ascontiguousarray(~np.pad(close(body, 4), 1)))
+    air = dilate(wide == wide[0, 0, 0], 4) & ~padded
+    return (dilate(air, 1) & padded)[1:-1, 1:-1, 1:-1]

@@ -1,0 +1,260 @@
+"""The average face in the image's own values: block by block, on every modality, with the brain untouched."""
+
+from __future__ import annotations
+
+import json
+
+import dask.array
+import numpy as np
+import pytest
+from heads import posed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from defacedask.defacers import get_defacer, plan_from_dict
+from defacedask.defacers.fields import Stack, tiles
+from defacedask.defacers.intensity import ct_map, quantile_map, smooth_fill
+from defacedask.errors import ConfigError, InputError, RefusedError
+from defacedask.evaluation.surface_change import surface_change
+from defacedask.geometry import Geometry
+from defacedask.head import Head
+from defacedask.head.grid import resample
+from defacedask.sampling import sample_field
+from defacedask.volume import geometry_of, make_volume, real_values
+
+KEY = b"a secret of the run"
+
+
+def made(modality):
+    volume, _ = posed(modality, pitch=8, yaw=5, spacing=(3.0, 2.5, 2.5), couch=modality == "CT")
+    head = Head(volume)
+    return head, get_defacer("mri_reface").plan(head, key=KEY)
+
+
+@pytest.fixture(scope="module")
+def ct():
+    return made("CT")
+
+
+@pytest.fixture(scope="module")
+def mr():
+    return made("MR")
+
+
+@pytest.fixture(params=["CT", "MR"])
+def planned(request):
+    return request.getfixturevalue(request.param.lower())
+
+
+def brain_on(head, grid):
+    return resample(head.brain, head.grid, grid, nearest=True)
+
+
+def test_the_face_moves_and_the_brain_stays(planned):
+    head, plan = planned
+    defaced = plan.apply(head.volume)
+    change = surface_change(head, defaced)
+    assert change.brain_voxels_changed == 0
+    assert change.moved > 0.95
+    assert defaced.dtype == head.volume.dtype
+    assert defaced.attrs == head.volume.attrs
+
+
+def test_outside_the_region_every_bit_stays(planned):
+    head, plan = planned
+    defaced = plan.apply(head.volume)
+    changed = defaced.values != head.volume.values
+    region = plan.region(geometry_of(head.volume))
+    assert changed.any()
+    assert not (changed & ~region).any()
+
+
+def test_new_tissue_looks_like_tissue_and_air_like_air(ct):
+    head, plan = ct
+    defaced = real_values(plan.apply(head.volume)).values
+    grid = geometry_of(head.volume)
+    new = plan.new_body(grid)
+    inside = sample_field(plan.laid[2], _fit_grid(), _template_places(plan, grid), outside=-4.0) > 3.5
+    tissue = defaced[new & inside]
+    assert -120 < np.median(tissue) < 100
+    air = defaced[inside & ~new & ~plan_near_skin(plan, grid)]
+    assert np.median(air) == pytest.approx(-1000, abs=15)
+
+
+def _fit_grid():
+    from defacedask.defacers.refacing import FIT_GRID
+
+    return FIT_GRID
+
+
+def _template_places(plan, grid):
+    from defacedask.sampling import apply_affine
+
+    return apply_affine(plan.to_template, *grid.positions(dtype=np.float64))
+
+
+def plan_near_skin(plan, grid):
+    return sample_field(plan.laid[1], _fit_grid(), _template_places(plan, grid), outside=99.0) < 3
+
+
+@given(data=st.data())
+@settings(max_examples=8)
+def test_any_chunking_equals_the_whole(ct, mr, data):
+    head, plan = data.draw(st.sampled_from([ct, mr]))
+    volume = head.volume
+    whole = plan.apply(volume)
+    chunks = [data.draw(st.integers(max(1, n // 3), n)) for n in volume.shape]
+    lazy = volume.copy(data=dask.array.from_array(volume.values, chunks=chunks))
+    out = plan.apply(lazy)
+    assert isinstance(out.data, dask.array.Array)
+    with dask.config.set(scheduler="synchronous"):
+        assert np.array_equal(out.values, whole.values)
+
+
+def test_a_plan_survives_json_and_is_small(planned):
+    head, plan = planned
+    text = json.dumps(plan.to_dict())
+    assert len(text) < 500_000
+    again = plan_from_dict(json.loads(text))
+    assert again.digest == plan.digest
+    part = head.volume[40:44]
+    assert np.array_equal(again.apply(part).values, plan.apply(part).values)
+
+
+def test_the_key_changes_the_noise_alone(ct):
+    head, plan = ct
+    other = get_defacer("mri_reface").plan(head, key=b"another")
+    a, b = (real_values(p.apply(head.volume)).values for p in (plan, other))
+    assert (a != b).any()
+    assert np.abs(a - b).max() < 40 * max(plan.palette.noise.tissue, 1.0)
+    assert "a secret" not in json.dumps(plan.summary(), default=str)
+
+
+def test_two_runs_give_the_same_bytes(ct):
+    head, plan = ct
+    assert get_defacer("mri_reface").plan(Head(head.volume), key=KEY).digest == plan.digest
+
+
+@pytest.mark.parametrize(("modality", "units"), [("MR", "1"), ("PT", "g/mL"), ("RTDOSE", "Gy")])
+def test_a_ct_plan_goes_onto_other_images_of_the_frame(ct, modality, units):
+    head, plan = ct
+    grid = head.grid.aligned((4.0, 4.0, 4.0))
+    body = resample(head.body.astype(np.float32), head.grid, grid, outside=0.0)
+    rng = np.random.default_rng(3)
+    real = {"MR": 300.0, "PT": 2.0, "RTDOSE": 60.0}[modality] * body + np.abs(rng.normal(0, 0.02, grid.shape))
+    slope = float(real.max()) / 30000
+    volume = make_volume(
+        np.rint(real / slope).astype(np.uint16), grid, modality=modality, units=units, slope=slope
+    )
+    defaced = plan.apply(volume)
+    assert defaced.dtype == np.uint16
+    changed = defaced.values != volume.values
+    assert changed.any()
+    assert not (changed & brain_on(head, grid)).any()
+    after = real_values(defaced).values
+    new = plan.new_body(grid)
+    deep = sample_field(plan.laid[2], _fit_grid(), _template_places(plan, grid), outside=-4.0) > 3.5
+    front = deep & ~new & ~plan_near_skin(plan, grid)
+    assert after[front].max() < 0.1 * real.max()
+    assert np.median(after[deep & new]) > 0.1 * real.max()
+    lazy = volume.copy(data=dask.array.from_array(volume.values, chunks=(17, 23, 64)))
+    with dask.config.set(scheduler="synchronous"):
+        assert np.array_equal(plan.apply(lazy).values, defaced.values)
+
+
+def test_ghosts_in_the_air_go_on_mr_alone(mr, ct):
+    for head, plan in (mr, ct):
+        volume = head.volume.copy(deep=True)
+        grid = geometry_of(volume)
+        away = plan.region(grid) if head is mr[0] else ~brain_on(head, grid)
+        place = np.argwhere(away & (head.volume.values < 100))
+        behind = grid.to_world(place)[:, 1]
+        z, y, x = place[np.argmax(behind)]
+        volume.values[z, y, x] = 900
+        after = plan.apply(volume).values[z, y, x]
+        assert (after < 300) if head is mr[0] else (after == 900)
+
+
+def test_options_are_checked():
+    with pytest.raises(ConfigError, match="5 to 11"):
+        get_defacer("mri_reface", brain_margin_mm=2.0)
+
+
+def test_a_head_without_its_face_is_refused():
+    volume, _ = posed("CT", spacing=(4.0, 3.0, 3.0), bottom=-25.0)
+    with pytest.raises(RefusedError, match="face"):
+        get_defacer("mri_reface").plan(Head(volume), key=KEY)
+
+
+def test_another_average_is_not_painted(ct):
+    import dataclasses
+
+    head, plan = ct
+    with pytest.raises(InputError, match="another average"):
+        dataclasses.replace(plan, template_sha256="0").apply(head.volume)
+
+
+# --- parts
+
+
+def test_a_stack_reads_like_a_field(rng):
+    grid = Geometry.from_spacing((6, 7, 8), (3.0, 2.0, 4.0), (1.0, -2.0, 5.0))
+    fields = rng.normal(size=(3, *grid.shape)).astype(np.float32)
+    places = tuple(rng.uniform(low, high, 500) for low, high in ((1, 29), (-2, 10), (5, 20)))
+    found = Stack(fields, grid).at(places)
+    for k in range(3):
+        assert np.allclose(found[k], sample_field(fields[k], grid, places), atol=1e-4)
+
+
+@given(st.integers(0, 2**31), st.floats(-40, 40))
+@settings(max_examples=15)
+def test_no_tile_with_something_in_it_is_left_out(seed, angle):
+    rng = np.random.default_rng(seed)
+    grid = Geometry.from_spacing((12, 12, 12), (5.0,) * 3, (-30, -30, -30))
+    field = rng.normal(-2, 1, grid.shape).astype(np.float32)
+    a = np.radians(angle)
+    matrix = np.eye(4)
+    matrix[:3, :3] = [[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1.1]]
+    block = Geometry.from_spacing((40, 70, 66), (1.3, 0.9, 1.0), (-33, -31, -28))
+    from defacedask.sampling import apply_affine
+
+    places = apply_affine(matrix, *block.positions(dtype=np.float64))
+    x, y, z = (np.broadcast_to(p, block.shape).ravel() for p in places)
+    there = (Stack(field[None], grid).at((x, y, z))[0] > 0).reshape(block.shape)
+    seen = np.zeros(block.shape, bool)
+    for box in tiles(block, matrix, field, grid, 0.0):
+        seen[box] = True
+    assert not (there & ~seen).any()
+
+
+def test_maps_follow_the_image(rng):
+    average = rng.uniform(40, 400, 5000)
+    knots = quantile_map(average, 3 * average + 7, 5.0)
+    xs, ys = np.array(knots).T
+    assert np.interp(200, xs, ys) == pytest.approx(607, rel=0.02)
+    assert np.interp(0, xs, ys) == 5.0
+    turned = quantile_map(average, 1000 - 2 * average, 5.0)
+    xs, ys = np.array(turned).T
+    assert np.interp(200, xs, ys) == pytest.approx(600, rel=0.1)
+    fat = np.concatenate([rng.normal(-105, 5, 900), rng.normal(40, 5, 900)])
+    assert dict(ct_map(fat))[-95.0] == pytest.approx(-105, abs=1)
+
+
+def test_unknown_places_take_their_neighbours_values():
+    values = np.zeros((9, 9, 9), np.float32)
+    known = np.zeros_like(values)
+    values[:3], known[:3] = 7.0, 1.0
+    filled = smooth_fill(values, known, (1.0, 4.0))
+    assert np.allclose(filled, 7.0, atol=0.01)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_values(ct, mr):
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("there is no GPU")
+    for head, plan in (ct, mr):
+        here = plan.apply(head.volume)
+        there = plan.apply(head.volume.copy(data=cupy.asarray(head.volume.values)))
+        assert isinstance(there.data, cupy.ndarray)
+        assert np.array_equal(there.data.get(), here.values)
