@@ -42,7 +42,9 @@ def compose(out: Path, modality: str, patient: str) -> Image.Image:
     for column, name in enumerate(COLUMNS):
         pen.text((column * SIZE + SIZE / 2, HEAD / 2), name, fill="black", anchor="mm", font=font)
         for row, view in enumerate(ROWS):
-            picture = Image.open(files[name, view]).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+            picture = (
+                Image.open(files[name, view]).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+            )
             sheet.paste(picture, (column * SIZE, HEAD + row * SIZE))
     return sheet
 

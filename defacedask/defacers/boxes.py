@@ -45,7 +45,7 @@ class Box:
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         """Which of the points (..., 3) lie inside."""
-        return ((points >= np.array(self.low)) & (points <= np.array(self.high))).all(axis=-1)
+        return np.asarray(((points >= np.array(self.low)) & (points <= np.array(self.high))).all(axis=-1))
 
 
 def index_box(
@@ -66,12 +66,12 @@ def index_box(
     slices along (z, y, x), or None if they do not meet.
     """
     corners = geometry.corners @ matrix[:3, :3].T + matrix[:3, 3]
-    low = np.maximum(low, corners.min(axis=0))
-    high = np.minimum(high, corners.max(axis=0))
-    if (low > high).any():
+    nearest: np.ndarray = np.maximum(low, corners.min(axis=0))
+    farthest: np.ndarray = np.minimum(high, corners.max(axis=0))
+    if (nearest > farthest).any():
         return None
     back = np.linalg.inv(matrix)
-    ends = np.array(list(itertools.product(*zip(low, high, strict=True))))
+    ends = np.array(list(itertools.product(*zip(nearest, farthest, strict=True))))
     index = geometry.to_index(ends @ back[:3, :3].T + back[:3, 3])
     # half a thousandth of a voxel of room: rounding must not lose the voxel on the edge
     first = np.maximum(np.ceil(index.min(axis=0) - 5e-4), 0).astype(int)
