@@ -20,7 +20,20 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from defacedask.geometry import Geometry
 
-__all__ = ["SOP_CLASS", "Study", "item", "number", "numbers", "pixels", "references", "save", "uid"]
+__all__ = [
+    "SOP_CLASS",
+    "Study",
+    "encoded",
+    "image",
+    "item",
+    "number",
+    "numbers",
+    "pixels",
+    "plane",
+    "references",
+    "save",
+    "uid",
+]
 
 SOP_CLASS = {
     "CT": "1.2.840.10008.5.1.4.1.1.2",
@@ -118,23 +131,45 @@ class Study:
             ds.BodyPartExamined = "HEAD"
         return ds
 
+    def renumber(self, ds: FileDataset, series: str, k: int) -> UID:
+        """Make a data set instance number ``k`` (from 1) of its series; return its SOP Instance UID."""
+        instance = self.uid(series, k)
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = instance
+        ds.InstanceNumber = str(k)
+        return instance
 
-def pixels(ds: Dataset, stored: np.ndarray, grid: Geometry, k: int = 0) -> None:
-    """Image plane and pixel elements of slice ``k`` (or of all slices, for a 3D ``stored`` from slice 0)."""
-    _, dy, dx = grid.spacing
-    ds.Rows, ds.Columns = stored.shape[-2:]
-    ds.PixelSpacing = [number(dy), number(dx)]
+
+def plane(ds: Dataset, grid: Geometry, k: int) -> None:
+    """Where slice ``k`` lies."""
+    position = grid.to_world([k, 0, 0])
+    ds.ImagePositionPatient = [number(v) for v in position]
+    if ds.SOPClassUID != SOP_CLASS["RTDOSE"]:
+        ds.SliceLocation = number(position[2])
+
+
+def pixels(ds: Dataset, stored: np.ndarray) -> None:
+    """Pixel data of one slice, or of all slices as frames."""
+    ds.PixelData = np.ascontiguousarray(stored).astype(stored.dtype.newbyteorder("<")).tobytes()
+    ds["PixelData"].VR = "OW"
+
+
+def image(ds: Dataset, grid: Geometry, dtype: np.dtype, bits: int = 16) -> None:
+    """Elements that all slices of a series share."""
+    _, ds.Rows, ds.Columns = grid.shape
+    ds.PixelSpacing = [number(mm) for mm in grid.spacing[1:]]
     ds.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
-    ds.ImagePositionPatient = [number(v) for v in grid.to_world([k, 0, 0])]
     ds.SliceThickness = number(grid.spacing[0])
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    bits = 8 * stored.dtype.itemsize
-    ds.BitsAllocated = ds.BitsStored = bits
-    ds.HighBit = bits - 1
-    ds.PixelRepresentation = int(stored.dtype.kind == "i")
-    raw = np.ascontiguousarray(stored).astype(stored.dtype.newbyteorder("<"))
-    ds.PixelData = raw.tobytes()
-    ds["PixelData"].VR = "OW"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, bits, bits - 1
+    ds.PixelRepresentation = int(dtype.kind == "i")
+
+
+def encoded(ds: FileDataset) -> FileDataset:
+    """Return the same data set with every element as its bytes: writing it again and again is cheap."""
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, ds, enforce_file_format=True)
+    buffer.seek(0)
+    return pydicom.dcmread(buffer)
 
 
 def save(ds: Dataset, path: Path) -> None:

@@ -12,7 +12,18 @@ from scipy import ndimage
 
 from defacedask.geometry import Geometry
 from defacedask.phantom.anatomy import ROIS, Target
-from defacedask.phantom.elements import SOP_CLASS, Study, item, number, numbers, pixels, references, save
+from defacedask.phantom.elements import (
+    SOP_CLASS,
+    Study,
+    image,
+    item,
+    number,
+    numbers,
+    pixels,
+    plane,
+    references,
+    save,
+)
 
 #: (3006,0050) Contour Data
 CONTOUR_DATA = Tag(0x3006, 0x0050)
@@ -88,11 +99,11 @@ def write_structures(
             continue
         stack, (rows, ys, xs) = whole if name == "BODY" else masks[name]
         contours = Sequence()
-        for i, plane in enumerate(stack):
+        for i, part in enumerate(stack):
             k = rows.start + i
             # a little blur takes the steps of the voxels off; pad first, so that the box does not cut it
             soft = (
-                plane if name == "BODY" else ndimage.gaussian_filter(np.pad(plane, 2).astype(np.float32), 0.6)
+                part if name == "BODY" else ndimage.gaussian_filter(np.pad(part, 2).astype(np.float32), 0.6)
             )
             offset = 0 if name == "BODY" else 2
             for line in outlines(soft, 0.5, small if name == "BODY" else 0.5):
@@ -156,7 +167,9 @@ def write_dose(folder: Path, study: Study, dose: np.ndarray, grid: Geometry, pla
     """Write the plan's RTDOSE (Gy, physical) on its own grid."""
     ds = study.instance("RTDOSE", "rd", 6, "Plan dose", 1)
     scaling = float(f"{max(float(dose.max()), 1.0) / 60000:.8g}")
-    pixels(ds, np.rint(dose / scaling).astype(np.uint16), grid)
+    image(ds, grid, np.dtype(np.uint16))
+    plane(ds, grid, 0)
+    pixels(ds, np.rint(dose / scaling).astype(np.uint16))
     ds.NumberOfFrames, ds.FrameIncrementPointer = str(grid.shape[0]), 0x3004000C
     ds.GridFrameOffsetVector = [number(grid.spacing[0] * k) for k in range(grid.shape[0])]
     ds.DoseUnits, ds.DoseType, ds.DoseSummationType = "GY", "PHYSICAL", "PLAN"
