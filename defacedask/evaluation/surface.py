@@ -17,7 +17,7 @@ from defacedask.geometry import Geometry
 if TYPE_CHECKING:
     import pyvista
 
-__all__ = ["HEAD_BOX", "skin_level", "skin_surface", "write_surface"]
+__all__ = ["HEAD_BOX", "crop_to_box", "regrid", "skin_level", "skin_surface", "write_surface"]
 
 #: Part of the head frame (mm along L, P, S from its origin, low and high corner) that is contoured: the whole
 #: head with room for a nose, a neck and a body outline added in front of it, and no shoulders.
@@ -124,7 +124,7 @@ def skin_surface(
     if tuple(values.shape) != geometry.shape:
         raise InputError(f"voxels {tuple(values.shape)} do not fit the grid {geometry.shape}.")
     if pose is not None and box is not None:
-        values, geometry, drop = _crop(values, geometry, drop, np.asarray(pose), box)
+        values, geometry, drop = crop_to_box(values, geometry, drop, np.asarray(pose), box)
     block = values.astype(np.float32)
     if not np.isfinite(block).all():
         block = np.nan_to_num(block, nan=float(np.nanmin(block)))
@@ -138,7 +138,7 @@ def skin_surface(
     np.clip(block, level - span, level + span, out=block)
     if smooth_mm is None:
         smooth_mm = max(1.2, 0.5 * max(geometry.spacing))
-    block, geometry = _regrid(block, geometry, spacing_mm)
+    block, geometry = regrid(block, geometry, spacing_mm)
     block, geometry = _pad(block, geometry, level - span)
     if smooth_mm > 0:
         from scipy.ndimage import gaussian_filter
@@ -175,7 +175,7 @@ def write_surface(surface: pyvista.PolyData, path: str | Path) -> Path:
 # --- steps
 
 
-def _crop(
+def crop_to_box(
     values: np.ndarray, geometry: Geometry, drop: Any, pose: np.ndarray, box: Any
 ) -> tuple[np.ndarray, Geometry, Any]:
     """Keep the index box that holds a box of the head frame."""
@@ -191,8 +191,10 @@ def _crop(
     return values[part], geometry.block(start, stop), None if drop is None else np.asarray(drop)[part]
 
 
-def _regrid(block: np.ndarray, geometry: Geometry, target: float) -> tuple[np.ndarray, Geometry]:
-    """Average by whole factors where finer than the target, interpolate cubically where much coarser."""
+def regrid(
+    block: np.ndarray, geometry: Geometry, target: float, interpolate: bool = True
+) -> tuple[np.ndarray, Geometry]:
+    """Average by whole factors where finer than the target (mm), interpolate cubically where much coarser."""
     factors = [max(1, int(target / s + 0.25)) for s in geometry.spacing]
     factors = [f if n >= 2 * f else 1 for f, n in zip(factors, block.shape, strict=True)]
     if max(factors) > 1:
@@ -212,7 +214,7 @@ def _regrid(block: np.ndarray, geometry: Geometry, target: float) -> tuple[np.nd
         affine[:3, 3] = geometry.to_world([(f - 1) / 2 for f in factors])
         affine[:3, :3] = geometry.affine[:3, :3] * np.array(factors)
         block, geometry = np.ascontiguousarray(part), Geometry(part.shape, affine)
-    zooms = [round(s / target) if s > 1.5 * target else 1 for s in geometry.spacing]
+    zooms = [round(s / target) if interpolate and s > 1.5 * target else 1 for s in geometry.spacing]
     if max(zooms) > 1:
         from scipy.ndimage import spline_filter1d
 

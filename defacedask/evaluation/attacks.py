@@ -1,0 +1,280 @@
+"""What an attacker does to a defaced head before looking at it.
+
+Every attack sees the defaced image alone, with the head's pose and level, which anybody can find again in what
+was left. An attack returns attempts: images to contour, each with its own level; a head counts as found if any
+attempt of any attack finds it.
+
+Sources: refilling a removed face from a template (Schwarz and others, NeuroImage 2021); the original below an
+added layer is reached by peeling it off or by another level.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.errors import ConfigError
+from defacedask.geometry import Geometry
+from defacedask.sampling import apply_affine, sample_field
+
+if TYPE_CHECKING:
+    from defacedask.head.template import Template
+
+__all__ = [
+    "ATTACKS",
+    "Attempt",
+    "Target",
+    "attempts",
+    "denoised_air",
+    "non_image_surface",
+    "peeled",
+    "target_of",
+    "template_filled",
+    "unmasked",
+]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Target:
+    """A defaced head.
+
+    Attributes
+    ----------
+    values : (z, y, x) float array
+        Real values.
+    geometry : Geometry
+    modality : str
+        CT, MR or PT.
+    level : float
+        Of the skin.
+    pose : (4, 4) array
+        World LPS mm to the head frame.
+    to_template : (4, 4) array, optional
+        World LPS mm to the template, affine; default the pose.
+    """
+
+    values: np.ndarray
+    geometry: Geometry
+    modality: str
+    level: float
+    pose: np.ndarray
+    to_template: np.ndarray | None = None
+
+
+def target_of(
+    values: Any,
+    geometry: Geometry,
+    *,
+    modality: str,
+    level: float,
+    pose: np.ndarray,
+    to_template: np.ndarray | None = None,
+    drop: Any = None,
+) -> Target:
+    """Cut a target out of an image: the head's box, averaged to about 1.5 mm where finer.
+
+    Parameters
+    ----------
+    values : (z, y, x) array
+        Real values of the whole defaced image.
+    geometry : Geometry
+    modality, level, pose, to_template
+        See `Target`.
+    drop : (z, y, x) bool array, optional
+        What is not body in the original: read as air.
+
+    Raises
+    ------
+    RefusedError
+        If the head's box does not meet the image.
+    """
+    from defacedask.defacers.base import air_of
+    from defacedask.evaluation.surface import HEAD_BOX, crop_to_box, regrid
+
+    block, geometry, drop = crop_to_box(np.asarray(values), geometry, drop, np.asarray(pose), HEAD_BOX)
+    block = np.asarray(block, np.float32)
+    if drop is not None:
+        block = np.where(drop, np.float32(air_of(modality)), block)
+    block, geometry = regrid(block, geometry, 1.5, interpolate=False)
+    return Target(block, geometry, modality, level, np.asarray(pose), to_template)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Attempt:
+    """One image to contour.
+
+    Attributes
+    ----------
+    attack : str
+        Name of the attack, as in the tables.
+    variant : str
+        Which of its settings.
+    values : (z, y, x) float32 array
+        On the target's grid.
+    level : float
+    """
+
+    attack: str
+    variant: str
+    values: np.ndarray
+    level: float
+
+
+def unmasked(target: Target, mm: Sequence[float] = (3.0, 6.0, 10.0)) -> list[Attempt]:
+    """Look for a face below added material: by levels inside the tissue, and by peeling.
+
+    On CT the levels are those of fat against muscle and of muscle against bone; elsewhere, two and three times
+    the skin's.
+    """
+    levels = [2.0 * target.level, 3.0 * target.level]
+    if target.modality == "CT":
+        levels = [-60.0, 30.0, 150.0]
+    values = np.asarray(target.values, np.float32)
+    by_level = [Attempt("unmasked", f"level {level:g}", values, level) for level in levels]
+    return by_level + peeled(target, mm)
+
+
+def peeled(target: Target, mm: Sequence[float]) -> list[Attempt]:
+    """Take a layer of constant thickness off the skin.
+
+    Only what the outside air can reach is peeled: cavities inside the head stay as they are.
+
+    Parameters
+    ----------
+    target : Target
+    mm : sequence of float
+        Thicknesses, one attempt each.
+    """
+    from scipy.ndimage import distance_transform_edt, label
+
+    values = np.asarray(target.values, np.float32)
+    air, _ = label(np.pad(values < target.level, 1, constant_values=True))
+    body = ~(air == air[0, 0, 0])
+    # signed distance to the outer skin in mm, from voxel centres to the border between voxels
+    step = float(np.cbrt(target.geometry.voxel_volume))
+    depth = distance_transform_edt(body, sampling=target.geometry.spacing) - step / 2
+    inner = (slice(1, -1),) * 3
+    depth = depth[inner].astype(np.float32)
+    span = _span(target)
+    out = []
+    for thickness in mm:
+        # a ramp across the new skin, so that its surface is smooth, and never above what is there
+        ramp = target.level + span * np.clip((depth - thickness) / step, -1.0, 1.0)
+        out.append(Attempt("unmasked", f"peeled {thickness:g} mm", np.minimum(values, ramp), target.level))
+    return out
+
+
+def template_filled(target: Target, template: Template | None = None) -> list[Attempt]:
+    """Put the average face where the face is missing, so that a detector has something to detect.
+
+    What is left of the original (eyes above a low cut, the jaw below) then decides whom it looks like.
+
+    Parameters
+    ----------
+    target : Target
+    template : Template, optional
+        Default: the built-in one of the target's modality.
+    """
+    from defacedask.head.template import load_template
+    from defacedask.volume import geometry_of
+
+    if template is None:
+        template = load_template("average_ct" if target.modality == "CT" else "average_t1")
+    values = np.asarray(target.values, np.float32)
+    matrix = np.asarray(target.pose if target.to_template is None else target.to_template)
+    position = apply_affine(matrix, *target.geometry.positions(dtype=np.float64))
+    distance = np.asarray(template.skin.values, np.float32) * float(template.skin.coords["slope"].values[0])
+    skin = sample_field(distance, geometry_of(template.skin), position, outside=float(distance.max()))
+    span = _span(target)
+    average = target.level - span * np.clip(skin / 2.0, -1.0, 1.0)  # through the level at the average skin
+    front = np.broadcast_to(position[1] < 0.0, values.shape)
+    filled = np.where(front, np.maximum(values, average.astype(np.float32)), values)
+    return [Attempt("template_filled", "", filled, target.level)]
+
+
+def denoised_air(target: Target, sigmas_mm: Sequence[float] = (2.0, 4.0)) -> list[Attempt]:
+    """Look for ghosts of the face in what reads as air: blur it until its noise is small, and look just above.
+
+    Incomplete removal leaves partial-volume rims on CT, and wrap, ringing and interpolation ghosts on MR.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    values = np.asarray(target.values, np.float32)
+    air = values < target.level
+    if not air.any():
+        return []
+    # tissue would bleed into the air: it is clipped to the level first
+    clipped = np.minimum(values, np.float32(target.level))
+    out = []
+    for sigma in sigmas_mm:
+        smooth = gaussian_filter(clipped, [sigma / s for s in target.geometry.spacing])
+        sample = smooth[air][:: max(1, int(air.sum()) // 200_000)]
+        middle = float(np.median(sample))
+        noise = 1.4826 * float(np.median(np.abs(sample - middle)))
+        level = middle + max(4.0 * noise, 0.02 * (target.level - middle))
+        if level < target.level:
+            out.append(Attempt("denoised_air", f"{sigma:g} mm", smooth, level))
+    return out
+
+
+ATTACKS: dict[str, Callable[[Target], list[Attempt]]] = {
+    "unmasked": unmasked,
+    "template_filled": template_filled,
+    "denoised_air": denoised_air,
+}
+
+
+def attempts(target: Target, names: Sequence[str] = tuple(ATTACKS)) -> list[Attempt]:
+    """All attempts of the named attacks.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name.
+    """
+    for name in names:
+        if name not in ATTACKS:
+            raise ConfigError(f"there is no attack {name!r}.", f"Choose from: {', '.join(ATTACKS)}.")
+    return [attempt for name in names for attempt in ATTACKS[name](target)]
+
+
+def _span(target: Target) -> float:
+    """How far below the level empty space lies."""
+    from defacedask.defacers.base import air_of
+
+    return float(max(target.level - air_of(target.modality), 1e-6))
+
+
+def non_image_surface(values: Any, geometry: Geometry, *, pose: np.ndarray, kind: str) -> Any:
+    """Surface of something that is not an image but shows the head: a contoured structure, or a dose grid.
+
+    Parameters
+    ----------
+    values : (z, y, x) array
+        A bool mask (``kind="mask"``), or dose in Gy (``kind="dose"``).
+    geometry : Geometry
+    pose : (4, 4) array
+        World LPS mm to the head frame.
+    kind : str
+        ``mask`` or ``dose``: doses are contoured at 2 % of the largest, about where the calculation ends at the
+        skin.
+
+    Returns
+    -------
+    pyvista.PolyData
+
+    Raises
+    ------
+    ConfigError
+        For another kind.
+    """
+    from defacedask.evaluation.surface import skin_surface
+
+    values = np.asarray(values, np.float32)
+    if kind not in ("mask", "dose"):
+        raise ConfigError(f"unknown kind of surface {kind!r}.", "Choose from: mask, dose.")
+    level = 0.5 if kind == "mask" else 0.02 * float(values.max())
+    return skin_surface(values, geometry, level=level, pose=pose, air=0.0)

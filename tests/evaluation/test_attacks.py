@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_heads import around, balls
+
+from defacedask.errors import ConfigError
+from defacedask.evaluation.attacks import (
+    ATTACKS,
+    Target,
+    attempts,
+    denoised_air,
+    non_image_surface,
+    peeled,
+    target_of,
+    template_filled,
+    unmasked,
+)
+from defacedask.evaluation.render import Framing, render_depth, skin_level, skin_surface
+from defacedask.head.template import load_template
+from defacedask.volume import geometry_of, real_values
+
+FRAME = Framing(focus=(0, 0, 0), extent=220.0)
+
+
+def target(values, geometry, modality="CT", level=-300.0):
+    return Target(values, geometry, modality, level, np.eye(4))
+
+
+def radius(attempt, geometry):
+    surface = skin_surface(attempt.values, geometry, level=attempt.level, smooth_mm=0.5)
+    return np.linalg.norm(np.asarray(surface.points), axis=1)
+
+
+def test_peeling_finds_what_is_below_an_added_layer():
+    geometry = around(1.5, half=60)
+    inside = [((0, 0, 0), 40.0), ((0, -38, 0), 8.0)]  # a head with a nose
+    covered = np.maximum(balls(geometry, inside), balls(geometry, [((0, 0, 0), 50.0)]))
+    for thickness in (4.0, 8.0):
+        found = radius(peeled(target(covered, geometry, level=-500.0), [thickness])[0], geometry)
+        assert np.abs(found - (50 - thickness)).max() < 1.2
+    # cavities of a head are not peeled from inside
+    hollow = np.where(
+        balls(geometry, [((0, 0, 0), 20.0)]) > -500, -1000.0, balls(geometry, [((0, 0, 0), 50.0)])
+    )
+    found = radius(peeled(target(hollow, geometry, level=-500.0), [5.0])[0], geometry)
+    assert np.abs(found[found < 30] - 20).max() < 1.2
+
+
+def test_level_finds_what_is_below_a_layer_of_fat():
+    geometry = around(1.5, half=60)
+    head = np.where(balls(geometry, [((0, 0, 0), 40.0)]) > -500, 60.0, -1000.0)
+    covered = np.where((balls(geometry, [((0, 0, 0), 50.0)]) > -500) & (head < 0), -100.0, head).astype(
+        np.float32
+    )
+    by_variant = {a.variant: a for a in unmasked(target(covered, geometry))}
+    assert np.abs(np.median(radius(by_variant["level -60"], geometry)) - 40) < 1
+    assert np.abs(np.median(radius(by_variant["peeled 10 mm"], geometry)) - 40) < 1
+    assert {a.attack for a in by_variant.values()} == {"unmasked"}
+
+
+def test_template_puts_a_face_back():
+    template = load_template("average_ct")
+    geometry = geometry_of(template.image)
+    values = real_values(template.image).values
+    world = np.stack(np.broadcast_arrays(*geometry.positions()), axis=0)
+    cut = np.where(world[1] < -60, -1000.0, values).astype(np.float32)
+    filled = template_filled(target(cut, geometry))[0]
+    before, after, whole = (
+        render_depth(skin_surface(v, geometry, level=-300.0, smooth_mm=1.0), size=110)
+        for v in (cut, filled.values, values)
+    )
+    face = np.nan_to_num(whole - before) > 10
+    assert face.sum() > 500
+    assert np.median(np.abs(after - whole)[face & ~np.isnan(after)]) < 1.5
+    # what the image shows is kept
+    assert (filled.values >= cut).all()
+    back = world[1] > 0
+    assert np.array_equal(filled.values[back], cut[back])
+
+
+def test_denoising_finds_a_ghost_in_the_air(rng):
+    geometry = around(2.0, half=70)
+    head = (balls(geometry, [((0, 0, 0), 40.0)]) + 1000) / 1000 * 300
+    ghost = (balls(geometry, [((0, -45, 0), 18.0)]) + 1000) / 1000 * 12
+    image = np.abs(np.maximum(head, ghost) + rng.normal(0, 8, geometry.shape)).astype(np.float32)
+    level = skin_level("MR", image)
+    plain = skin_surface(image, geometry, level=level)
+    assert render_depth(plain, size=110, framing=FRAME)[55, 55] < 45
+    found = denoised_air(target(image, geometry, "MR", level))
+    assert found
+    depths = [
+        render_depth(skin_surface(a.values, geometry, level=a.level), size=110, framing=FRAME)[55, 55]
+        for a in found
+    ]
+    assert max(depths) == pytest.approx(63, abs=5)
+
+
+def test_target_is_the_head_alone():
+    geometry = around((2.5, 1.2, 2.5), half=210)
+    values = balls(geometry, [((0, 0, 0), 75.0), ((0, 100, 0), 10.0)]).astype(np.int16)
+    drop = balls(geometry, [((0, 100, 0), 14.0)]) > -999
+    small = target_of(values, geometry, modality="CT", level=-500.0, pose=np.eye(4), drop=drop)
+    assert small.values.size < values.size / 2
+    surface = skin_surface(small.values, small.geometry, level=-500.0, pose=np.eye(4))
+    assert np.abs(np.linalg.norm(np.asarray(surface.points), axis=1) - 75).max() < 1.0
+
+
+def test_all_attacks_by_name():
+    geometry = around(4.0, half=60)
+    some = target(balls(geometry, [((0, 0, 0), 40.0)]), geometry)
+    assert {a.attack for a in attempts(some, ["unmasked", "template_filled"])} == {
+        "unmasked",
+        "template_filled",
+    }
+    assert set(ATTACKS) == {"unmasked", "template_filled", "denoised_air"}
+    with pytest.raises(ConfigError, match="template_filled"):
+        attempts(some, ["guess"])
+
+
+def test_masks_and_doses_show_the_head():
+    geometry = around(2.5, half=80)
+    mask = balls(geometry, [((0, 0, 0), 60.0)]) > -500
+    shape = non_image_surface(mask, geometry, pose=np.eye(4), kind="mask")
+    assert np.abs(np.linalg.norm(np.asarray(shape.points), axis=1) - 60).max() < 2.5
+    dose = np.where(mask, 50.0, 0.0)
+    shape = non_image_surface(dose, geometry, pose=np.eye(4), kind="dose")
+    assert np.abs(np.linalg.norm(np.asarray(shape.points), axis=1) - 61).max() < 2.5
+    with pytest.raises(ConfigError, match="mask, dose"):
+        non_image_surface(dose, geometry, pose=np.eye(4), kind="ghost")
