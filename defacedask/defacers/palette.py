@@ -90,10 +90,11 @@ def volume_palette(plan: MriRefacePlan, volume: xr.DataArray) -> Palette:
     values = resample(fine, grid, FIT_GRID, matrix=back, outside=0.0)
     world = _grid_world(plan.to_template)
     index = grid.to_index(world)
-    seen = ((index > -0.5) & (index < np.array(grid.shape) - 0.5)).all(axis=-1).reshape(FIT_GRID.shape)
+    within = (index > -0.5) & (index < np.array(grid.shape) - 0.5)
+    seen = np.asarray(within.all(axis=-1)).reshape(FIT_GRID.shape)
     # the patient's own skin is not in the plan: below the replaced part all is patient
     shift, new, inside = plan.laid
-    deep = (inside <= 0) & ((new < -6) | (average_shape().skin < -14))
+    deep = np.asarray((inside <= 0) & ((new < -6) | (average_shape().skin < -14)))
     old = np.where(deep, -10.0, 10.0).astype(np.float32)
     brain = np.zeros(FIT_GRID.shape, bool)
     for one in plan.protected:
@@ -159,7 +160,10 @@ def _palette(
     noise = Noise(tissue_noise, channel, affine, noise.sigma)
     average = _average_at("average_t1", shift)
     bright = near & (values > 2 * mean) & (average > 30)
-    knots = ((0.0, 0.0), (330.0, float(np.median(values[near])) if near.any() else 0.0))
+    knots: tuple[tuple[float, float], ...] = (
+        (0.0, 0.0),
+        (330.0, float(np.median(values[near])) if near.any() else 0.0),
+    )
     field = np.zeros(tuple(n // 2 for n in FIT_GRID.shape), np.int8)
     clean = float("inf")
     if bright.sum() > 500:

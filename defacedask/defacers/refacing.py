@@ -216,7 +216,8 @@ def _old_skin(head: Head) -> tuple[np.ndarray, np.ndarray]:
     x, y, z = np.broadcast_arrays(*FIT_GRID.positions(dtype=np.float64))
     world = np.stack([x, y, z], axis=-1) @ back[:3, :3].T + back[:3, 3]
     index = head.geometry.to_index(world)
-    seen = ((index > -0.5) & (index < np.array(head.geometry.shape) - 0.5)).all(axis=-1)
+    within = (index > -0.5) & (index < np.array(head.geometry.shape) - 0.5)
+    seen = np.asarray(within.all(axis=-1))
     step = FIT_GRID.spacing[0]
     inside = part > 0.5
     away = distance_transform_edt(~inside) - distance_transform_edt(inside)
