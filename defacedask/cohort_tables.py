@@ -22,8 +22,8 @@ from defacedask.store import writing
 from defacedask.tables import as_table, write_tables
 
 if TYPE_CHECKING:
-    from defacedask.dataflow import Settings
     from defacedask.dicom.catalogue import Case, Skipped
+    from defacedask.preparing import Settings
 
 __all__ = ["case_rows", "collect", "recognition_rows"]
 

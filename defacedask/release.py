@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defacedask.pieces import Piece, run_piece
+from defacedask.preparing import KEPT, PLANS
 from defacedask.stages.export import export, record_path, refuse
 
 if TYPE_CHECKING:
-    from defacedask.dataflow import Prepared
     from defacedask.dicom.catalogue import Case
+    from defacedask.preparing import Prepared
 
 __all__ = ["Release"]
 
@@ -75,8 +76,6 @@ class Release:
 
     def extend(self, graph: Graph, case: Case, executor: Any, priority: int) -> Graph:
         """Add one export a defacer to a case's graph (see `defacedask.dataflow.case_graph`)."""
-        from defacedask.dataflow import KEPT, PLANS
-
         secret = hashlib.sha256(self.prepared.run_key).hexdigest()
         names = self._names(case)
         for defacer in self.defacers:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from defacedask.cohort_tables import collect
-from defacedask.dataflow import Settings
 from defacedask.dicom.model import Case, Series, Skipped
 from defacedask.pieces import Piece
+from defacedask.preparing import Settings
 from defacedask.tables import read_tables
 
 

@@ -1,0 +1,209 @@
+"""What is settled before a study starts: its settings, its cases, its folder and its key.
+
+Everything that can fail early fails here, before any cluster is started.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from defacedask import config
+from defacedask.defacers import STUDY_DEFACERS, get_defacer
+from defacedask.errors import ConfigError, InputError
+from defacedask.evaluation.recognition import get_recogniser
+from defacedask.store import writing
+
+if TYPE_CHECKING:
+    from defacedask.dicom.catalogue import Case, Skipped
+
+__all__ = ["CONTROL", "KEPT", "PLANS", "Prepared", "Settings", "prepare", "resolve_defacers"]
+
+CONTROL = "none"
+#: Below the run's folder: plans, and finished pieces.
+PLANS, KEPT = "store/plans", "store/pieces"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Every choice of a run; written to config.yaml, and part of the key of what depends on it.
+
+    Attributes
+    ----------
+    defacers : dict
+        Name -> options, the control ``none`` among them.
+    recogniser : str
+    tolerance : float
+        Largest distance that counts as a match, the study's 0.3 by default.
+    faces, radiomics : dict
+        Options of those stages.
+    pictures : bool
+        Whether pictures of heads are kept for the report.
+    export : bool
+        Whether defaced DICOM is written.
+    """
+
+    defacers: dict[str, dict[str, Any]]
+    recogniser: str
+    tolerance: float
+    faces: dict[str, Any]
+    radiomics: dict[str, Any]
+    pictures: bool
+    export: bool = False
+
+
+def resolve_defacers(names: str | Iterable[str] | None) -> dict[str, dict[str, Any]]:
+    """Names -> options: ``all`` and None mean the study's four; the control ``none`` always comes first.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name.
+    """
+    if names is None or names == "all":
+        chosen: list[str] = list(STUDY_DEFACERS)
+    else:
+        parts = names.split(",") if isinstance(names, str) else list(names)
+        chosen = [part.strip() for part in parts if part.strip()]
+        if "all" in chosen:
+            chosen = [*STUDY_DEFACERS, *(c for c in chosen if c != "all")]
+    if not chosen:
+        raise ConfigError("no defacer was named.", "Use --defacers all, or a list such as quickshear,carina.")
+    for name in chosen:
+        get_defacer(name)
+    return {name: {} for name in dict.fromkeys([CONTROL, *chosen])}
+
+
+@dataclasses.dataclass
+class Prepared:
+    """A study that can be run: inputs scanned, options checked, output folder made."""
+
+    folder: Path
+    cases: Sequence[Case]
+    skipped: Sequence[Skipped]
+    settings: Settings
+    run_key: bytes
+
+
+def prepare(
+    cases: Any,
+    out: str | Path,
+    *,
+    defacers: str | Iterable[str] | None = None,
+    recogniser: str | None = None,
+    tolerance: float | None = None,
+    seed: int | None = None,
+    pictures: bool | None = None,
+    export: bool = True,
+) -> Prepared:
+    """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
+    folder = Path(out)
+    settings = dataclasses.replace(_settings(defacers, recogniser, tolerance, pictures), export=export)
+    found, skipped = _cases(cases)
+    _prepare(folder)
+    run_key = _run_key(folder, seed)
+    with writing("config.yaml"):
+        _write_config(folder, settings, run_key)
+    return Prepared(folder, found, skipped, settings, run_key)
+
+
+def _settings(
+    defacers: str | Iterable[str] | None,
+    recogniser: str | None,
+    tolerance: float | None,
+    pictures: bool | None,
+) -> Settings:
+    render = config.option("render")
+    radiomics = config.option("radiomics")
+    limit = config.option("recognition.tolerance") if tolerance is None else tolerance
+    if not 0 < limit < 2:
+        raise ConfigError(f"the tolerance must lie between 0 and 2, not at {limit}.", "The study's is 0.3.")
+    name = recogniser or config.option("recognition.recogniser")
+    get_recogniser(name)
+    return Settings(
+        defacers=resolve_defacers(defacers),
+        recogniser=name,
+        tolerance=limit,
+        faces={
+            "recogniser": name,
+            "size": render["size"],
+            "yaws": list(render["yaws"]),
+            "pitches": list(render["pitches"]),
+            "smooth_mm": render["smooth-mm"],
+            "modalities": list(render["modalities"]),
+        },
+        radiomics={"bin_width": radiomics["bin-width"], "voxel_array_shift": radiomics["voxel-array-shift"]},
+        pictures=config.option("output.pictures") if pictures is None else pictures,
+    )
+
+
+def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped]]:
+    from defacedask.dicom.catalogue import Case, Scan, scan
+
+    if isinstance(cases, Scan):
+        found, skipped = cases.cases, cases.skipped
+    elif isinstance(cases, Case):
+        found, skipped = (cases,), ()
+    elif (
+        isinstance(cases, Sequence) and not isinstance(cases, str) and all(isinstance(c, Case) for c in cases)
+    ):
+        found, skipped = tuple(cases), ()
+    else:
+        inputs = [cases] if isinstance(cases, (str, Path)) else list(cases)
+        result = scan(*inputs)
+        found, skipped = result.cases, result.skipped
+    if not found:
+        why = (
+            f" ({len(skipped)} files or series were skipped; the first: {skipped[0].reason})"
+            if skipped
+            else ""
+        )
+        raise InputError(
+            f"there is no image series to work on{why}.", "See `defacedask scan INPUT` for what is there."
+        )
+    return found, skipped
+
+
+def _prepare(folder: Path) -> None:
+    with writing(f"the output folder {folder}"):
+        for name in ("store", "tables", "report", "pictures"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        probe = folder / "store" / ".probe"
+        probe.write_bytes(b"\0" * 4096)
+        probe.unlink()
+
+
+def _run_key(folder: Path, seed: int | None) -> bytes:
+    """Key of the run: from the seed, else the one an earlier run left, else a new one."""
+    if seed is not None:
+        return hashlib.sha256(f"defacedask seed {seed}".encode()).digest()
+    path = folder / "store" / "run.key"
+    if path.exists():
+        return bytes.fromhex(path.read_text().strip())
+    key = secrets.token_bytes(32)
+    with writing("the key of the run"):
+        path.touch(mode=0o600)
+        path.write_text(key.hex())
+    return key
+
+
+def _write_config(folder: Path, settings: Settings, run_key: bytes) -> None:
+    from defacedask.versions import versions
+
+    content: dict[str, Any] = {
+        "settings": dataclasses.asdict(settings),
+        "run_key_sha256": hashlib.sha256(run_key).hexdigest(),
+        "options": config.snapshot(),
+        "versions": versions(),
+    }
+    text = yaml.safe_dump(content, sort_keys=True)
+    content["config_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    partial = folder / ".config.yaml.partial"
+    partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    partial.replace(folder / "config.yaml")
