@@ -72,7 +72,7 @@ GATES: dict[str, float] = {
     "outline_MR": 0.88,
     "outline_PT": 0.86,
     "brain_in_view": 0.28,
-    "eyes_in_view_mm": -5.0,
+    "eyes_in_view_mm": -12.0,
     "brain_agreement": 0.45,
 }
 
@@ -160,7 +160,7 @@ def _eyes(head: Head) -> Figure:
         "eyes_in_view_mm",
         float(top - eyes[:, 2].max()),
         GATES["eyes_in_view_mm"],
-        "mm of head in view above the eyes, known to some 5 mm",
+        "mm of head in view above the middle of the eyes, whose radius is 12 mm",
         "the eyes lie outside the field of view",
     )
 

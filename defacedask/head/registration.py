@@ -2,7 +2,7 @@
 
 Mutual information between the patient and an average T1 head, so that CT, MR and PET go the same way. A coarse
 search over poses comes first, because planning heads are chin-up and anybody may be turned; the best few are
-refined as rigid motions, the best of those as an affine; an affine that scores worse than its rigid start, or
+refined as rigid motions, the best of those as affines; an affine that scores worse than its rigid start, or
 stretches the head beyond what heads differ by, is not kept.
 
 The metric is computed on some ten thousand regularly drawn points with plain NumPy: about a millisecond a pose,
@@ -222,7 +222,6 @@ def register(
         base: np.ndarray, affine: bool, every: int, rounds: int, size: float
     ) -> tuple[float, np.ndarray]:
         n = 12 if affine else 6
-        first = np.vstack([np.eye(n)])
         result = minimize(
             lambda p: (
                 -metric(of(p, base, affine), every) + (0.02 * float((p[6:] ** 2).sum()) if affine else 0.0)
@@ -230,7 +229,7 @@ def register(
             np.zeros(n),
             method="Powell",
             bounds=[(-size, size)] * 6 + [(-0.2, 0.2)] * (n - 6),
-            options={"maxiter": rounds, "xtol": 1e-2, "ftol": 1e-4, "direc": first},
+            options={"maxiter": rounds, "xtol": 1e-2, "ftol": 1e-4},
         )
         best = of(result.x, base, affine)
         return metric(best), best
@@ -241,8 +240,11 @@ def register(
         if _different(matrix, refined[0][1], 15.0, 20.0, template_centre):
             margin = 1.0 - score / max(refined[0][0], 1e-9)
             break
+    # rigid scores mislead where the head is larger or smaller than the average: the best few are stretched first
+    stretched = [refine(m, True, 2, 2, 2.0) for _, m in refined[:3]]
+    first = max(range(len(stretched)), key=lambda k: stretched[k][0])
+    score, matrix = refine(stretched[first][1], True, 1, 4, 1.5)
     rigid_score, rigid = refine(refined[0][1], False, 1, 3, 1.5)
-    score, matrix = refine(rigid, True, 1, 4, 1.5)
     size = stretch(matrix)
     kept = score >= rigid_score and STRETCH[0] <= size.min() and size.max() <= STRETCH[1]
     if not kept:
