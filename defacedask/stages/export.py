@@ -7,8 +7,6 @@ back what an earlier run left. What the record says of each instance lies beside
 
 from __future__ import annotations
 
-import contextlib
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import defacedask.defacers.protect  # noqa: F401  # plans of a run that is resumed hold its records
-from defacedask.errors import DefacedaskError, OutputError, RefusedError
+from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.pieces import Outcome, Piece
 from defacedask.stages.places import one_thread, volume_path
 from defacedask.stages.plans import load_plan, planned
+from defacedask.stages.shelf import Shelf, record_path
 from defacedask.store import CaseStore, writing
 from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
-    from defacedask.dicom.export import Context, Written
     from defacedask.dicom.model import Case, Series
 
 __all__ = ["export", "record_path", "refuse"]
@@ -35,11 +32,6 @@ __all__ = ["export", "record_path", "refuse"]
 SKIN_HU = -300.0
 #: Images that changed in fewer voxels than this were not defaced.
 SMALLEST_CHANGE = 1
-
-
-def record_path(record: str | Path, case: str, defacer: str) -> Path:
-    """Where a case's part of the record lies."""
-    return Path(record) / case / f"{defacer}.jsonl"
 
 
 def export(
@@ -128,60 +120,13 @@ def refuse(
     run_key: bytes,
 ) -> None:
     """Record that nothing of a case is exported, and take back what an earlier run left of it."""
-    _Job(case, defacer, Path(out), below, names, Path(record), run_key, "keep").give_up(reason)
+    Shelf(case, defacer, Path(out), below, names, Path(record), run_key, "keep").give_up(reason)
 
 
-class _Job:
-    """State of one export."""
+class _Job(Shelf):
+    """One export: everything of a case that can be cleared is written and checked, the rest held back."""
 
-    def __init__(
-        self,
-        case: Case,
-        defacer: str,
-        out: Path,
-        below: str,
-        names: Mapping[str, str],
-        record: Path,
-        run_key: bytes,
-        private: str,
-    ) -> None:
-        from defacedask import __version__
-        from defacedask.dicom.export import Remap, UidMap
-
-        self.case, self.defacer, self.out, self.below = case, defacer, out, below
-        self.names, self.private, self.version = names, private, __version__
-        self.part = record_path(record, case.id, defacer)
-        self.uids = UidMap(run_key)
-        self.known = frozenset(u for s in case.series for u in (s.uid, *s.instances) if u)
-        studies = frozenset(s.study_uid for s in case.series if s.study_uid)
-        self.remap = Remap(self.uids, self.known - studies, studies)
-        self.digest = ""
-        self.done: list[Written] = []
-        self.held: list[dict[str, str]] = []
-        self.notes: list[str] = []
-        self.unresolved: dict[str, int] = {}
-        self.taken = self.added = 0  # voxels of body removed, voxels of air filled
-        self.partial = out / f".partial-{case.id}-{defacer}"
-
-    # --- names
-
-    def place(self, source: str) -> Path:
-        """File to write for a source file, in the folder aside."""
-        return self.partial / self.relative(source)
-
-    def relative(self, source: str) -> str:
-        from defacedask.dicom.export import clean_name
-
-        name = clean_name(self.names[source], self.uids, self.known)
-        return f"{self.below}/{name}" if self.below else name
-
-    @property
-    def context(self) -> Context:
-        from defacedask.dicom.export import Context
-
-        return Context(self.remap, self.defacer, self.version, self.digest, self.private)
-
-    # --- writing aside
+    taken = added = 0  # voxels of body removed, voxels of air filled
 
     def write(self, plan: Plan, store: CaseStore) -> None:
         """Write and check everything that can be cleared; hold back the rest."""
@@ -273,6 +218,8 @@ class _Job:
     def doses(self, plan: Plan, store: CaseStore) -> None:
         from defacedask.dicom.export.check import check_pixels
         from defacedask.dicom.export.dose import write_doses
+        from defacedask.dicom.export.shape import follows_skin
+        from defacedask.dicom.export.structures import clip_contours
 
         paths = {}
         for path in store.doses:
@@ -290,17 +237,27 @@ class _Job:
                 raise DefacedaskError(
                     f"{self.defacer} changed the dose outside its own region.", "Please report this."
                 )
+            if self.additive and follows_skin(defaced, region):
+                self.hold(
+                    series,
+                    f"its edge follows the skin, and {self.defacer} leaves doses as they are",
+                )
+                continue
+
+            def finish(dataset: Any, grid: Any = geometry) -> None:
+                clip_contours(dataset, plan, grid, lambda k: None)  # isodoses, where there are any
+
             order = list(before.attrs.get("frames", range(len(original))))
             in_file = np.argsort(np.asarray(order))
             with writing("the defaced dose"):
-                for k, written in enumerate(
-                    write_doses(series, order, original, defaced, self.place, self.context)
-                ):
+                parts = write_doses(series, order, original, defaced, self.place, self.context, finish)
+                for k, written in enumerate(parts):
                     part = slice(None) if len(series.files) == 1 else slice(k, k + 1)
                     check_pixels(written, defaced[in_file][part], region[in_file][part])
                     self.done.append(written)
 
     def structures(self, series: Series, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> None:
+        from defacedask.dicom.export.shape import check_structures
         from defacedask.dicom.export.structures import write_structures
 
         image = _image_of(series, self.case)
@@ -315,7 +272,7 @@ class _Job:
                 written, _ = write_structures(
                     source, plan, geometry, body, self.place, self.context, additive=self.additive
                 )
-            _check_structures(written, plan, geometry, self.additive)
+            check_structures(written, plan, geometry, self.additive)
             self.done.append(written)
             self.notes += [f"{series.modality}: {note}" for note in written.notes]
 
@@ -337,18 +294,6 @@ class _Job:
         for source in series.files:
             with writing(f"the {series.modality}"):
                 self.done.append(write_object(source, series.modality, self.place, self.context))
-
-    def hold(self, series: Series, reason: str) -> None:
-        """Leave a series out, and say why."""
-        for source in series.files:
-            self.held.append(
-                {
-                    "source": source,
-                    "modality": series.modality,
-                    "reason": reason,
-                    "what": self.relative(source),
-                }
-            )
 
     # --- checks
 
@@ -372,111 +317,6 @@ class _Job:
             check_record(one, dataset, context)
             check_leaks(one, dataset, context)
             self.unresolved[one.path] = len(unresolved(one, dataset, there))
-
-    # --- into place
-
-    def publish(self) -> None:
-        """Move everything into place and write this case's part of the record."""
-        from defacedask.dicom.export.audit import read_lines, write_lines
-
-        earlier = {line["file"] for line in read_lines(self.part) if line["status"] == "written"}
-        lines = [self._line(one) for one in self.done]
-        now = {line["file"] for line in lines}
-        for name in now - earlier:
-            if (self.out / name).exists():
-                raise OutputError(
-                    f"{name} is already in the output folder and not of an earlier run.",
-                    "Choose an empty output folder.",
-                )
-        moved: list[Path] = []
-        with writing(f"the defaced files of {self.case.id}"):
-            try:
-                for name in sorted(now):
-                    target = self.out / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    (self.partial / name).replace(target)
-                    moved.append(target)
-            except OSError:
-                for path in moved:
-                    path.unlink(missing_ok=True)
-                raise
-        for name in earlier - now:
-            (self.out / name).unlink(missing_ok=True)
-        shutil.rmtree(self.partial, ignore_errors=True)
-        for one in self.held:
-            lines.append(self._refused(one["source"], one["modality"], one["reason"]))
-        write_lines(self.part, lines)
-
-    def give_up(self, reason: str) -> None:
-        """Remove what this and earlier runs wrote of the case; record each instance as refused."""
-        from defacedask.dicom.export.audit import read_lines, write_lines
-
-        shutil.rmtree(self.partial, ignore_errors=True)
-        for line in read_lines(self.part):
-            if line["status"] == "written":
-                (self.out / line["file"]).unlink(missing_ok=True)
-        lines = [
-            self._refused(source, series.modality, reason)
-            for series in self.case.series
-            for source in series.files
-            if source in self.names
-        ]
-        with contextlib.suppress(OutputError):
-            write_lines(self.part, lines)
-
-    def _line(self, one: Written) -> dict[str, Any]:
-        return {
-            "status": "written",
-            "case": self.case.id,
-            "defacer": self.defacer,
-            "modality": one.modality,
-            "file": Path(one.path).relative_to(self.partial).as_posix(),
-            "sop_instance_uid": one.uid,
-            "input_sha256": one.input_sha256,
-            "output_sha256": one.output_sha256,
-            "plan_sha256": self.digest,
-            "voxels_changed": one.voxels_changed,
-            "unresolved": self.unresolved.get(one.path, 0),
-            "dropped": list(one.dropped),
-            "notes": [self._safe(note) for note in one.notes],
-            "reason": "",
-        }
-
-    def _refused(self, source: str, modality: str, reason: str) -> dict[str, Any]:
-        from defacedask.dicom.export import file_hash
-
-        try:
-            digest = file_hash(source)
-        except OSError:
-            digest = ""
-        return {
-            "status": "refused",
-            "case": self.case.id,
-            "defacer": self.defacer,
-            "modality": modality,
-            "file": self.relative(source),
-            "input_sha256": digest,
-            "output_sha256": "",
-            "plan_sha256": self.digest,
-            "reason": self._safe(reason),
-        }
-
-    def _safe(self, text: str) -> str:
-        """A sentence without source paths or UIDs: the record lies beside what may be published."""
-        for source in self.names:
-            if source in text:
-                text = text.replace(source, self.relative(source))
-        from defacedask.dicom.export import clean_name
-
-        text = clean_name(text, self.uids, self.known)
-        return re.sub(r"(?<![\w.])/(?:[^\s/'\"]+/)+", "", text)
-
-    def counts(self) -> dict[str, int]:
-        """Instances written, by modality."""
-        out: dict[str, int] = {}
-        for one in self.done:
-            out[one.modality] = out.get(one.modality, 0) + 1
-        return out
 
 
 def _image_of(part: Series, case: Case) -> Series:
@@ -510,74 +350,3 @@ def _body(store: CaseStore, path: str, defacer: str) -> Any:
         return inside
 
     return body
-
-
-def _check_structures(written: Written, plan: Plan, geometry: Any, additive: bool) -> None:
-    """Masks before and after: nothing new but the outline's, nothing gone but in the region.
-
-    Raises
-    ------
-    DefacedaskError
-    """
-    from scipy.ndimage import binary_dilation
-
-    from defacedask.dicom.export.structures import SKIN_MARGIN_MM, is_outline, is_skin
-    from defacedask.dicom.structures import read_structures
-
-    try:
-        before = {s.number: s for s in read_structures(written.source, geometry)}
-    except RefusedError:
-        before = {}
-    try:
-        after = {s.number: s for s in read_structures(written.path, geometry)}
-    except RefusedError:
-        after = {}
-    if set(after) - set(before):
-        raise DefacedaskError(
-            "the defaced structure set has structures that the original has not.", "Please report this."
-        )
-    shape = geometry.shape
-    region: np.ndarray | None = None
-    for number, old in before.items():
-        new = after.get(number)
-        if new is not None and (new.original_name, new.colour, new.interpreted_type) != (
-            old.original_name,
-            old.colour,
-            old.interpreted_type,
-        ):
-            raise DefacedaskError(
-                f"the structure {old.original_name} lost its name or colour.", "Please report this."
-            )
-        a = old.full(shape)
-        b = new.full(shape) if new is not None else np.zeros(shape, bool)
-        if np.array_equal(a, b) and old.refused:
-            continue
-        if region is None:
-            region = np.asarray(plan.region(geometry))
-        name, kind = old.original_name, old.interpreted_type
-        outline = is_outline(name, kind)
-        # contours between slices see the region of their own plane, not of the slice they are read for
-        near = binary_dilation(region, np.ones((3, 1, 1), bool))
-        if not outline and is_skin(name, kind):
-            if additive:
-                continue  # whole contours go
-            near = _grown(region, geometry.spacing, SKIN_MARGIN_MM + max(geometry.spacing))
-        if ((a != b) & ~near).any():
-            raise DefacedaskError(
-                f"the structure {name} changed outside the region ({int(((a != b) & ~near).sum())} voxels).",
-                "Please report this.",
-            )
-        if not outline and (b & ~a).any():
-            raise DefacedaskError(f"the structure {name} grew.", "Please report this.")
-        deep = region & ~binary_dilation(~region, np.ones((3, 1, 1), bool))
-        if not outline and (b & deep).any():
-            raise DefacedaskError(
-                f"the structure {name} still has {int((b & deep).sum())} voxels in the region.",
-                "Please report this.",
-            )
-
-
-def _grown(mask: np.ndarray, spacing: tuple[float, float, float], mm: float) -> np.ndarray:
-    from scipy.ndimage import distance_transform_edt
-
-    return distance_transform_edt(~mask, sampling=spacing) <= mm if mask.any() else mask

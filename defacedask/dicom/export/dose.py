@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ def write_doses(
     defaced: np.ndarray,
     place: Callable[[str], Path],
     context: Context,
+    finish: Callable[[Any], None] | None = None,
 ) -> Iterator[Written]:
     """Write a dose grid, one file or one file a plane as it came.
 
@@ -34,6 +36,8 @@ def write_doses(
         Stored values, planes ascending along the stack.
     place, context
         See `write_images`.
+    finish : callable, optional
+        Called with each dataset before its pixels are set.
 
     Yields
     ------
@@ -50,4 +54,4 @@ def write_doses(
             f"the dose series {series.uid} has {len(series.files)} files and {len(original)} planes."
         )
     for source, instance, part in zip(series.files, series.instances, parts, strict=True):
-        yield write_one(source, instance, "RTDOSE", original[part], defaced[part], place, context)
+        yield write_one(source, instance, "RTDOSE", original[part], defaced[part], place, context, finish)

@@ -19,6 +19,7 @@ import numpy as np
 from defacedask.dicom.export.clip import Plane, PlaneRegions, as_polygon, only_areas, pieces, plane_of, traced
 from defacedask.dicom.export.encoding import target_syntax
 from defacedask.dicom.export.image import Context, Written, file_hash, save, start
+from defacedask.dicom.export.lines import Line, put_line
 from defacedask.dicom.export.record import mark_cleaned
 from defacedask.geometry import Geometry
 
@@ -39,9 +40,7 @@ _SKIN = re.compile(
 SKIN_MARGIN_MM = 10.0
 #: Pieces of new surface smaller than this (mm²) are no part of a body's outline.
 SMALLEST_MM2 = 100.0
-#: Bytes of a decimal string value in files with explicit VR (PS3.5 7.1.2).
-DS_LIMIT = 65534
-_DATA, _CONTOURS, _POINTS = 0x30060050, 0x30060040, 0x30060046
+_CONTOURS = 0x30060040
 
 Surface = Callable[[int], np.ndarray | None]
 
@@ -189,9 +188,9 @@ def _clip_roi(
     outline = is_outline(name, kind)
     grow = SKIN_MARGIN_MM if not outline and is_skin(name, kind) else 0.0
     kept: list[Any] = []
-    by_plane: dict[tuple, tuple[Plane, list[tuple[Any, _Line]]]] = {}
+    by_plane: dict[tuple, tuple[Plane, list[tuple[Any, Line]]]] = {}
     for contour in roi[_CONTOURS].value:
-        line = _Line.of(contour)
+        line = Line.of(contour)
         shape = str(contour.get("ContourGeometricType", "") or "").upper()
         if line is None:
             result.removed += 1  # unreadable: cannot be cleared
@@ -243,34 +242,7 @@ def _any_inside(points: np.ndarray, regions: PlaneRegions, image: Geometry) -> b
     return False
 
 
-@dataclasses.dataclass
-class _Line:
-    """Points of a contour, and the text they were written as."""
-
-    points: np.ndarray
-    texts: list[tuple[bytes, bytes, bytes]]
-
-    @classmethod
-    def of(cls, contour: Any) -> _Line | None:
-        if _DATA not in contour:
-            return None
-        raw = contour.get_item(_DATA).value
-        if isinstance(raw, (bytes, str)):
-            fields = (raw if isinstance(raw, bytes) else raw.encode()).rstrip(b" \0").split(b"\\")
-        else:
-            fields = [str(v).encode() for v in np.atleast_1d(raw if raw is not None else [])]
-        fields = [f.strip() for f in fields]
-        try:
-            values = np.array(fields).astype(np.float64)
-        except ValueError:
-            return None
-        if not len(values) or len(values) % 3 or not np.isfinite(values).all():
-            return None
-        texts = list(zip(fields[0::3], fields[1::3], fields[2::3], strict=True))
-        return cls(values.reshape(-1, 3), texts)
-
-
-def _clip_one(contour: Any, line: _Line, plane: Plane, region: Any, result: Clipped) -> list[Any]:
+def _clip_one(contour: Any, line: Line, plane: Plane, region: Any, result: Clipped) -> list[Any]:
     flat = plane.grid.to_index(line.points)[:, 1:]
     area = as_polygon(flat)
     if region.is_empty or not region.intersects(area):
@@ -282,7 +254,7 @@ def _clip_one(contour: Any, line: _Line, plane: Plane, region: Any, result: Clip
 
 
 def _new_outline(
-    group: list[tuple[Any, _Line]],
+    group: list[tuple[Any, Line]],
     plane: Plane,
     regions: PlaneRegions,
     surface: Surface,
@@ -326,7 +298,7 @@ def _surface_in(plane: Plane, regions: PlaneRegions, surface: Surface, image: Ge
     return shapely.MultiPolygon([p for p in shapely.get_parts(area) if p.area * pixel >= SMALLEST_MM2])
 
 
-def _replaced(group: list[tuple[Any, _Line]], area: Any, plane: Plane, result: Clipped) -> list[Any]:
+def _replaced(group: list[tuple[Any, Line]], area: Any, plane: Plane, result: Clipped) -> list[Any]:
     """Items for an area, made from those of a group; vertices that stay keep their text."""
     texts: dict[tuple[float, float], tuple[bytes, bytes, bytes]] = {}
     for _, line in group:
@@ -348,47 +320,6 @@ def _replaced(group: list[tuple[Any, _Line]], area: Any, plane: Plane, result: C
             for keyword in ("ContourNumber", "AttachedContours"):
                 if keyword in item:
                     delattr(item, keyword)
-        _put(item, ring, plane, texts, common)
+        put_line(item, ring, plane, texts, common)
         out.append(item)
     return out
-
-
-def _put(
-    item: Any,
-    ring: np.ndarray,
-    plane: Plane,
-    texts: dict[tuple[float, float], tuple[bytes, bytes, bytes]],
-    common: tuple[bytes | None, ...],
-) -> None:
-    from pydicom.dataelem import RawDataElement
-    from pydicom.tag import Tag
-
-    for decimals in (4, 3, 2):
-        flat = np.column_stack([np.zeros(len(ring)), ring])
-        world = plane.grid.to_world(flat)
-        fields: list[bytes] = []
-        for vertex, point in zip(map(tuple, ring.tolist()), world, strict=True):
-            known = texts.get(vertex)
-            fields += known or [c or _number(v, decimals) for c, v in zip(common, point, strict=True)]
-        data = b"\\".join(fields)
-        if len(data) <= DS_LIMIT:
-            break
-        ring = _thinned(ring, 0.02 * 3 ** (4 - decimals))
-    data += b" " * (len(data) % 2)
-    implicit = bool(item.get_item(_DATA).is_implicit_VR) if item.get_item(_DATA).is_raw else False
-    item[_DATA] = RawDataElement(Tag(_DATA), "DS", len(data), data, 0, implicit, True)
-    item.NumberOfContourPoints = len(fields) // 3
-    if str(item.get("ContourGeometricType", "")).upper() == "":
-        item.ContourGeometricType = "CLOSED_PLANAR"
-
-
-def _number(value: float, decimals: int) -> bytes:
-    text = f"{value:.{decimals}f}".rstrip("0").rstrip(".")
-    return (text if text not in ("-0", "") else "0")[:16].encode()
-
-
-def _thinned(ring: np.ndarray, tolerance: float) -> np.ndarray:
-    """Fewer vertices, none of them off by more than ``tolerance`` pixels."""
-    import shapely
-
-    return np.asarray(shapely.simplify(shapely.LinearRing(ring), tolerance).coords)[:-1]

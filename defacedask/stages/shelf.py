@@ -1,0 +1,201 @@
+"""Where one exported case goes: a folder aside, its final place, and its part of the record."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from defacedask.errors import OutputError
+from defacedask.store import writing
+
+if TYPE_CHECKING:
+    from defacedask.dicom.export import Context, Written
+    from defacedask.dicom.model import Case, Series
+
+__all__ = ["Shelf", "record_path"]
+
+
+def record_path(record: str | Path, case: str, defacer: str) -> Path:
+    """Where a case's part of the record lies."""
+    return Path(record) / case / f"{defacer}.jsonl"
+
+
+class Shelf:
+    """One case's files: written aside, then all put into place, or none.
+
+    Parameters
+    ----------
+    case : Case
+    defacer : str
+    out, below, names, record, run_key, private
+        See `defacedask.stages.export.export`.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        defacer: str,
+        out: Path,
+        below: str,
+        names: Mapping[str, str],
+        record: Path,
+        run_key: bytes,
+        private: str,
+    ) -> None:
+        from defacedask import __version__
+        from defacedask.dicom.export import Remap, UidMap
+
+        self.case, self.defacer, self.out, self.below = case, defacer, out, below
+        self.names, self.private, self.version = names, private, __version__
+        self.part = record_path(record, case.id, defacer)
+        self.uids = UidMap(run_key)
+        self.known = frozenset(u for s in case.series for u in (s.uid, *s.instances) if u)
+        studies = frozenset(s.study_uid for s in case.series if s.study_uid)
+        self.remap = Remap(self.uids, self.known - studies, studies)
+        self.digest = ""
+        self.done: list[Written] = []
+        self.held: list[dict[str, str]] = []
+        self.notes: list[str] = []
+        self.unresolved: dict[str, int] = {}
+        self.partial = out / f".partial-{case.id}-{defacer}"
+
+    # --- names
+
+    def place(self, source: str) -> Path:
+        """File to write for a source file, in the folder aside."""
+        return self.partial / self.relative(source)
+
+    def relative(self, source: str) -> str:
+        """Path of the file for a source file, below ``out``, without source UIDs."""
+        from defacedask.dicom.export import clean_name
+
+        name = clean_name(self.names[source], self.uids, self.known)
+        return f"{self.below}/{name}" if self.below else name
+
+    @property
+    def context(self) -> Context:
+        """What the writers share."""
+        from defacedask.dicom.export import Context
+
+        return Context(self.remap, self.defacer, self.version, self.digest, self.private)
+
+    def hold(self, series: Series, reason: str) -> None:
+        """Leave a series out, and say why."""
+        for source in series.files:
+            self.held.append(
+                {
+                    "source": source,
+                    "modality": series.modality,
+                    "reason": reason,
+                    "what": self.relative(source),
+                }
+            )
+
+    # --- into place
+
+    def publish(self) -> None:
+        """Move everything into place and write this case's part of the record."""
+        from defacedask.dicom.export.audit import read_lines, write_lines
+
+        earlier = {line["file"] for line in read_lines(self.part) if line["status"] == "written"}
+        lines = [self._line(one) for one in self.done]
+        now = {line["file"] for line in lines}
+        for name in now - earlier:
+            if (self.out / name).exists():
+                raise OutputError(
+                    f"{name} is already in the output folder and not of an earlier run.",
+                    "Choose an empty output folder.",
+                )
+        moved: list[Path] = []
+        with writing(f"the defaced files of {self.case.id}"):
+            try:
+                for name in sorted(now):
+                    target = self.out / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    (self.partial / name).replace(target)
+                    moved.append(target)
+            except OSError:
+                for path in moved:
+                    path.unlink(missing_ok=True)
+                raise
+        for name in earlier - now:
+            (self.out / name).unlink(missing_ok=True)
+        shutil.rmtree(self.partial, ignore_errors=True)
+        for one in self.held:
+            lines.append(self._refused(one["source"], one["modality"], one["reason"]))
+        write_lines(self.part, lines)
+
+    def give_up(self, reason: str) -> None:
+        """Remove what this and earlier runs wrote of the case; record each instance as refused."""
+        from defacedask.dicom.export.audit import read_lines, write_lines
+
+        shutil.rmtree(self.partial, ignore_errors=True)
+        for line in read_lines(self.part):
+            if line["status"] == "written":
+                (self.out / line["file"]).unlink(missing_ok=True)
+        lines = [
+            self._refused(source, series.modality, reason)
+            for series in self.case.series
+            for source in series.files
+            if source in self.names
+        ]
+        with contextlib.suppress(OutputError):
+            write_lines(self.part, lines)
+
+    def _line(self, one: Written) -> dict[str, Any]:
+        return {
+            "status": "written",
+            "case": self.case.id,
+            "defacer": self.defacer,
+            "modality": one.modality,
+            "file": Path(one.path).relative_to(self.partial).as_posix(),
+            "sop_instance_uid": one.uid,
+            "input_sha256": one.input_sha256,
+            "output_sha256": one.output_sha256,
+            "plan_sha256": self.digest,
+            "voxels_changed": one.voxels_changed,
+            "unresolved": self.unresolved.get(one.path, 0),
+            "dropped": list(one.dropped),
+            "notes": [self._safe(note) for note in one.notes],
+            "reason": "",
+        }
+
+    def _refused(self, source: str, modality: str, reason: str) -> dict[str, Any]:
+        from defacedask.dicom.export import file_hash
+
+        try:
+            digest = file_hash(source)
+        except OSError:
+            digest = ""
+        return {
+            "status": "refused",
+            "case": self.case.id,
+            "defacer": self.defacer,
+            "modality": modality,
+            "file": self.relative(source),
+            "input_sha256": digest,
+            "output_sha256": "",
+            "plan_sha256": self.digest,
+            "reason": self._safe(reason),
+        }
+
+    def _safe(self, text: str) -> str:
+        """A sentence without source paths or UIDs: the record lies beside what may be published."""
+        for source in self.names:
+            if source in text:
+                text = text.replace(source, self.relative(source))
+        from defacedask.dicom.export import clean_name
+
+        text = clean_name(text, self.uids, self.known)
+        return re.sub(r"(?<![\w.])/(?:[^\s/'\"]+/)+", "", text)
+
+    def counts(self) -> dict[str, int]:
+        """Instances written, by modality."""
+        out: dict[str, int] = {}
+        for one in self.done:
+            out[one.modality] = out.get(one.modality, 0) + 1
+        return out
