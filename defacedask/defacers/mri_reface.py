@@ -16,8 +16,8 @@ What is done at a voxel follows from its place ``p`` in the average's space alon
   average T1, through a histogram match (for other contrasts a match by place) and a smooth local gain; PET gets a low
   uptake in the new tissue, the quarter of the patient's own body with the least; each with noise of the image's own
   amplitude and grain (on MR as magnitudes).
-- Dose is carried on smoothly from the kept tissue into the new tissue, and is 0 in air: its edge then draws the
-  average face. It is an extrapolation, within 8 mm of the old skin, and nothing to plan with.
+- Dose is carried on smoothly from what lies well below the old skin into the new tissue, and is 0 in air: its edge
+  then draws the average face. From some 8 mm below the old skin outwards it is extrapolated: not to plan with.
 - On MR, air more than 8 mm from the body that is brighter than ten times the robust mean of air (ghosts, wrap) is
   replaced by air.
 
@@ -283,9 +283,11 @@ class MriRefacePlan(Plan):
         if modality == "MR":
             gain = xp.exp2(self._field.at(head, xp)[0] * xp.float32(GAIN_STEP))
             return self._mr(painted, gain, places, xp)
-        body = xp.clip((painted + 1000) / 1000, 0, 1)
         if modality == "RTDOSE":
+            # hollows inside the head have dose, so the skin decides and not the tissue
+            body = xp.clip(xp.float32(0.5) - above / xp.float32(2.0), 0, 1)
             return body * self._field.at(head, xp)[0] * xp.float32(palette.step)
+        body = xp.clip((painted + 1000) / 1000, 0, 1)
         low = palette.knots[-1][1]
         grain = NoiseField(self.key, palette.noise.lattice, palette.noise.sigma, "noise").at(places, xp)
         noise = palette.noise.air + (palette.noise.tissue - palette.noise.air) * body

@@ -124,7 +124,8 @@ def _palette(
     air = values[(old > 8) & (new > 8) & seen]
     affine = np.asarray(geometry_of(volume).affine)
     if modality == "RTDOSE":
-        kept = (old < -1) & seen & (inside <= 0)
+        # well below the old skin the dose is the patient's; from there it is carried on
+        kept = (old < -3) & seen
         dose = smooth_fill(values, kept, (1.5, 4.0, 10.0)) if kept.any() else np.zeros_like(values)
         dose = dose[::2, ::2, ::2]
         step = max(float(dose.max()), 1e-6) / 60000
