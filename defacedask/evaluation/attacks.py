@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.errors import ConfigError
+from defacedask.evaluation.attack_names import BEST, DENOISED, FILLED, UNMASKED
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine, sample_field
 
@@ -29,11 +30,10 @@ __all__ = [
     "Target",
     "attempts",
     "denoised_air",
+    "level_attempts",
     "non_image_surface",
-    "peeled",
     "target_of",
     "template_filled",
-    "unmasked",
 ]
 
 
@@ -74,7 +74,7 @@ def target_of(
     to_template: np.ndarray | None = None,
     drop: Any = None,
 ) -> Target:
-    """Cut a target out of an image: the head's box, averaged to about 1.5 mm where finer.
+    """Cut a target out of an image: the head's box, averaged to about 2 mm where finer.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def target_of(
     block = np.asarray(block, np.float32)
     if drop is not None:
         block = np.where(drop, np.float32(air_of(modality)), block)
-    block, geometry = regrid(block, geometry, 1.5, interpolate=False)
+    block, geometry = regrid(block, geometry, 2.0, interpolate=False)
     return Target(block, geometry, modality, level, np.asarray(pose), to_template)
 
 
@@ -123,50 +123,6 @@ class Attempt:
     level: float
 
 
-def unmasked(target: Target, mm: Sequence[float] = (3.0, 6.0, 10.0)) -> list[Attempt]:
-    """Look for a face below added material: by levels inside the tissue, and by peeling.
-
-    On CT the levels are those of fat against muscle and of muscle against bone; elsewhere, two and three times
-    the skin's.
-    """
-    levels = [2.0 * target.level, 3.0 * target.level]
-    if target.modality == "CT":
-        levels = [-60.0, 30.0, 150.0]
-    values = np.asarray(target.values, np.float32)
-    by_level = [Attempt("unmasked", f"level {level:g}", values, level) for level in levels]
-    return by_level + peeled(target, mm)
-
-
-def peeled(target: Target, mm: Sequence[float]) -> list[Attempt]:
-    """Take a layer of constant thickness off the skin.
-
-    Only what the outside air can reach is peeled: cavities inside the head stay as they are.
-
-    Parameters
-    ----------
-    target : Target
-    mm : sequence of float
-        Thicknesses, one attempt each.
-    """
-    from scipy.ndimage import distance_transform_edt, label
-
-    values = np.asarray(target.values, np.float32)
-    air, _ = label(np.pad(values < target.level, 1, constant_values=True))
-    body = ~(air == air[0, 0, 0])
-    # signed distance to the outer skin in mm, from voxel centres to the border between voxels
-    step = float(np.cbrt(target.geometry.voxel_volume))
-    depth = distance_transform_edt(body, sampling=target.geometry.spacing) - step / 2
-    inner = (slice(1, -1),) * 3
-    depth = depth[inner].astype(np.float32)
-    span = _span(target)
-    out = []
-    for thickness in mm:
-        # a ramp across the new skin, so that its surface is smooth, and never above what is there
-        ramp = target.level + span * np.clip((depth - thickness) / step, -1.0, 1.0)
-        out.append(Attempt("unmasked", f"peeled {thickness:g} mm", np.minimum(values, ramp), target.level))
-    return out
-
-
 def template_filled(target: Target, template: Template | None = None) -> list[Attempt]:
     """Put the average face where the face is missing, so that a detector has something to detect.
 
@@ -188,11 +144,11 @@ def template_filled(target: Target, template: Template | None = None) -> list[At
     position = apply_affine(matrix, *target.geometry.positions(dtype=np.float64))
     distance = np.asarray(template.skin.values, np.float32) * float(template.skin.coords["slope"].values[0])
     skin = sample_field(distance, geometry_of(template.skin), position, outside=float(distance.max()))
-    span = _span(target)
+    span = span_of(target)
     average = target.level - span * np.clip(skin / 2.0, -1.0, 1.0)  # through the level at the average skin
     front = np.broadcast_to(position[1] < 0.0, values.shape)
     filled = np.where(front, np.maximum(values, average.astype(np.float32)), values)
-    return [Attempt("template_filled", "", filled, target.level)]
+    return [Attempt(FILLED, "", filled, target.level)]
 
 
 def denoised_air(target: Target, sigmas_mm: Sequence[float] = (2.0, 4.0)) -> list[Attempt]:
@@ -216,14 +172,29 @@ def denoised_air(target: Target, sigmas_mm: Sequence[float] = (2.0, 4.0)) -> lis
         noise = 1.4826 * float(np.median(np.abs(sample - middle)))
         level = middle + max(4.0 * noise, 0.02 * (target.level - middle))
         if level < target.level:
-            out.append(Attempt("denoised_air", f"{sigma:g} mm", smooth, level))
+            out.append(Attempt(DENOISED, f"{sigma:g} mm", smooth, level))
     return out
 
 
+def level_attempts(target: Target) -> list[Attempt]:
+    """The image as it is, at skin levels below and above the usual one."""
+    levels = (-600.0, -100.0) if target.modality == "CT" else (0.5 * target.level, 1.6 * target.level)
+    values = np.asarray(target.values, np.float32)
+    return [Attempt(BEST, f"level {level:.4g}", values, level) for level in levels]
+
+
+def _unmasked(target: Target) -> list[Attempt]:
+    from defacedask.evaluation.unmasking import unmasked
+
+    return unmasked(target)
+
+
+#: What makes images to contour of a defaced image, by name; the other attacks are looks at what is there.
 ATTACKS: dict[str, Callable[[Target], list[Attempt]]] = {
-    "unmasked": unmasked,
-    "template_filled": template_filled,
-    "denoised_air": denoised_air,
+    BEST: level_attempts,
+    FILLED: template_filled,
+    UNMASKED: _unmasked,
+    DENOISED: denoised_air,
 }
 
 
@@ -241,7 +212,7 @@ def attempts(target: Target, names: Sequence[str] = tuple(ATTACKS)) -> list[Atte
     return [attempt for name in names for attempt in ATTACKS[name](target)]
 
 
-def _span(target: Target) -> float:
+def span_of(target: Target) -> float:
     """How far below the level empty space lies."""
     from defacedask.defacers.base import air_of
 

@@ -5,18 +5,19 @@ import pytest
 from made_heads import around, balls
 
 from defacedask.errors import ConfigError
+from defacedask.evaluation.attack_names import ATTACK_SETS, NAMES, resolve_attacks
 from defacedask.evaluation.attacks import (
     ATTACKS,
     Target,
     attempts,
     denoised_air,
+    level_attempts,
     non_image_surface,
-    peeled,
     target_of,
     template_filled,
-    unmasked,
 )
 from defacedask.evaluation.render import Framing, render_depth, skin_level, skin_surface
+from defacedask.evaluation.unmasking import peeled, texture_split, unmasked
 from defacedask.head.template import load_template
 from defacedask.volume import geometry_of, real_values
 
@@ -57,6 +58,30 @@ def test_level_finds_what_is_below_a_layer_of_fat():
     assert np.abs(np.median(radius(by_variant["level -60"], geometry)) - 40) < 1
     assert np.abs(np.median(radius(by_variant["peeled 10 mm"], geometry)) - 40) < 1
     assert {a.attack for a in by_variant.values()} == {"unmasked"}
+
+
+def test_texture_finds_what_is_below_a_layer_of_the_same_intensity(rng):
+    geometry = around(2.0, half=60)
+    inside = balls(geometry, [((0, 0, 0), 40.0), ((0, -40, 0), 7.0)]) > -500
+    around_it = balls(geometry, [((0, 0, 0), 52.0)]) > -500
+    noise = rng.normal(0, 1, geometry.shape)
+    body = np.where(inside, 40 + 25 * noise, np.where(around_it, 40 + 6 * noise, -1000.0)).astype(np.float32)
+    (found,) = texture_split(target(body, geometry))
+    assert found.variant == "texture"
+    below = radius(found, geometry)
+    assert abs(np.median(below) - 40) < 2
+    # a head of one texture has no layer to take off
+    plain = np.where(inside, 40 + 25 * noise, -1000.0).astype(np.float32)
+    assert all(abs(np.median(radius(a, geometry)) - 40) < 3 for a in texture_split(target(plain, geometry)))
+
+
+def test_attacks_are_named_or_come_in_sets():
+    assert resolve_attacks("basic") == ("plain", "forced_crop")
+    assert resolve_attacks("all") == tuple(NAMES)
+    assert resolve_attacks(["unmasked", " dose_grid"]) == ("plain", "unmasked", "dose_grid")
+    for wrong, says in (("guess", "no attack 'guess'"), (" ,", "no attack was named")):
+        with pytest.raises(ConfigError, match=says):
+            resolve_attacks(wrong)
 
 
 def test_template_puts_a_face_back():
@@ -113,7 +138,8 @@ def test_all_attacks_by_name():
         "unmasked",
         "template_filled",
     }
-    assert set(ATTACKS) == {"unmasked", "template_filled", "denoised_air"}
+    assert set(ATTACKS) < set(NAMES) == set(ATTACK_SETS["all"])
+    assert [a.level for a in level_attempts(some)] == [-600.0, -100.0]
     with pytest.raises(ConfigError, match="template_filled"):
         attempts(some, ["guess"])
 
