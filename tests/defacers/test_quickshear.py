@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defacedask.defacers import get_defacer, plan_from_dict
-from defacedask.defacers.quickshear import first_edge, front_edge, half_space, lower_chain, outline
+from defacedask.defacers.shear import first_edge, front_edge, half_space, lower_chain, outline
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.head import Head
@@ -268,6 +268,26 @@ def test_a_plan_is_kilobytes_and_survives_its_dict(turned):
     assert facts["protected"][0]["name"] == "Brain"
 
 
+def test_planes_at_the_sides_take_the_corners_that_one_leaves(turned):
+    volume, head, plan = turned
+    one = get_defacer("quickshear", sides_degrees=0).plan(head)
+    assert (one.normal, one.offset) == (plan.normal, plan.offset)
+    assert len(plan.sides) == 2
+    assert not one.sides
+    assert plan.face_removed > 0.98
+    assert plan.face_removed > one.face_removed
+    grid = geometry_of(volume)
+    assert not (one.region(grid) & ~plan.region(grid)).any()
+    brain = head.grid.to_world(np.argwhere(head.brain))
+    for *normal, offset in plan.sides:
+        assert offset - (brain @ np.array(normal)).max() == pytest.approx(plan.buffer_mm + 1.0)
+
+
+def test_the_published_form_is_one_plane(turned):
+    _, head, _ = turned
+    assert get_defacer("quickshear", form="published").plan(head).sides == ()
+
+
 def test_more_can_be_protected(turned):
     from defacedask.defacers.protect import Protected
 
@@ -292,6 +312,8 @@ def test_wrong_options():
         get_defacer("quickshear", bounded="maybe")
     with pytest.raises(ConfigError, match="published"):
         get_defacer("quickshear", form="other")
+    with pytest.raises(ConfigError, match="0 to 60"):
+        get_defacer("quickshear", sides_degrees=75)
 
 
 @pytest.mark.gpu
