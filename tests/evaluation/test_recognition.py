@@ -16,6 +16,8 @@ from defacedask.evaluation.recognition import (
     as_rgb,
     get_recogniser,
     isolation,
+    open_recogniser,
+    open_recognisers,
     recogniser_names,
 )
 
@@ -187,3 +189,38 @@ def test_isolation_passes_errors_on_and_says_when_the_child_died():
     with pytest.raises(DefacedaskError, match="ended unexpectedly"):
         isolation.call_isolated(target, "die")
     assert isolation.call_isolated(target, "chat") not in (pid, os.getpid())
+
+
+def test_recognisers_as_the_user_names_them(tmp_path):
+    names = "face_recognition, face_recognition_cnn,face_recognition"
+    assert [r.name for r in open_recognisers(names)] == ["face_recognition", "face_recognition_cnn"]
+    for wrong, says in (
+        ("grandmother", "no recogniser 'grandmother'"),
+        (" , ", "no recogniser was named"),
+        ("onnx", "needs its network file"),
+        (f"onnx:{tmp_path / 'none.onnx'}", "no network file"),
+        ("azure", "sends rendered pictures of patients' faces"),
+        ("azure:guess", "no way 'guess'"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            open_recognisers(wrong)
+    assert not open_recogniser("azure:detect", allow_upload=True).verify
+    assert open_recogniser("azure", allow_upload=True, per_second=3.0).per_second == 3.0
+
+
+def test_a_service_by_entry_point_needs_leave_too(monkeypatch):
+    class Service:
+        name, tolerance, remote = "service", 0.5, True
+
+    monkeypatch.setattr(recognition, "get_recogniser", lambda name: Service())
+    with pytest.raises(ConfigError, match="sends rendered pictures"):
+        open_recogniser("service")
+    assert open_recogniser("service", allow_upload=True).name == "service"
+
+
+def test_two_networks_of_one_name_are_told_apart_or_refused(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.onnx").write_bytes(b"")
+    with pytest.raises(ConfigError, match="onnx_net"):
+        open_recognisers([f"onnx:{tmp_path / folder / 'net.onnx'}" for folder in ("a", "b")])

@@ -10,7 +10,14 @@ import pytest
 from face_service import KEY, FaceService, refused
 
 from defacedask.errors import ConfigError, InputError
-from defacedask.evaluation.recognition import Box, Recogniser, RecogniserError, azure, get_recogniser
+from defacedask.evaluation.recognition import (
+    Box,
+    Recogniser,
+    RecogniserError,
+    azure,
+    azure_pictures,
+    get_recogniser,
+)
 from defacedask.evaluation.recognition.limiter import ClusterLimiter, Limiter, shared_limiter
 
 
@@ -136,10 +143,23 @@ def test_expired_face_id_is_made_again(service):
     service.ids.clear()
     assert recogniser.distance(a, b) == pytest.approx(0.07)
     service.ids.clear()
-    azure._pictures.clear()
+    azure_pictures._memory.clear()
     with pytest.raises(RecogniserError, match="expired") as caught:
         recogniser.distance(a, b)
     assert "run the recognition" in caught.value.hint
+
+
+def test_an_expired_id_is_renewed_by_another_process_from_the_kept_pictures(service, tmp_path):
+    recogniser = client(folder=str(tmp_path / "kept"))
+    a, b = (recogniser.encode(portrait(200, at=k))[0] for k in (30, 60))
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    azure_pictures._memory.clear()
+    for _ in range(3):  # the ids that were handed out stay good, however often they expire
+        service.ids.clear()
+        assert recogniser.distance(a, b) == pytest.approx(0.07)
+    asked = len(service.requests)
+    assert recogniser.distance(b, a) == pytest.approx(0.07)
+    assert len(service.requests) == asked + 1
 
 
 def test_wrong_key(service, monkeypatch, waits):
@@ -186,6 +206,39 @@ def test_pictures_are_fitted_into_the_services_limits(service):
     service.script = [refused(400, "InvalidImageSize", "Image size is too big.")]
     with pytest.raises(InputError, match="InvalidImageSize"):
         client().detect(portrait(200))
+
+
+def test_a_picture_that_is_too_large_all_the_same_is_not_sent_again(service, waits):
+    for answer in (
+        refused(413, "RequestBodyTooLarge", "Request body is too large."),
+        refused(400, "InvalidImageSize", "Image size is too big."),
+    ):
+        service.script = [answer]
+        with pytest.raises(InputError, match="does not take this picture"):
+            client().detect(portrait(200))
+    assert waits == []
+    assert len(service.requests) == 2
+
+
+def test_forbidden_for_another_reason_is_told(service, waits):
+    service.script = [refused(403, "403", "Out of call volume quota.")]
+    with pytest.raises(RecogniserError, match=r"status 403 .*quota"):
+        client().detect(portrait(200))
+    assert waits == []
+
+
+def test_verification_is_repeated_and_refused_like_detection(service, waits):
+    recogniser = client()
+    a, b = (recogniser.encode(portrait(200, at=k))[0] for k in (30, 60))
+    service.script = [(429, {"Retry-After": "3"}, {})]
+    assert recogniser.distance(a, b) == pytest.approx(0.07)
+    assert waits[0] >= 3
+    service.script = [refused(403, "UnsupportedFeature", "missing approval")]
+    with pytest.raises(ConfigError, match="not approved"):
+        recogniser.distance(a, b)
+    service.script = [refused(401, "401", "Access denied.")]
+    with pytest.raises(ConfigError, match="does not accept the key"):
+        recogniser.distance(a, b)
 
 
 def test_other_answers_are_errors_with_what_was_said(service, waits):

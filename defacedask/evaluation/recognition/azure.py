@@ -11,12 +11,10 @@ Source: Microsoft's reference of the operations *Detect* and *Verify Face To Fac
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import logging
 import os
 import random
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -27,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.errors import ConfigError, InputError
+from defacedask.evaluation.recognition import azure_pictures
 from defacedask.evaluation.recognition.base import Box, Face, RecogniserError, analyse_each, as_rgb
 from defacedask.evaluation.recognition.limiter import Limiter, shared_limiter
 
@@ -34,13 +33,11 @@ __all__ = ["AzureFace"]
 
 log = logging.getLogger(__name__)
 
-#: What the service takes, bytes.
-SMALLEST, LARGEST = 1024, 6 * 1024 * 1024
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 300.0
 
-_pictures: dict[str, np.ndarray] = {}
-_pictures_lock = threading.Lock()
+#: Face id -> the id of the same picture that is valid now.
+_renewed: dict[str, str] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +61,9 @@ class AzureFace:
         How often a request is repeated when the service is busy or unreachable.
     timeout : float
         Seconds a request may take.
+    folder : str
+        Keep the pictures behind face ids here, so that any process can renew an id that has expired; "" keeps them in
+        memory. They identify people.
     """
 
     allow_upload: bool = False
@@ -74,6 +74,7 @@ class AzureFace:
     per_second: float = 8.0
     retries: int = 6
     timeout: float = 60.0
+    folder: str = ""
     name = "azure"
     remote = True
 
@@ -109,7 +110,7 @@ class AzureFace:
             return [face.encoding for face in self._detect(image)]
         out: list[Any] = []
         for box in boxes:
-            found = self._detect(_cut(image, Box(*box)))
+            found = self._detect(azure_pictures.cut(image, Box(*box)))
             out.append(found[0].encoding if found else None)
         return out
 
@@ -133,7 +134,7 @@ class AzureFace:
         """
         if a is None or b is None:
             return float("nan")
-        ids = [str(a), str(b)]
+        ids = [_renewed.get(str(one), str(one)) for one in (a, b)]
         for attempt in (0, 1):
             status, answer = self._post(
                 "verify", {}, json.dumps({"faceId1": ids[0], "faceId2": ids[1]}).encode()
@@ -156,7 +157,7 @@ class AzureFace:
         }
         if self.verify:
             query["faceIdTimeToLive"] = "86400"
-        status, answer = self._post("detect", query, _packed(image))
+        status, answer = self._post("detect", query, azure_pictures.packed(image))
         if status != 200:
             raise self._refusal(status, answer)
         faces = []
@@ -165,20 +166,25 @@ class AzureFace:
             box = Box(r["top"], r["left"] + r["width"], r["top"] + r["height"], r["left"])
             face_id = item.get("faceId")
             if face_id:
-                with _pictures_lock:
-                    _pictures[face_id] = image if len(answer) == 1 else _cut(image, box)
+                picture = image if len(answer) == 1 else azure_pictures.cut(image, box)
+                azure_pictures.keep(face_id, picture, self.folder)
             faces.append(Face(box, face_id))
         return faces
 
     def _again(self, face_id: str) -> str:
-        with _pictures_lock:
-            image = _pictures.get(face_id)
-        found = self._detect(image) if image is not None else []
+        """Face id of the same picture, made anew."""
+        picture = azure_pictures.kept(face_id, self.folder)
+        found = self._detect(picture) if picture is not None else []
         if not found:
             raise RecogniserError(
                 "a face id of the Azure Face service has expired.",
                 "Face ids live for a day: run the recognition of this cohort again.",
             )
+        # the id that the caller holds stays its name, however often it is renewed
+        for old, new in [*_renewed.items()]:
+            if new == face_id:
+                _renewed[old] = found[0].encoding
+        _renewed[face_id] = found[0].encoding
         return found[0].encoding
 
     def _post(self, operation: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
@@ -235,7 +241,7 @@ class AzureFace:
         if status == 403 and _code(answer) == "UnsupportedFeature":
             return ConfigError(
                 f"this Azure Face resource is not approved for face ids and verification ({said}).",
-                "Apply for Limited Access to Face at Microsoft, or use verify=False to detect only.",
+                "Apply for Limited Access to Face at Microsoft, or detect only (verify=False, --recogniser azure:detect).",
             )
         if status in (400, 413) and _is_about_the_picture(answer):
             return InputError(f"the Azure Face service does not take this picture ({said}).")
@@ -274,39 +280,6 @@ def _checked(endpoint: str) -> str:
             "It looks like https://NAME.cognitiveservices.azure.com.",
         )
     return endpoint
-
-
-def _packed(image: np.ndarray) -> bytes:
-    """Pack as PNG within the service's limits; JPEG, then smaller, for what would be too large."""
-    from PIL import Image
-
-    picture = Image.fromarray(image)
-
-    def saved(**options: Any) -> bytes:
-        sink = io.BytesIO()
-        picture.save(sink, **options)
-        return sink.getvalue()
-
-    data = saved(format="PNG")
-    if len(data) < SMALLEST:
-        data = saved(format="PNG", compress_level=0)
-        if len(data) < SMALLEST:
-            raise InputError(
-                f"a picture of {image.shape[1]} x {image.shape[0]} pixels is too small for a face."
-            )
-    if len(data) > LARGEST:
-        data = saved(format="JPEG", quality=95)
-    while len(data) > LARGEST:
-        picture = picture.resize((picture.width // 2, picture.height // 2))
-        data = saved(format="JPEG", quality=95)
-    return data
-
-
-def _cut(image: np.ndarray, box: Box, margin: float = 0.6) -> np.ndarray:
-    """Cut out a box with a margin (part of its size): a detector needs some surroundings."""
-    high, wide = (box.bottom - box.top) * margin, (box.right - box.left) * margin
-    top, left = max(0, int(box.top - high)), max(0, int(box.left - wide))
-    return np.ascontiguousarray(image[top : int(box.bottom + high), left : int(box.right + wide)])
 
 
 def _decoded(text: bytes) -> Any:
