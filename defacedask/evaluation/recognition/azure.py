@@ -241,7 +241,7 @@ class AzureFace:
         if status == 403 and _code(answer) == "UnsupportedFeature":
             return ConfigError(
                 f"this Azure Face resource is not approved for face ids and verification ({said}).",
-                "Apply for Limited Access to Face at Microsoft, or detect only (verify=False, --recogniser azure:detect).",
+                "Apply for Limited Access to Face at Microsoft, or detect only (azure:detect, verify=False).",
             )
         if status in (400, 413) and _is_about_the_picture(answer):
             return InputError(f"the Azure Face service does not take this picture ({said}).")
