@@ -1,11 +1,13 @@
 """From the pieces of all cases to the tables of the run: the first time that the whole cohort is in one place.
 
-Distances between faces are computed here, because they need everybody's original as the gallery.
+Distances between faces are computed now (`defacedask.face_tables`), because they need everybody's original as the
+gallery.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from defacedask.evaluation.identification import Sighting, controls, identify, score
+from defacedask.evaluation.galleries import ORIGINALS, SECOND_SCAN, Gallery, gallery_of_photographs
+from defacedask.evaluation.recognition import get_recogniser
+from defacedask.face_tables import face_tables, sightings
 from defacedask.pieces import DONE, FAILED, REFUSED, Piece
 from defacedask.report.derive import derive_tables
 from defacedask.stages.places import ORIGINAL
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Skipped
     from defacedask.preparing import Settings
 
-__all__ = ["case_rows", "collect", "recognition_rows"]
+__all__ = ["case_rows", "collect"]
 
 
 def collect(
@@ -57,12 +61,11 @@ def collect(
     ranks = {name: k for k, name in enumerate([ORIGINAL, *settings.defacers])}
     pieces = sorted(pieces, key=lambda p: (order[p.case], p.stage, ranks.get(p.defacer, -1)))
     patients = {case.id: case.patient_id or case.id for case in cases}
-    looks, checks = recognition_rows(pieces, patients, settings.tolerance)
+    faces = _faces(pieces, patients, settings)
     tables = {
         "cases": as_table("cases", case_rows(cases, pieces)),
         "skipped": as_table("skipped", [dataclasses.asdict(skip) for skip in skipped]),
-        "recognition": as_table("recognition", looks),
-        "controls": as_table("controls", checks),
+        **{name: as_table(name, rows) for name, rows in faces.items()},
         "radiomics": as_table("radiomics", rows_of(pieces, "radiomics")),
         "dose": as_table("dose", rows_of(pieces, "dose")),
     }
@@ -109,7 +112,8 @@ def case_rows(cases: Sequence[Case], pieces: Iterable[Piece]) -> list[dict[str, 
         for piece in own:
             if not piece.upstream:
                 seconds[f"seconds_{piece.stage}"] += piece.seconds
-        notes = [note for piece in own if piece.stage == "ingest" for note in piece.facts.get("notes", ())]
+        noted = [piece for stage in ("ingest", "look") for piece in own if piece.stage == stage]
+        notes = [note for piece in noted for note in piece.facts.get("notes", ())]
         rows.append(
             {
                 "case": case.id,
@@ -123,56 +127,45 @@ def case_rows(cases: Sequence[Case], pieces: Iterable[Piece]) -> list[dict[str, 
                 "peak_rss_mb": max((piece.peak_rss_mb for piece in own), default=float("nan")),
                 **seconds,
                 "notes": " ".join(notes),
+                **_kept(own),
             }
         )
     return rows
 
 
-def recognition_rows(
-    pieces: Iterable[Piece], patients: Mapping[str, str], tolerance: float
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Distances of every look to the gallery of originals, and the controls of each modality.
+def _kept(pieces: Iterable[Piece]) -> dict[str, Any]:
+    """What of the face protected structures leave, by defacer; the worst as a number."""
+    plans = [piece.facts.get("plans", {}) for piece in pieces if piece.stage == "look"]
+    found = {name: one["remains"] for each in plans for name, one in each.items() if "remains" in one}
+    return {
+        "face_kept_percent": max((one["percent"] for one in found.values()), default=float("nan")),
+        "face_kept": " ".join(f"{name}: {one['sentence']}" for name, one in found.items() if one["sentence"]),
+    }
 
-    Returns
-    -------
-    looks, checks
-        Rows of the tables ``recognition`` and ``controls``.
-    """
-    groups: dict[tuple[str, str], list[Sighting]] = defaultdict(list)
-    for piece in pieces:
-        for look in piece.facts.get("looks", ()) if piece.stage == "faces" and piece.ok else ():
-            facts = {
-                "case": piece.case,
-                "defacer": piece.defacer,
-                "modality": look["modality"],
-                "recogniser": piece.facts["recogniser"],
-                "attack": look["attack"],
-                "level": look["level"],
-            }
-            group = groups[look["modality"], piece.facts["recogniser"]]
-            group.append(
-                Sighting(patients[piece.case], look["view"], look["encoding"], look["detected"], facts)
-            )
-    rows: list[dict[str, Any]] = []
-    checks: list[dict[str, Any]] = []
-    for (modality, recogniser), sightings in groups.items():
-        originals = [s for s in sightings if s.facts["defacer"] == ORIGINAL]
-        others = [s for s in sightings if s.facts["defacer"] != ORIGINAL]
-        rows += identify(score(originals, originals))
-        rows += identify(score(others, originals))
-        found = controls(originals, tolerance=tolerance)
-        calibration = dataclasses.asdict(found.pop("calibration"))
-        checks.append(
-            {
-                "modality": modality,
-                "recogniser": recogniser,
-                **found,
-                "threshold": calibration["threshold"],
-                "threshold_fpr": calibration["fpr"],
-                "threshold_tpr": calibration["tpr"],
-                "auc": calibration["auc"],
-                "eer": calibration["eer"],
-                "threshold_note": calibration["reason"],
-            }
-        )
-    return rows, checks
+
+def _faces(
+    pieces: Sequence[Piece], patients: Mapping[str, str], settings: Settings
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of `defacedask.face_tables.face_tables`."""
+    persons = [patients[piece.case] for piece in pieces if piece.stage == "faces" and piece.ok]
+    photographs = None
+    if settings.gallery not in (ORIGINALS, SECOND_SCAN):
+        photographs = functools.partial(_photographs, settings.gallery, persons)
+    return face_tables(
+        sightings(pieces, patients),
+        settings.tolerance,
+        gallery=settings.gallery,
+        photographs=photographs,
+        distance=_distance,
+    )
+
+
+def _photographs(folder: str, persons: Sequence[str], recogniser: str) -> Gallery:
+    return gallery_of_photographs(folder, persons, get_recogniser(recogniser))
+
+
+def _distance(recogniser: str) -> Any:
+    """A recogniser's own distance; None (Euclidean, for all pairs at once) for the encodings of dlib."""
+    if recogniser.startswith("face_recognition"):
+        return None
+    return get_recogniser(recogniser).distance

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,13 @@ def study(
     client: Any = None,
     pictures: bool | None = None,
     export: bool = True,
+    deidentify: bool = False,
+    private: str | None = None,
+    allow_visible: bool = False,
+    gallery: str | None = None,
+    feature_classes: str | Iterable[str] | None = None,
+    protect: str | Sequence[str] = (),
+    margin_mm: float = 3.0,
     progress: Progress | None = None,
     reference: str | Path | None = None,
 ) -> StudyResult:
@@ -137,6 +144,17 @@ def study(
         Keep pictures of heads for the report. They identify people.
     export : bool
         Write the defaced DICOM, below ``OUT/defaced/DEFACER``, with its record in ``OUT/audit.jsonl``.
+    deidentify, private, allow_visible
+        Of what is written: see `defacedask.defacing.deface`.
+    protect : str or sequence of str
+        Names of structures that stay as they are, with ``*`` and ``?``; the brain always does.
+    margin_mm : float
+        Kept around them.
+    gallery : str
+        Whom defaced heads are compared with: ``originals`` (the study's protocol), ``second-scan`` (another scan
+        of the same person), or a folder of photographs (PatientID.jpg, or PatientID/any.jpg).
+    feature_classes : str or sequence of str
+        Classes of pyradiomics to compute beside the study's ten features, such as ``glcm,shape``.
     progress : callable
         ``progress(finished, total, piece)`` after each piece.
     reference : path, optional
@@ -163,6 +181,14 @@ def study(
         tolerance=tolerance,
         seed=seed,
         pictures=pictures,
+        export=export,
+        deidentify=deidentify,
+        private=private,
+        allow_visible=allow_visible,
+        gallery=gallery,
+        feature_classes=feature_classes,
+        protect=protect,
+        margin_mm=margin_mm,
     )
     return run(prepared, client=client, progress=progress, reference=reference)
 
@@ -239,9 +265,16 @@ def case_graph(
     looked = add(
         "look",
         look,
-        {"plans": plans, "defacers": settings.defacers, "run_key": run_key, "case": case.id},
+        {
+            "plans": plans,
+            "defacers": settings.defacers,
+            "run_key": run_key,
+            "case": case.id,
+            "protect": settings.protect,
+            "margin_mm": settings.margin_mm,
+        },
         ingested,
-        depends=[settings.defacers, secret],
+        depends=[settings.looking, secret],
     )
     judge = {
         "case": case.id,

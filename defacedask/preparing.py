@@ -17,7 +17,11 @@ import yaml
 from defacedask import config
 from defacedask.defacers import STUDY_DEFACERS, get_defacer
 from defacedask.errors import ConfigError, InputError
+from defacedask.evaluation.galleries import check_gallery
 from defacedask.evaluation.recognition import get_recogniser
+from defacedask.evaluation.texture import check_classes
+from defacedask.release_options import ReleaseOptions
+from defacedask.stages.protecting import check_margin, patterns_of
 from defacedask.store import writing
 
 if TYPE_CHECKING:
@@ -47,6 +51,14 @@ class Settings:
         Whether pictures of heads are kept for the report.
     export : bool
         Whether defaced DICOM is written.
+    release : dict
+        How: fields of `defacedask.release.ReleaseOptions`.
+    gallery : str
+        Whom defaced heads are compared with: ``originals``, ``second-scan``, or a folder of photographs.
+    protect : tuple of str
+        Patterns of names of structures that stay as they are, besides the brain.
+    margin_mm : float
+        Kept around them.
     """
 
     defacers: dict[str, dict[str, Any]]
@@ -56,6 +68,15 @@ class Settings:
     radiomics: dict[str, Any]
     pictures: bool
     export: bool = False
+    release: dict[str, Any] = dataclasses.field(default_factory=dict)
+    gallery: str = "originals"
+    protect: tuple[str, ...] = ()
+    margin_mm: float = 3.0
+
+    @property
+    def looking(self) -> list[Any]:
+        """What the look at a head depends on, JSON-able."""
+        return [self.defacers, [list(self.protect), self.margin_mm] if self.protect else None]
 
 
 def resolve_defacers(names: str | Iterable[str] | None) -> dict[str, dict[str, Any]]:
@@ -101,11 +122,28 @@ def prepare(
     seed: int | None = None,
     pictures: bool | None = None,
     export: bool = True,
+    gallery: str | None = None,
+    feature_classes: str | Iterable[str] | None = None,
+    protect: str | Sequence[str] = (),
+    margin_mm: float = 3.0,
+    deidentify: bool = False,
+    private: str | None = None,
+    allow_visible: bool = False,
 ) -> Prepared:
     """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
     folder = Path(out)
-    settings = dataclasses.replace(_settings(defacers, recogniser, tolerance, pictures), export=export)
+    settings = _settings(defacers, recogniser, tolerance, pictures)
+    classes = check_classes(feature_classes)
+    check_margin(margin_mm)
     found, skipped = _cases(cases)
+    known = gallery or config.option("recognition.gallery")
+    check_gallery(known, [case.patient_id or case.id for case in found])
+    settings = dataclasses.replace(
+        settings, export=export, gallery=known, radiomics={**settings.radiomics, "classes": classes}
+    )
+    settings = dataclasses.replace(settings, protect=patterns_of(protect), margin_mm=margin_mm)
+    release = ReleaseOptions.of(private, deidentify, allow_visible)
+    settings = dataclasses.replace(settings, release=release.choice)
     _prepare(folder)
     run_key = _run_key(folder, seed)
     with writing("config.yaml"):
@@ -197,7 +235,7 @@ def _write_config(folder: Path, settings: Settings, run_key: bytes) -> None:
     from defacedask.versions import versions
 
     content: dict[str, Any] = {
-        "settings": dataclasses.asdict(settings),
+        "settings": {**dataclasses.asdict(settings), "protect": list(settings.protect)},
         "run_key_sha256": hashlib.sha256(run_key).hexdigest(),
         "options": config.snapshot(),
         "versions": versions(),

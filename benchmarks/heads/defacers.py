@@ -145,7 +145,8 @@ def _distance(a: Any, b: Any) -> float:
 
 def thresholds(heads: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Threshold of each modality: one false match in a hundred among the originals at another view."""
-    from defacedask.evaluation.identification import Sighting, calibrate_threshold, score
+    from defacedask.evaluation.identification import Sighting, score
+    from defacedask.evaluation.rates import calibrate_threshold
 
     out = {}
     for modality in sorted({h["modality"] for h in heads.values() if "looks" in h}):

@@ -22,6 +22,16 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option("--defacers", default="all", show_default=True, help="Comma-separated names, or all."),
         click.option("--recogniser", default=None, help="face_recognition, or another that is installed."),
+        click.option(
+            "--gallery",
+            default=None,
+            help="Compare with: originals, second-scan, or a folder of photographs (PatientID.jpg). [originals]",
+        ),
+        click.option(
+            "--feature-classes",
+            default=None,
+            help="More of pyradiomics' features, such as glcm,shape; the study's ten always come.",
+        ),
         click.option("--tolerance", type=float, default=None, help="Distance that still is a match [0.3]."),
         click.option(
             "--cluster", default="local", show_default=True, help="local, tcp://HOST:PORT, kubernetes."
@@ -31,6 +41,10 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--export/--no-export", default=True, show_default=True, help="Write the defaced DICOM."
         ),
         click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report."),
+        click.option(
+            "--protect", default="", metavar="NAMES", help="Structures that stay, such as 'PTV*,GTV*'."
+        ),
+        click.option("--margin-mm", type=float, default=3.0, show_default=True, help="Kept around them."),
     ]
     for add in reversed(options):
         command = add(command)

@@ -15,6 +15,7 @@ __all__ = [
     "Calibration",
     "Roc",
     "bootstrap_interval",
+    "bootstrap_intervals",
     "calibrate_threshold",
     "cmc",
     "exact_interval",
@@ -253,38 +254,57 @@ def bootstrap_interval(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic, drawing whole persons with replacement.
+    """`bootstrap_intervals` of one number."""
+    found = bootstrap_intervals(
+        lambda rows: [statistic(rows)], groups, repeats=repeats, confidence=confidence, seed=seed
+    )
+    return found[0] if found else (math.nan, math.nan)
+
+
+def bootstrap_intervals(
+    statistics: Callable[[np.ndarray], Sequence[float]],
+    groups: Sequence[Any],
+    *,
+    repeats: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[tuple[float, float]]:
+    """Percentile intervals of several statistics, drawing whole persons with replacement.
 
     Pictures of one person are not independent, so persons are drawn and not pictures.
 
     Parameters
     ----------
-    statistic : callable
-        Takes the indices of the drawn rows (with repetitions) and returns a number; NaN draws are left out.
+    statistics : callable
+        Takes the indices of the drawn rows (with repetitions) and returns numbers; NaN draws are left out.
     groups : sequence
         The person of each row.
     repeats : int
     confidence : float
     seed : int
-        The same seed gives the same interval.
+        The same seed gives the same intervals.
 
     Returns
     -------
-    low, high : float
-        NaNs with fewer than two persons.
+    list of (low, high)
+        One a statistic; NaNs with fewer than two persons.
     """
     labels, member = np.unique(np.asarray(groups), return_inverse=True)
     if len(labels) < 2:
-        return math.nan, math.nan
+        return [(math.nan, math.nan)] * len(statistics(np.arange(len(member))))
     rows = [np.flatnonzero(member == k) for k in range(len(labels))]
     generator = np.random.default_rng(seed)
-    drawn = [
-        statistic(np.concatenate([rows[k] for k in generator.integers(len(labels), size=len(labels))]))
-        for _ in range(repeats)
-    ]
-    values = np.array([v for v in drawn if not math.isnan(v)])
-    if not len(values):
-        return math.nan, math.nan
+    drawn = np.array(
+        [
+            statistics(np.concatenate([rows[k] for k in generator.integers(len(labels), size=len(labels))]))
+            for _ in range(repeats)
+        ],
+        dtype=np.float64,
+    )
     tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+    spans = []
+    for values in drawn.T:
+        known = values[~np.isnan(values)]
+        low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (math.nan, math.nan)
+        spans.append((float(low), float(high)))
+    return spans

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from defacedask.evaluation.identification import detection_table
+from defacedask.evaluation.detection import detection_table
 from defacedask.evaluation.summary import radiomics_percent, radiomics_summary
 from defacedask.report import evidence
 from defacedask.structure_names import STUDY_NAMES
@@ -37,7 +37,7 @@ def faces_detected(
     Returns
     -------
     DataFrame
-        See `defacedask.evaluation.identification.detection_table`; `matches_any_attack` counts matches at
+        See `defacedask.evaluation.detection.detection_table`; `matches_any_attack` counts matches at
         the larger of tolerance and calibrated threshold.
     """
     if not len(recognition):

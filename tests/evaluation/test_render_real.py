@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from defacedask.evaluation.identification import Sighting, controls
+from defacedask.evaluation.controls import controls
+from defacedask.evaluation.identification import Sighting
 from defacedask.evaluation.recognition import get_recogniser
 from defacedask.evaluation.render import View, render_views, skin_level, skin_surface
 from defacedask.geometry import Geometry
