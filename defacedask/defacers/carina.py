@@ -183,7 +183,7 @@ class Carina(Defacer):
     Parameters
     ----------
     clearance_mm : float
-        Least thickness of the layer.
+        Least thickness of the layer, where a voxel is not more than 1 mm less; else a voxel and 3 mm.
     spread_mm : float
         Radius over which the highest skin is taken.
     smooth_mm : float
@@ -242,7 +242,6 @@ class Carina(Defacer):
     def _sheets(self, head: Head, at: dict[str, np.ndarray], key: bytes) -> list[Sheet]:
         common: dict[str, Any] = {
             "key": key,
-            "clearance_mm": self.clearance_mm,
             "smooth_mm": self.smooth_mm,
             "bumps_mm": self.bumps_mm,
         }
@@ -250,6 +249,9 @@ class Carina(Defacer):
         bottom = at["menton"][2] - 15 - self.rim_mm
         right, left = at["tragion_right"], at["tragion_left"]
         ears = (right[1] + left[1]) / 2
+        # a layer thinner than a voxel would move the skin by less than it is thick
+        turned = np.abs(np.asarray(head.pose)[:3, :3] @ np.asarray(head.geometry.affine)[:3, :3])
+        clearance = np.maximum(self.clearance_mm, 3.0 + turned.max(axis=1))
         front = head.depth
         weight = (
             ramp(front.rows, bottom, top, self.rim_mm)[:, None]
@@ -257,19 +259,33 @@ class Carina(Defacer):
         )
         sheets = [
             make_sheet(
-                front, weight, axis=1, sign=-1, floor=-(ears - 5.0), spread_mm=self.spread_mm, **common
+                front,
+                weight,
+                axis=1,
+                sign=-1,
+                floor=-(ears - 5.0),
+                spread_mm=self.spread_mm,
+                clearance_mm=float(clearance[1]),
+                **common,
             )
         ]
         for side, sign, ear in zip(head.lateral, (-1, 1), (right, left), strict=True):
             weight = (
                 ramp(side.rows, ear[2] - 60, ear[2] + 55, self.rim_mm)[:, None]
-                * ramp(side.columns, ear[1] - 75, ear[1] + 50, self.rim_mm)[None]
+                * ramp(side.columns, ear[1] - 100, ear[1] + 50, self.rim_mm)[None]
             )
             # behind the jaw and above the shoulder there is no body to lay anything on
             weight = np.where(np.isnan(side.depth), 0.0, weight)
             sheets.append(
                 make_sheet(
-                    side, weight, axis=0, sign=sign, floor=0.0, spread_mm=0.7 * self.spread_mm, **common
+                    side,
+                    weight,
+                    axis=0,
+                    sign=sign,
+                    floor=0.0,
+                    spread_mm=0.7 * self.spread_mm,
+                    clearance_mm=float(clearance[0]),
+                    **common,
                 )
             )
         return sheets

@@ -82,14 +82,16 @@ def surface_change(
     region, box = _face_region(head, spacing_mm)
     drop = np.asarray(head.drop)
     air = head.air
+    index = grid.to_index(_points(box)).reshape(*box.shape, 3)
+    view = ((index > -0.5) & (index < np.array(grid.shape) - 0.5)).all(axis=-1)
+    # the edge of the field of view is no skin
+    inner = ((index > 1.0) & (index < np.array(grid.shape) - 2.0)).all(axis=-1)
+    toward = -np.asarray(head.pose)[1, :3]
     surfaces = []
     for volume in (original, defaced):
         values = np.where(drop, np.float32(air), real_values(volume).load().values)
         fine = resample(values.astype(np.float32), grid, box, outside=air)
-        surfaces.append(_outline(fine > head.level))
-    # the edge of the field of view is no skin
-    index = grid.to_index(_points(box)).reshape(*box.shape, 3)
-    inner = ((index > 1.0) & (index < np.array(grid.shape) - 2.0)).all(axis=-1)
+        surfaces.append(_outline(fine > head.level, view, toward))
     skin = surfaces[0] & region & inner
     if not skin.any():
         raise InputError("no skin of the face is in view.")
@@ -139,11 +141,26 @@ def _face_region(head: Head, spacing: float) -> tuple[np.ndarray, Geometry]:
     return resample(near, template.geometry, box, matrix=head.to_template, nearest=True), box
 
 
-def _outline(body: np.ndarray) -> Any:
-    """Body voxels beside outer air: nostrils, mouth and what they lead to count for their first 6 mm only."""
+def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
+    """Body voxels beside the air before the face: nostrils, mouth and what they lead to count for 6 mm only.
+
+    The box and the field of view cut throat and sinuses, so that air at their other sides may lie inside the head:
+    only what is reached from the front, within the field of view, is outside.
+
+    Parameters
+    ----------
+    body, view : (z, y, x) bool array
+        ``view``: inside the field of view.
+    toward : (3,) array
+        Where the face looks, LPS.
+    """
     from defacedask.head.morphology import close, components, dilate
 
-    padded = np.pad(body, 1)
-    wide = components(np.ascontiguousarray(~np.pad(close(body, 4), 1)))
-    air = dilate(wide == wide[0, 0, 0], 4) & ~padded
-    return (dilate(air, 1) & padded)[1:-1, 1:-1, 1:-1]
+    axis = int(np.argmax(np.abs(toward)))
+    layers = np.flatnonzero(view.any(axis=tuple(k for k in range(3) if k != 2 - axis)))
+    if not len(layers):
+        return np.zeros_like(body)
+    wide = components(np.ascontiguousarray(view & ~close(body, 4)))
+    seen = np.unique(np.take(wide, layers[-1] if toward[axis] > 0 else layers[0], axis=2 - axis))
+    air = dilate(np.isin(wide, seen[seen > 0]), 4) & ~body
+    return dilate(air, 1) & body
