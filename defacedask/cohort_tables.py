@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from defacedask.evaluation.galleries import ORIGINALS, SECOND_SCAN, Gallery, gallery_of_photographs
-from defacedask.evaluation.recognition import get_recogniser
-from defacedask.face_tables import face_tables, sightings
+from defacedask.evaluation.galleries import ORIGINALS, SECOND_SCAN, gallery_of_photographs
+from defacedask.evaluation.recognition import distance_of, open_recogniser
+from defacedask.face_tables import LOOKING, face_tables, sightings
 from defacedask.pieces import DONE, FAILED, REFUSED, Piece
 from defacedask.report.derive import derive_tables
 from defacedask.stages.places import ORIGINAL
@@ -68,6 +68,8 @@ def collect(
         **{name: as_table(name, rows) for name, rows in faces.items()},
         "radiomics": as_table("radiomics", rows_of(pieces, "radiomics")),
         "dose": as_table("dose", rows_of(pieces, "dose")),
+        "geometry": as_table("geometry", rows_of(pieces, "geometry")),
+        "timing": as_table("timing", timing_rows(pieces)),
     }
     tables |= derive_tables(tables, settings.tolerance)
     pictures = [
@@ -87,6 +89,22 @@ def collect(
 def rows_of(pieces: Iterable[Piece], table: str) -> list[dict[str, Any]]:
     """All rows for one table."""
     return [row for piece in pieces for row in piece.rows.get(table, ())]
+
+
+def timing_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
+    """One row a piece that ran: what it took, in this run or in the one that it was kept from."""
+    return [
+        {
+            "case": piece.case,
+            "stage": piece.stage,
+            "defacer": piece.defacer,
+            "status": piece.status,
+            "seconds": piece.seconds,
+            "peak_rss_mb": piece.peak_rss_mb,
+        }
+        for piece in pieces
+        if not piece.upstream
+    ]
 
 
 def case_rows(cases: Sequence[Case], pieces: Iterable[Piece]) -> list[dict[str, Any]]:
@@ -147,25 +165,23 @@ def _faces(
     pieces: Sequence[Piece], patients: Mapping[str, str], settings: Settings
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows of `defacedask.face_tables.face_tables`."""
-    persons = [patients[piece.case] for piece in pieces if piece.stage == "faces" and piece.ok]
-    photographs = None
-    if settings.gallery not in (ORIGINALS, SECOND_SCAN):
-        photographs = functools.partial(_photographs, settings.gallery, persons)
+    looking = [piece for piece in pieces if piece.stage in LOOKING and piece.ok]
+    persons = [patients[piece.case] for piece in looking]
+    specs = {name: spec for piece in looking for name, spec in piece.facts.get("recognisers", {}).items()}
+    options = {"allow_upload": bool(settings.faces.get("allow_upload"))}
+    if options["allow_upload"]:
+        options |= {"folder": settings.faces["face_folder"], "per_second": settings.faces["per_second"]}
+
+    @functools.cache
+    def recogniser(name: str) -> Any:
+        return open_recogniser(specs.get(name, name), **options)
+
     return face_tables(
         sightings(pieces, patients),
         settings.tolerance,
         gallery=settings.gallery,
-        photographs=photographs,
-        distance=_distance,
+        photographs=None
+        if settings.gallery in (ORIGINALS, SECOND_SCAN)
+        else lambda name: gallery_of_photographs(settings.gallery, persons, recogniser(name)),
+        distance=lambda name: distance_of(recogniser(name)),
     )
-
-
-def _photographs(folder: str, persons: Sequence[str], recogniser: str) -> Gallery:
-    return gallery_of_photographs(folder, persons, get_recogniser(recogniser))
-
-
-def _distance(recogniser: str) -> Any:
-    """A recogniser's own distance; None (Euclidean, for all pairs at once) for the encodings of dlib."""
-    if recogniser.startswith("face_recognition"):
-        return None
-    return get_recogniser(recogniser).distance

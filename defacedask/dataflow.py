@@ -2,8 +2,8 @@
 
 ::
 
-    ingest -> look -> apply (each defacer) -> faces, radiomics, dose, pictures
-                   -> faces of the original --^
+    ingest -> look -> apply (each defacer) -> faces, radiomics, geometry, dose, pictures
+                   -> faces and radiomics of the original --^
 
 Every arrow is a Dask future; what travels along it is a `Piece` (numbers and paths). This is the only file that
 knows the order.
@@ -27,7 +27,7 @@ from defacedask.preparing import Prepared, Settings, prepare, resolve_defacers
 from defacedask.release import Release
 from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
-from defacedask.stages.costs import measure_dose, measure_radiomics
+from defacedask.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
 from defacedask.stages.faces import judge_faces
 from defacedask.stages.ingest import case_key, ingest
 from defacedask.stages.pictures import draw_slices
@@ -104,7 +104,7 @@ def study(
     out: str | Path,
     *,
     defacers: str | Iterable[str] | None = None,
-    recogniser: str | None = None,
+    recogniser: str | Iterable[str] | None = None,
     tolerance: float | None = None,
     seed: int | None = None,
     client: Any = None,
@@ -117,6 +117,8 @@ def study(
     feature_classes: str | Iterable[str] | None = None,
     protect: str | Sequence[str] = (),
     margin_mm: float = 3.0,
+    attacks: str | Iterable[str] | None = None,
+    allow_upload: bool = False,
     progress: Progress | None = None,
     reference: str | Path | None = None,
 ) -> StudyResult:
@@ -131,8 +133,8 @@ def study(
         only what is missing or has changed.
     defacers : str or sequence of str
         Names, or ``all`` (the study's four). The convert-only control ``none`` always runs beside them.
-    recogniser : str
-        Registered recogniser.
+    recogniser : str or sequence of str
+        Registered recognisers, or ``onnx:PATH`` for a network in a file.
     tolerance : float
         Distance up to which two faces count as the same.
     seed : int, optional
@@ -155,6 +157,10 @@ def study(
         of the same person), or a folder of photographs (PatientID.jpg, or PatientID/any.jpg).
     feature_classes : str or sequence of str
         Classes of pyradiomics to compute beside the study's ten features, such as ``glcm,shape``.
+    attacks : str or sequence of str
+        ``basic``, ``all``, or names of `defacedask.evaluation.attack_names`.
+    allow_upload : bool
+        Must be True for recognisers that send pictures of faces to a service.
     progress : callable
         ``progress(finished, total, piece)`` after each piece.
     reference : path, optional
@@ -189,6 +195,8 @@ def study(
         feature_classes=feature_classes,
         protect=protect,
         margin_mm=margin_mm,
+        attacks=attacks,
+        allow_upload=allow_upload,
     )
     return run(prepared, client=client, progress=progress, reference=reference)
 
@@ -290,6 +298,15 @@ def case_graph(
         defacer=ORIGINAL,
         depends=settings.faces,
     )
+    measured = add(
+        "radiomics",
+        measure_original,
+        {"case": case.id, "settings": settings.radiomics},
+        ingested,
+        looked,
+        defacer=ORIGINAL,
+        depends=settings.radiomics,
+    )
     if settings.pictures:
         draw = {"case": case.id, "plans": plans, "folder": str(folder / "pictures")}
         add("pictures", draw_slices, {**draw, "defacer": ORIGINAL}, ingested, looked, defacer=ORIGINAL)
@@ -313,10 +330,12 @@ def case_graph(
             {**who, "settings": settings.radiomics},
             ingested,
             looked,
+            measured,
             applied,
             defacer=name,
             depends=settings.radiomics,
         )
+        add("geometry", measure_geometry, {**who, "plans": plans}, ingested, looked, defacer=name)
         add("dose", measure_dose, who, ingested, looked, applied, defacer=name)
         if settings.pictures:
             add("pictures", draw_slices, {**draw, **who}, ingested, looked, applied, defacer=name)

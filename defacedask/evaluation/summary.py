@@ -1,8 +1,9 @@
 """The study's tables from the measured radiomics: means over cases, and what a mean hides.
 
-Every row stands for one (defacer, structure, feature). Percentages that do not exist (original zero, no voxels)
-are left out of the numbers and counted; those over a near-zero original are in them, as they must have been in
-the study's, and counted too, with the mean without them beside.
+Every row stands for one (defacer, modality, structure, feature): values of a CT and of a PET are never averaged.
+Percentages that do not exist (original zero, no voxels) are left out of the numbers and counted; those over a
+near-zero original are in them, as they must have been in the study's, and counted too, with the mean without them
+beside.
 """
 
 from __future__ import annotations
@@ -55,20 +56,25 @@ def radiomics_summary(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a (defacer, structure, feature), structures and features in the study's order:
+        One row a (defacer, modality, structure, feature), structures and features in the study's order:
 
         - n: percentages that exist; mean, median, q1, q3, iqr of them; p95 and max of their absolute values
         - ratio_of_means: ``100 * (mean original - mean defaced) / mean original`` of all finite pairs
         - cases: rows in all; undefined: rows without a percentage; near_zero: with an original near zero;
           mean_without_near_zero
-        - cases_touched: with any voxel changed; equal: with exactly equal values; voxels: of all cases;
-          fraction_changed: of these
+        - cases_touched: with any voxel changed; equal: with exactly equal values; untouched: without a voxel
+          changed, untouched_equal: of these, with exactly equal values (both undefined counts as equal)
+        - voxels: of all cases; fraction_changed: of these
+        - repeated: rows of a case's further structure sets, left out: a case counts once
         - concordance: of original and defaced values, see `concordance`
     """
     out = []
-    for (defacer, structure, feature), part in rows.groupby(["defacer", "structure", "feature"], sort=False):
-        out.append({"defacer": defacer, "structure": structure, "feature": feature, **_spread(part)})
-    columns = ["defacer", "structure", "feature", *_spread(_NO_ROWS)]
+    rows = _with_modality(rows)
+    for key, part in rows.groupby([*_KEY, "feature"], sort=False):
+        once = part.drop_duplicates("case") if "case" in part else part
+        about = dict(zip([*_KEY, "feature"], key, strict=True))
+        out.append({**about, **_spread(once), "repeated": len(part) - len(once)})
+    columns = [*_KEY, "feature", *_spread(_NO_ROWS), "repeated"]
     return _ordered(pd.DataFrame(out, columns=columns), ["feature"], rows)
 
 
@@ -85,13 +91,21 @@ def radiomics_percent(rows: pd.DataFrame, what: str = "mean") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        defacer, structure and the ten features; nan where no case has the value.
+        defacer, modality, structure and the ten features; nan where no case has the value.
     """
-    summary = rows if what in rows.columns else radiomics_summary(rows)
-    wide = summary.pivot(index=["defacer", "structure"], columns="feature", values=what)
+    summary = _with_modality(rows if what in rows.columns else radiomics_summary(rows))
+    wide = summary.pivot(index=list(_KEY), columns="feature", values=what)
     wide = wide.reindex(columns=list(FEATURES)).reset_index()
     wide.columns.name = None
-    return _ordered(wide, [], rows)
+    return _ordered(wide, [], summary)
+
+
+_KEY = ("defacer", "modality", "structure")
+_MODALITIES = ("CT", "MR", "PT")
+
+
+def _with_modality(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows if "modality" in rows else rows.assign(modality="")
 
 
 _NO_ROWS = pd.DataFrame(
@@ -108,6 +122,7 @@ def _spread(part: pd.DataFrame) -> dict[str, float]:
     steady = percent[good & ~near]
     before = part["original"].to_numpy(dtype=np.float64)
     after = part["defaced"].to_numpy(dtype=np.float64)
+    same = (before == after) | (np.isnan(before) & np.isnan(after))
     pairs = np.isfinite(before) & np.isfinite(after)
     before, after = before[pairs], after[pairs]
     voxels, changed = (
@@ -134,6 +149,8 @@ def _spread(part: pd.DataFrame) -> dict[str, float]:
         "mean_without_near_zero": _mean(steady),
         "cases_touched": int((changed > 0).sum()),
         "equal": int((before == after).sum()),
+        "untouched": int((changed == 0).sum()),
+        "untouched_equal": int(((changed == 0) & same).sum()),
         "voxels": float(voxels.sum()),
         "fraction_changed": float(changed.sum() / voxels.sum()) if voxels.sum() > 0 else np.nan,
         "concordance": concordance(before, after),
@@ -147,11 +164,12 @@ def _mean(values: np.ndarray) -> float:
 def _ordered(table: pd.DataFrame, further: list[str], rows: pd.DataFrame) -> pd.DataFrame:
     """Defacers as they came, structures and features in the study's order, others after them by name."""
     defacers = list(dict.fromkeys(rows["defacer"]))
-    known = {name: at for at, name in enumerate((*STUDY_NAMES, *FEATURES))}
+    known = {name: at for at, name in enumerate((*_MODALITIES, *STUDY_NAMES, *FEATURES))}
 
     def key(column: pd.Series) -> pd.Series:
         if column.name == "defacer":
             return column.map(defacers.index)
         return column.map(lambda name: (known.get(name, len(known)), str(name)))
 
-    return table.sort_values(["defacer", "structure", *further], key=key, kind="stable", ignore_index=True)
+    order = [*_KEY, *further]
+    return table.sort_values(order, key=key, kind="stable", ignore_index=True)

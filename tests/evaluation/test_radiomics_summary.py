@@ -9,6 +9,8 @@ import pytest
 from defacedask.evaluation.radiomics import FEATURES, compare_structures, percent_change
 from defacedask.evaluation.summary import concordance, radiomics_percent, radiomics_summary
 
+KEY = ["defacer", "modality", "structure", *FEATURES]
+
 
 def table(pairs, *, feature="Energy", structure="Brain", defacer="quickshear", notes=None, changed=5):
     return pd.DataFrame(
@@ -60,7 +62,7 @@ def test_nothing_left():
     empty = radiomics_summary(table([(1, 1)]).iloc[:0])
     assert len(empty) == 0
     assert "ratio_of_means" in empty.columns
-    assert list(radiomics_percent(table([(1, 1)]).iloc[:0]).columns) == ["defacer", "structure", *FEATURES]
+    assert list(radiomics_percent(table([(1, 1)]).iloc[:0]).columns) == KEY
 
 
 def test_concordance():
@@ -93,7 +95,7 @@ def test_wide_table_in_the_studys_order():
             rows += [{"case": case, "defacer": defacer, **row} for row in found]
     rows = pd.DataFrame(rows)
     wide = radiomics_percent(rows)
-    assert list(wide.columns) == ["defacer", "structure", *FEATURES]
+    assert list(wide.columns) == KEY
     assert list(wide["defacer"]) == ["quickshear"] * 3 + ["none"] * 3
     assert list(wide["structure"]) == ["Bone_Mandible", "Target", "PTV56"] * 2
     assert (wide.iloc[3:][list(FEATURES)] == 0).all(axis=None)
@@ -102,3 +104,30 @@ def test_wide_table_in_the_studys_order():
     summary = radiomics_summary(rows)
     assert list(summary["feature"][:10]) == list(FEATURES)
     assert radiomics_percent(summary, "n")["Energy"].tolist() == [2] * 6
+
+
+def test_images_of_one_case_are_not_averaged():
+    ct = table([(100, 50), (100, 100)]).assign(modality="CT")
+    pet = table([(10, 40), (10, 10)]).assign(modality="PT")
+    summary = radiomics_summary(pd.concat([pet, ct]))
+    assert summary["modality"].tolist() == ["CT", "PT"]
+    assert summary["mean"].tolist() == [25, -150]
+    assert summary["n"].tolist() == [2, 2]
+    wide = radiomics_percent(summary)
+    assert wide[["modality", "Energy"]].to_numpy().tolist() == [["CT", 25.0], ["PT", -150.0]]
+
+
+def test_a_case_with_two_structure_sets_counts_once():
+    first = table([(100, 50), (100, 100)])
+    again = table([(100, 0)])
+    row = radiomics_summary(pd.concat([first, again])).iloc[0]
+    assert (row["n"], row["cases"], row["repeated"]) == (2, 2, 1)
+    assert row["mean"] == 25
+
+
+def test_what_was_not_touched_must_be_equal():
+    rows = table([(1, 1), (np.nan, np.nan), (3, 3), (5, 6)])
+    row = radiomics_summary(rows.assign(voxels_changed=[0, 0, 0, 4])).iloc[0]
+    assert (row["untouched"], row["untouched_equal"], row["cases_touched"]) == (3, 3, 1)
+    wrong = radiomics_summary(rows.assign(voxels_changed=[0, 0, 0, 0])).iloc[0]
+    assert (wrong["untouched"], wrong["untouched_equal"]) == (4, 3)

@@ -1,0 +1,76 @@
+"""Structures against what a plan may change: volumes before and after, and how much of a target is at stake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from defacedask.dicom.export.structures import is_outline, is_skin
+from defacedask.structure_names import target_kind
+
+__all__ = ["compare_volumes", "is_target"]
+
+_TARGETS = frozenset(("PTV", "CTV", "GTV", "ITV"))
+
+
+def is_target(structure: Any) -> bool:
+    """Whether a structure is a target volume: by its interpreted type, else by the name it came with."""
+    kind = str(getattr(structure, "interpreted_type", "") or "").upper()
+    own = getattr(structure, "original_name", "") or structure.name
+    return kind in _TARGETS or structure.name == "Target" or bool(target_kind(own))
+
+
+def compare_volumes(structures: Iterable[Any], geometry: Any, plan: Any) -> list[dict[str, Any]]:
+    """Volume of each structure, and the part of it in the plan's region.
+
+    Contours are clipped to what lies outside the region when they are exported, so that ``after_ml`` is the volume
+    of the exported structure, to the voxel; only the body's outline takes the new surface instead, and what
+    follows the skin loses a margin more. Those say so in ``note``.
+
+    Parameters
+    ----------
+    structures : iterable of Structure
+        With ``name``, ``original_name``, ``interpreted_type``, ``start`` and ``mask``.
+    geometry : Geometry
+        Of the image they lie on; in the plan's frame of reference.
+    plan : Plan
+
+    Returns
+    -------
+    list of dict
+        One row a structure: structure, original_name, target, volume_ml, region_ml, region_percent, after_ml,
+        note.
+    """
+    cc = geometry.voxel_volume / 1000.0
+    rows = []
+    for structure in structures:
+        mask = np.asarray(structure.mask, dtype=bool)
+        voxels = int(np.count_nonzero(mask))
+        hit = 0
+        if voxels:
+            start = tuple(structure.start)
+            stop = tuple(a + n for a, n in zip(start, mask.shape, strict=True))
+            region = np.asarray(plan.region(geometry.block(start, stop)), dtype=bool)
+            hit = int(np.count_nonzero(region & mask))
+        kind = str(getattr(structure, "interpreted_type", "") or "")
+        own = str(getattr(structure, "original_name", "") or structure.name)
+        note = "" if voxels else "no voxels"
+        if hit and is_outline(own, kind):
+            note = "outline: takes the defaced surface on export"
+        elif hit and is_skin(own, kind):
+            note = "follows the skin: loses a margin more on export"
+        rows.append(
+            {
+                "structure": structure.name,
+                "original_name": own,
+                "target": is_target(structure),
+                "volume_ml": voxels * cc,
+                "region_ml": hit * cc,
+                "region_percent": 100.0 * hit / voxels if voxels else float("nan"),
+                "after_ml": (voxels - hit) * cc,
+                "note": note,
+            }
+        )
+    return rows
