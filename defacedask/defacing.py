@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fnmatch
 import hashlib
-import hmac
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from defacedask.errors import ConfigError, InputError, OutputError, RefusedError, StoreError
+from defacedask.errors import ConfigError, InputError, OutputError, StoreError
 from defacedask.executors import executor_for
 from defacedask.pieces import Outcome, Piece, run_piece
+from defacedask.release_options import ReleaseOptions
 from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export, record_path, refuse
 from defacedask.stages.ingest import case_key, ingest
-from defacedask.stages.places import one_thread, store_path, volume_path
+from defacedask.stages.places import store_path, volume_path
 from defacedask.stages.plans import look
+from defacedask.stages.protecting import check_margin
 from defacedask.store import CaseStore, remove, writing
 
 if TYPE_CHECKING:
@@ -49,15 +47,18 @@ class DefaceResult:
         The record.
     cases : list of dict
         case, patient, status (done | refused | failed), reason, written (modality -> instances), held_back, notes,
-        summary of the plan, seconds.
+        summary of the plan, face_moved (fraction of the face's skin), visible (the face is left), seconds.
     skipped : list of dict
         What the scan left out: path, reason.
+    deidentified : bool
+        Whether headers were de-identified too.
     """
 
     out: Path
     audit: Path
     cases: list[dict[str, Any]]
     skipped: list[dict[str, Any]]
+    deidentified: bool = False
 
     @property
     def ok(self) -> bool:
@@ -108,32 +109,19 @@ def look_protected(
     Raises
     ------
     RefusedError
-        If there is no head, no plan, or a pattern names no structure of the case.
+        If there is no head, no plan, or a pattern names no structure of the case: what was to be kept cannot be.
     """
     ingest(case=case, root=root)
-    name = case["id"]
-    if not protect:
-        return look(ingested, plans=plans, defacers={defacer: dict(options)}, run_key=run_key, case=name)
-    from defacedask.defacers import get_defacer
-    from defacedask.head import Head
-    from defacedask.stages import plans as stage
-
-    store = CaseStore(ingested.facts["store"])
-    path = store.images[0]
-    with one_thread():
-        head = Head(store.volume(path).load())
-        head.require()
-        kept = protected_structures(store, protect, margin_mm)
-        secret = hmac.new(run_key, f"{name}\0{defacer}".encode(), hashlib.sha256).digest()
-        outcome: dict[str, Any] = {"status": "done", "reason": ""}
-        try:
-            plan = get_defacer(defacer, **options).plan(head, key=secret, protected=kept)
-            stage._save_plan(plan, Path(plans) / name / f"{defacer}.json")
-            outcome |= {"digest": plan.digest, "summary": stage._jsonable(plan.summary())}
-        except RefusedError as error:
-            outcome = {"status": "refused", "reason": str(error)}
-    facts = {"image": path, "pose": np.asarray(head.pose).tolist(), "plans": {defacer: outcome}}
-    return Outcome(facts=facts)
+    return look(
+        ingested,
+        plans=plans,
+        defacers={defacer: dict(options)},
+        run_key=run_key,
+        case=case["id"],
+        protect=protect,
+        margin_mm=margin_mm,
+        all_there=True,
+    )
 
 
 def apply_plan(
@@ -164,41 +152,6 @@ def export_case(
     return export(ingested, looked, applied, plans=plans, case=case, **options)
 
 
-def protected_structures(store: CaseStore, patterns: Sequence[str], margin_mm: float) -> list[Any]:
-    """Protected structures of a case, by name or original name; ``Brain`` alone is protected by default anyway.
-
-    Raises
-    ------
-    RefusedError
-        If a pattern fits none of the case's structures: what was to be kept cannot be kept.
-    """
-    from defacedask.defacers.protect import Protected
-
-    out: list[Any] = []
-    for pattern in patterns:
-        found = [
-            (path, part)
-            for path in store.structure_sets
-            for part in store.structures(path)
-            if any(
-                fnmatch.fnmatchcase(name.casefold(), pattern.casefold())
-                for name in (part.name, part.original_name)
-            )
-            and np.prod(part.shape) > 1
-        ]
-        if not found and pattern.casefold() != "brain":
-            raise RefusedError(
-                f"no structure of the case is called {pattern}, so it cannot be protected.",
-                "See `defacedask scan` for the names, or leave the pattern out.",
-            )
-        for path, part in found:
-            grid = store.geometry(path).block(
-                part.start, [a + n for a, n in zip(part.start, part.shape, strict=True)]
-            )
-            out.append(Protected.of(part.original_name, part.mask, grid, margin_mm=margin_mm))
-    return out
-
-
 def deface(
     found: Scan,
     out: str | Path,
@@ -208,7 +161,9 @@ def deface(
     options: Mapping[str, Any] | None = None,
     protect: Sequence[str] = (),
     margin_mm: float = 3.0,
-    private: str = "keep",
+    private: str | None = None,
+    deidentify: bool = False,
+    allow_visible: bool = False,
     work: str | Path | None = None,
     key: bytes | None = None,
     client: Any = None,
@@ -233,7 +188,13 @@ def deface(
     margin_mm : float
         Around them.
     private : str
-        ``keep`` or ``drop`` private elements.
+        ``keep`` or ``drop`` private elements; by default they are kept, and dropped where headers are
+        de-identified (``keep`` then keeps those that are known to carry no identity).
+    deidentify : bool
+        De-identify the headers too (dicognito and the Basic Profile of PS3.15): new names, ids, UIDs and folder
+        names, dates moved by whole days, all the same for the same patient and key.
+    allow_visible : bool
+        Write cases whose face is still visible after defacing; files and record say so. By default they are refused.
     work : path, optional
         Folder for the run's own data; by default ``OUT.work`` beside the output.
     key : bytes, optional
@@ -264,6 +225,8 @@ def deface(
     if defacer == "none":
         raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
     get_defacer(defacer, **(options or {}))
+    check_margin(margin_mm)
+    release = ReleaseOptions.of(private, deidentify, allow_visible)
     if not found.cases:
         why = (
             f"; the first of {len(found.skipped)} reasons: {found.skipped[0].reason}" if found.skipped else ""
@@ -283,7 +246,7 @@ def deface(
     names = output_names([*files, *(s.path for s in found.skipped)], inputs)
     executor = executor_for(client)
     graph = _Graph(
-        folder, place, defacer, dict(options or {}), tuple(protect), margin_mm, private, run_key, names
+        folder, place, defacer, dict(options or {}), tuple(protect), margin_mm, release, run_key, names
     )
     for leftover in folder.glob(".partial-*"):
         remove(str(leftover))
@@ -299,7 +262,7 @@ def deface(
         _collect_quietly(folder, parts, run_key)
     rows = graph.finish(found.cases, pieces, keep_work)
     audit = collect(folder, parts, graph.left_out(found), run_key)
-    return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped])
+    return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify)
 
 
 def _collect_quietly(folder: Path, parts: Sequence[Path], key: bytes) -> None:
@@ -340,7 +303,7 @@ class _Graph:
     options: dict[str, Any]
     protect: tuple[str, ...]
     margin_mm: float
-    private: str
+    release: ReleaseOptions
     run_key: bytes
     names: dict[str, str]
 
@@ -403,11 +366,18 @@ class _Graph:
         )
         applied = add("apply", apply_plan, who, ingested, looked, depends=None)
         names = self._names(case)
-        place = {"out": str(self.out), "private": self.private, "names": names}
+        place = {"out": str(self.out), "names": names, **self.release.choice}
         add(
             "export",
             export_case,
-            {**who, **place, "record": str(self.record), "run_key": self.run_key},
+            {
+                **who,
+                "out": str(self.out),
+                "names": names,
+                "record": str(self.record),
+                "run_key": self.run_key,
+                **self.release.arguments(self.run_key),
+            },
             ingested,
             looked,
             applied,
@@ -430,6 +400,7 @@ class _Graph:
                     names=self._names(case),
                     record=self.record,
                     run_key=self.run_key,
+                    identity_key=self.release.arguments(self.run_key)["identity_key"],
                 )
             elif not keep_work:
                 remove(store_path(str(self.work / "store"), case.id))
@@ -442,8 +413,14 @@ class _Graph:
                     "reason": last.reason,
                     "written": last.facts.get("written", {}) if last.ok else {},
                     "held_back": last.facts.get("held_back", []) if last.ok else [],
-                    "notes": [*own["ingest"].facts.get("notes", []), *last.facts.get("notes", [])],
+                    "notes": [
+                        *own["ingest"].facts.get("notes", []),
+                        *filter(None, [outcome.get("remains", {}).get("sentence")]),
+                        *last.facts.get("notes", []),
+                    ],
                     "plan": outcome.get("summary", {}),
+                    "face_moved": last.facts.get("face_moved"),
+                    "visible": bool(last.facts.get("visible")),
                     "seconds": sum(piece.seconds for piece in own.values()),
                 }
             )
@@ -457,7 +434,10 @@ class _Graph:
         known = {s.series_uid for s in found.skipped if s.series_uid}
         known |= {u for case in found.cases for s in case.series for u in (s.uid, *s.instances)}
         lines = []
-        for skip in found.skipped:
+        for number, skip in enumerate(found.skipped, 1):
+            name = clean_name(self.names.get(skip.path, Path(skip.path).name), uids, known)
+            if self.release.deidentify:
+                name = f"left-out/{number:04d}"  # names of files may name people
             try:
                 digest = file_hash(skip.path)
             except OSError:
@@ -468,7 +448,7 @@ class _Graph:
                     "case": "",
                     "defacer": self.defacer,
                     "modality": skip.modality,
-                    "file": clean_name(self.names.get(skip.path, Path(skip.path).name), uids, known),
+                    "file": name,
                     "files": skip.files,
                     "input_sha256": digest,
                     "output_sha256": "",

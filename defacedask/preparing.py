@@ -18,8 +18,8 @@ from defacedask import config
 from defacedask.defacers import STUDY_DEFACERS, get_defacer
 from defacedask.errors import ConfigError, InputError
 from defacedask.evaluation.galleries import check_gallery
-from defacedask.evaluation.recognition import get_recogniser
 from defacedask.evaluation.texture import check_classes
+from defacedask.face_settings import face_settings
 from defacedask.release_options import ReleaseOptions
 from defacedask.stages.protecting import check_margin, patterns_of
 from defacedask.store import writing
@@ -43,6 +43,7 @@ class Settings:
     defacers : dict
         Name -> options, the control ``none`` among them.
     recogniser : str
+        One name, or several with commas between.
     tolerance : float
         Largest distance that counts as a match, the study's 0.3 by default.
     faces, radiomics : dict
@@ -117,7 +118,7 @@ def prepare(
     out: str | Path,
     *,
     defacers: str | Iterable[str] | None = None,
-    recogniser: str | None = None,
+    recogniser: str | Iterable[str] | None = None,
     tolerance: float | None = None,
     seed: int | None = None,
     pictures: bool | None = None,
@@ -129,10 +130,13 @@ def prepare(
     deidentify: bool = False,
     private: str | None = None,
     allow_visible: bool = False,
+    attacks: str | Iterable[str] | None = None,
+    allow_upload: bool = False,
 ) -> Prepared:
     """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
     folder = Path(out)
-    settings = _settings(defacers, recogniser, tolerance, pictures)
+    faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
+    settings = _settings(defacers, faces, tolerance, pictures)
     classes = check_classes(feature_classes)
     check_margin(margin_mm)
     found, skipped = _cases(cases)
@@ -153,29 +157,19 @@ def prepare(
 
 def _settings(
     defacers: str | Iterable[str] | None,
-    recogniser: str | None,
+    faces: dict[str, Any],
     tolerance: float | None,
     pictures: bool | None,
 ) -> Settings:
-    render = config.option("render")
     radiomics = config.option("radiomics")
     limit = config.option("recognition.tolerance") if tolerance is None else tolerance
     if not 0 < limit < 2:
         raise ConfigError(f"the tolerance must lie between 0 and 2, not at {limit}.", "The study's is 0.3.")
-    name = recogniser or config.option("recognition.recogniser")
-    get_recogniser(name)
     return Settings(
         defacers=resolve_defacers(defacers),
-        recogniser=name,
+        recogniser=",".join(faces["recognisers"]),
         tolerance=limit,
-        faces={
-            "recogniser": name,
-            "size": render["size"],
-            "yaws": list(render["yaws"]),
-            "pitches": list(render["pitches"]),
-            "smooth_mm": render["smooth-mm"],
-            "modalities": list(render["modalities"]),
-        },
+        faces=faces,
         radiomics={"bin_width": radiomics["bin-width"], "voxel_array_shift": radiomics["voxel-array-shift"]},
         pictures=config.option("output.pictures") if pictures is None else pictures,
     )

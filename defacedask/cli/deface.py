@@ -17,9 +17,14 @@ import click
 @click.option(
     "--private",
     type=click.Choice(["keep", "drop"]),
-    default="keep",
-    show_default=True,
-    help="Private elements; pictures in them always go.",
+    default=None,
+    help="Private elements; pictures in them always go. [keep; with --deidentify drop]",
+)
+@click.option(
+    "--deidentify", is_flag=True, help="De-identify headers too: names, ids, UIDs; dates are shifted."
+)
+@click.option(
+    "--allow-visible", is_flag=True, help="Write cases whose face is still visible, marked as such."
 )
 @click.option("--work", type=click.Path(path_type=Path), help="Folder for the run's own data [OUT.work].")
 @click.option("--key", type=click.Path(path_type=Path), help="File of the UID map's key [WORK/run.key].")
@@ -35,7 +40,9 @@ def command(
     out: Path,
     protect: str,
     margin_mm: float,
-    private: str,
+    private: str | None,
+    deidentify: bool,
+    allow_visible: bool,
     work: Path | None,
     key: Path | None,
     keep_work: bool,
@@ -45,9 +52,9 @@ def command(
 ) -> None:
     r"""Take the face out: DICOM in, defaced DICOM out (NIfTI in, NIfTI and mask out), with a record of what was done.
 
-    Headers stay as they are except for UIDs and the record of defacing: names and dates are not removed. A case that
-    cannot be defaced with confidence exports nothing. A second run does only what is missing or has changed. Exit
-    code 1 if a case was refused or failed.
+    Headers stay as they are except for UIDs and the record of defacing, unless --deidentify is given. A case that
+    cannot be defaced with confidence, or whose face is still visible afterwards, exports nothing. A second run does
+    only what is missing or has changed. Exit code 1 if a case was refused or failed.
 
     \b
     Example:
@@ -57,10 +64,11 @@ def command(
     """
     from defacedask.defacers import get_defacer
     from defacedask.dicom.catalogue import scan
+    from defacedask.stages.protecting import patterns_of
 
     get_defacer(defacer)
     found = scan(*inputs)
-    names = tuple(part.strip() for part in protect.split(",") if part.strip())
+    names = patterns_of(protect)
     if dry_run:
         _dry(found, defacer, names)
         return
@@ -69,6 +77,8 @@ def command(
         "protect": names,
         "margin_mm": margin_mm,
         "private": private,
+        "deidentify": deidentify,
+        "allow_visible": allow_visible,
         "work": work,
         "keep_work": keep_work,
     }
@@ -157,8 +167,12 @@ def _summary(result: Any) -> None:
         )
     done = sum(row["status"] == "done" for row in result.cases)
     console.print(
-        f"{done} of {len(result.cases)} cases written to {result.out}; headers were left as they were, "
-        "except for UIDs and the record of defacing.",
+        f"{done} of {len(result.cases)} cases written to {result.out}; "
+        + (
+            "headers were de-identified; the key in the work folder can undo it."
+            if result.deidentified
+            else "headers were left as they were, except for UIDs and the record of defacing."
+        ),
         markup=False,
         soft_wrap=True,
         highlight=False,

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from defacedask.dataflow import StudyResult, prepare, run
+from defacedask.face_settings import upload_warning
 from defacedask.pieces import DONE, Piece
 
 __all__ = ["finish", "run_study", "study_options"]
@@ -21,7 +22,17 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `study` and `demo` both take."""
     options = [
         click.option("--defacers", default="all", show_default=True, help="Comma-separated names, or all."),
-        click.option("--recogniser", default=None, help="face_recognition, or another that is installed."),
+        click.option(
+            "--recogniser",
+            default=None,
+            help="Names with commas: face_recognition, face_recognition_cnn, onnx:PATH, azure, others installed.",
+        ),
+        click.option("--attacks", default=None, help="basic, all, or names with commas [all]; see README."),
+        click.option(
+            "--allow-upload",
+            is_flag=True,
+            help="Let a recogniser that is a service (azure) have rendered pictures of the patients' faces.",
+        ),
         click.option(
             "--gallery",
             default=None,
@@ -59,6 +70,9 @@ def run_study(
 
     console = Console(stderr=True)
     prepared = prepare(cases, out, **options)
+    leaving = upload_warning(prepared.settings.faces)
+    if leaving:
+        console.print(leaving, style="bold", markup=False, soft_wrap=True, highlight=False)
     with connect(cluster, workers) as client:
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)

@@ -43,6 +43,11 @@ class Protected:
         Of ``distance``.
     distance : (z, y, x) int8 array
         Signed distance in steps of 0.25 mm, negative inside, clipped to 31 mm.
+    face_percent : float
+        How much of the face's skin that the defacer would have changed stays because of this structure, percent;
+        NaN until a plan was made (see `defacedask.defacers.remaining`).
+    leaves : tuple of str
+        Parts of the face that stay because of it: nose, mouth, ...
     """
 
     kind: ClassVar[str] = "Protected"
@@ -52,6 +57,8 @@ class Protected:
     slack_mm: float
     grid: Geometry
     distance: np.ndarray
+    face_percent: float = float("nan")
+    leaves: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -136,8 +143,11 @@ class Protected:
         return keep
 
     def summary(self) -> dict[str, Any]:
-        """Name and margin."""
-        return {"name": self.name, "margin_mm": self.margin_mm}
+        """Name, margin, and what of the face stays because of it."""
+        out: dict[str, Any] = {"name": self.name, "margin_mm": self.margin_mm}
+        if np.isfinite(self.face_percent):
+            out |= {"face_percent": round(self.face_percent, 2), "leaves": list(self.leaves)}
+        return out
 
 
 def brain_of(head: Head, margin_mm: float = 2.0) -> Protected:

@@ -9,6 +9,7 @@ from defacedask.errors import DefacedaskError
 from defacedask.pieces import Outcome
 from defacedask.stages.places import one_thread, store_path
 from defacedask.store import CaseStore, create_case, input_key
+from defacedask.structure_names import standard_names
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
     except DefacedaskError:
         pass
     notes: list[str] = []
+    unread: list[dict[str, Any]] = []
     primary = it.primary
     facts: dict[str, Any] = {
         "case": it.id,
@@ -76,6 +78,11 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
                     structures = read_structures(part, grid)
                 except DefacedaskError as error:
                     notes.append(f"structure set {part.description or part.uid} was not read: {error}")
+                    names = [
+                        *part.facts.get("structures", ()),
+                        *standard_names(part.facts.get("structures", ())),
+                    ]
+                    unread.append({"names": names, "reason": str(error)})
                     continue
                 label = f"structures/{_free_name('RTSTRUCT', paths)}"
                 writer.structures(label, structures, grid, name)
@@ -93,6 +100,7 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
         # the order in which they were read: the image that plans are made on comes first
         facts["images"] = [p.split("/")[1] for p in paths if p.startswith("images/")]
         facts["notes"] = notes
+        facts["unread_structures"] = unread
     return Outcome(facts=_store_facts(CaseStore(url)))
 
 

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.pieces import Outcome, Piece
 from defacedask.stages.places import ORIGINAL, one_thread
+from defacedask.stages.protecting import protected_structures
 from defacedask.store import CaseStore, write_volume, writing
 from defacedask.volume import geometry_of, make_volume
 
@@ -26,7 +27,15 @@ __all__ = ["load_plan", "look", "planned"]
 
 
 def look(
-    ingested: Piece, *, plans: str, defacers: Mapping[str, Mapping[str, Any]], run_key: bytes, case: str
+    ingested: Piece,
+    *,
+    plans: str,
+    defacers: Mapping[str, Mapping[str, Any]],
+    run_key: bytes,
+    case: str,
+    protect: Sequence[str] = (),
+    margin_mm: float = 3.0,
+    all_there: bool = False,
 ) -> Outcome:
     """Look at the head once and let every defacer make its plan.
 
@@ -38,18 +47,27 @@ def look(
         Name -> options.
     run_key : bytes
         Secret of the run; each case and defacer gets its own key from it.
+    protect : sequence of str
+        Patterns of structure names that stay as they are.
+    margin_mm : float
+        Around them.
+    all_there : bool
+        Refuse a case that lacks a structure for one of the patterns, instead of saying so in a note.
 
     Returns
     -------
     Outcome
-        facts: image (path planned on), pose, quality, plans (defacer -> status, reason, digest, summary).
+        facts: image (path planned on), pose, quality, notes, plans (defacer -> status, reason, digest, summary,
+        remains: see `defacedask.defacers.remaining.Remains`).
 
     Raises
     ------
     RefusedError
-        If there is no head, too little of one, or a quality is below its gate.
+        If there is no head, too little of one, a quality is below its gate, or a structure that is to be
+        protected could not be read.
     """
     from defacedask.defacers import get_defacer
+    from defacedask.defacers.remaining import remains
     from defacedask.head import Head
 
     store = CaseStore(ingested.facts["store"])
@@ -58,11 +76,15 @@ def look(
         volume = store.volume(path).load()
         head = Head(volume)
         head.require()
+        kept, missing = protected_structures(store, protect, margin_mm, head)
+        if missing and all_there:
+            raise RefusedError(missing[0], "See `defacedask scan` for the names, or leave the pattern out.")
         outcomes: dict[str, dict[str, Any]] = {}
         for name, options in defacers.items():
             secret = hmac.new(run_key, f"{case}\0{name}".encode(), hashlib.sha256).digest()
             try:
-                plan = get_defacer(name, **options).plan(head, key=secret)
+                plan = get_defacer(name, **options).plan(head, key=secret, protected=kept)
+                plan, left = remains(plan, head)
             except RefusedError as error:
                 outcomes[name] = {"status": "refused", "reason": str(error)}
                 continue
@@ -75,6 +97,7 @@ def look(
                 "reason": "",
                 "digest": plan.digest,
                 "summary": _jsonable(plan.summary()),
+                "remains": left.to_dict(),
             }
         drop = np.asarray(head.drop)
         grid = geometry_of(volume)
@@ -92,6 +115,7 @@ def look(
             "to_template": np.asarray(head.to_template).tolist(),
             "quality": {name: dataclasses.asdict(figure) for name, figure in head.quality.items()},
             "plans": outcomes,
+            "notes": missing,
         }
     )
 

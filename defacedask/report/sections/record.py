@@ -62,7 +62,10 @@ def cases_table(run: Run) -> Table | None:
         ]
         line += [text(row[c] or "all") for c in others]
         notes = str(row.get("notes") or "")
-        line += [text(row["status"], tones.get(row["status"], "")), text(row["reason"] or "", small=notes)]
+        kept = str(row.get("face_kept") or "")
+        status = f"{row['status']}, face partly kept" if kept else row["status"]
+        tone = "warn" if kept and row["status"] == "done" else tones.get(row["status"], "")
+        line += [text(status, tone), text(" ".join(filter(None, [row["reason"], kept])), small=notes)]
         if stages:
             each = [row[c] for c in parts if pd.notna(row[c])]
             whole = row[total] if total else sum(each) if each else None

@@ -1,0 +1,114 @@
+"""Which structures of a case are to stay as they are: names the user gave, against what is in the case's store."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from defacedask.errors import ConfigError, RefusedError
+
+if TYPE_CHECKING:
+    from defacedask.defacers.protect import Protected
+    from defacedask.head import Head
+    from defacedask.store import CaseStore
+
+__all__ = ["check_margin", "fits", "patterns_of", "protected_structures"]
+
+#: How the reader of structures marks one whose contours it could not use.
+_UNUSED = "not used:"
+
+
+def patterns_of(text: str | Sequence[str] | None) -> tuple[str, ...]:
+    """``'PTV*,Brain'`` -> ``('PTV*', 'Brain')``; each once."""
+    parts = text.split(",") if isinstance(text, str) else list(text or ())
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def check_margin(margin_mm: float) -> float:
+    """Margin around protected structures, mm.
+
+    Raises
+    ------
+    ConfigError
+        If it is not between 0 and 20.
+    """
+    if not 0 <= margin_mm <= 20:
+        raise ConfigError(
+            f"the margin around protected structures is {margin_mm:g} mm.", "Choose 0 to 20 mm."
+        )
+    return float(margin_mm)
+
+
+def fits(pattern: str, *names: str) -> bool:
+    """Whether a pattern, with ``*`` and ``?``, is any of the names, whatever their case."""
+    return any(fnmatch.fnmatchcase(name.casefold(), pattern.casefold()) for name in names)
+
+
+def protected_structures(
+    store: CaseStore, patterns: Sequence[str], margin_mm: float, head: Head | None = None
+) -> tuple[list[Protected], list[str]]:
+    """Protected structures of a case, by standard name or the name in the structure set.
+
+    Parameters
+    ----------
+    store : CaseStore
+    patterns : sequence of str
+    margin_mm : float
+    head : Head, optional
+        Whose brain stands in for a structure called Brain that the case lacks.
+
+    Returns
+    -------
+    kept : list of Protected
+    missing : list of str
+        One sentence for each pattern that fits nothing there is a voxel of.
+
+    Raises
+    ------
+    RefusedError
+        If a structure that a pattern fits could not be read: it cannot be kept.
+    """
+    from defacedask.defacers.protect import Protected, brain_of
+
+    lost: dict[str, str] = {}
+    for row in store.facts.get("unread_structures", ()):
+        lost |= dict.fromkeys(row["names"], row["reason"])
+    parts: list[tuple[str, Any]] = []
+    for path in store.structure_sets:
+        for part in store.structures(path):
+            unused = next((w for w in part.warnings if w.startswith(_UNUSED)), "")
+            if unused:
+                lost |= dict.fromkeys((part.name, part.original_name), unused.removeprefix(_UNUSED).strip())
+            else:
+                parts.append((path, part))
+    kept: dict[tuple[str, int], Protected] = {}
+    missing: list[str] = []
+    for pattern in patterns:
+        for name, reason in lost.items():
+            if fits(pattern, name):
+                raise RefusedError(
+                    f"the structure {name} is to be protected but could not be read: {reason}",
+                    "Mend the structure set, or leave the pattern out.",
+                )
+        found = False
+        for path, part in parts:
+            if not fits(pattern, part.name, part.original_name):
+                continue
+            mask = part.mask
+            if not mask.any():
+                continue
+            found = True
+            if (path, part.index) not in kept:
+                end = [a + n for a, n in zip(part.start, part.shape, strict=True)]
+                grid = store.geometry(path).block(part.start, end)
+                kept[path, part.index] = Protected.of(part.original_name, mask, grid, margin_mm=margin_mm)
+        if found:
+            continue
+        if fits(pattern, "Brain") and head is not None:
+            kept["head", 0] = brain_of(head, margin_mm)
+        else:
+            missing.append(
+                f"no structure of the case is called {pattern}, so nothing of that name is protected."
+            )
+    return list(kept.values()), missing
