@@ -98,6 +98,8 @@ def write_nifti(
             f"{context.defacer} changed values outside its own region.", "Please report this."
         )
     # voxels outside the region keep their bytes, not-a-numbers' too
+    if context.remap.identity is not None:
+        raw = _anonymous(raw, offset)
     new = here.copy()
     new[region] = defaced[region].astype(dtype)
     raw[offset : offset + new.nbytes] = new.tobytes()
@@ -114,7 +116,7 @@ def write_nifti(
     side = sidecar_path(path)
     side.write_text(json.dumps(_sidecar(source, plan, context), indent=2) + "\n", encoding="utf-8")
 
-    _check(source, path, mask, defaced, region, offset, dtype)
+    _check(source, path, mask, defaced, region, offset, dtype, context.remap.identity is not None)
     one = Written(
         str(source), str(path), series.modality, series.uid, context.remap.uids(series.uid), file_hash(source),
         file_hash(path), int(changed.sum()),
@@ -136,20 +138,32 @@ def write_nifti(
     return out
 
 
+def _anonymous(raw: bytearray, offset: int) -> bytearray:
+    """Blank the header's free text and its extensions, which may hold a whole DICOM header."""
+    size = 540 if 540 in (int.from_bytes(raw[:4], order) for order in ("little", "big")) else 348
+    texts = [(240, 80), (320, 24), (508, 16)] if size == 540 else [(14, 18), (148, 80), (228, 24), (328, 16)]
+    for start, length in [*texts, (size, max(offset - size, 0))]:
+        raw[start : start + length] = bytes(length)
+    return raw
+
+
 def _sidecar(source: Path, plan: Plan, context: Context) -> dict[str, Any]:
     try:
         facts = json.loads(sidecar_path(source).read_text("utf-8"))
     except (OSError, ValueError):
         facts = {}
     facts = facts if isinstance(facts, dict) else {}
+    if context.remap.identity is not None:
+        facts = _without_identity(facts)
     method = facts.get("DeidentificationMethod", [])
     codes = facts.get("DeidentificationMethodCodeSequence", [])
+    cleaned = {
+        "CodeValue": "113102",
+        "CodingSchemeDesignator": "DCM",
+        "CodeMeaning": "Clean Recognizable Visual Features Option",
+    }
     own = [
-        {
-            "CodeValue": "113102",
-            "CodingSchemeDesignator": "DCM",
-            "CodeMeaning": "Clean Recognizable Visual Features Option",
-        },
+        *([] if context.visible else [cleaned]),
         {
             "CodeValue": context.defacer[:16],
             "CodingSchemeDesignator": "99DEFACEDASK",
@@ -164,8 +178,26 @@ def _sidecar(source: Path, plan: Plan, context: Context) -> dict[str, Any]:
             f"defacedask {context.version} {context.defacer}",
         ],
         "DeidentificationMethodCodeSequence": [*(codes if isinstance(codes, list) else []), *own],
-        "RecognizableVisualFeatures": "NO",
+        "RecognizableVisualFeatures": "YES" if context.visible else "NO",
         "DefacedaskPlanSHA256": context.digest,
+    }
+
+
+def _without_identity(facts: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a sidecar without those that the Basic Profile takes out of a DICOM header of the same names."""
+    from defacedask.dicom.export.profile import OPTIONS, keyword_actions
+
+    actions = keyword_actions()
+    kept = {name: value for name, value in facts.items() if name not in actions}
+    codes = facts.get("DeidentificationMethodCodeSequence", [])
+    own = [
+        {"CodeValue": value, "CodingSchemeDesignator": "DCM", "CodeMeaning": meaning}
+        for value, meaning in OPTIONS
+    ]
+    return {
+        **kept,
+        "PatientIdentityRemoved": "YES",
+        "DeidentificationMethodCodeSequence": [*(codes if isinstance(codes, list) else []), *own],
     }
 
 
@@ -177,11 +209,14 @@ def _check(
     region: np.ndarray,
     offset: int,
     dtype: np.dtype,
+    anonymous: bool,
 ) -> None:
     """Header and extensions byte for byte, values outside the region byte for byte, inside the plan's."""
     import nibabel
 
     old, new = _raw(source), _raw(path)
+    if anonymous:
+        old = bytes(_anonymous(bytearray(old), offset))
     size = defaced.size * dtype.itemsize
     if len(old) != len(new) or old[:offset] != new[:offset] or old[offset + size :] != new[offset + size :]:
         raise DefacedaskError(f"the header of {path.name} is not the original's.", "Please report this.")

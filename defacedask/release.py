@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from defacedask.pieces import Piece, run_piece
 from defacedask.preparing import KEPT, PLANS
+from defacedask.release_options import ReleaseOptions
 from defacedask.stages.export import export, record_path, refuse
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Release:
         from defacedask.dicom.export import output_names
 
         return cls(prepared, output_names([f for c in prepared.cases for s in c.series for f in s.files]))
+
+    @property
+    def options(self) -> ReleaseOptions:
+        """What the user chose."""
+        return ReleaseOptions(**self.prepared.settings.release)
 
     @property
     def folder(self) -> Path:
@@ -92,6 +98,7 @@ class Release:
                     "names": names,
                     "record": str(self.parts),
                     "run_key": self._key(defacer),
+                    **self.options.arguments(self.prepared.run_key),
                 },
                 graph["ingest", case.id, ""],
                 graph["look", case.id, ""],
@@ -100,7 +107,7 @@ class Release:
                 stage="export",
                 case=case.id,
                 defacer=defacer,
-                depends=[names, secret, self._lost(case, defacer)],
+                depends=[names, secret, self._lost(case, defacer), self.options.choice],
                 label="-".join(name),
                 priority=priority,
             )
@@ -122,6 +129,7 @@ class Release:
                     names=self._names(cases[piece.case]),
                     record=self.parts,
                     run_key=self._key(piece.defacer),
+                    identity_key=self.options.arguments(self.prepared.run_key)["identity_key"],
                 )
         parts = [record_path(self.parts, case, defacer) for case in cases for defacer in self.defacers]
         return collect(self.folder, parts, key=self.prepared.run_key)

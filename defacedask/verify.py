@@ -79,7 +79,8 @@ def verify(
     key : bytes, optional
         Of the run: proves that the record is the one its holder wrote.
     source : iterable of path, optional
-        The originals: all their instance and series UIDs are looked for.
+        The originals: all their instance and series UIDs are looked for, and where headers were de-identified
+        the names and ids of their patients, too.
 
     Returns
     -------
@@ -104,10 +105,12 @@ def verify(
                 datasets[line["file"]] = (line, dataset)
         elif line["file"].endswith(".json"):
             _sidecar(found, line)
-    known = _source_uids(source) | _named_sources(datasets)
+    uids, words = _source_facts(source)
+    known = uids | _named_sources(datasets)
     _tags(found, datasets)
     _references(found, datasets)
     _leaks(found, datasets, lines, known)
+    _people(found, datasets, lines, words)
     counts = Counter(line["modality"] for line in written)
     refused = sum(int(line.get("files", 1)) for line in lines if line.get("status") == "refused")
     problems = sorted(found.problems, key=lambda p: (p.file, p.check, p.what))
@@ -205,8 +208,10 @@ def _sidecar(found: _Found, line: dict[str, Any]) -> None:
         found.say(line["file"], "tags", "the sidecar cannot be read")
         return
     codes = [item.get("CodeValue") for item in facts.get("DeidentificationMethodCodeSequence", [])]
-    if "113102" not in codes:
-        found.say(line["file"], "tags", "the sidecar does not carry code 113102")
+    if ("113102" in codes) == bool(line.get("visible")):
+        found.say(line["file"], "tags", "the sidecar does not say rightly whether the face is gone (113102)")
+    if line.get("deidentified") and "113100" not in codes:
+        found.say(line["file"], "tags", "the sidecar does not carry code 113100")
 
 
 def _tags(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> None:
@@ -231,15 +236,22 @@ def _tags(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> Non
             (str(i.get("CodeValue", "")), str(i.get("CodingSchemeDesignator", "")))
             for i in dataset.get("DeidentificationMethodCodeSequence", None) or ()
         ]
-        if ("113102", "DCM") not in items:
-            say(name, "tags", "it does not carry code 113102 in (0012,0064)")
+        visible = bool(line.get("visible"))
+        if (("113102", "DCM") in items) == visible:
+            say(name, "tags", f"it {'carries' if visible else 'does not carry'} code 113102 in (0012,0064)")
+        if line.get("deidentified"):
+            if ("113100", "DCM") not in items or str(dataset.get("PatientIdentityRemoved", "")) != "YES":
+                say(name, "tags", "it does not say that its header was de-identified")
+            if any(t.is_private and not _is_safe(dataset, t) for t in dataset.keys()):  # noqa: SIM118
+                say(name, "tags", "it holds private elements that may name the patient")
         if SCHEME not in {scheme for _, scheme in items}:
             say(name, "tags", f"it does not carry an item of {SCHEME} in (0012,0064)")
         if "defacedask" not in str(dataset.get("DeidentificationMethod", "")):
             say(name, "tags", "(0012,0063) does not name defacedask")
         if line["modality"] in PIXELS:
-            if str(dataset.get("RecognizableVisualFeatures", "")) != "NO":
-                say(name, "tags", "(0028,0302) is not NO")
+            wanted = "YES" if visible else "NO"
+            if str(dataset.get("RecognizableVisualFeatures", "")) != wanted:
+                say(name, "tags", f"(0028,0302) is not {wanted}")
             if (dataset.get("ImageType", None) or [""])[0] != "DERIVED":
                 say(name, "tags", "its ImageType is not DERIVED")
             if not dataset.get("SourceImageSequence", None):
@@ -274,15 +286,29 @@ def _references(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) 
             )
 
 
-def _source_uids(source: Iterable[str | os.PathLike[str]]) -> set[str]:
+def _is_safe(dataset: Any, tag: Any) -> bool:
+    from defacedask.dicom.export.profile import safe_private
+
+    return safe_private(dataset, tag)
+
+
+def _source_facts(source: Iterable[str | os.PathLike[str]]) -> tuple[set[str], set[str]]:
+    """UIDs of the originals, and words that name people in them."""
     given = list(source)
     if not given:
-        return set()
+        return set(), set()
     from defacedask.dicom.catalogue import scan
+    from defacedask.dicom.export.identity import words_of
+    from defacedask.dicom.headers import open_dataset
 
     result = scan(*given)
-    uids = {u for case in result.cases for s in case.series for u in (s.uid, *s.instances)}
-    return uids | {s.series_uid for s in result.skipped if s.series_uid}
+    series = [s for case in result.cases for s in case.series]
+    uids = {u for s in series for u in (s.uid, *s.instances)}
+    words: set[str] = set()
+    for one in series:
+        if one.facts.get("format") != "NIfTI":
+            words |= words_of(open_dataset(one.files[0]))
+    return uids | {s.series_uid for s in result.skipped if s.series_uid}, words
 
 
 def _named_sources(datasets: dict[str, tuple[dict[str, Any], Any]]) -> set[str]:
@@ -316,3 +342,23 @@ def _leaks(
                 "leaks",
                 "a UID of the source is in its name or its line",
             )
+
+
+def _people(
+    found: _Found,
+    datasets: dict[str, tuple[dict[str, Any], Any]],
+    lines: list[dict[str, Any]],
+    words: set[str],
+) -> None:
+    """Words that name people in the originals, in headers that were de-identified, their names and lines."""
+    from defacedask.dicom.export.identity import named_in, names_somebody
+
+    for name, (line, dataset) in datasets.items():
+        if line.get("deidentified"):
+            where = named_in(dataset, words)
+            if where:
+                found.say(name, "leaks", f"{where} still names the patient")
+    for line in lines:
+        said = [str(line.get("file")), str(line.get("case")), str(line.get("reason")), *line.get("notes", ())]
+        if line.get("deidentified") and any(names_somebody(text, words) for text in said):
+            found.say(str(line.get("file", "")), "leaks", "the patient is named in its name or its line")

@@ -21,6 +21,7 @@ from defacedask.dicom.export import output_names
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.pieces import Outcome, Piece
+from defacedask.stages import residual
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export
 from defacedask.stages.ingest import ingest
@@ -65,6 +66,8 @@ def half_space(monkeypatch: pytest.MonkeyPatch) -> None:
     from defacedask import defacers
 
     monkeypatch.setitem(defacers.BUILT_IN, "half_space", "export_kit:HalfSpaceDefacer")
+    # a ball has no face that could be measured
+    monkeypatch.setattr(residual, "residual_face", lambda *_: residual.Residual(1.0))
 
 
 def geometry(directions: np.ndarray | None = None) -> Geometry:
@@ -273,9 +276,13 @@ def run_export(
     *,
     out: Path | None = None,
     key: bytes = KEY,
+    moved: float | None = 1.0,
     **options: Any,
 ) -> tuple[Outcome, Path]:
-    """Ingest, apply and export one case with a plan; gives the outcome and the output folder."""
+    """Ingest, apply and export one case with a plan; gives the outcome and the output folder.
+
+    ``moved`` stands in for how far the face has gone: a ball has none that could be measured.
+    """
     plan = plan or HalfSpace(-2.0)
     case = options.pop("case", None) or one_case(folder)
     out = out or work / "out"
@@ -296,7 +303,9 @@ def run_export(
         "run_key": key,
         **options,
     }
-    return export(ingested, looked, applied, **arguments), out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(residual, "residual_face", lambda *_: residual.Residual(moved))
+        return export(ingested, looked, applied, **arguments), out
 
 
 def stub_look(ingested: Piece, *, plans: str, defacer: str, case: Any, root: str, **options: Any) -> Outcome:

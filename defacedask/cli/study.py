@@ -16,7 +16,16 @@ from defacedask.cli.running import finish, run_study, study_options
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for everything it leaves."
 )
 @study_options
-@click.option("--export/--no-export", default=True, show_default=True, help="Write the defaced DICOM.")
+@click.option("--deidentify", is_flag=True, help="De-identify the headers of what is written, too.")
+@click.option(
+    "--private",
+    type=click.Choice(["keep", "drop"]),
+    default=None,
+    help="Private elements of what is written.",
+)
+@click.option(
+    "--allow-visible", is_flag=True, help="Write cases whose face is still visible, marked as such."
+)
 @click.option("--seed", type=int, default=None, help="Fix the run's secret key, to repeat a run.")
 @click.option(
     "--reference", type=click.Path(exists=True, file_okay=False), help="Published tables, to print beside."

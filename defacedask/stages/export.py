@@ -48,6 +48,8 @@ def export(
     record: str,
     run_key: bytes,
     private: str = "keep",
+    identity_key: bytes = b"",
+    allow_visible: bool = False,
 ) -> Outcome:
     """Write one defaced case.
 
@@ -70,29 +72,34 @@ def export(
         Secret of the cohort's UID map.
     private : str
         ``keep`` or ``drop`` private elements.
+    identity_key : bytes
+        Secret with which headers are de-identified; empty: they stay as they were.
+    allow_visible : bool
+        Write the case although its face is still visible; the files say so.
 
     Returns
     -------
     Outcome
-        facts: written (modality -> instances), held_back, notes, folder.
+        facts: written (modality -> instances), held_back, notes, folder, face_moved, visible.
 
     Raises
     ------
     RefusedError
-        If there is no plan, or it changes nothing.
+        If there is no plan, it changes nothing, or the face is still visible.
     DefacedaskError
         If a check failed; nothing of the case is exported.
     """
     from defacedask.dicom.model import Case
 
     it = Case.from_dict(dict(case))
-    job = _Job(it, defacer, Path(out), below, names, Path(record), run_key, private)
+    job = _Job(it, defacer, Path(out), below, names, Path(record), run_key, private, identity_key)
     try:
         planned(looked, defacer)
         plan = load_plan(plans, it.id, defacer)
         store = CaseStore(ingested.facts["store"])
         job.digest = plan.digest
         with one_thread():
+            job.look(store, looked, allow_visible)
             job.write(plan, store)
         job.publish()
     except BaseException as error:
@@ -104,6 +111,8 @@ def export(
             "held_back": [{"what": h["what"], "reason": h["reason"]} for h in job.held],
             "notes": sorted(set(job.notes)),
             "record": str(record_path(record, it.id, defacer)),
+            "face_moved": job.moved,
+            "visible": job.visible,
         }
     )
 
@@ -118,15 +127,41 @@ def refuse(
     names: Mapping[str, str],
     record: str | Path,
     run_key: bytes,
+    identity_key: bytes = b"",
 ) -> None:
     """Record that nothing of a case is exported, and take back what an earlier run left of it."""
-    Shelf(case, defacer, Path(out), below, names, Path(record), run_key, "keep").give_up(reason)
+    shelf = Shelf(case, defacer, Path(out), below, names, Path(record), run_key, "drop", identity_key)
+    shelf.give_up(reason)
 
 
 class _Job(Shelf):
     """One export: everything of a case that can be cleared is written and checked, the rest held back."""
 
     taken = added = 0  # voxels of body removed, voxels of air filled
+
+    def look(self, store: CaseStore, looked: Piece, allow_visible: bool) -> None:
+        """See on the defaced image that the face is gone, before anything is written.
+
+        Raises
+        ------
+        RefusedError
+        """
+        from defacedask.stages.residual import residual_face
+
+        found = residual_face(store, looked, self.defacer)
+        if found is None:
+            raise RefusedError(
+                "where the head lies is not on record, so that it cannot be seen whether the face is gone.",
+                "Run again: the head is looked at anew.",
+            )
+        self.moved = found.moved
+        if found.ok and found.moved is not None:
+            return
+        self.notes.append(found.sentence)
+        if not found.ok:
+            if not allow_visible:
+                found.require()
+            self.visible = True
 
     def write(self, plan: Plan, store: CaseStore) -> None:
         """Write and check everything that can be cleared; hold back the rest."""
@@ -272,7 +307,8 @@ class _Job(Shelf):
                 written, _ = write_structures(
                     source, plan, geometry, body, self.place, self.context, additive=self.additive
                 )
-            check_structures(written, plan, geometry, self.additive)
+            frame = self.remap.frame(geometry.frame_of_reference) if self.identity else ""
+            check_structures(written, plan, geometry, self.additive, frame=frame)
             self.done.append(written)
             self.notes += [f"{series.modality}: {note}" for note in written.notes]
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Shelf", "record_path"]
 
+STANDARD = "1.2.840.10008."
+
 
 def record_path(record: str | Path, case: str, defacer: str) -> Path:
     """Where a case's part of the record lies."""
@@ -31,9 +33,14 @@ class Shelf:
     ----------
     case : Case
     defacer : str
-    out, below, names, record, run_key, private
+    out, below, names, record, run_key, private, identity_key
         See `defacedask.stages.export.export`.
     """
+
+    #: Fraction of the face's skin that has moved; None where it was not measured.
+    moved: float | None = None
+    #: The face is known to be left, and is written nevertheless.
+    visible = False
 
     def __init__(
         self,
@@ -45,6 +52,7 @@ class Shelf:
         record: Path,
         run_key: bytes,
         private: str,
+        identity_key: bytes = b"",
     ) -> None:
         from defacedask import __version__
         from defacedask.dicom.export import Remap, UidMap
@@ -55,7 +63,17 @@ class Shelf:
         self.uids = UidMap(run_key)
         self.known = frozenset(u for s in case.series for u in (s.uid, *s.instances) if u)
         studies = frozenset(s.study_uid for s in case.series if s.study_uid)
-        self.remap = Remap(self.uids, self.known - studies, studies)
+        identity = None
+        if identity_key:
+            from defacedask.dicom.export.identity import Identity
+
+            person = case.patient_id or f"study {case.primary.study_uid}"
+            identity = Identity(identity_key, person, private=private)
+            frames = {s.frame_of_reference for s in case.series} | {case.frame_of_reference}
+            self.known |= studies | {f for f in frames if f and not f.startswith(STANDARD)}
+        self.identity = identity
+        self.remap = Remap(self.uids, self.known - studies, studies, identity)
+        self.public, self.renamed = self._public()
         self.digest = ""
         self.done: list[Written] = []
         self.held: list[dict[str, str]] = []
@@ -65,6 +83,23 @@ class Shelf:
 
     # --- names
 
+    def _public(self) -> tuple[str, dict[str, str]]:
+        """Name of the case in the record, and names of files that tell nothing of the source's."""
+        if self.identity is None:
+            return self.case.id, {}
+        from defacedask.dicom.catalogue import case_id
+
+        patient = self.identity.patient_id(self.case.patient_id or self.case.primary.study_uid)
+        public = case_id(patient, self.uids(f"case {self.case.id}"))
+        renamed, count = {}, {}
+        for series in self.case.series:
+            if series.facts.get("format") == "NIfTI":
+                continue  # labels of a data set are pseudonyms, and other files refer to them
+            number = count[series.modality] = count.get(series.modality, 0) + 1
+            folder = f"{patient}/{public.rsplit('-', 1)[-1]}/{series.modality}-{number:02d}"
+            renamed |= {f: f"{folder}/{k:04d}.dcm" for k, f in enumerate(series.files, 1)}
+        return public, renamed
+
     def place(self, source: str) -> Path:
         """File to write for a source file, in the folder aside."""
         return self.partial / self.relative(source)
@@ -73,7 +108,7 @@ class Shelf:
         """Path of the file for a source file, below ``out``, without source UIDs."""
         from defacedask.dicom.export import clean_name
 
-        name = clean_name(self.names[source], self.uids, self.known)
+        name = self.renamed.get(source) or clean_name(self.names[source], self.uids, self.known)
         return f"{self.below}/{name}" if self.below else name
 
     @property
@@ -81,7 +116,7 @@ class Shelf:
         """What the writers share."""
         from defacedask.dicom.export import Context
 
-        return Context(self.remap, self.defacer, self.version, self.digest, self.private)
+        return Context(self.remap, self.defacer, self.version, self.digest, self.private, self.visible)
 
     def hold(self, series: Series, reason: str) -> None:
         """Leave a series out, and say why."""
@@ -149,7 +184,7 @@ class Shelf:
     def _line(self, one: Written) -> dict[str, Any]:
         return {
             "status": "written",
-            "case": self.case.id,
+            "case": self.public,
             "defacer": self.defacer,
             "modality": one.modality,
             "file": Path(one.path).relative_to(self.partial).as_posix(),
@@ -159,6 +194,9 @@ class Shelf:
             "plan_sha256": self.digest,
             "voxels_changed": one.voxels_changed,
             "unresolved": self.unresolved.get(one.path, 0),
+            "deidentified": self.identity is not None,
+            "visible": self.visible,
+            "face_moved": None if self.moved is None else round(self.moved, 4),
             "dropped": list(one.dropped),
             "notes": [self._safe(note) for note in one.notes],
             "reason": "",
@@ -173,7 +211,7 @@ class Shelf:
             digest = ""
         return {
             "status": "refused",
-            "case": self.case.id,
+            "case": self.public,
             "defacer": self.defacer,
             "modality": modality,
             "file": self.relative(source),
@@ -191,6 +229,9 @@ class Shelf:
         from defacedask.dicom.export import clean_name
 
         text = clean_name(text, self.uids, self.known)
+        if self.identity is not None:
+            for old in (self.case.id, self.case.patient_id):
+                text = text.replace(old, self.public) if len(old) > 3 else text
         return re.sub(r"(?<![\w.])/(?:[^\s/'\"]+/)+", "", text)
 
     def counts(self) -> dict[str, int]:

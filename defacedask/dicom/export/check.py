@@ -143,8 +143,11 @@ def check_record(written: Written, dataset: Any, context: Context) -> None:
     codes = [
         str(i.get("CodeValue", "")) for i in dataset.get("DeidentificationMethodCodeSequence", None) or ()
     ]
-    if "113102" not in codes:
+    if "113102" not in codes and not context.visible:
         raise _fail(written, "it does not carry code 113102")
+    identity = context.remap.identity
+    if identity and ("113100" not in codes or dataset.get("PatientIdentityRemoved") != "YES"):
+        raise _fail(written, "it does not say that its header was de-identified")
     if str(dataset.SOPInstanceUID) != written.uid or written.uid == written.source_uid:
         raise _fail(written, "its SOP instance UID is not the new one")
     if str(dataset.file_meta.MediaStorageSOPInstanceUID) != written.uid:
@@ -166,7 +169,7 @@ def check_leaks(written: Written, dataset: Any, context: Context) -> None:
         with Path(written.path).open("rb") as file:
             plain = file.read(header.pixel_offset or -1)
         found = source_tokens(plain, context.known)
-        named = _sources(dataset) if written.modality in DERIVED else []
+        named = _sources(dataset) if written.modality in DERIVED else []  # pseudonyms are none of the known
         if found <= set(named) and all(plain.count(uid.encode()) == named.count(uid) for uid in found):
             return
     found = source_tokens(header_bytes(written, open_dataset(written.path)), context.known)

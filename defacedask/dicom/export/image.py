@@ -32,6 +32,8 @@ class Context:
         Name of the defacer, version of the program, SHA-256 of the plan.
     private : str
         ``keep`` or ``drop``.
+    visible : bool
+        The face, or much of it, is known to be left.
     """
 
     remap: Remap
@@ -39,6 +41,11 @@ class Context:
     version: str
     digest: str
     private: str = "keep"
+    visible: bool = False
+
+    def mark(self, dataset: Any, *, image: bool) -> None:
+        """`mark_cleaned` with what is known of this case."""
+        mark_cleaned(dataset, self.defacer, self.version, image=image, visible=self.visible)
 
     @property
     def known(self) -> Collection[str]:
@@ -205,8 +212,9 @@ def write_one(
     changed = int(np.count_nonzero(values != original))
     source_uid, source_class = str(dataset.SOPInstanceUID), str(dataset.SOPClassUID)
     context.remap(dataset)
-    derive(dataset, context.defacer, context.version, context.digest, (source_class, source_uid))
-    mark_cleaned(dataset, context.defacer, context.version, image=True)
+    origin = (source_class, context.remap.source(source_uid))
+    derive(dataset, context.defacer, context.version, context.digest, origin)
+    context.mark(dataset, image=True)
     _ranges(dataset, values, signed)
     if finish:
         finish(dataset)
@@ -254,7 +262,7 @@ def _write_frames(
     in_file = np.argsort(order)
 
     def finish(dataset: Any) -> None:
-        source = (series.sop_class_uid, series.instances[0])
+        source = (series.sop_class_uid, context.remap.source(series.instances[0]))
         groups = [
             *(dataset.get("SharedFunctionalGroupsSequence", None) or ()),
             *(dataset.get("PerFrameFunctionalGroupsSequence", None) or ()),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from defacedask.dicom.export.encoding import target_syntax
 from defacedask.dicom.export.image import Context, Written, file_hash, save, start
-from defacedask.dicom.export.record import mark_cleaned
 
 __all__ = ["write_object"]
 
@@ -27,7 +26,7 @@ def write_object(source: str, modality: str, place: Callable[[str], Path], conte
     dataset, syntax, dropped = start(source, context)
     source_uid = str(dataset.SOPInstanceUID)
     context.remap(dataset)
-    mark_cleaned(dataset, context.defacer, context.version, image=False)
+    context.mark(dataset, image=False)
     syntax, note = target_syntax(syntax)
     path = place(source)
     digest = save(dataset, path, syntax, context)

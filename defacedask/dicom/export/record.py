@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from defacedask.dicom.export.references import walk
 
-__all__ = ["IMPLEMENTATION_UID", "SCHEME", "derive", "drop_pictures", "file_meta", "mark_cleaned"]
+__all__ = [
+    "IMPLEMENTATION_UID",
+    "SCHEME",
+    "add_codes",
+    "derive",
+    "drop_pictures",
+    "file_meta",
+    "mark_cleaned",
+]
 
 SCHEME = "99DEFACEDASK"
 #: UUID version 5 of "defacedask" in the URL name space.
@@ -106,26 +115,40 @@ def _private_picture(item: Any, tag: Any, vr: str) -> str | None:
     return "private binary element"
 
 
-def mark_cleaned(dataset: Any, defacer: str, version: str, *, image: bool) -> None:
+def add_codes(dataset: Any, codes: Sequence[tuple[str, str]]) -> None:
+    """Add DICOM codes (value, meaning) to (0012,0064), each unless it is there."""
+    there = {
+        str(i.get("CodeValue", "")) for i in dataset.get("DeidentificationMethodCodeSequence", None) or ()
+    }
+    new = [code(value, "DCM", meaning) for value, meaning in codes if value not in there]
+    if new:
+        _append(dataset, "DeidentificationMethodCodeSequence", *new)
+
+
+def mark_cleaned(dataset: Any, defacer: str, version: str, *, image: bool, visible: bool = False) -> None:
     """Record the cleaning of recognizable visual features: (0012,0063), (0012,0064), (0028,0302), equipment.
 
-    What an earlier de-identification recorded stays; whether the header was de-identified is not claimed.
+    What an earlier de-identification recorded stays; whether the header was de-identified is not claimed here.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+    defacer, version : str
+    image : bool
+        Whether it has pixels.
+    visible : bool
+        The face, or much of it, is known to be left: then 113102 is not claimed and (0028,0302) is YES.
     """
     method = f"defacedask {version} {defacer}"[:64]
     old = dataset.get("DeidentificationMethod", None) or []
     old = [old] if isinstance(old, str) else [str(one) for one in old]
     dataset.DeidentificationMethod = [*old, method] if old else method
-    codes = {
-        str(i.get("CodeValue", "")) for i in dataset.get("DeidentificationMethodCodeSequence", None) or ()
-    }
     own = code(defacer, SCHEME, f"Face removed by defacedask with {defacer}", version)
-    if "113102" not in codes:
-        cleaned = code("113102", "DCM", "Clean Recognizable Visual Features Option")
-        _append(dataset, "DeidentificationMethodCodeSequence", cleaned, own)
-    else:
-        _append(dataset, "DeidentificationMethodCodeSequence", own)
+    if not visible:
+        add_codes(dataset, [("113102", "Clean Recognizable Visual Features Option")])
+    _append(dataset, "DeidentificationMethodCodeSequence", own)
     if image:
-        dataset.RecognizableVisualFeatures = "NO"
+        dataset.RecognizableVisualFeatures = "YES" if visible else "NO"
     _append(dataset, "ContributingEquipmentSequence", _equipment(defacer, version))
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):  # of the source, not of this instance
         if keyword in dataset:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from defacedask.dicom.export.uids import UID_TOKEN, UidMap
+
+if TYPE_CHECKING:
+    from defacedask.dicom.export.identity import Identity
 
 __all__ = ["Remap", "instance_references", "source_tokens", "walk"]
 
@@ -25,6 +28,16 @@ MAPPED = {
     "SOPInstanceUIDOfConcatenationSource",
     "FailedSOPInstanceUIDList",
     "ReferencedSOPInstanceUIDInFile",
+}
+#: UIDs of codes and classes, which name no instance.
+STAYS = {
+    "CodingSchemeUID",
+    "ContextUID",
+    "ContextGroupExtensionCreatorUID",
+    "MappingResourceUID",
+    "SOPClassesInStudy",
+    "SOPClassesSupported",
+    "RelatedGeneralSOPClassUID",
 }
 STANDARD = "1.2.840.10008."
 #: References of these classes name studies, visits and procedure steps, not instances of images.
@@ -65,10 +78,30 @@ class Remap:
         SOP instance and series UIDs of the source: mapped wherever they stand, private and binary elements too.
     studies : collection of str
         Study UIDs, which are kept.
+    identity : Identity, optional
+        De-identifies the header too: then every UID moves, those of studies and frames of reference as well, and
+        only those of the standard, of classes and of codes stay.
     """
 
-    def __init__(self, uids: UidMap, known: Collection[str], studies: Collection[str]) -> None:
+    def __init__(
+        self,
+        uids: UidMap,
+        known: Collection[str],
+        studies: Collection[str],
+        identity: Identity | None = None,
+    ) -> None:
         self.uids, self.known, self.studies = uids, frozenset(known), frozenset(studies)
+        self.identity = identity
+        if identity is not None:
+            self.known, self.studies = self.known | self.studies, frozenset()
+
+    def source(self, uid: str) -> str:
+        """UID by which an instance names its source: its own, or a pseudonym if headers are de-identified."""
+        return uid if self.identity is None else self.uids(f"source of {uid}")
+
+    def frame(self, uid: str) -> str:
+        """Frame of reference as it is written."""
+        return self.new("FrameOfReferenceUID", uid, {}) if uid else uid
 
     def new(self, keyword: str, value: str, item: Any) -> str:
         """UID to write in place of ``value``."""
@@ -77,6 +110,9 @@ class Remap:
             return value
         if uid in self.known:
             return self.uids(uid)
+        if self.identity is not None:
+            stays = keyword.endswith(("ClassUID", "TransferSyntaxUID")) or keyword in STAYS
+            return value if stays else self.uids(uid)
         if keyword not in MAPPED or uid in self.studies:
             return value
         kind = str(item.get("ReferencedSOPClassUID", "") or "")
@@ -116,6 +152,8 @@ class Remap:
                 element.value = new if len(new) > 1 else new[0]
         for item, tag in later:
             count += self._in_text(item, tag, replaced)
+        if self.identity is not None:
+            self.identity(dataset)
         return count
 
     def _in_text(self, item: Any, tag: Any, replaced: Collection[str]) -> int:

@@ -11,7 +11,6 @@ import numpy as np
 from defacedask.dicom.enhanced import read_frames
 from defacedask.dicom.export.encoding import IMPLICIT, put_pixels, target_syntax
 from defacedask.dicom.export.image import Context, Written, file_hash, save, start
-from defacedask.dicom.export.record import mark_cleaned
 from defacedask.dicom.export.structures import is_outline, is_skin
 from defacedask.dicom.headers import open_dataset
 from defacedask.errors import InputError, RefusedError
@@ -97,7 +96,7 @@ def write_segmentation(
     dataset, syntax, dropped = start(source, context)
     source_uid = str(dataset.SOPInstanceUID)
     context.remap(dataset)
-    mark_cleaned(dataset, context.defacer, context.version, image=False)
+    context.mark(dataset, image=False)
     syntax, note = target_syntax(syntax)
     if int(dataset.BitsAllocated) == 1:
         syntax = _put_bits(dataset, after, syntax)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +19,21 @@ if TYPE_CHECKING:
 __all__ = ["check_structures", "follows_skin"]
 
 
-def check_structures(written: Written, plan: Plan, geometry: Geometry, additive: bool) -> None:
+def check_structures(
+    written: Written, plan: Plan, geometry: Geometry, additive: bool, *, frame: str = ""
+) -> None:
     """Masks before and after: nothing new but the outline's, nothing gone but in the region.
+
+    Parameters
+    ----------
+    written : Written
+    plan : Plan
+    geometry : Geometry
+        Of the image, as it came.
+    additive : bool
+        See `write_structures`.
+    frame : str
+        Frame of reference of the written files, if it is another.
 
     Raises
     ------
@@ -32,7 +46,8 @@ def check_structures(written: Written, plan: Plan, geometry: Geometry, additive:
     except RefusedError:
         before = {}
     try:
-        after = {s.number: s for s in read_structures(written.path, geometry)}
+        grid = dataclasses.replace(geometry, frame_of_reference=frame) if frame else geometry
+        after = {s.number: s for s in read_structures(written.path, grid)}
     except RefusedError:
         after = {}
     if set(after) - set(before):
@@ -43,11 +58,8 @@ def check_structures(written: Written, plan: Plan, geometry: Geometry, additive:
     region: np.ndarray | None = None
     for number, old in before.items():
         new = after.get(number)
-        if new is not None and (new.original_name, new.colour, new.interpreted_type) != (
-            old.original_name,
-            old.colour,
-            old.interpreted_type,
-        ):
+        kept = ("colour", "interpreted_type", *(() if frame else ("original_name",)))
+        if new is not None and any(getattr(new, name) != getattr(old, name) for name in kept):
             raise DefacedaskError(
                 f"the structure {old.original_name} lost its name or colour.", "Please report this."
             )

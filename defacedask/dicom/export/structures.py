@@ -20,7 +20,6 @@ from defacedask.dicom.export.clip import Plane, PlaneRegions, as_polygon, only_a
 from defacedask.dicom.export.encoding import target_syntax
 from defacedask.dicom.export.image import Context, Written, file_hash, save, start
 from defacedask.dicom.export.lines import Line, put_line
-from defacedask.dicom.export.record import mark_cleaned
 from defacedask.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def write_structures(
     source_uid = str(dataset.SOPInstanceUID)
     clipped = clip_contours(dataset, plan, image, surface, additive=additive)
     context.remap(dataset)
-    mark_cleaned(dataset, context.defacer, context.version, image=False)
+    context.mark(dataset, image=False)
     syntax, note = target_syntax(syntax)
     path = place(source)
     digest = save(dataset, path, syntax, context)

@@ -1,0 +1,63 @@
+"""What the user chose about the files that leave: private elements, headers, faces that are still visible."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+from typing import Any
+
+from defacedask.errors import ConfigError
+
+__all__ = ["ReleaseOptions"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleaseOptions:
+    """What the user chose about what is written.
+
+    Attributes
+    ----------
+    private : str
+        ``keep`` or ``drop`` private elements.
+    deidentify : bool
+        De-identify headers.
+    allow_visible : bool
+        Write cases whose face is still visible, marked as such.
+    """
+
+    private: str = "keep"
+    deidentify: bool = False
+    allow_visible: bool = False
+
+    @classmethod
+    def of(
+        cls, private: str | None = None, deidentify: bool = False, allow_visible: bool = False
+    ) -> ReleaseOptions:
+        """Options with their defaults.
+
+        Raises
+        ------
+        ConfigError
+            If ``private`` is neither ``keep`` nor ``drop``.
+        MissingExtraError
+            If headers are to be de-identified and dicognito is not installed.
+        """
+        chosen = private or ("drop" if deidentify else "keep")
+        if chosen not in ("keep", "drop"):
+            raise ConfigError(f"private elements cannot be {chosen!r}.", "Use keep or drop.")
+        if deidentify:
+            from defacedask.dicom.export.identity import Identity
+
+            Identity(bytes(16), "probe")
+        return cls(chosen, deidentify, allow_visible)
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """JSON-able form, on which what is written depends."""
+        return dataclasses.asdict(self)
+
+    def arguments(self, key: bytes) -> dict[str, Any]:
+        """Arguments of `defacedask.stages.export.export`."""
+        own = hmac.new(key, b"defacedask identities 1", hashlib.sha256).digest() if self.deidentify else b""
+        return {"private": self.private, "identity_key": own, "allow_visible": self.allow_visible}
