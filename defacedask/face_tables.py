@@ -26,25 +26,29 @@ from defacedask.evaluation.verification import BestScores, best_scores, curves, 
 from defacedask.pieces import Piece
 from defacedask.stages.places import ORIGINAL
 
-__all__ = ["ANY", "face_tables", "sightings"]
+__all__ = ["ANY", "LOOKING", "face_tables", "sightings"]
 
 #: In place of an attack, a modality or a recogniser: by whichever of them comes nearest.
 ANY = "any"
+#: Stages that look for faces: in images, and in what hangs on them.
+LOOKING = ("faces", "objects")
 
 Group = tuple[str, str]
 
 
 def sightings(pieces: Iterable[Piece], patients: Mapping[str, str]) -> dict[Group, list[Sighting]]:
-    """(modality, recogniser) -> what was seen, from the pieces of the stage ``faces``."""
+    """(modality, recogniser) -> what was seen, from the pieces of the stages `LOOKING`."""
     groups: dict[Group, list[Sighting]] = defaultdict(list)
     for piece in pieces:
-        for look in piece.facts.get("looks", ()) if piece.stage == "faces" and piece.ok else ():
+        for look in piece.facts.get("looks", ()) if piece.stage in LOOKING and piece.ok else ():
             facts = {
                 "case": piece.case,
                 "defacer": piece.defacer,
                 "modality": look["modality"],
                 "recogniser": look.get("recogniser") or piece.facts["recogniser"],
                 "attack": look["attack"],
+                "variant": look.get("variant", ""),
+                "forced": look.get("forced", False),
                 "level": look["level"],
             }
             seen = Sighting(patients[piece.case], look["view"], look["encoding"], look["detected"], facts)

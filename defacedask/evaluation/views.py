@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -75,6 +76,21 @@ class View:
         """Short name for tables and files, such as ``yaw+15_pitch-20`` (light named unless it is the studio's)."""
         text = f"yaw{self.yaw:+g}_pitch{self.pitch:+g}"
         return text if self.light == "studio" else f"{text}_{self.light}"
+
+    @classmethod
+    def from_name(cls, name: str) -> View:
+        """Inverse of `name`.
+
+        Raises
+        ------
+        ConfigError
+            If it is no view's name.
+        """
+        number = r"[+-](?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+        found = re.fullmatch(rf"yaw({number})_pitch({number})(?:_(\w+))?", name)
+        if found is None:
+            raise ConfigError(f"{name!r} is no view's name.", "It looks like yaw+15_pitch-20.")
+        return cls(float(found[1]), float(found[2]), found[3] or "studio")
 
     def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Right, up and towards-the-camera unit vectors in the head frame (L, P, S)."""

@@ -8,23 +8,53 @@ data and stay in the store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from defacedask.evaluation.attack_names import ATTACK_SETS
+from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.pieces import Outcome, Piece
 from defacedask.stages.places import loaded, one_thread, volume_path
 from defacedask.store import CaseStore, writing
 from defacedask.volume import geometry_of
 
-__all__ = ["PICTURED", "judge_faces"]
+__all__ = ["PICTURED", "examination_of", "judge_faces", "recognisers_of"]
 
 #: Directions kept as pictures for the report: name, yaw, pitch.
 PICTURED = (("front", 0.0, 0.0), ("45 degrees", 45.0, 0.0), ("side", 90.0, 0.0))
+#: The control of which nothing was taken: attacks on it have nothing to find that a plain look does not.
+CONTROL = "none"
 
-PLAIN, FORCED = "plain", "forced_crop"
+
+def examination_of(settings: Mapping[str, Any], defacer: str = "") -> Examination:
+    """How one defacer's results are looked at."""
+    chosen = Examination.of(settings)
+    if defacer != CONTROL:
+        return chosen
+    kept = tuple(a for a in chosen.attacks if a in ATTACK_SETS["basic"] or a not in _made())
+    return dataclasses.replace(chosen, attacks=kept)
+
+
+def _made() -> set[str]:
+    from defacedask.evaluation.attacks import ATTACKS
+
+    return set(ATTACKS)
+
+
+def recognisers_of(settings: Mapping[str, Any]) -> list[Any]:
+    """Recognisers that a stage's settings name."""
+    from defacedask.evaluation.recognition import open_recognisers
+
+    return open_recognisers(
+        settings["recognisers"],
+        allow_upload=settings.get("allow_upload", False),
+        folder=settings.get("face_folder", ""),
+        per_second=settings.get("per_second", 0.0),
+    )
 
 
 def judge_faces(
@@ -36,61 +66,54 @@ def judge_faces(
     settings: Mapping[str, Any],
     pictures: str = "",
 ) -> Outcome:
-    """Render one case as one defacer left it (or as it came) and let the recogniser look.
+    """Render one case as one defacer left it (or as it came) and let the recognisers look.
 
     Parameters
     ----------
     *before : Piece
         For a defacer: the same stage on the original, then `apply`.
     settings : mapping
-        recogniser, size, yaws, pitches, smooth_mm, modalities.
+        recognisers, allow_upload, face_folder, per_second, and the fields of `Examination`.
     pictures : str
         Folder for pictures, or "".
 
     Returns
     -------
     Outcome
-        facts: looks (one a modality, view and attack: detected, box, landmarks, encoding), levels, pictures.
+        facts: looks (see `defacedask.evaluation.looking`), levels, pictures, recognisers.
     """
-    from defacedask.evaluation.recognition import get_recogniser
-    from defacedask.evaluation.render import View, render_views, skin_level, skin_surface, view_grid
+    from defacedask.evaluation.render import View, render_views, skin_level
 
     own = before[0] if before else None
     store = CaseStore(ingested.facts["store"])
     pose = np.array(looked.facts["pose"])
-    recogniser = get_recogniser(settings["recogniser"])
-    views = view_grid(settings["yaws"], settings["pitches"])
-    extra = [View(yaw, pitch) for _, yaw, pitch in PICTURED] if pictures else []
-    looks: list[dict[str, Any]] = []
+    to_template = np.array(looked.facts["to_template"])
+    recognisers = recognisers_of(settings)
+    examination = examination_of(settings, defacer)
+    examiner = examiner_for(examination, recognisers, pose, own.facts["looks"] if own else ())
     levels: dict[str, float] = {}
     kept: list[dict[str, Any]] = []
     for path in store.images:
         with one_thread():
-            volume = loaded(store.volume(volume_path(defacer, path)))
-            modality = volume.attrs["modality"]
-            if modality not in settings["modalities"]:
+            stored = store.volume(volume_path(defacer, path))
+            modality = stored.attrs["modality"]
+            if not examination.wants(modality):
                 continue
+            volume = loaded(stored)
             # the pose and the couch were found on the image that plans were made on
             drop = store.volume(f"head/{path}").load().values > 0 if path == looked.facts["image"] else None
         values = volume.values
-        level = own.facts["levels"][path] if own else skin_level(modality, values)
-        levels[path] = float(level)
-        surface = skin_surface(
-            values, geometry_of(volume), level=level, drop=drop, pose=pose, smooth_mm=settings["smooth_mm"]
-        )
-        images = render_views(surface, pose, [*views, *extra], size=settings["size"])
-        known = _by_view(own.facts["looks"], path) if own else {}
-        for view, image in zip(views, images, strict=False):
-            faces = recogniser.analyse([image])[0]
-            about = {"path": path, "modality": modality, "view": view.name, "level": float(level)}
-            looks.append({**about, "attack": PLAIN, **_face(faces)})
-            # a detector that finds nothing proves nothing: put the original's box on the same picture
-            there = known.get(view.name)
-            if there is not None and there["box"] is not None:
-                looks.append({**about, "attack": FORCED, **_forced(recogniser, image, there, bool(faces))})
+        levels[path] = float(own.facts["levels"][path] if own else skin_level(modality, values))
+        shown = Shown(path, modality, values, geometry_of(volume), levels[path], drop)
+        if own:
+            surface = examination.defaced(examiner, shown, own.facts["looks"], to_template)
+        else:
+            surface = examination.original(examiner, shown)
         if pictures:
-            for (name, _, _), image in zip(PICTURED, images[len(views) :], strict=True):
-                file = _save(Path(pictures), case, defacer, modality, name, image)
+            images = render_views(
+                surface, pose, [View(yaw, pitch) for _, yaw, pitch in PICTURED], size=examination.size
+            )
+            for (name, _, _), image in zip(PICTURED, images, strict=True):
                 kept.append(
                     {
                         "case": case,
@@ -98,42 +121,23 @@ def judge_faces(
                         "modality": modality,
                         "view": name,
                         "kind": "render",
-                        "file": file,
+                        "file": save_picture(Path(pictures), case, defacer, modality, name, image),
                     }
                 )
-    return Outcome(facts={"looks": looks, "levels": levels, "pictures": kept, "recogniser": recogniser.name})
+    return Outcome(
+        facts={
+            "looks": examiner.looks,
+            "levels": levels,
+            "pictures": kept,
+            "recognisers": {
+                one.name: spec for one, spec in zip(recognisers, settings["recognisers"], strict=True)
+            },
+        }
+    )
 
 
-def _by_view(looks: Sequence[Mapping[str, Any]], path: str) -> dict[str, Mapping[str, Any]]:
-    return {look["view"]: look for look in looks if look["path"] == path and look["attack"] == PLAIN}
-
-
-def _face(faces: Sequence[Any]) -> dict[str, Any]:
-    if not faces:
-        return {"detected": False, "box": None, "landmarks": None, "encoding": None}
-    face = faces[0]
-    return {
-        "detected": True,
-        "box": [int(v) for v in face.box],
-        "landmarks": None if face.landmarks is None else np.asarray(face.landmarks).round(2).tolist(),
-        "encoding": np.asarray(face.encoding).tolist(),
-    }
-
-
-def _forced(recogniser: Any, image: np.ndarray, there: Mapping[str, Any], detected: bool) -> dict[str, Any]:
-    from defacedask.evaluation.recognition.base import Box
-
-    points = None if there["landmarks"] is None else [np.array(there["landmarks"])]
-    codes = recogniser.encode(image, [Box(*there["box"])], points)
-    return {
-        "detected": detected,
-        "box": there["box"],
-        "landmarks": there["landmarks"],
-        "encoding": np.asarray(codes[0]).tolist() if codes else None,
-    }
-
-
-def _save(folder: Path, case: str, defacer: str, modality: str, view: str, image: np.ndarray) -> str:
+def save_picture(folder: Path, case: str, defacer: str, modality: str, view: str, image: np.ndarray) -> str:
+    """Write one picture for the report; gives its name below the folder."""
     from PIL import Image
 
     name = f"{case}/{defacer}-{modality}-{view.replace(' ', '')}.png"

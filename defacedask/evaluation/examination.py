@@ -1,0 +1,206 @@
+"""One image of one head, shown to the recognisers: as it is, and as each attack makes it.
+
+The original comes first: its level, its views with a face and its boxes are what the defaced versions are looked at
+with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.evaluation.attack_names import BEST, FORCED, PET, PLAIN
+from defacedask.evaluation.looking import Examiner, best_views
+from defacedask.evaluation.views import View, view_grid
+from defacedask.geometry import Geometry
+
+if TYPE_CHECKING:
+    import pyvista
+
+    from defacedask.evaluation.recognition import Recogniser
+
+__all__ = ["ATTEMPT_VIEWS", "Examination", "Shown", "examiner_for", "extra_views"]
+
+#: From how many of the original's best views the attempts of each attack are looked at: costly attacks from one.
+ATTEMPT_VIEWS = {BEST: 2, "template_filled": 2, "unmasked": 1, "denoised_air": 1}
+
+
+def extra_views(best: View) -> tuple[View, ...]:
+    """Where else to look from: a little to both sides of the best view, and with deeper shadows."""
+    return (
+        View(best.yaw - 15, best.pitch),
+        View(best.yaw + 15, best.pitch),
+        View(best.yaw, best.pitch, "side"),
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shown:
+    """One image of a head.
+
+    Attributes
+    ----------
+    path : str
+        As in the case store, such as ``images/CT``: the same for an original and its defaced versions.
+    modality : str
+    values : (z, y, x) array
+        Real values.
+    geometry : Geometry
+    level : float
+        Of the skin, from the original.
+    drop : (z, y, x) bool array, optional
+        What is not body in the original.
+    """
+
+    path: str
+    modality: str
+    values: np.ndarray
+    geometry: Geometry
+    level: float
+    drop: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Examination:
+    """How heads are looked at; the same for a whole study.
+
+    Attributes
+    ----------
+    attacks : tuple of str
+        See `defacedask.evaluation.attack_names`.
+    yaws, pitches : tuple of float
+        Of the plain views, degrees.
+    modalities : tuple of str
+        In which a skin surface is looked for.
+    size : int
+        Of the pictures, pixels.
+    smooth_mm : float, optional
+        See `defacedask.evaluation.surface.skin_surface`.
+    """
+
+    attacks: tuple[str, ...] = (PLAIN, FORCED)
+    yaws: tuple[float, ...] = (0.0,)
+    pitches: tuple[float, ...] = (-20.0, -10.0, 0.0, 10.0)
+    modalities: tuple[str, ...] = ("CT", "MR")
+    size: int = 400
+    smooth_mm: float | None = None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Examination:
+        """From a study's settings of the stage ``faces``; what else they hold is left alone."""
+        known = {f.name for f in dataclasses.fields(cls)} & set(settings)
+        given = {name: settings[name] for name in known}
+        return cls(**{n: tuple(v) if isinstance(v, (list, tuple)) else v for n, v in given.items()})
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The plain ones."""
+        return view_grid(self.yaws, self.pitches)
+
+    def wants(self, modality: str) -> bool:
+        """Whether an image of this modality is looked at."""
+        return modality in self.modalities or (modality == "PT" and PET in self.attacks)
+
+    def surface(self, shown: Shown, pose: np.ndarray) -> pyvista.PolyData:
+        """Skin of an image."""
+        from defacedask.evaluation.surface import skin_surface
+
+        return skin_surface(
+            shown.values,
+            shown.geometry,
+            level=shown.level,
+            drop=shown.drop,
+            pose=pose,
+            smooth_mm=self.smooth_mm,
+        )
+
+    def original(self, examiner: Examiner, shown: Shown) -> pyvista.PolyData:
+        """Look at an original: the plain views, and those that `extra_views` adds around the best of them."""
+        surface = self.surface(shown, examiner.pose)
+        about: dict[str, Any] = {"path": shown.path, "modality": shown.modality, "level": shown.level}
+        examiner.see(surface, self.views, **about)
+        if BEST in self.attacks and shown.modality in self.modalities:
+            more = extra_views(self._best(examiner.looks, shown.path)[0])
+            examiner.see(surface, more, **about, attack=BEST)
+        return surface
+
+    def defaced(
+        self,
+        examiner: Examiner,
+        shown: Shown,
+        own: Sequence[Mapping[str, Any]],
+        to_template: np.ndarray | None = None,
+    ) -> pyvista.PolyData:
+        """Look at a defaced image: plain, with the forced crop, and by every attack of the examination.
+
+        Parameters
+        ----------
+        examiner : Examiner
+        shown : Shown
+        own : sequence of looks
+            At the original.
+        to_template : (4, 4) array, optional
+            World LPS mm to the template, affine; default the pose.
+        """
+        from defacedask.evaluation.attacks import ATTACKS, attempts, target_of
+        from defacedask.evaluation.surface import skin_surface
+
+        surface = self.surface(shown, examiner.pose)
+        about: dict[str, Any] = {"path": shown.path, "modality": shown.modality}
+        examiner.see(surface, self.views, **about, level=shown.level)
+        names = [name for name in self.attacks if name in ATTACKS]
+        if not names or shown.modality not in self.modalities:
+            return surface
+        best = self._best(own, shown.path)
+        if BEST in names:
+            examiner.see(surface, extra_views(best[0]), **about, level=shown.level, attack=BEST)
+        target = target_of(
+            shown.values,
+            shown.geometry,
+            modality=shown.modality,
+            level=shown.level,
+            pose=examiner.pose,
+            to_template=to_template,
+            drop=shown.drop,
+        )
+        for attempt in attempts(target, names):
+            made = skin_surface(
+                attempt.values,
+                target.geometry,
+                level=attempt.level,
+                pose=examiner.pose,
+                smooth_mm=self.smooth_mm,
+            )
+            examiner.see(
+                made,
+                best[: ATTEMPT_VIEWS[attempt.attack]],
+                **about,
+                level=attempt.level,
+                attack=attempt.attack,
+                variant=attempt.variant,
+            )
+        return surface
+
+    def _best(self, looks: Sequence[Mapping[str, Any]], path: str) -> list[View]:
+        """The original's best views; where it shows no face in any, the plain view nearest to the middle."""
+        named = [View.from_name(name) for name in best_views(looks, path)]
+        return named or [sorted(self.views, key=lambda v: (abs(v.yaw), abs(v.pitch + 10), v.pitch))[0]]
+
+
+def examiner_for(
+    examination: Examination,
+    recognisers: Sequence[Recogniser],
+    pose: Any,
+    known: Sequence[Mapping[str, Any]] = (),
+) -> Examiner:
+    """Examiner of one head."""
+    return Examiner(
+        recognisers,
+        np.asarray(pose),
+        size=examination.size,
+        known=known,
+        forced=FORCED in examination.attacks,
+    )
