@@ -83,7 +83,7 @@ def surface_change(
     drop = np.asarray(head.drop)
     air = head.air
     index = grid.to_index(_points(box)).reshape(*box.shape, 3)
-    view = ((index > -0.5) & (index < np.array(grid.shape) - 0.5)).all(axis=-1)
+    view = np.asarray(((index > -0.5) & (index < np.array(grid.shape) - 0.5)).all(axis=-1))
     # the edge of the field of view is no skin
     inner = ((index > 1.0) & (index < np.array(grid.shape) - 2.0)).all(axis=-1)
     toward = -np.asarray(head.pose)[1, :3]
