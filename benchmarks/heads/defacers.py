@@ -115,10 +115,11 @@ def _looks(volume: xr.DataArray, head: Any, own: Mapping[str, Any] | None) -> di
     from defacedask.evaluation.recognition import get_recogniser
     from defacedask.evaluation.recognition.base import Box
     from defacedask.evaluation.render import View, render_views, skin_level, skin_surface
-    from defacedask.volume import geometry_of
+    from defacedask.volume import geometry_of, real_values
 
-    level = own["level"] if own else skin_level(head.modality, volume.values)
-    surface = skin_surface(volume.values, geometry_of(volume), level=level, drop=head.drop, pose=head.pose)
+    values = real_values(volume).load().values
+    level = own["level"] if own else skin_level(head.modality, values)
+    surface = skin_surface(values, geometry_of(volume), level=level, drop=head.drop, pose=head.pose)
     recogniser = get_recogniser("face_recognition_cnn", detect_size=200)
     out: dict[str, Any] = {"level": float(level), "views": {}}
     for pitch, image in zip(
