@@ -37,6 +37,7 @@ __all__ = ["command"]
     type=click.Choice(["CT", "MR", "PT"]),
     help="May be repeated; all by default. RTSTRUCT, RTPLAN and RTDOSE come with the CT.",
 )
+@click.option("--registered", is_flag=True, help="MR in a frame of its own, with a Spatial Registration.")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Processes; by default one a core.")
 def command(
     subjects: int,
@@ -45,6 +46,7 @@ def command(
     scans: int,
     size: str,
     modalities: tuple[str, ...],
+    registered: bool,
     workers: int | None,
 ) -> None:
     """Write virtual patients as DICOM: CT, MR, PET, RTSTRUCT, RTPLAN and RTDOSE; no data needed.
@@ -62,6 +64,7 @@ def command(
         scans=scans,
         size=size,
         modalities=modalities or MODALITIES,
+        registered=registered,
         workers=workers or min(subjects, os.cpu_count() or 1),
         progress=lambda folder: click.echo(folder.name, err=True),
     )

@@ -32,6 +32,10 @@ def _content(series: Series) -> str:
         return facts["suv"]["units"] + (
             "" if facts["suv"]["units"] == "g/mL" else f" ({facts['suv']['why']})"
         )
+    if series.geometry is not None and "registered" in facts:
+        return "in a frame of its own, registered"
+    if series.modality == "REG":
+        return f"not used: {facts['not_used']}" if "not_used" in facts else "registration"
     if series.modality == "RTDOSE":
         return " ".join(facts.get(key, "") for key in ("units", "type", "summation")).strip()
     return ""

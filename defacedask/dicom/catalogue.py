@@ -16,11 +16,14 @@ from defacedask.dicom.headers import Header
 from defacedask.dicom.linking import OBJECTS, object_series
 from defacedask.dicom.model import KINDS, Case, Scan, Series, Skipped
 from defacedask.dicom.nifti import nifti_series
+from defacedask.dicom.registration import registered, relate
 from defacedask.dicom.series import CLASSIC, ENHANCED, IMAGE_CLASSES, class_name, image_series
 from defacedask.errors import RefusedError
 
 __all__ = ["Case", "Scan", "Series", "Skipped", "case_id", "scan"]
 
+#: Images that plans are made on, best first.
+_MODALITIES = ("CT", "MR", "PT")
 # what of an instance must agree for two files to be copies of one another
 _IDENTITY = (
     "SOPClassUID",
@@ -202,15 +205,49 @@ class _Catalogue:
                     series.modality,
                 )
             )
+        self._join(groups)
         cases = []
         for (_, frame), lists in groups.items():
-            one = lists["images"][0]
+            one = _unmoved(lists)[0]
             name = case_id(one.patient_id or one.study_uid, frame)
             ordered = {
                 k: tuple(sorted(v, key=lambda s: (s.number, s.uid, s.files))) for k, v in lists.items()
             }
             cases.append(Case(name, one.patient_id, one.frame_of_reference, **ordered))
         return tuple(sorted(cases, key=lambda case: case.id))
+
+    def _join(self, groups: dict[tuple[str, str], dict[str, list[Series]]]) -> None:
+        """Let images that a registration relates to a CT (or a PET to an MR) be part of that image's case."""
+        frames = {uid: s.frame_of_reference for s in self.images for uid in s.instances}
+        objects = [series for series, _ in self.objects if series.modality == "REG"]
+        for series in objects:
+            if "not_used" in series.facts:
+                self.notes.append(
+                    f"The registration {series.files[0]} is not used: {series.facts['not_used']}."
+                )
+        usable = [series for series in objects if series.facts.get("registrations")]
+
+        def rank(lists: dict[str, list[Series]]) -> tuple[int, int]:
+            kinds = [_MODALITIES.index(s.modality) for s in lists["images"]]
+            return min(kinds), -max(s.voxels for s in lists["images"])
+
+        for person in sorted({person for person, _ in groups}):
+            own = [series for series in usable if _person(series) == person]
+            keys = [key for key in groups if key[0] == person and groups[key]["images"][0].frame_of_reference]
+            keys.sort(key=lambda key: (rank(groups[key]), key))
+            for key in keys[::-1] if own else ():
+                for anchor in keys:
+                    if anchor not in groups or rank(groups[anchor])[0] >= rank(groups[key])[0]:
+                        continue
+                    found = relate(_unmoved(groups[key]), _unmoved(groups[anchor]), own, frames)
+                    if isinstance(found, str):
+                        self.notes.append(f"Patient {person}: {found}")
+                    elif found is not None:
+                        for kind, some in groups.pop(key).items():
+                            groups[anchor][kind] += [
+                                registered(s, found[0], anchor[1], found[1]) for s in some
+                            ]
+                        break
 
     @staticmethod
     def _home(
@@ -236,6 +273,11 @@ class _Catalogue:
         if any(frame == other for frame in frames for _, other in groups):
             return "the images in its frame of reference are another patient's"
         return "the image it refers to is not there"
+
+
+def _unmoved(lists: dict[str, list[Series]]) -> list[Series]:
+    """Images of a case that lie in its own frame of reference."""
+    return [series for series in lists["images"] if "registered" not in series.facts]
 
 
 def _patient(header: Header) -> str:

@@ -13,13 +13,14 @@ from defacedask.dicom.headers import Header, open_dataset, read_header
 from defacedask.dicom.model import Series
 from defacedask.dicom.nifti import nifti_rescale, read_nifti
 from defacedask.dicom.pixels import read_stored, stored_dtype
+from defacedask.dicom.registration import moved
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.volume import make_volume
 
 __all__ = ["read_image"]
 
-_KEPT = ("padding", "transfer_syntax", "patient_position", "manufacturer", "scanner", "suv", "lossy")
+_KEPT = ("padding", "transfer_syntax", "patient_position", "manufacturer", "scanner", "suv", "lossy", "registered")
 
 
 def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.DataArray:
@@ -38,7 +39,8 @@ def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.Dat
     -------
     xarray.DataArray
         dims (z, y, x), stored values (z along the stack normal), coords slope(z), intercept(z); attrs geometry,
-        modality, units: HU for CT; "1" (arbitrary) for MR; for PET g/mL (body-weight SUV) where the header allows,
+        modality, registered (if its grid was moved into the case's frame of reference), units: HU for CT; "1"
+        (arbitrary) for MR; for PET g/mL (body-weight SUV) where the header allows,
         else Bq/mL or "1", with the reason in ``attrs["suv"]["why"]``. A PET's slope includes the SUV factor.
 
     Raises
@@ -48,7 +50,7 @@ def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.Dat
     """
     if series.geometry is None:
         raise InputError(f"the series {series.uid} ({series.modality}) is no image.")
-    geometry = Geometry.from_dict(series.geometry)
+    geometry = moved(Geometry.from_dict(series.geometry), series.facts)
     attrs: dict[str, Any] = {key: series.facts[key] for key in _KEPT if key in series.facts}
     attrs.update(series_uid=series.uid, description=series.description)
     units = {"CT": "HU", "MR": "1"}.get(series.modality, "1")

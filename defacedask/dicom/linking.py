@@ -7,6 +7,7 @@ from typing import Any
 
 from defacedask.dicom.headers import Header, open_dataset
 from defacedask.dicom.model import Series
+from defacedask.dicom.registration import read_relations
 from defacedask.errors import InputError, RefusedError
 
 __all__ = ["OBJECTS", "object_series", "references"]
@@ -104,6 +105,11 @@ def _facts(modality: str, dataset: Any) -> dict[str, Any]:
     if modality == "SEG":
         items = dataset.get("SegmentSequence", None) or ()
         return {"structures": [str(item.get("SegmentLabel", "") or "") for item in items]}
+    if modality == "REG":
+        try:
+            return {"registrations": [one.to_dict() for one in read_relations(dataset)]}
+        except RefusedError as error:
+            return {"not_used": error.message}
     return {}
 
 

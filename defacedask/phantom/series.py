@@ -53,6 +53,7 @@ def write_mr(folder: Path, study: Study, t1: np.ndarray, grid: Geometry) -> list
     """Write a T1-weighted MR series."""
     stored = np.rint(np.clip(t1 * 2.0, 0, 4095)).astype(np.uint16)
     ds = study.instance("MR", "mr", 2, "T1 3D", 1)
+    ds.FrameOfReferenceUID = grid.frame_of_reference
     ds.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
     ds.AcquisitionNumber, ds.PatientPosition = "1", "HFS"
     ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions = ["GR", "IR"], ["SP", "MP"], ""

@@ -208,6 +208,13 @@ class Pose:
         about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
         return cls(about_z @ about_y @ about_x, np.round(shift, 1))
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """(4, 4): scanner coordinates -> the subject's space, LPS mm."""
+        out = np.eye(4)
+        out[:3, :3], out[:3, 3] = self.rotation, -self.rotation @ self.shift
+        return out
+
     def to_subject(self, points: np.ndarray) -> np.ndarray:
         """Map scanner coordinates (3, ...), LPS mm, to the subject's space."""
         x, y, z = (p - s for p, s in zip(points, self.shift, strict=True))

@@ -17,6 +17,7 @@ from defacedask.phantom.anatomy import Target, dose_values, structure_masks, tar
 from defacedask.phantom.elements import Study
 from defacedask.phantom.images import ct_values, mr_values, pet_values
 from defacedask.phantom.protocol import SIZES, scan_grid
+from defacedask.phantom.registration import write_registration
 from defacedask.phantom.series import write_ct, write_mr, write_pt
 from defacedask.phantom.shape import Pose, Shape, subject_rng
 from defacedask.phantom.treatment import write_dose, write_plan, write_structures
@@ -25,6 +26,8 @@ from defacedask.phantom.warp import Warp
 __all__ = ["MODALITIES", "write_phantom", "write_subject"]
 
 MODALITIES = ("CT", "MR", "PT")
+#: Added to a scan's number: the pose of its MR, where that is another day's.
+OTHER_DAY = 500
 
 
 def write_phantom(
@@ -35,6 +38,7 @@ def write_phantom(
     scans: int = 1,
     modalities: Sequence[str] = MODALITIES,
     size: str = "normal",
+    registered: bool = False,
     workers: int = 1,
     progress: Callable[[Path], None] | None = None,
 ) -> list[Path]:
@@ -57,6 +61,9 @@ def write_phantom(
         Of CT, MR, PT. RTSTRUCT, RTPLAN and RTDOSE come with the CT.
     size : str
         ``coarse``, ``normal`` or ``clinical`` (512 x 512 x 200).
+    registered : bool
+        Whether the MR is another day's: in another pose and a frame of reference of its own, with a Spatial
+        Registration that relates it to the CT.
     workers : int
         Processes; with more than one, the calling script needs the usual ``if __name__ == "__main__"``.
     progress : callable, optional
@@ -86,10 +93,12 @@ def write_phantom(
         )
     if size not in SIZES:
         raise ConfigError(f"there is no size {size!r}.", f"Choose from: {', '.join(SIZES)}.")
+    if registered and not {"CT", "MR"} <= set(modalities):
+        raise ConfigError("a registration needs both a CT and an MR.", "Leave it out, or make both.")
     out = Path(out)
     names = [Study(seed, n, 1).patient_id for n in range(1, subjects + 1)]
     with _staging(out, names) as stage:
-        jobs = [(stage, n, seed, scans, tuple(modalities), size) for n in range(1, subjects + 1)]
+        jobs = [(stage, n, seed, scans, tuple(modalities), size, registered) for n in range(1, subjects + 1)]
         for folder in _run(jobs, min(workers, subjects)):
             if progress:
                 progress(folder)
@@ -114,7 +123,13 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[Path]:
 
 
 def write_subject(
-    stage: Path, subject: int, seed: int, scans: int, modalities: tuple[str, ...], size: str
+    stage: Path,
+    subject: int,
+    seed: int,
+    scans: int,
+    modalities: tuple[str, ...],
+    size: str,
+    registered: bool = False,
 ) -> Path:
     """Write one subject's scans below ``stage``; see `write_phantom`.
 
@@ -127,19 +142,26 @@ def write_subject(
     folder = stage / Study(seed, subject, 1).patient_id
     with _writing(folder):
         for scan in range(1, scans + 1):
-            _write_scan(folder / f"STUDY-{scan}", Study(seed, subject, scan), shape, target, modalities, size)
+            study = Study(seed, subject, scan)
+            _write_scan(folder / f"STUDY-{scan}", study, shape, target, modalities, size, registered)
     return folder
 
 
 def _write_scan(
-    folder: Path, study: Study, shape: Shape, target: Target, modalities: tuple[str, ...], size: str
+    folder: Path,
+    study: Study,
+    shape: Shape,
+    target: Target,
+    modalities: tuple[str, ...],
+    size: str,
+    registered: bool,
 ) -> None:
     who = (study.seed, study.subject, study.scan)
     pose = Pose.draw(*who)
     source = load_template().geometry
 
-    def warp(modality: str) -> Warp:
-        grid = scan_grid(modality, size, *who, pose, study.uid("frame"))
+    def warp(modality: str, pose: Pose = pose, frame: str = "frame") -> Warp:
+        grid = scan_grid(modality, size, *who, pose, study.uid(frame))
         return Warp(shape, pose, grid, source)
 
     def rng(modality: str) -> np.random.Generator:
@@ -162,8 +184,14 @@ def _write_scan(
         there = warp("RTDOSE")
         write_dose(place("RT"), study, dose_values(there, target), there.grid, plan)
     if "MR" in modalities:
-        here = warp("MR")
-        write_mr(place("MR"), study, mr_values(here, rng("MR")), here.grid)
+        other = Pose.draw(study.seed, study.subject, OTHER_DAY + study.scan) if registered else pose
+        here = warp("MR", other, "frame-mr" if registered else "frame")
+        slices = write_mr(place("MR"), study, mr_values(here, rng("MR")), here.grid)
+        if registered:
+            matrix = np.linalg.inv(pose.matrix) @ other.matrix
+            ours = ("CT", study.uid("frame"), images)
+            theirs = ("MR", here.grid.frame_of_reference, slices)
+            write_registration(place("REG"), study, matrix, ours, theirs)
     if "PT" in modalities:
         here = warp("PT")
         (lesion,) = here.pull(target_fraction(target, source), outside=(0.0,))

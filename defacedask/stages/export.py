@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.defacers.moved import plan_for
+from defacedask.dicom.registration import own_geometry
 from defacedask.errors import DefacedaskError, RefusedError
+from defacedask.geometry import Geometry
 from defacedask.pieces import Outcome, Piece
 from defacedask.stages.places import one_thread, volume_path
 from defacedask.stages.plans import load_plan, planned
@@ -251,6 +254,7 @@ class _Job(Shelf):
         return written[0].voxels_changed
 
     def doses(self, plan: Plan, store: CaseStore) -> None:
+        from defacedask.dicom.dose import read_dose
         from defacedask.dicom.export.check import check_pixels
         from defacedask.dicom.export.dose import write_doses
         from defacedask.dicom.export.shape import follows_skin
@@ -279,7 +283,11 @@ class _Job(Shelf):
                 )
                 continue
 
-            def finish(dataset: Any, grid: Any = geometry) -> None:
+            grid = read_dose(series).attrs["geometry"] if "registered" in series.facts else None
+            own = Geometry.from_dict(grid) if grid else geometry
+            theirs = plan_for(plan, series.facts)
+
+            def finish(dataset: Any, grid: Any = own, plan: Any = theirs) -> None:
                 clip_contours(dataset, plan, grid, lambda k: None)  # isodoses, where there are any
 
             order = list(before.attrs.get("frames", range(len(original))))
@@ -300,7 +308,9 @@ class _Job(Shelf):
         if path is None:
             self.hold(series, "the image it lies on was not defaced")
             return
-        geometry = store.geometry(path)
+        # in the coordinates that its contours have
+        geometry = own_geometry(image) if "registered" in image.facts else store.geometry(path)
+        plan = plan_for(plan, image.facts)
         body = _body(store, path, self.defacer)
         for source in series.files:
             with writing("the defaced structure set"):
@@ -320,7 +330,8 @@ class _Job(Shelf):
             for source in series.files:
                 try:
                     with writing("the segmentation"):
-                        self.done.append(write_segmentation(source, plan, self.place, self.context)[0])
+                        theirs = plan_for(plan, series.facts)
+                        self.done.append(write_segmentation(source, theirs, self.place, self.context)[0])
                 except RefusedError as error:
                     self.hold(series, error.message)
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
     from defacedask.dicom.catalogue import Case
     from defacedask.dicom.dose import read_dose
     from defacedask.dicom.image import read_image
+    from defacedask.dicom.registration import moved, own_geometry
     from defacedask.dicom.structures import read_structures
 
     it = Case.from_dict(dict(case))
@@ -75,7 +78,8 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
                 if _image_of(part, it) is not series:
                     continue
                 try:
-                    structures = read_structures(part, grid)
+                    # contours are in the image's own frame, wherever a registration puts both
+                    structures = read_structures(part, own_geometry(series))
                 except DefacedaskError as error:
                     notes.append(f"structure set {part.description or part.uid} was not read: {error}")
                     names = [
@@ -94,6 +98,7 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
             except DefacedaskError as error:
                 notes.append(f"dose {part.description or part.uid} was not read: {error}")
                 continue
+            dose = dose.assign_attrs(geometry=moved(geometry_of(dose), part.facts).to_dict())
             label = f"doses/{_free_name('RTDOSE', paths)}"
             writer.volume(label, dose.assign_attrs(series_uid=part.uid))
             paths[label] = part.uid
@@ -105,9 +110,13 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
 
 
 def case_key(case: Case) -> str:
-    """`input_key` of every file of a case."""
+    """`input_key` of every file of a case, and of where registrations put them."""
     parts = (*case.images, *case.structures, *case.doses)
-    return input_key([name for series in parts for name in series.files])
+    key = input_key([name for series in parts for name in series.files])
+    places = [(series.uid, series.facts["registered"]) for series in parts if "registered" in series.facts]
+    if not places:
+        return key
+    return hashlib.sha256(json.dumps([key, places], sort_keys=True).encode()).hexdigest()
 
 
 def _store_facts(store: CaseStore) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from defacedask.volume import geometry_of, make_volume
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
+    from defacedask.head import Head
 
 __all__ = ["load_plan", "look", "planned"]
 
@@ -76,6 +77,7 @@ def look(
         volume = store.volume(path).load()
         head = Head(volume)
         head.require()
+        _check_registered(store, head)
         kept, missing = protected_structures(store, protect, margin_mm, head)
         if missing and all_there:
             raise RefusedError(missing[0], "See `defacedask scan` for the names, or leave the pattern out.")
@@ -118,6 +120,37 @@ def look(
             "notes": missing,
         }
     )
+
+
+#: mm by which the landmarks of a registered head may lie elsewhere than the registration says.
+APART = 15.0
+_LANDMARKS = ("nasion", "nose_tip", "menton", "tragion_left", "tragion_right", "vertex")
+
+
+def _check_registered(store: CaseStore, head: Head) -> None:
+    """See that the head of each registered MR lies where its registration says.
+
+    Raises
+    ------
+    RefusedError
+        If it does not: the plan would miss its face.
+    """
+    from defacedask.head import Head
+
+    for path in store.images[1:]:
+        volume = store.volume(path)
+        if "registered" not in volume.attrs or volume.attrs["modality"] != "MR":
+            continue
+        other = Head(volume.load())
+        if not other.ok:
+            continue  # too little of a head to say where it is
+        apart = np.median([np.linalg.norm(head.landmark(mark) - other.landmark(mark)) for mark in _LANDMARKS])
+        if apart > APART:
+            raise RefusedError(
+                f"the registration of the {volume.attrs['modality']} puts its head {apart:.0f} mm from that of the "
+                f"{head.modality} (at most {APART:g} mm).",
+                "Mend the registration object or leave it out: the image then is a case of its own.",
+            )
 
 
 def _hash(facts: Any) -> str:
