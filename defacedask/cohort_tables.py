@@ -168,7 +168,7 @@ def _faces(
     looking = [piece for piece in pieces if piece.stage in LOOKING and piece.ok]
     persons = [patients[piece.case] for piece in looking]
     specs = {name: spec for piece in looking for name, spec in piece.facts.get("recognisers", {}).items()}
-    options = {"allow_upload": bool(settings.faces.get("allow_upload"))}
+    options: dict[str, Any] = {"allow_upload": bool(settings.faces.get("allow_upload"))}
     if options["allow_upload"]:
         options |= {"folder": settings.faces["face_folder"], "per_second": settings.faces["per_second"]}
 

@@ -287,6 +287,7 @@ def case_graph(
     judge = {
         "case": case.id,
         "settings": settings.faces,
+        "plans": plans,
         "pictures": str(folder / "pictures") if settings.pictures else "",
     }
     own = add(

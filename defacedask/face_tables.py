@@ -30,8 +30,8 @@ __all__ = ["ANY", "LOOKING", "face_tables", "sightings"]
 
 #: In place of an attack, a modality or a recogniser: by whichever of them comes nearest.
 ANY = "any"
-#: Stages that look for faces: in images, and in what hangs on them.
-LOOKING = ("faces", "objects")
+#: Stages that look for faces.
+LOOKING = ("faces",)
 
 Group = tuple[str, str]
 

@@ -92,8 +92,9 @@ class Examination:
     def of(cls, settings: Mapping[str, Any]) -> Examination:
         """From a study's settings of the stage ``faces``; what else they hold is left alone."""
         known = {f.name for f in dataclasses.fields(cls)} & set(settings)
-        given = {name: settings[name] for name in known}
-        return cls(**{n: tuple(v) if isinstance(v, (list, tuple)) else v for n, v in given.items()})
+        given: dict[str, Any] = {name: settings[name] for name in known}
+        ready: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}
+        return cls(**ready)
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -115,7 +116,15 @@ class Examination:
             drop=shown.drop,
             pose=pose,
             smooth_mm=self.smooth_mm,
+            # around a contoured structure and a dose there is nothing
+            air=0.0 if shown.modality in ("RTSTRUCT", "RTDOSE") else None,
         )
+
+    def plain(self, examiner: Examiner, shown: Shown) -> pyvista.PolyData:
+        """Look from the plain views alone: at a contour, a dose grid or a PET."""
+        surface = self.surface(shown, examiner.pose)
+        examiner.see(surface, self.views, path=shown.path, modality=shown.modality, level=shown.level)
+        return surface
 
     def original(self, examiner: Examiner, shown: Shown) -> pyvista.PolyData:
         """Look at an original: the plain views, and those that `extra_views` adds around the best of them."""

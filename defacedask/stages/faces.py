@@ -18,7 +18,9 @@ import numpy as np
 from defacedask.evaluation.attack_names import ATTACK_SETS
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.pieces import Outcome, Piece
+from defacedask.stages.objects import shown_objects
 from defacedask.stages.places import loaded, one_thread, volume_path
+from defacedask.stages.plans import load_plan
 from defacedask.store import CaseStore, writing
 from defacedask.volume import geometry_of
 
@@ -64,6 +66,7 @@ def judge_faces(
     case: str,
     defacer: str,
     settings: Mapping[str, Any],
+    plans: str = "",
     pictures: str = "",
 ) -> Outcome:
     """Render one case as one defacer left it (or as it came) and let the recognisers look.
@@ -74,6 +77,8 @@ def judge_faces(
         For a defacer: the same stage on the original, then `apply`.
     settings : mapping
         recognisers, allow_upload, face_folder, per_second, and the fields of `Examination`.
+    plans : str
+        Folder of the plans: the body's contour and the dose grid are cut by them.
     pictures : str
         Folder for pictures, or "".
 
@@ -124,6 +129,10 @@ def judge_faces(
                         "file": save_picture(Path(pictures), case, defacer, modality, name, image),
                     }
                 )
+    plan = load_plan(plans, case, defacer) if own else None
+    for thing in shown_objects(store, defacer, plan, examination.attacks, own.facts["levels"] if own else {}):
+        levels[thing.path] = thing.level
+        examination.plain(examiner, thing)
     return Outcome(
         facts={
             "looks": examiner.looks,
