@@ -120,6 +120,13 @@ class Plan(abc.ABC):
         """
         return xp.full_like(values, air_of(modality))
 
+    def constant(self, modality: str) -> float | None:
+        """One real value for the whole region, if that is all that `fill` puts there; None: ask `fill`.
+
+        Default: the modality's air, unless the class has a `fill` of its own.
+        """
+        return air_of(modality) if type(self).fill is Plan.fill else None
+
     def tuned(self, volume: xr.DataArray) -> Plan:
         """Let the plan see intensities of the volume it will be applied to, once and as a whole.
 
@@ -168,13 +175,28 @@ class Plan(abc.ABC):
         """
         xp = namespace(stored)
         region = self.region(geometry, xp)
-        if not bool(region.any()):
-            return stored.copy()
-        slope = xp.asarray(slope, dtype=np.float32)
-        intercept = xp.asarray(intercept, dtype=np.float32)
-        values = stored.astype(np.float32) * slope + intercept
-        new = self.fill(values, region, geometry, modality, xp)
-        return xp.where(region, to_stored(new, slope, intercept, stored.dtype, xp), stored)
+        box = _bounds(region, xp)
+        out = stored.copy()
+        if box is None:
+            return out
+        region = region[box]
+        rows = box[0]
+        slope = xp.asarray(
+            xp.broadcast_to(xp.asarray(slope, dtype=np.float32), (geometry.shape[0], 1, 1))[rows]
+        )
+        intercept = xp.asarray(
+            xp.broadcast_to(xp.asarray(intercept, dtype=np.float32), (geometry.shape[0], 1, 1))[rows]
+        )
+        new = self.constant(modality)
+        if new is None:
+            part = geometry.block([s.start for s in box], [s.stop for s in box])
+            values = stored[box].astype(np.float32) * slope + intercept
+            new = self.fill(values, region, part, modality, xp)
+        else:
+            new = xp.full((1, 1, 1), new, dtype=np.float32)
+        fresh = to_stored(new, slope, intercept, stored.dtype, xp)
+        xp.copyto(out[box], xp.broadcast_to(fresh, region.shape), where=region)
+        return out
 
     def apply(self, volume: xr.DataArray) -> xr.DataArray:
         """Deface a volume, lazily if it is lazy.
@@ -227,6 +249,19 @@ class Plan(abc.ABC):
         """Return a JSON-able dict; arrays are compressed and base64-coded. It holds the secret fields."""
         fields = {f.name: _encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return {"defacer": self.defacer, "fields": fields}
+
+
+def _bounds(region: Any, xp: Any) -> tuple[slice, ...] | None:
+    """Smallest box around a region, None if it is empty."""
+    box: list[slice] = []
+    for axis in range(3):
+        # axes already bounded are cut first: most regions are a small part of their block
+        part = region[tuple(box)]
+        there = xp.nonzero(part.any(axis=tuple(k for k in range(3) if k != axis)))[0]
+        if there.size == 0:
+            return None
+        box.append(slice(int(there[0]), int(there[-1]) + 1))
+    return tuple(box)
 
 
 def plan_from_dict(facts: dict[str, Any]) -> Plan:

@@ -137,22 +137,27 @@ class BoxPlan(Plan):
         """See `Plan.region`."""
         return unprotected(in_boxes(self.boxes, self.to_boxes, geometry, xp), self.protected, geometry, xp)
 
+    def constant(self, modality: str) -> float | None:
+        """See `Plan.constant`."""
+        if modality != self.modality or self.fill_with == "air" or not self.quantiles:
+            return air_of(modality)
+        return self.quantiles[0] if self.fill_with == "minimum" else None
+
     def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
         """Air, the region's smallest value, or its values drawn anew (see `Plan.fill`). Dose is always 0."""
         out = values.copy()
-        if modality != self.modality or self.fill_with == "air" or not self.quantiles:
-            out[region] = air_of(modality)
-        elif self.fill_with == "minimum":
-            out[region] = self.quantiles[0]
+        level = self.constant(modality)
+        if level is not None:
+            out[region] = level
         else:
             at = xp.nonzero(region)
             places = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
             drawn = NoiseField(self.key, self.lattice, stream="shuffle").uniform(places, xp)
             table = xp.asarray(self.quantiles, dtype=xp.float32)
-            level = drawn * xp.float32(len(self.quantiles) - 1)
-            low = level.astype(xp.int32)
+            place = drawn * xp.float32(len(self.quantiles) - 1)
+            low = place.astype(xp.int32)
             below, above = table[low], table[xp.minimum(low + 1, len(self.quantiles) - 1)]
-            out[at] = below + (above - below) * (level - low.astype(xp.float32))
+            out[at] = below + (above - below) * (place - low.astype(xp.float32))
         return out
 
     def tuned(self, volume: xr.DataArray) -> BoxPlan:

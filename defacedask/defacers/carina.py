@@ -93,10 +93,13 @@ class CarinaPlan(Plan):
             box = self._box(sheet, geometry)
             if box is None:
                 continue
-            part = geometry.block([s.start for s in box], [s.stop for s in box])
-            head = apply_affine(self.pose, *part.positions(xp, np.float64))
-            below, above = sheet.depth(head, xp)
-            region[box] |= (below > 0) & (above > -OVERLAP)
+            near = geometry.block([s.start for s in box], [s.stop for s in box])
+            inside = region[box]
+            for tile in sheet.tiles(near, self.pose, OVERLAP, xp):
+                part = near.block([s.start for s in tile], [s.stop for s in tile])
+                head = apply_affine(self.pose, *part.positions(xp, np.float64))
+                below, above = sheet.depth(head, xp)
+                inside[tile] |= (below > 0) & (above > -OVERLAP)
         return unprotected(region, self.protected, geometry, xp)
 
     def _box(self, sheet: Sheet, geometry: Geometry) -> tuple[slice, ...] | None:

@@ -14,7 +14,7 @@ import numpy as np
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine
 
-__all__ = ["Stack", "tiles"]
+__all__ = ["TILE", "Stack", "cells", "slices_of", "tiles"]
 
 #: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
 TILE = (16, 32, 32)
@@ -113,16 +113,39 @@ def tiles(
     """
     from scipy.ndimage import maximum_filter
 
-    tile = np.minimum(TILE if xp is np else (64, 128, 128), geometry.shape)
-    starts = [np.arange(0, n, t) for n, t in zip(geometry.shape, tile, strict=True)]
-    index = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3)
-    last = np.minimum(index + tile, geometry.shape)
-    world = geometry.to_world((index + last - 1) / 2)
-    at = np.stack(apply_affine(np.asarray(matrix), *world.T), axis=-1)
+    first, last, at, half = cells(geometry, matrix, xp)
     # how far a tile reaches from its middle, in steps of the grid; one more for interpolation, and rounding
-    axes = np.abs(np.asarray(matrix)[:3, :3] @ geometry.affine[:3, :3]) @ (tile / 2)
-    reach = np.ceil(axes[::-1] / np.array(grid.spacing)).astype(int) + 2
+    reach = np.ceil(half[::-1] / np.array(grid.spacing)).astype(int) + 2
     most = maximum_filter(field, size=tuple(2 * reach + 1), mode="nearest")
     cell = np.clip(np.rint(grid.to_index(at)).astype(int), 0, np.array(grid.shape) - 1)
-    for first, end in zip(index[most[tuple(cell.T)] > above], last[most[tuple(cell.T)] > above], strict=True):
-        yield tuple(slice(int(a), int(b)) for a, b in zip(first, end, strict=True))
+    yield from slices_of(first, last, most[tuple(cell.T)] > above)
+
+
+def cells(
+    geometry: Geometry, matrix: np.ndarray, xp: Any = np
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Cut a block into tiles.
+
+    Returns
+    -------
+    first, last : (n, 3) int arrays
+        Index (z, y, x) of each tile's first voxel, and one beyond its last.
+    middle : (n, 3) array
+        x, y, z of its middle in the space that ``matrix`` maps to.
+    half : (3,) array
+        How far a tile reaches from there along x, y and z, at most.
+    """
+    tile = np.minimum(TILE if xp is np else (64, 128, 128), geometry.shape)
+    starts = [np.arange(0, n, t) for n, t in zip(geometry.shape, tile, strict=True)]
+    first = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3)
+    last = np.minimum(first + tile, geometry.shape)
+    world = geometry.to_world((first + last - 1) / 2)
+    middle = np.stack(apply_affine(np.asarray(matrix), *world.T), axis=-1)
+    half = np.abs(np.asarray(matrix)[:3, :3] @ geometry.affine[:3, :3]) @ (tile / 2)
+    return first, last, middle, half
+
+
+def slices_of(first: np.ndarray, last: np.ndarray, chosen: np.ndarray) -> Iterator[tuple[slice, ...]]:
+    """The chosen tiles as slices along (z, y, x)."""
+    for a, b in zip(first[chosen], last[chosen], strict=True):
+        yield tuple(slice(int(i), int(j)) for i, j in zip(a, b, strict=True))

@@ -14,9 +14,13 @@ import numpy as np
 
 from defacedask.backend import ndimage_of
 from defacedask.defacers.base import record
+from defacedask.defacers.fields import cells, slices_of
 from defacedask.defacers.noise import lattice_uniform
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from defacedask.geometry import Geometry
     from defacedask.head.surface import DepthMap
 
 __all__ = ["Sheet", "make_sheet", "ramp"]
@@ -72,6 +76,45 @@ class Sheet:
         ends[self.axis] = _ends(self.sign * heights, 3 * self.spacing)
         low, high = np.array(ends).T
         return low, high
+
+    def tiles(
+        self, geometry: Geometry, pose: np.ndarray, overlap: float, xp: Any = np
+    ) -> Iterator[tuple[slice, ...]]:
+        """Tiles of a block that may hold a voxel of the layer, or of the ``overlap`` mm behind it.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Of the block.
+        pose : (4, 4) array
+            World LPS mm -> the head's frame.
+        overlap : float
+        xp : module
+        """
+        from scipy.ndimage import maximum_filter, minimum_filter
+
+        first, last, at, half = cells(geometry, pose, xp)
+        across = 1 - self.axis
+        # one step more for interpolation, and rounding
+        window = 2 * (np.ceil(half[[2, across]] / self.spacing).astype(int) + 2) + 1
+        low = minimum_filter(self.skin, size=tuple(window), mode="nearest")
+        high = np.where(self.envelope > self.skin, self.envelope, np.iinfo(np.int16).min)
+        high = maximum_filter(high, size=tuple(window), mode="nearest")
+        row = np.rint((at[:, 2] - self.origin[0]) / self.spacing).astype(int)
+        column = np.rint((at[:, across] - self.origin[1]) / self.spacing).astype(int)
+        rows, columns = self.skin.shape
+        # a window's half beyond the map nothing of it is left
+        beyond = (
+            (row < -window[0])
+            | (row > rows + window[0])
+            | (column < -window[1])
+            | (column > columns + window[1])
+        )
+        where = np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)
+        height = self.sign * at[:, self.axis]
+        reach = half[self.axis]
+        meets = (height - reach <= high[where] * STEP) & (height + reach >= low[where] * STEP - overlap)
+        yield from slices_of(first, last, meets & ~beyond)
 
     def depth(self, head: tuple[Any, Any, Any], xp: Any = np) -> tuple[Any, Any]:
         """Height of positions below the envelope and above the skin.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.defacers.base import record
+from defacedask.defacers.fields import TILE, tiles
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.sampling import sample_field
@@ -142,6 +143,31 @@ class Protected:
         keep[box] = distance <= self.margin_mm + self.slack_mm
         return keep
 
+    def withdraw(self, region: Any, geometry: Geometry, xp: Any = np) -> None:
+        """Take what must stay out of a region, in place; as `keep`, looking only where the two may meet.
+
+        Parameters
+        ----------
+        region : bool array of ``geometry.shape``
+        geometry : Geometry
+        xp : module
+            Namespace of ``region``.
+        """
+        if np.prod(geometry.shape) <= 2 * np.prod(TILE):
+            # no larger than a tile: finding out what to look at would cost more than looking
+            if bool(region.any()):
+                region &= ~self.keep(geometry, xp)
+            return
+        limit = self.margin_mm + self.slack_mm
+        near = self.distance.astype(np.float32) * np.float32(-STEP)
+        for box in tiles(geometry, np.eye(4), near, self.grid, -limit - STEP, xp):
+            at = xp.nonzero(region[box])
+            if at[0].size == 0:
+                continue
+            part = geometry.block([s.start for s in box], [s.stop for s in box])
+            places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
+            region[box][at] = self._distance(places, xp) > limit
+
     def summary(self) -> dict[str, Any]:
         """Name, margin, and what of the face stays because of it."""
         out: dict[str, Any] = {"name": self.name, "margin_mm": self.margin_mm}
@@ -157,8 +183,7 @@ def brain_of(head: Head, margin_mm: float = 2.0) -> Protected:
 
 def unprotected(region: Any, protected: Iterable[Protected], geometry: Geometry, xp: Any = np) -> Any:
     """A region without what is protected."""
+    region = region.copy()
     for one in protected:
-        if not bool(region.any()):
-            break
-        region = region & ~one.keep(geometry, xp)
+        one.withdraw(region, geometry, xp)
     return region

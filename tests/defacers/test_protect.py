@@ -93,3 +93,17 @@ def test_the_same_on_a_gpu():
     there = kept.keep(GRID, cupy)
     assert isinstance(there, cupy.ndarray)
     assert np.array_equal(there.get(), kept.keep(GRID))
+
+
+@settings(max_examples=20, deadline=None)
+@given(geometries(max_size=40), st.integers(0, 2**32 - 1))
+def test_withdrawing_equals_keeping_everywhere(grid, seed):
+    """Only tiles that may meet the structure are looked at; the answer is that of a look at every voxel."""
+    random = np.random.default_rng(seed)
+    mask = np.zeros(grid.shape, dtype=bool)
+    low = [int(random.integers(0, n)) for n in grid.shape]
+    mask[tuple(slice(a, a + 1 + int(random.integers(0, 6))) for a in low)] = True
+    one = Protected.of("PTV", mask, grid, margin_mm=float(random.uniform(0, 8)))
+    for other in (grid, grid.resampled(float(random.uniform(1.0, 6.0)))):
+        region = random.random(other.shape) < 0.7
+        assert np.array_equal(unprotected(region, (one,), other), region & ~one.keep(other))
