@@ -29,6 +29,7 @@ _PUBLIC = {
     "get_defacer": "defacedask.defacers",
     "plan": "defacedask.dataflow",
     "study": "defacedask.dataflow",
+    "attack": "defacedask.attacking",
     "write_report": "defacedask.report",
     "CaseStore": "defacedask.store",
     "DefacedaskError": "defacedask.errors",

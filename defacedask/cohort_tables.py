@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Skipped
     from defacedask.preparing import Settings
 
-__all__ = ["case_rows", "collect"]
+__all__ = ["case_rows", "collect", "face_rows"]
 
 
 def collect(
@@ -61,7 +61,7 @@ def collect(
     ranks = {name: k for k, name in enumerate([ORIGINAL, *settings.defacers])}
     pieces = sorted(pieces, key=lambda p: (order[p.case], p.stage, ranks.get(p.defacer, -1)))
     patients = {case.id: case.patient_id or case.id for case in cases}
-    faces = _faces(pieces, patients, settings)
+    faces = face_rows(pieces, patients, settings)
     tables = {
         "cases": as_table("cases", case_rows(cases, pieces)),
         "skipped": as_table("skipped", [dataclasses.asdict(skip) for skip in skipped]),
@@ -161,7 +161,7 @@ def _kept(pieces: Iterable[Piece]) -> dict[str, Any]:
     }
 
 
-def _faces(
+def face_rows(
     pieces: Sequence[Piece], patients: Mapping[str, str], settings: Settings
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows of `defacedask.face_tables.face_tables`."""

@@ -1,0 +1,283 @@
+"""Attack a folder of defaced heads with their originals beside them, whoever defaced them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from defacedask import config
+from defacedask.dataflow import Progress, StudyResult
+from defacedask.errors import ConfigError, InputError
+from defacedask.executors import executor_for
+from defacedask.face_settings import face_settings
+from defacedask.pairing import Pair, Pairing, pair_cases
+from defacedask.pieces import Piece, run_piece
+from defacedask.preparing import Settings
+from defacedask.scheduling import run_cases
+from defacedask.stages.attack import attack_case, check_kind
+from defacedask.stages.ingest import case_key
+from defacedask.stages.places import ORIGINAL
+from defacedask.store import writing
+
+if TYPE_CHECKING:
+    from defacedask.dicom.model import Case, Scan
+
+__all__ = ["PreparedAttack", "attack", "prepare_attack", "run_attack"]
+
+_NO_PARTNER = "no defaced case belongs to it (by patient, name or grid); it stays in the gallery"
+_NO_ORIGINAL = "no original belongs to it (by patient, name or grid)"
+
+
+@dataclasses.dataclass
+class PreparedAttack:
+    """An attack that can be run: inputs scanned and paired, options checked, output folder made."""
+
+    folder: Path
+    name: str
+    originals: Scan
+    defaced: Scan
+    pairing: Pairing
+    settings: Settings
+    surfaces: str = ""
+
+
+def attack(
+    original: Any,
+    defaced: Any,
+    out: str | Path,
+    *,
+    name: str = "defaced",
+    attacks: str | Iterable[str] | None = None,
+    recogniser: str | Iterable[str] | None = None,
+    tolerance: float | None = None,
+    allow_upload: bool = False,
+    surfaces: str = "",
+    pictures: bool | None = None,
+    client: Any = None,
+    progress: Progress | None = None,
+) -> StudyResult:
+    """Attack defaced heads, to see whether they can be recognised as their originals.
+
+    Parameters
+    ----------
+    original, defaced : path or sequence of paths
+        Folders or files, DICOM or NIfTI, in the same form or not.
+    out : path
+        Folder for ``tables``, ``report`` and (unless left out) ``pictures``. A second run does only what is missing.
+    name : str
+        What the defacer is called in the tables.
+    attacks, recogniser, tolerance, allow_upload
+        As in `defacedask.dataflow.study`.
+    surfaces : str
+        ``ply`` or ``vtp``: write the skin of every original and defaced head to ``OUT/surfaces``, in patient LPS mm,
+        for 3D Slicer and the like. They identify people.
+    pictures : bool, optional
+        Keep pictures of heads for the report. They identify people.
+    client : distributed.Client, optional
+        Where tasks run; without one they run here.
+    progress : callable, optional
+        ``progress(finished, total, piece)``.
+
+    Returns
+    -------
+    StudyResult
+        Tables ``cases``, ``skipped``, ``recognition``, ``controls``, ``verification``, ``faces_detected`` and others.
+
+    Raises
+    ------
+    InputError
+        If nothing in the one folder belongs to anything in the other.
+    ConfigError
+        For an unknown attack, recogniser or option.
+    OutputError
+        If ``out`` cannot be written.
+    """
+    prepared = prepare_attack(
+        original,
+        defaced,
+        out,
+        name=name,
+        attacks=attacks,
+        recogniser=recogniser,
+        tolerance=tolerance,
+        allow_upload=allow_upload,
+        surfaces=surfaces,
+        pictures=pictures,
+    )
+    return run_attack(prepared, client=client, progress=progress)
+
+
+def prepare_attack(
+    original: Any,
+    defaced: Any,
+    out: str | Path,
+    *,
+    name: str = "defaced",
+    attacks: str | Iterable[str] | None = None,
+    recogniser: str | Iterable[str] | None = None,
+    tolerance: float | None = None,
+    allow_upload: bool = False,
+    surfaces: str = "",
+    pictures: bool | None = None,
+) -> PreparedAttack:
+    """Do all that can fail early; arguments and errors as in `attack`."""
+    from defacedask.dicom.catalogue import scan
+
+    if not name.strip() or name in (ORIGINAL, "any"):
+        raise ConfigError(f"a defacer cannot be called {name!r} in the tables.", "Choose another --name.")
+    if surfaces:
+        check_kind(surfaces)
+    folder = Path(out)
+    faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
+    limit = config.option("recognition.tolerance") if tolerance is None else tolerance
+    if not 0 < limit < 2:
+        raise ConfigError(f"the tolerance must lie between 0 and 2, not at {limit}.", "The study's is 0.3.")
+    scans = [scan(*_inputs(given)) for given in (original, defaced)]
+    for found, what in zip(scans, ("original", "defaced"), strict=True):
+        if not found.cases:
+            why = (
+                f" ({len(found.skipped)} skipped; the first: {found.skipped[0].reason})"
+                if found.skipped
+                else ""
+            )
+            raise InputError(f"there is no {what} image series{why}.", "See `defacedask scan INPUT`.")
+    pairing = pair_cases(scans[0].cases, scans[1].cases)
+    if not pairing.pairs:
+        raise InputError(
+            f"none of the {len(scans[1].cases)} defaced cases belongs to any of the {len(scans[0].cases)} originals, "
+            "neither by the patient's id nor by name nor by grid.",
+            "Give folders that hold the same patients, or name the files alike.",
+        )
+    pictured = config.option("output.pictures") if pictures is None else pictures
+    settings = Settings({name: {}}, ",".join(faces["recognisers"]), limit, faces, {}, pictured)
+    with writing(f"the output folder {folder}"):
+        for part in ("store", "tables", "report", "pictures"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        content = {"settings": dataclasses.asdict(settings), "options": config.snapshot()}
+        (folder / "config.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return PreparedAttack(folder, name, scans[0], scans[1], pairing, settings, surfaces)
+
+
+def _inputs(given: Any) -> list[str]:
+    return [str(given)] if isinstance(given, (str, Path)) else [str(one) for one in given]
+
+
+def run_attack(
+    prepared: PreparedAttack, *, client: Any = None, progress: Progress | None = None
+) -> StudyResult:
+    """Run what `prepare_attack` made ready; arguments and errors as in `attack`."""
+    from defacedask.report import write_report
+
+    executor = executor_for(client)
+    jobs: list[tuple[Case, Pair | None]] = [(pair.original, pair) for pair in prepared.pairing.pairs]
+    jobs += [(case, None) for case in prepared.pairing.originals]
+
+    def submit(job: tuple[Case, Pair | None], priority: int) -> dict[tuple[str, str, str], Any]:
+        original, pair = job
+        arguments = {
+            "original": original.to_dict(),
+            "defaced": pair.defaced.to_dict() if pair else None,
+            "name": prepared.name,
+            "settings": prepared.settings.faces,
+            "pictures": str((prepared.folder / "pictures").absolute()) if prepared.settings.pictures else "",
+            "surfaces": str((prepared.folder / "surfaces").absolute()) if prepared.surfaces else "",
+            "kind": prepared.surfaces or "ply",
+        }
+        key = ("attack", original.id, prepared.name)
+        future = executor.submit(
+            run_piece,
+            attack_case,
+            arguments,
+            folder=str(prepared.folder / "store" / "pieces"),
+            stage="attack",
+            case=original.id,
+            defacer=prepared.name,
+            depends=[
+                _state(original),
+                _state(pair.defaced) if pair else "",
+                arguments["settings"],
+                _kept(arguments),
+            ],
+            label="-".join(key),
+            priority=priority,
+        )
+        return {key: future}
+
+    done = {piece.case: piece for piece in run_cases(jobs, submit, executor, progress)}
+    tables = _tables(prepared, [(case, pair, done[case.id]) for case, pair in jobs])
+    return StudyResult(prepared.folder, tables, write_report(prepared.folder))
+
+
+def _kept(arguments: dict[str, Any]) -> list[str]:
+    return [arguments["pictures"], arguments["surfaces"], arguments["kind"]]
+
+
+def _state(case: Case) -> str:
+    try:
+        return case_key(case)
+    except OSError:
+        return hashlib.sha256(case.id.encode()).hexdigest()  # the attack says which file is gone
+
+
+def _tables(prepared: PreparedAttack, jobs: Sequence[tuple[Case, Pair | None, Piece]]) -> dict[str, Any]:
+    """Make and write the tables of an attack, and the list of pictures."""
+    from defacedask.cohort_tables import face_rows
+    from defacedask.report.derive import derive_tables
+    from defacedask.tables import as_table, write_tables
+
+    patients = {case.id: case.patient_id or case.id for case, _, _ in jobs}
+    looks: list[Piece] = []
+    rows, pictures = [], []
+    for case, pair, piece in jobs:
+        common = {"recognisers": piece.facts.get("recognisers", {})}
+        for who, part in ((ORIGINAL, "original"), (prepared.name, "defaced")):
+            facts = {**common, "looks": piece.facts.get(part, [])}
+            looks.append(Piece("faces", case.id, who, piece.key, piece.status, facts=facts))
+        pictures += [{**one, "patient": patients[case.id]} for one in piece.facts.get("pictures", [])]
+        paired = f"paired by {pair.how} with {pair.defaced.id}." if pair else _NO_PARTNER + "."
+        rows.append(
+            {
+                "case": case.id,
+                "patient": case.patient_id,
+                "modality": case.primary.modality,
+                "status": piece.status,
+                "reason": piece.reason,
+                "peak_rss_mb": piece.peak_rss_mb,
+                "notes": " ".join([paired, *piece.facts.get("notes", [])]),
+                "seconds_attack": piece.seconds,
+            }
+        )
+    lonely = [(case, _NO_PARTNER) for case in prepared.pairing.originals]
+    lonely += [(case, _NO_ORIGINAL) for case in prepared.pairing.defaced]
+    skipped = [dataclasses.asdict(s) for scan in (prepared.originals, prepared.defaced) for s in scan.skipped]
+    skipped += [
+        {
+            "path": case.primary.files[0],
+            "reason": reason,
+            "series_uid": case.primary.uid,
+            "patient_id": case.patient_id,
+            "files": len(case.primary.files),
+            "modality": case.primary.modality,
+        }
+        for case, reason in lonely
+    ]
+    found = face_rows(looks, patients, prepared.settings)
+    tables = {
+        "cases": as_table("cases", rows),
+        "skipped": as_table("skipped", skipped),
+        **{name: as_table(name, part) for name, part in found.items()},
+        "radiomics": as_table("radiomics", []),
+        "dose": as_table("dose", []),
+    }
+    tables |= derive_tables(tables, prepared.settings.tolerance)
+    with writing("the list of pictures"):
+        index = prepared.folder / "pictures" / "index.json"
+        index.write_text(json.dumps(pictures, indent=1), encoding="utf-8")
+    write_tables(prepared.folder, tables)
+    return tables

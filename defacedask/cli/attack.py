@@ -1,0 +1,135 @@
+"""``defacedask attack``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("attack")
+@click.argument("original", type=click.Path(path_type=Path))
+@click.argument("defaced", type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder for everything it leaves."
+)
+@click.option(
+    "--name", default="defaced", show_default=True, help="What the defacer is called in the tables."
+)
+@click.option("--attacks", default=None, help="basic, all, or names with commas [all]; see README.")
+@click.option(
+    "--recogniser",
+    default=None,
+    help="Names with commas: face_recognition, face_recognition_cnn, onnx:PATH, azure, others installed.",
+)
+@click.option(
+    "--allow-upload",
+    is_flag=True,
+    help="Let a recogniser that is a service (azure) have rendered pictures of the patients' faces.",
+)
+@click.option("--tolerance", type=float, default=None, help="Distance that still is a match [0.3].")
+@click.option(
+    "--surfaces",
+    type=click.Choice(["ply", "vtp"]),
+    is_flag=False,
+    flag_value="ply",
+    default=None,
+    help="Write the skin of every head to OUT/surfaces, for 3D Slicer [ply]. They identify people.",
+)
+@click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report.")
+@click.option(
+    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes."
+)
+@click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
+@click.option("--dry-run", is_flag=True, help="Say what belongs together, and do nothing.")
+def command(
+    original: Path,
+    defaced: Path,
+    out: Path,
+    cluster: str,
+    workers: int | None,
+    dry_run: bool,
+    surfaces: str | None,
+    **options: Any,
+) -> None:
+    r"""Try to recognise defaced heads as their originals, whoever defaced them.
+
+    ORIGINAL and DEFACED are folders or files, DICOM or NIfTI. Cases are paired by patient id, else by name, else
+    by grid; what has no partner is said. Exit code 1 if a pair failed or was refused.
+
+    \b
+    Example:
+      defacedask attack patients/ defaced/ --out attacked
+      defacedask attack bids/ bids_defaced/ --out attacked --attacks plain,forced_crop,template_filled --surfaces
+    """
+    from defacedask.attacking import prepare_attack
+
+    if dry_run:
+        _dry(original, defaced)
+        return
+    _run(prepare_attack(original, defaced, out, surfaces=surfaces or "", **options), cluster, workers)
+
+
+def _dry(original: Path, defaced: Path) -> None:
+    from defacedask.dicom.catalogue import scan
+    from defacedask.pairing import pair_cases
+
+    pairing = pair_cases(scan(original).cases, scan(defaced).cases)
+    for pair in pairing.pairs:
+        click.echo(f"{pair.original.id}: {pair.defaced.id}, by {pair.how}")
+    for case in pairing.originals:
+        click.echo(f"{case.id}: no defaced case belongs to it")
+    for case in pairing.defaced:
+        click.echo(f"{case.id}: no original belongs to this defaced case")
+    click.echo(f"{len(pairing.pairs)} pairs; nothing was done (--dry-run).")
+    if not pairing.pairs:
+        raise click.exceptions.Exit(1)
+
+
+def _run(prepared: Any, cluster: str, workers: int | None) -> None:
+    import contextlib
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from defacedask.attacking import run_attack
+    from defacedask.cli.running import finish
+    from defacedask.cluster import connect
+    from defacedask.face_settings import upload_warning
+    from defacedask.pieces import DONE, Piece
+
+    console = Console(stderr=True)
+
+    def say(text: str, **style: Any) -> None:
+        console.print(text, markup=False, soft_wrap=True, highlight=False, **style)
+
+    leaving = upload_warning(prepared.settings.faces)
+    if leaving:
+        say(leaving, style="bold")
+    if prepared.surfaces:
+        say(f"Surfaces go to {prepared.folder / 'surfaces'}: they identify people.", style="bold")
+    for case in prepared.pairing.originals:
+        say(f"{case.id}: no defaced case belongs to it; it stays in the gallery")
+    for case in prepared.pairing.defaced:
+        say(f"{case.id}: no original belongs to this defaced case; it is left out")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with contextlib.ExitStack() as stack:
+        client = None if cluster == "here" else stack.enter_context(connect(cluster, workers))
+        bar = stack.enter_context(Progress(*columns, console=console))
+        task = bar.add_task("pairs", total=None)
+
+        def show(finished: int, total: int, piece: Piece | None) -> None:
+            bar.update(task, completed=finished, total=total)
+            if piece is not None and piece.status != DONE:
+                say(f"{piece.case}: {piece.status}: {piece.reason}")
+            elif piece is not None:
+                for note in piece.facts.get("notes", []):
+                    say(f"{piece.case}: {note}")
+
+        result = run_attack(prepared, client=client, progress=show)
+    finish(result)
+    if (result.tables["cases"]["status"] != DONE).any():
+        raise click.exceptions.Exit(1)
