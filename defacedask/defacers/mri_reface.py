@@ -65,6 +65,8 @@ GAIN_STEP = 1 / 48
 AIR_FROM = 8.0
 #: mm above the new skin beyond which all is air.
 NEAR = 6.0
+#: HU from which the patient had bone, and up to which tissue laid elsewhere goes.
+BONE, SOFT = 150.0, 80.0
 
 
 @functools.cache
@@ -248,6 +250,8 @@ class MriRefacePlan(Plan):
             new = self._values(part, at, where[1][flat], geometry, modality, xp)
             s, i = (xp.broadcast_to(r[box[0]], part.shape)[at] for r in (slope, intercept))
             old = stored[box][at].astype(np.float32) * s + i
+            if modality == "CT":
+                new = _softened(new, old, xp)
             out[box][at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
         return out
 
@@ -257,8 +261,9 @@ class MriRefacePlan(Plan):
         x, y, z = self._template(geometry, xp)
         flat = (at[0] * geometry.shape[1] + at[1]) * geometry.shape[2] + at[2]
         above = self._where.at((x[flat], y[flat], z[flat]), xp)[1]
+        new = self._values(geometry, at, above, geometry, modality, xp)
         out = values.copy()
-        out[at] = self._values(geometry, at, above, geometry, modality, xp)
+        out[at] = _softened(new, values[at], xp) if modality == "CT" else new
         return out
 
     def _values(
@@ -343,6 +348,11 @@ class MriRefacePlan(Plan):
         if same_image(self.palette, volume):
             return self
         return dataclasses.replace(self, palette=volume_palette(self, volume))
+
+
+def _softened(new: Any, old: Any, xp: Any) -> Any:
+    """CT: no bone where the patient had none; the average's skull need not fit inside the patient's skin."""
+    return xp.where(old < xp.float32(BONE), xp.minimum(new, xp.float32(SOFT)), new)
 
 
 @functools.cache
