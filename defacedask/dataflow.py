@@ -158,7 +158,7 @@ def study(
     feature_classes : str or sequence of str
         Classes of pyradiomics to compute beside the study's ten features, such as ``glcm,shape``.
     attacks : str or sequence of str
-        ``basic``, ``all``, or names of `defacedask.evaluation.attack_names`.
+        ``basic``, ``default``, ``all``, or names of `defacedask.evaluation.attack_names`.
     allow_upload : bool
         Must be True for recognisers that send pictures of faces to a service.
     progress : callable

@@ -19,7 +19,9 @@ __all__ = ["command"]
 @click.option(
     "--name", default="defaced", show_default=True, help="What the defacer is called in the tables."
 )
-@click.option("--attacks", default=None, help="basic, all, or names with commas [all]; see README.")
+@click.option(
+    "--attacks", default=None, help="basic, default, all, or names with commas [default]; see README."
+)
 @click.option(
     "--recogniser",
     default=None,

@@ -27,7 +27,9 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=None,
             help="Names with commas: face_recognition, face_recognition_cnn, onnx:PATH, azure, others installed.",
         ),
-        click.option("--attacks", default=None, help="basic, all, or names with commas [all]; see README."),
+        click.option(
+            "--attacks", default=None, help="basic, default, all, or names with commas [default]; see README."
+        ),
         click.option(
             "--allow-upload",
             is_flag=True,

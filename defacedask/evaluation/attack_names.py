@@ -42,6 +42,7 @@ NAMES: dict[str, str] = {
 #: Sets by name. ``basic`` is what the study did, with the forced crop. What each costs is measured in README.
 ATTACK_SETS: dict[str, tuple[str, ...]] = {
     "basic": (PLAIN, FORCED),
+    "default": (PLAIN, FORCED, FILLED, UNMASKED, BODY, DOSE, PET),
     "all": tuple(NAMES),
 }
 
@@ -52,7 +53,7 @@ def resolve_attacks(names: str | Iterable[str]) -> tuple[str, ...]:
     Parameters
     ----------
     names : str or iterable of str
-        Comma-separated names, or ``basic`` or ``all``.
+        Comma-separated names, or ``basic``, ``default`` or ``all``.
 
     Raises
     ------
@@ -71,6 +72,6 @@ def resolve_attacks(names: str | Iterable[str]) -> tuple[str, ...]:
         chosen.update(ATTACK_SETS.get(part, (part,)))
     if not chosen:
         raise ConfigError(
-            "no attack was named.", "Use --attacks basic, all, or a list such as plain,unmasked."
+            "no attack was named.", "Use --attacks basic, default, all, or a list such as plain,unmasked."
         )
     return tuple(name for name in NAMES if name in chosen | {PLAIN})

@@ -120,10 +120,14 @@ class Examination:
             air=0.0 if shown.modality in ("RTSTRUCT", "RTDOSE") else None,
         )
 
-    def plain(self, examiner: Examiner, shown: Shown) -> pyvista.PolyData:
-        """Look from the plain views alone: at a contour, a dose grid or a PET."""
+    def plain(self, examiner: Examiner, shown: Shown, guide: str = "") -> pyvista.PolyData:
+        """Look from the plain views alone: at a contour or a dose grid.
+
+        ``guide`` is the path of the image that shows where the original's face is (see `Examiner.see`).
+        """
         surface = self.surface(shown, examiner.pose)
-        examiner.see(surface, self.views, path=shown.path, modality=shown.modality, level=shown.level)
+        about: dict[str, Any] = {"path": shown.path, "modality": shown.modality, "level": shown.level}
+        examiner.see(surface, self.views, **about, guide=guide)
         return surface
 
     def original(self, examiner: Examiner, shown: Shown) -> pyvista.PolyData:

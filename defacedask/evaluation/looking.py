@@ -66,7 +66,7 @@ class Examiner:
         self._known = {
             (look["recogniser"], look["path"], look["view"]): look
             for look in known
-            if look["box"] is not None and not look["forced"]
+            if look["box"] is not None
         }
 
     def see(
@@ -79,6 +79,7 @@ class Examiner:
         level: float,
         attack: str = PLAIN,
         variant: str = "",
+        guide: str = "",
     ) -> list[np.ndarray]:
         """Look at a surface from some views.
 
@@ -94,6 +95,9 @@ class Examiner:
             Of the surface.
         attack, variant : str
             Name of the attack and which of its settings.
+        guide : str
+            Path of an image of the same head: where no face is detected in the original of something that is no image
+            (a dose grid), the face is where that image shows it, for the camera is the same.
 
         Returns
         -------
@@ -111,6 +115,7 @@ class Examiner:
             level=level,
             attack=attack,
             variant=variant,
+            guide=guide,
         )
         return pictures
 
@@ -124,6 +129,7 @@ class Examiner:
         level: float,
         attack: str = PLAIN,
         variant: str = "",
+        guide: str = "",
     ) -> None:
         """Let the recognisers look at pictures that are there already; arguments as in `see`."""
         for recogniser in self.recognisers:
@@ -138,7 +144,11 @@ class Examiner:
                     "attack": attack,
                     "variant": variant,
                 }
-                self.looks.append({**about, "forced": False, **_face(faces)})
+                lead = None if faces or not self.forced else self._lead(recogniser.name, guide, view)
+                if lead is not None:
+                    self.looks.append({**about, "forced": True, **_forced(recogniser, picture, lead, False)})
+                else:
+                    self.looks.append({**about, "forced": False, **_face(faces)})
                 # a detector that finds nothing proves nothing: put the original's box on the same picture
                 there = self._known.get((recogniser.name, path, view)) if self.forced else None
                 if there is not None:
@@ -147,6 +157,13 @@ class Examiner:
                     self.looks.append(
                         {**about, "forced": True, **_forced(recogniser, picture, there, bool(faces))}
                     )
+
+    def _lead(self, recogniser: str, guide: str, view: str) -> Look | None:
+        """Look at the original's image from the same view, with a face; only for originals, which come first."""
+        for look in self.looks if guide and not self._known else ():
+            if (look["recogniser"], look["path"], look["view"]) == (recogniser, guide, view) and look["box"]:
+                return look
+        return None
 
 
 def best_views(looks: Sequence[Mapping[str, Any]], path: str, count: int = 2) -> list[str]:

@@ -294,7 +294,7 @@ class _Job:
             if case is None or examiner is None:
                 continue
             for shown in self._shown(case, self.grids[who]):
-                self.examination.plain(examiner, shown)
+                self.examination.plain(examiner, shown, guide=f"images/{self.original.primary.modality}")
         if self.theirs is None:
             return
         for path in sorted({k["path"] for k in self.own.looks} - {k["path"] for k in self.theirs.looks}):

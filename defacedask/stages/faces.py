@@ -132,7 +132,7 @@ def judge_faces(
     plan = load_plan(plans, case, defacer) if own else None
     for thing in shown_objects(store, defacer, plan, examination.attacks, own.facts["levels"] if own else {}):
         levels[thing.path] = thing.level
-        examination.plain(examiner, thing)
+        examination.plain(examiner, thing, guide=looked.facts["image"])
     return Outcome(
         facts={
             "looks": examiner.looks,

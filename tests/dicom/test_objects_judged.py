@@ -1,0 +1,99 @@
+"""The contour and dose that attacks look at are those that the export writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dicom import make
+from export_kit import (
+    HalfSpace,
+    ball,
+    geometry,
+    half_space,  # noqa: F401
+    head_ct,
+    one_case,
+    run_export,
+    write_patient,
+    write_structures,
+)
+from rt_writers import contours_of
+
+from defacedask.dicom.structures import read_structures
+from defacedask.geometry import Geometry
+from defacedask.stages.objects import clipped_outline, dose_level, find_outline, shown_objects
+from defacedask.stages.places import store_path
+from defacedask.store import CaseStore
+
+BOTH = ("body_contour", "dose_grid")
+
+
+def judged(folder, work, plan):
+    run_export(folder, work, plan)
+    store = CaseStore(store_path(str(work / "store"), one_case(folder).id))
+    before = {s.modality: s for s in shown_objects(store, "original", None, BOTH, {})}
+    levels = {s.path: s.level for s in before.values()}
+    return store, before, {s.modality: s for s in shown_objects(store, plan.defacer, plan, BOTH, levels)}
+
+
+@pytest.mark.parametrize("plan", [HalfSpace(-2.0), HalfSpace(-10.0, material=30.0)], ids=["cut", "laid on"])
+def test_the_outline_that_is_judged_is_the_one_that_is_written(tmp_path, plan):
+    grid = geometry()
+    files = make.write_series(tmp_path / "in" / "CT", head_ct(grid), grid)
+    rois = [
+        ("Skin", "ORGAN", contours_of(ball(grid, 5.0), grid)),
+        ("BODY", "", contours_of(ball(grid), grid)),
+    ]
+    write_structures(tmp_path / "in", files, grid, rois)
+    _, before, after = judged(tmp_path / "in", tmp_path, plan)
+    assert (before["RTSTRUCT"].values == ball(grid)).all()
+    frameless = Geometry(grid.shape, grid.affine)
+    written = find_outline(read_structures(tmp_path / "out" / "RS.dcm", frameless)).full(grid.shape)
+    assert (after["RTSTRUCT"].values == written).all()
+    assert (written != ball(grid)).sum() > 500
+
+
+def test_the_dose_is_contoured_at_the_originals_level(tmp_path):
+    write_patient(tmp_path / "in")
+    _, before, after = judged(tmp_path / "in", tmp_path, HalfSpace(-2.0))
+    assert set(before) == set(after) == {"RTSTRUCT", "RTDOSE"}
+    assert (
+        before["RTDOSE"].level == after["RTDOSE"].level == pytest.approx(0.02 * before["RTDOSE"].values.max())
+    )
+    assert (before["RTDOSE"].values != after["RTDOSE"].values).sum() > 500
+
+
+def test_a_dose_that_is_held_back_is_not_judged(tmp_path):
+    write_patient(tmp_path / "in")
+    _, before, after = judged(tmp_path / "in", tmp_path, HalfSpace(-10.0, material=30.0))
+    assert "RTDOSE" in before
+    assert set(after) == {"RTSTRUCT"}
+
+
+def test_only_what_is_asked_for(tmp_path):
+    write_patient(tmp_path / "in")
+    store, _, _ = judged(tmp_path / "in", tmp_path, HalfSpace(-2.0))
+    assert [s.modality for s in shown_objects(store, "original", None, ["dose_grid", "plain"], {})] == [
+        "RTDOSE"
+    ]
+    assert list(shown_objects(store, "original", None, ["plain"], {})) == []
+
+
+def test_specks_of_new_surface_are_no_outline():
+    grid = Geometry.from_spacing((1, 20, 20), (3.0, 2.0, 2.0))
+    mask = np.zeros(grid.shape, bool)
+    mask[0, 10:, 5:15] = True
+    region = np.zeros(grid.shape, bool)
+    region[0, :12] = True
+    body = np.zeros(grid.shape[1:], bool)
+    body[2:8, 2:8] = True  # 144 mm2
+    body[2:4, 15:17] = True  # 16 mm2
+    out = clipped_outline(mask, region, lambda k: body, grid)
+    assert out[0, 2:8, 2:8].all()
+    assert not out[0, :12, 12:].any()
+    assert (out[0, 12:] == mask[0, 12:]).all()
+    assert (clipped_outline(mask, region, lambda k: None, grid) == mask & ~region).all()
+
+
+def test_no_outline_and_no_dose():
+    assert find_outline([]) is None
+    assert dose_level(np.zeros((2, 2, 2))) == 0

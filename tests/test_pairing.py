@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+
+from defacedask.dicom.model import Case, Series
+from defacedask.geometry import Geometry
+from defacedask.pairing import pair_cases, pair_series, plain_name
+
+
+def series(uid, modality="CT", *, file="f.dcm", size=4, shift=0.0, description="", nifti=False):
+    grid = Geometry.from_spacing((size, 4, 4), (1, 1, 1), (shift, 0, 0))
+    facts = {"format": "NIfTI"} if nifti else {}
+    return Series(
+        uid, modality, "", "", "", "", description, 1, (f"/x/{file}",), (uid,), (), grid.to_dict(), facts
+    )
+
+
+def case(name, patient, *images, frame=""):
+    return Case(name, patient, frame or name, images or (series(name),))
+
+
+def found(pairing):
+    return [(p.original.id, p.defaced.id) for p in pairing.pairs]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("sub-01_T1w", "sub-01_T1w_defaced"),
+        ("pt_100", "PT-100 carina"),
+        ("IXI012", "anon_ixi012"),
+        ("case.7", "case-7-mri-reface"),
+    ],
+)
+def test_names_without_what_says_defaced(a, b):
+    assert plain_name(a) == plain_name(b) != ""
+
+
+def test_names_that_differ_stay_apart():
+    assert plain_name("sub-01_T1w") != plain_name("sub-01_T2w")
+    assert plain_name("carinas") == "carinas"
+
+
+def test_patients_come_first_even_when_everything_else_changed():
+    one, two = (case(n, p, series(n, shift=k)) for k, (n, p) in enumerate((("a", "P1"), ("b", "P2"))))
+    # grids are exchanged, frames are new
+    x, y = case("x", "P2", series("x", shift=0)), case("y", "P1", series("y", shift=1))
+    pairing = pair_cases([one, two], [x, y])
+    assert found(pairing) == [("a", "y"), ("b", "x")]
+    assert {p.how for p in pairing.pairs} == {"the patient's id"}
+
+
+def test_two_scans_of_a_patient_by_frame_then_name_then_grid():
+    first = case("a", "P", series("a", shift=0, description="T1"), frame="1.1")
+    second = case("b", "P", series("b", shift=5, description="T2"), frame="1.2")
+    assert found(pair_cases([first, second], [case("x", "P", frame="1.2"), case("y", "P", frame="1.1")])) == [
+        ("a", "y"),
+        ("b", "x"),
+    ]
+    named = [
+        case("x", "P", series("x", description="T2 defaced")),
+        case("y", "P", series("y", description="T1")),
+    ]
+    assert found(pair_cases([first, second], named)) == [("a", "y"), ("b", "x")]
+    grids = [case("x", "P", series("x", shift=5)), case("y", "P", series("y", shift=0))]
+    assert found(pair_cases([first, second], grids)) == [("a", "y"), ("b", "x")]
+
+
+def test_nifti_pairs_by_file_name():
+    originals = [
+        case(n, n, series(n, "MR", file=f"{n}.nii.gz", nifti=True)) for n in ("sub-01_T1w", "sub-02_T1w")
+    ]
+    defaced = [
+        case(n, n, series(n, "MR", file=f"{n}.nii", nifti=True))
+        for n in ("sub-02_T1w_defaced", "sub-01_T1w_defaced", "sub-09_T1w_defaced")
+    ]
+    pairing = pair_cases(originals, defaced)
+    assert found(pairing) == [("sub-01_T1w", "sub-01_T1w_defaced"), ("sub-02_T1w", "sub-02_T1w_defaced")]
+    assert [c.id for c in pairing.defaced] == ["sub-09_T1w_defaced"]
+
+
+def test_anonymous_ones_by_folder_or_grid_and_only_if_that_is_unique():
+    one = case("a", "P1", series("a", file="pt_1/i.dcm", shift=1))
+    two = case("b", "P2", series("b", file="pt_2/i.dcm", shift=2))
+    by_folder = pair_cases([one, two], [case("x", "ANON", series("x", file="pt_2/i.dcm", shift=9))])
+    assert [(p.defaced.id, p.how) for p in by_folder.pairs] == [("x", "the folder's name")]
+    assert [c.id for c in by_folder.originals] == ["a"]
+    by_grid = pair_cases([one, two], [case("x", "ANON", series("x", file="o/i.dcm", shift=1))])
+    assert [(p.original.id, p.how) for p in by_grid.pairs] == [("a", "the grid")]
+    alike = case("c", "P3", series("c", file="pt_3/i.dcm", shift=1))
+    nobody = pair_cases([one, alike], [case("x", "ANON", series("x", file="o/i.dcm", shift=1))])
+    assert nobody.pairs == ()
+    assert len(nobody.originals) == 2
+    assert len(nobody.defaced) == 1
+
+
+def test_another_modality_is_no_partner():
+    assert pair_cases([case("a", "P")], [case("x", "P", series("x", "MR"))]).pairs == ()
+
+
+def test_images_of_a_pair():
+    ct, mr, other = series("1", size=9), series("2", "MR", size=3), series("3", "MR", size=5)
+    original = case("a", "P", mr, ct, other)
+    defaced = case("x", "P", series("7", "MR", size=5), series("8", size=9))
+    assert [(a.uid, b.uid if b else None) for a, b in pair_series(original, defaced)] == [
+        ("1", "8"),
+        ("2", "7"),
+        ("3", None),
+    ]
