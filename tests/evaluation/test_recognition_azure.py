@@ -144,6 +144,7 @@ def test_expired_face_id_is_made_again(service):
     assert recogniser.distance(a, b) == pytest.approx(0.07)
     service.ids.clear()
     azure_pictures._memory.clear()
+    azure._verified.clear()
     with pytest.raises(RecogniserError, match="expired") as caught:
         recogniser.distance(a, b)
     assert "run the recognition" in caught.value.hint
@@ -156,9 +157,16 @@ def test_an_expired_id_is_renewed_by_another_process_from_the_kept_pictures(serv
     azure_pictures._memory.clear()
     for _ in range(3):  # the ids that were handed out stay good, however often they expire
         service.ids.clear()
+        azure._verified.clear()
         assert recogniser.distance(a, b) == pytest.approx(0.07)
+
+
+def test_a_pair_is_verified_once(service):
+    recogniser = client()
+    a, b = (recogniser.encode(portrait(200, at=k))[0] for k in (30, 60))
     asked = len(service.requests)
-    assert recogniser.distance(b, a) == pytest.approx(0.07)
+    assert recogniser.distance(a, b) == recogniser.distance(b, a) == pytest.approx(0.07)
+    assert recogniser.distance(a, a) == 0
     assert len(service.requests) == asked + 1
 
 
@@ -233,6 +241,7 @@ def test_verification_is_repeated_and_refused_like_detection(service, waits):
     service.script = [(429, {"Retry-After": "3"}, {})]
     assert recogniser.distance(a, b) == pytest.approx(0.07)
     assert waits[0] >= 3
+    azure._verified.clear()
     service.script = [refused(403, "UnsupportedFeature", "missing approval")]
     with pytest.raises(ConfigError, match="not approved"):
         recogniser.distance(a, b)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from defacedask.errors import ConfigError, InputError
-from defacedask.evaluation.recognition import Box, Recogniser, get_recogniser
+from defacedask.evaluation.recognition import (
+    Box,
+    Recogniser,
+    distance_of,
+    get_recogniser,
+    open_recogniser,
+)
 from defacedask.evaluation.recognition.onnx import EYES, aligned
 
 
@@ -119,3 +125,12 @@ def test_portraits_end_to_end(network, shared_data):
     forced = recogniser.analyse([image], [[face.box]])[0][0]
     assert forced.forced
     assert np.allclose(forced.encoding, face.encoding)
+
+
+def test_a_file_is_named_as_the_user_types_it(network):
+    path = network([1, 3, 40, 40])
+    recogniser = open_recogniser(f"onnx:{path}")
+    assert recogniser.name == f"onnx_{path.split('/')[-1].removesuffix('.onnx')}"
+    measure = distance_of(recogniser)
+    assert measure(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(1.0)
+    assert distance_of(get_recogniser()) is None

@@ -38,6 +38,8 @@ _LONGEST_WAIT = 300.0
 
 #: Face id -> the id of the same picture that is valid now.
 _renewed: dict[str, str] = {}
+#: What the service said of a pair: each pair is asked once a process.
+_verified: dict[frozenset[str], float] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +136,15 @@ class AzureFace:
         """
         if a is None or b is None:
             return float("nan")
-        ids = [_renewed.get(str(one), str(one)) for one in (a, b)]
+        pair = frozenset((str(a), str(b)))
+        if len(pair) == 1:
+            return 0.0  # one picture
+        if pair not in _verified:
+            _verified[pair] = self._verify(str(a), str(b))
+        return _verified[pair]
+
+    def _verify(self, a: str, b: str) -> float:
+        ids = [_renewed.get(one, one) for one in (a, b)]
         for attempt in (0, 1):
             status, answer = self._post(
                 "verify", {}, json.dumps({"faceId1": ids[0], "faceId2": ids[1]}).encode()
