@@ -33,7 +33,7 @@ def patient(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", ["scan", "deface", "study", "demo", "phantom", "report", "verify"])
+@pytest.mark.parametrize("command", ["scan", "deface", "study", "demo", "phantom", "report", "verify", "attack"])
 def test_help_has_an_example(command):
     done = program(command, "--help")
     assert done.returncode == 0
