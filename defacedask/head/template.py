@@ -11,7 +11,9 @@ import functools
 import gzip
 import hashlib
 import json
+import os
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,22 +123,36 @@ def _read(name: str) -> tuple[np.ndarray, Geometry, bytes]:
     return voxels, Geometry(voxels.shape, affine), raw
 
 
-@functools.cache
-def load_template(name: str = "average_t1") -> Template:
-    """Load a built-in average head. The result is shared: do not write into it.
+def load_template(name: str | os.PathLike[str] = "average_t1") -> Template:
+    """Load an average head. The result is shared: do not write into it.
 
     Parameters
     ----------
-    name : str
-        ``average_t1`` (measured average) or ``average_ct`` (HU synthesised from its tissues; same grid).
+    name : str or path
+        ``average_t1`` (measured average) or ``average_ct`` (HU synthesised from its tissues; same grid), or the
+        folder of one that `defacedask.averaging.build_template` made.
 
     Raises
     ------
     ConfigError
         For an unknown name.
+    InputError
+        If a folder holds no template, or one that was changed.
     """
-    if name not in BUILT_IN:
-        raise ConfigError(f"there is no template {name!r}.", f"Choose from: {', '.join(BUILT_IN)}.")
+    if name in BUILT_IN:
+        return _built_in(str(name))
+    if Path(name).is_dir():
+        from defacedask.head.template_folder import read_template
+
+        return read_template(Path(name))
+    raise ConfigError(
+        f"there is no template {os.fspath(name)!r}.",
+        f"Choose from: {', '.join(BUILT_IN)}, or name a folder that `defacedask template build` made.",
+    )
+
+
+@functools.cache
+def _built_in(name: str) -> Template:
     modality, units = BUILT_IN[name]
     facts = json.loads(resources.files("defacedask").joinpath("data", "average_head.json").read_text("utf-8"))
     digest = hashlib.sha256()

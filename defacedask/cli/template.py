@@ -1,0 +1,137 @@
+"""``defacedask template``: average heads, built and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group("template")
+def command() -> None:
+    """Average heads: build one from a cohort, or show what one is."""
+
+
+@command.command("build")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the template.")
+@click.option("--modality", type=click.Choice(["CT", "MR"]), default="CT", show_default=True)
+@click.option("--name", default="", help="Of the template [that of the folder].")
+@click.option("--iterations", type=int, default=3, show_default=True, help="Rounds with deformation.")
+@click.option("--spacing", type=float, default=2.0, show_default=True, help="mm of the template.")
+@click.option(
+    "--force", is_flag=True, help="Average fewer than five persons, whose faces it may then give back."
+)
+@click.option(
+    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes."
+)
+@click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
+def build(
+    inputs: tuple[str, ...],
+    out: Path,
+    modality: str,
+    name: str,
+    iterations: int,
+    spacing: float,
+    force: bool,
+    cluster: str,
+    workers: int | None,
+) -> None:
+    r"""Make an average head from a cohort: affine, then deformable, to the cohort's mean shape.
+
+    One image a person is used: the one of the modality with most voxels. MR should be of one contrast (only T1, only
+    FLAIR). Heads that cannot be found with confidence are left out and named. At least five persons are needed.
+
+    \b
+    Example:
+      defacedask template build patients/ --modality CT --out our_ct
+      defacedask template show our_ct --picture our_ct.png
+    """
+    import contextlib
+
+    from defacedask.averaging import build_template
+    from defacedask.cluster import connect
+    from defacedask.dicom.catalogue import scan
+
+    found = scan(*inputs)
+    with contextlib.ExitStack() as stack:
+        if cluster != "here":
+            stack.enter_context(connect(cluster, workers))
+        result = build_template(
+            found.cases,
+            out,
+            modality=modality,
+            name=name,
+            iterations=iterations,
+            spacing=spacing,
+            force=force,
+            progress=lambda sentence: click.echo(sentence, err=True),
+        )
+    for case, reason in result.refused:
+        click.echo(f"{case}: left out: {reason}")
+    for k, row in enumerate(result.rounds):
+        click.echo(
+            f"round {k}: {row['heads']} heads, mean difference {row['difference']:.1f}, "
+            f"mean displacement {row['shift_mm']:.2f} mm, drift of the mean shape {row['drift_mm']:.2f} mm"
+        )
+    click.echo(
+        f"{result.heads} heads averaged into {result.folder}; {100 * result.measured:.0f} % of the body is the "
+        "cohort's own, the rest the built-in average's."
+    )
+
+
+@command.command("show")
+@click.argument("name", required=False)
+@click.option(
+    "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Write a picture of it (PNG)."
+)
+def show(name: str | None, picture: Path | None) -> None:
+    r"""Say what an average head is: a built-in one by its name, one that was built by its folder.
+
+    \b
+    Example:
+      defacedask template show
+      defacedask template show average_ct --picture average.png
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from defacedask.head.template import load_template, template_names
+
+    templates = [load_template(name)] if name else [load_template(one) for one in template_names()]
+    table = Table(show_header=len(templates) > 1)
+    table.add_column("name")
+    for one in templates:
+        table.add_column(one.name, overflow="fold")
+    rows = [_rows(one) for one in templates]
+    for key in rows[0]:
+        if key != "name":
+            table.add_row(key, *(row.get(key, "") for row in rows))
+    if len(templates) == 1:
+        table.add_row("name", templates[0].name)
+    Console().print(table)
+    if picture is not None:
+        from defacedask.averaging.picture import write_picture
+
+        write_picture(templates[0], picture)
+        click.echo(f"{picture}: {templates[0].name} from the front, from the side, and cut along the middle")
+
+
+def _rows(template: object) -> dict[str, str]:
+    from defacedask.head.template import Template
+
+    assert isinstance(template, Template)
+    grid, facts = template.geometry, template.facts
+    return {
+        "name": template.name,
+        "modality": f"{template.modality}, {template.image.attrs['units']}",
+        "shape (z, y, x)": " x ".join(map(str, grid.shape)),
+        "spacing, mm": " x ".join(f"{mm:g}" for mm in grid.spacing),
+        "heads": str(facts.get("heads", "")) or "see source",
+        "measured": f"{100 * facts['measured']:.0f} % of the body" if "measured" in facts else "",
+        "source": str(facts.get("source", "")),
+        "licence": str(facts.get("licence", "")),
+        "regions": ", ".join(template.label_names),
+        "structures": ", ".join(template.structure_names),
+        "sha256": template.sha256,
+    }
