@@ -12,6 +12,7 @@ __all__ = [
     "MissingExtraError",
     "OutputError",
     "RefusedError",
+    "RemoteError",
     "StoreError",
 ]
 
@@ -57,6 +58,10 @@ class RefusedError(DefacedaskError, ValueError):
 
     A refusal is a result: it becomes a row with its reason, and nothing of the case is exported.
     """
+
+
+class RemoteError(DefacedaskError, ConnectionError):
+    """A service elsewhere cannot be reached, does not let us in, or did less than it should."""
 
 
 class MissingExtraError(DefacedaskError, ImportError):

@@ -16,7 +16,7 @@ from typing import Any
 
 from defacedask.errors import InputError
 
-__all__ = ["Problem", "Verification", "verify"]
+__all__ = ["Problem", "Verification", "verified_files", "verify"]
 
 #: Files of the record itself.
 RECORD = {"audit.jsonl", "audit.seal.json"}
@@ -115,6 +115,21 @@ def verify(
     refused = sum(int(line.get("files", 1)) for line in lines if line.get("status") == "refused")
     problems = sorted(found.problems, key=lambda p: (p.file, p.check, p.what))
     return Verification(len(written), refused, dict(counts), problems)
+
+
+def verified_files(out: str | Path, *, key: bytes = b"") -> tuple[list[Path], list[Problem]]:
+    """DICOM files on record as written, in the order of their names, and what is wrong with the folder.
+
+    Raises
+    ------
+    InputError
+        If there is no record.
+    """
+    problems = verify(out, key=key).problems
+    lines = [line for line in _record(Path(out)) if line.get("status") == "written"]
+    names = sorted(str(line["file"]) for line in lines)
+    other = (".nii", ".nii.gz", ".json")
+    return [Path(out) / name for name in names if not name.endswith(other)], problems
 
 
 def _record(folder: Path) -> list[dict[str, Any]]:

@@ -33,6 +33,11 @@ import click
     "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes."
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
+@click.option(
+    "--store-to",
+    metavar="URL",
+    help="Archive for the result: https://HOST/dicom-web or dimse://AET@HOST:PORT.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def command(
     inputs: tuple[str, ...],
@@ -48,6 +53,7 @@ def command(
     keep_work: bool,
     cluster: str,
     workers: int | None,
+    store_to: str | None,
     dry_run: bool,
 ) -> None:
     r"""Take the face out: DICOM in, defaced DICOM out (NIfTI in, NIfTI and mask out), with a record of what was done.
@@ -61,12 +67,16 @@ def command(
       defacedask deface patients/ --defacer quickshear --out defaced
       defacedask deface patients/ --defacer quickshear --out defaced --protect 'PTV*,GTV*' --margin-mm 3
       defacedask verify defaced
+      defacedask deface https://HOST/dicom-web/studies/UID --defacer carina --out defaced --store-to https://HOST/dicom-web
     """
     from defacedask.defacers import get_defacer
     from defacedask.dicom.catalogue import scan
+    from defacedask.remote import localise
     from defacedask.stages.protecting import patterns_of
 
     get_defacer(defacer)
+    place = work or out.absolute().with_name(out.absolute().name + ".work")
+    inputs = tuple(localise(inputs, place / "fetched", say=click.echo))
     found = scan(*inputs)
     names = patterns_of(protect)
     if dry_run:
@@ -86,7 +96,13 @@ def command(
         from defacedask.defacing import read_key
 
         options["key"] = read_key(key)
-    _run(found, out, defacer, cluster, workers, options)
+    result = _run(found, out, defacer, cluster, workers, options)
+    if store_to and any(case["status"] == "done" for case in result.cases):
+        from defacedask.remote import send
+
+        click.echo(f"{send(out, store_to, say=click.echo)} instances stored.")
+    if not result.ok:
+        raise click.exceptions.Exit(1)
 
 
 def _dry(found: Any, defacer: str, protect: tuple[str, ...]) -> None:
@@ -107,7 +123,7 @@ def _dry(found: Any, defacer: str, protect: tuple[str, ...]) -> None:
 
 def _run(
     found: Any, out: Path, defacer: str, cluster: str, workers: int | None, options: dict[str, Any]
-) -> None:
+) -> Any:
     import contextlib
 
     from rich.console import Console
@@ -133,8 +149,7 @@ def _run(
 
         result = deface(found, out, defacer, client=client, progress=show, **options)
     _summary(result)
-    if not result.ok:
-        raise click.exceptions.Exit(1)
+    return result
 
 
 def _summary(result: Any) -> None:

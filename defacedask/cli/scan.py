@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections import Counter
 
 import click
@@ -11,6 +12,7 @@ import click
 from defacedask.dicom.catalogue import scan
 from defacedask.dicom.model import Scan, Series
 from defacedask.geometry import Geometry
+from defacedask.remote import localise
 
 __all__ = ["command"]
 
@@ -110,15 +112,17 @@ def _sentence(result: Scan) -> str:
 def command(inputs: tuple[str, ...], as_json: bool, workers: int | None) -> None:
     r"""Show patients, cases and series, and what will be skipped and why. Reads headers only.
 
-    INPUT is any mix of folders (searched, links followed), files, .tcia manifests, text files of Series UIDs and
-    NIfTI files. Exit code 1 if nothing can be used.
+    INPUT is any mix of folders (searched, links followed), files, .tcia manifests, text files of Series UIDs, NIfTI
+    files, DICOMweb addresses (https://HOST/dicom-web/studies/UID) and fsspec addresses (s3://BUCKET/FOLDER), which
+    are fetched, looked at and forgotten. Exit code 1 if nothing can be used.
 
     \b
     Example:
       defacedask scan ~/data/head-and-neck
       defacedask scan manifest.tcia --json > scan.json
     """
-    result = scan(*inputs, workers=workers)
+    with tempfile.TemporaryDirectory(prefix="defacedask-") as place:
+        result = scan(*localise(inputs, place, say=lambda line: click.echo(line, err=True)), workers=workers)
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=1))
     else:

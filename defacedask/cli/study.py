@@ -41,8 +41,9 @@ def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -
     """
     from defacedask.dataflow import resolve_defacers
     from defacedask.dicom.catalogue import scan
+    from defacedask.remote import localise
 
-    found = scan(*inputs)
+    found = scan(*localise(inputs, out / "store" / "fetched", say=click.echo))
     if dry_run:
         names = resolve_defacers(options["defacers"])
         for case in found.cases:

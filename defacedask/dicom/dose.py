@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from defacedask.dicom.headers import open_dataset
 from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.volume import make_volume
 
 __all__ = ["read_dose"]
 
+#: A deflated dose may inflate to this.
+MAX_DOSE = 512 * 2**20
 _RTDOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 #: Plane distances may differ by this part of their mean (or by 0.01 mm: offsets are decimal strings).
 _EVEN = 0.01
@@ -61,12 +64,10 @@ def read_dose(series: Any, *, allow_relative: bool = False) -> xr.DataArray:
 
 
 def _read(paths: list[str], allow_relative: bool) -> xr.DataArray:
-    import pydicom
-
     parts = []
     for path in paths:
         label = Path(path).name
-        dataset = pydicom.dcmread(path, force=True)
+        dataset = open_dataset(path, pixels=True, limit=MAX_DOSE)
         if dataset.get("SOPClassUID", "") != _RTDOSE and dataset.get("Modality", "") != "RTDOSE":
             raise InputError(f"{label} is not a dose grid (RTDOSE).")
         if "PixelData" not in dataset:

@@ -132,7 +132,7 @@ def find_files(inputs: Iterable[str | os.PathLike[str]]) -> Found:
         if URL.match(one):
             raise InputError(
                 f"{one.split('://')[0]}:// addresses cannot be scanned.",
-                "Copy or mount the data and name the folder.",
+                "Fetch the data first, with `defacedask.remote.localise` or by hand, and name the folder.",
             )
         path = Path(one)
         try:

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.dicom.headers import open_dataset
 from defacedask.errors import InputError, RefusedError
 
 __all__ = ["Roi", "read_rois"]
 
 _RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
+#: A deflated structure set may inflate to this.
+MOST_BYTES = 512 * 2**20
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 
@@ -48,10 +51,8 @@ def read_rois(path: str) -> list[Roi]:
     InputError
         If the file is not a readable RTSTRUCT, or has no contours although it lists structures.
     """
-    import pydicom
-
     try:
-        dataset = pydicom.dcmread(path, force=True)
+        dataset = open_dataset(path, pixels=True, limit=MOST_BYTES)
         rois = _parse(dataset, path)
     except (InputError, RefusedError):
         raise

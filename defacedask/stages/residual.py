@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LEAST_MOVED", "Residual", "residual_face"]
 
 #: Fraction of the face's skin that must have moved by `LEAST_MM`.
-LEAST_MOVED, LEAST_MM = 0.80, 3.0
+LEAST_MOVED, LEAST_MM = 0.90, 3.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,7 +91,8 @@ class Shelf:
 
         patient = self.identity.patient_id(self.case.patient_id or self.case.primary.study_uid)
         public = case_id(patient, self.uids(f"case {self.case.id}"))
-        renamed, count = {}, {}
+        renamed: dict[str, str] = {}
+        count: dict[str, int] = {}
         for series in self.case.series:
             if series.facts.get("format") == "NIfTI":
                 continue  # labels of a data set are pseudonyms, and other files refer to them

@@ -126,13 +126,13 @@ class Identity:
         self.days = first + int.from_bytes(secret.digest()[:8], "big") % (last - first)
         shift = DateTimeAnonymizer(-24 * self.days)
 
-        class Keep(ElementAnonymizer):  # type: ignore[misc]
+        class Keep(ElementAnonymizer):
             """UIDs are the cohort's map's; what was added by the map stays."""
 
             def __call__(self, dataset: Any, element: Any) -> bool:
                 return element.VR == "UI"
 
-        class Dates(ElementAnonymizer):  # type: ignore[misc]
+        class Dates(ElementAnonymizer):
             """Whole days; what is no date is emptied, and not left."""
 
             def __call__(self, dataset: Any, element: Any) -> bool:

@@ -1,0 +1,1 @@
+"""Damaged and hostile input by the thousand: what becomes of it, counted."""

@@ -1,0 +1,242 @@
+"""Independent programs judge what `deface` wrote of real and made patients; prints the judge table.
+
+    python -m tools.judge_table patients/a patients/b --work FOLDER [--defacers quickshear,carina]
+
+Rows are checks, columns data sets, cells "passed/failed" over all defacers and files or structures looked at; a
+dash means that there was nothing to judge. Needs dciodvfy, dcm2niix and plastimatch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFACERS = ("quickshear", "biometric_mask", "mri_reface", "carina")
+CHECKS = (
+    *(
+        "dciodvfy: no new kind of error",
+        "dcm2niix: same grid, same voxels changed",
+        "plastimatch: our volume",
+    ),
+    *(
+        "SimpleITK: our volume, same grid",
+        "pydicom: our volume",
+        "plastimatch: our masks",
+        "references resolve",
+    ),
+    *("no UID of the source", "untouched voxels bit-identical", "defacedask verify"),
+)
+#: Files of a series that dciodvfy looks at.
+SAMPLE = 5
+
+
+class Table:
+    """Counts of passes and failures, and what failed."""
+
+    def __init__(self) -> None:
+        self.cells: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+        self.failures: list[str] = []
+        self.columns: list[str] = []
+        self.remarks: list[str] = []
+
+    def count(self, check: str, column: str, passed: bool, what: str) -> None:
+        """Add one judgement."""
+        assert check in CHECKS, check
+        self.cells[check, column][0 if passed else 1] += 1
+        if not passed:
+            self.failures.append(f"{column}: {check}: {what}")
+
+    def show(self) -> str:
+        """Markdown."""
+        lines = ["| check | " + " | ".join(self.columns) + " |", "| --- |" + " ---: |" * len(self.columns)]
+        for check in CHECKS:
+            row = [self.cells[check, column] for column in self.columns]
+            lines.append(f"| {check} | " + " | ".join(f"{p}/{f}" if p + f else "–" for p, f in row) + " |")
+        return "\n".join([*lines, "", *self.remarks, *self.failures])
+
+
+def judge(source: Path, out: Path, plans: Path, work: Path, table: Table, column: str, defacer: str) -> None:
+    """All checks on one folder that was written."""
+    from judges import named_errors
+
+    from defacedask.dicom.catalogue import scan
+    from defacedask.verify import verify
+
+    before = {tuple(s.instances): s for case in scan(source) for s in case.series}
+    lines = [json.loads(line) for line in (out / "audit.jsonl").read_text().splitlines()]
+    written = {line["file"]: line for line in lines if line["status"] == "written"}
+    by_hash = {}
+    for one in before.values():
+        for path in one.files:
+            from defacedask.dicom.export import file_hash
+
+            by_hash[file_hash(path)] = Path(path)
+    origin = {name: by_hash[line["input_sha256"]] for name, line in written.items()}
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, line in written.items():
+        groups[line["modality"]].append(name)
+    for names in groups.values():
+        for name in sorted(names)[:: max(1, len(names) // SAMPLE)]:
+            new = named_errors(out / name) - named_errors(origin[name])
+            table.count(CHECKS[0], column, not new, f"{defacer}: {name}: {sorted(new)[:2]}")
+    for case in scan(out):
+        match = {str(origin[Path(f).relative_to(out).as_posix()]) for f in case.primary.files}
+        (old,) = [s for s in before.values() if match <= set(s.files)]
+        _volumes(old, case, work, table, column, defacer, plans)
+        _masks(case, work, table, column, defacer)
+    found = verify(out, source=[source])
+    kinds = {kind: [p for p in found.problems if p.check == kind] for kind in ("references", "leaks")}
+    _references(written, origin, out, table, column, defacer)
+    table.count(CHECKS[7], column, not kinds["leaks"], f"{defacer}: {kinds['leaks'][:1]}")
+    table.count(CHECKS[9], column, found.ok, f"{defacer}: {found.problems[:2]}")
+
+
+def _volumes(old: Any, case: Any, work: Path, table: Table, column: str, defacer: str, plans: Path) -> None:
+    import pydicom
+    import SimpleITK as sitk
+    from judges import dcm2niix, plastimatch, simple_itk
+
+    from defacedask.dicom.image import read_image
+    from defacedask.stages.plans import load_plan
+    from defacedask.volume import geometry_of, real_values
+
+    new = case.primary
+    first, last = read_image(old), read_image(new)
+    who = f"{defacer}: {new.modality}"
+    folders = []
+    for series, side in ((old, "before"), (new, "after")):
+        folder = work / side
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for k, path in enumerate(series.files):
+            shutil.copy(path, folder / f"{k:05d}.dcm")
+        folders.append(folder)
+    ours, theirs_before = real_values(last).values, real_values(first).values
+    a, b = (dcm2niix(f, work / f"nii-{f.name}") for f in folders)
+    moved = int((a[0] != b[0]).sum())
+    same = np.array_equal(a[1], b[1]) and a[0].shape == b[0].shape
+    if new.modality != "PT":  # its rescale is another slice by slice
+        same = same and moved == int((ours != theirs_before).sum())
+    table.count(CHECKS[1], column, same and moved > 0, f"{who}: {moved} voxels")
+    if new.modality == "CT":
+        table.count(CHECKS[2], column, np.array_equal(plastimatch(folders[1], work / "pm"), ours), who)
+    itk = [simple_itk(list(s.files)) for s in (old, new)]
+    grid = all(
+        getattr(itk[0], g)() == getattr(itk[1], g)() for g in ("GetOrigin", "GetSpacing", "GetDirection")
+    )
+    values = new.modality == "PT" or np.allclose(sitk.GetArrayFromImage(itk[1]), ours)
+    table.count(CHECKS[3], column, grid and values, who)
+    raw = np.stack([pydicom.dcmread(f).pixel_array for f in new.files]) if len(new.files) > 1 else None
+    if raw is not None:
+        table.count(CHECKS[4], column, np.array_equal(raw, last.values), who)
+    plan = load_plan(str(plans), next(plans.iterdir()).name, defacer)
+    outside = ~np.asarray(plan.region(geometry_of(first)))
+    kept = np.array_equal(first.values[outside], last.values[outside])
+    table.count(CHECKS[8], column, kept and bool(outside.any()), who)
+
+
+def _masks(case: Any, work: Path, table: Table, column: str, defacer: str) -> None:
+    from judges import plastimatch_masks
+
+    from defacedask.dicom.image import read_image
+    from defacedask.dicom.structures import read_structures
+    from defacedask.volume import geometry_of
+
+    if case.primary.modality != "CT":
+        return
+    grid = geometry_of(read_image(case.primary))
+    for part in case.structures:
+        shutil.rmtree(work / "masks", ignore_errors=True)
+        theirs = plastimatch_masks(Path(part.files[0]), work / "after", work)
+        for one in read_structures(part, grid):
+            if one.empty:
+                continue
+            mask = theirs.get(one.original_name.replace(" ", "_"), theirs.get(one.original_name))
+            same = mask is not None and np.array_equal(mask, one.full(grid.shape))
+            off = "absent" if mask is None else int((mask != one.full(grid.shape)).sum())
+            table.count(CHECKS[5], column, same, f"{defacer}: {one.original_name}: {off} voxels differ")
+
+
+def _references(
+    written: dict[str, Any], origin: dict[str, Path], out: Path, table: Table, column: str, defacer: str
+) -> None:
+    """As many references lead nowhere as in the original."""
+    from defacedask.dicom.export.check import unresolved
+    from defacedask.dicom.export.image import Written
+    from defacedask.dicom.headers import open_dataset
+
+    new = {n: open_dataset(out / n) for n in written}
+    old = {n: open_dataset(origin[n]) for n in written}
+    there = [{str(d.get("SOPInstanceUID")) for d in side.values()} for side in (old, new)]
+    for name, line in written.items():
+        if line["modality"] in ("CT", "MR", "PT"):
+            continue
+        one = Written("", name, line["modality"], "", "", "")
+        counts = [len(unresolved(one, side[name], uids)) for side, uids in ((old, there[0]), (new, there[1]))]
+        table.count(CHECKS[6], column, counts[0] == counts[1], f"{defacer}: {name}: {counts[1]} lead nowhere")
+
+
+def main() -> int:
+    """Deface, judge, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--defacers", default=",".join(DEFACERS))
+    given = parser.parse_args()
+    sys.path.insert(0, str(ROOT / "tests"))
+    from defacedask.defacing import deface
+    from defacedask.dicom.catalogue import scan
+
+    table = Table()
+    for source in given.folders:
+        column = source.name
+        table.columns.append(column)
+        for defacer in given.defacers.split(","):
+            place = given.work / column / defacer
+            begin = time.perf_counter()
+            result = deface(
+                scan(source),
+                place / "out",
+                defacer,
+                inputs=[str(source)],
+                work=place / "work",
+                allow_visible=defacer == "biometric_mask",  # its boxes leave eyes and nose, as published
+            )
+            for row in result.cases:
+                moved = (
+                    ""
+                    if row["face_moved"] is None
+                    else f", {100 * row['face_moved']:.0f} % of the face moved"
+                )
+                held = "".join(f"; held back: {h['what']} ({h['reason']})" for h in row["held_back"])
+                said = row["reason"] or ", ".join(f"{n} {k}" for k, n in row["written"].items())
+                table.remarks.append(f"{column}, {defacer}: {row['status']}: {said}{moved}{held}")
+            if any(row["status"] == "done" for row in result.cases):
+                judge(
+                    source.absolute(),
+                    place / "out",
+                    place / "work" / "plans",
+                    place / "judge",
+                    table,
+                    column,
+                    defacer,
+                )
+            print(f"{column} {defacer}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
+            shutil.rmtree(place / "judge", ignore_errors=True)
+    print(table.show())
+    return 1 if table.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
