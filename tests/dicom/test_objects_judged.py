@@ -13,6 +13,7 @@ from export_kit import (
     head_ct,
     one_case,
     run_export,
+    write_dose,
     write_patient,
     write_structures,
 )
@@ -63,10 +64,16 @@ def test_the_dose_is_contoured_at_the_originals_level(tmp_path):
 
 
 def test_a_dose_that_is_held_back_is_not_judged(tmp_path):
-    write_patient(tmp_path / "in")
-    _, before, after = judged(tmp_path / "in", tmp_path, HalfSpace(-10.0, material=30.0))
-    assert "RTDOSE" in before
+    # it ends at the skin, and the plan lays its material in front of that
+    grid, plan = geometry(), HalfSpace(-10.0, material=30.0)
+    files = make.write_series(tmp_path / "in" / "CT", head_ct(grid), grid)
+    write_structures(tmp_path / "in", files, grid, [("BODY", "EXTERNAL", contours_of(ball(grid), grid))])
+    uid = make.uid("P1", "structures", "instance", 0)
+    write_dose(tmp_path / "in", uid, "1.2.3", grid, (~plan.region(grid) * 2000).astype(np.uint16))
+    _, before, after = judged(tmp_path / "in", tmp_path, plan)
+    assert set(before) == {"RTSTRUCT", "RTDOSE"}
     assert set(after) == {"RTSTRUCT"}
+    assert not list((tmp_path / "out").rglob("RD.dcm"))
 
 
 def test_only_what_is_asked_for(tmp_path):
