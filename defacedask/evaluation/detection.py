@@ -28,18 +28,20 @@ def detection_table(
     Returns
     -------
     pandas.DataFrame
-        One row a (defacer, modality, recogniser): ``cases``; ``faces_detected`` (cases with a face in any
-        plain view); ``matches`` (cases matched to their own original at the tolerance in any plain view) and
-        ``upper_bound_95`` of that rate; ``matches_calibrated`` with ``upper_bound_95_calibrated``;
-        ``rank_1``
-        (cases whose nearest known person is the right one in any plain view); ``matches_any_attack`` (at the
-        calibrated threshold, else at the tolerance) and ``attacks`` tried; ``detected_upper_bound_95``.
+        One row a (defacer, modality, recogniser): ``cases``; ``faces_detected`` (cases with a face in any plain
+        view; what is no image has one attack of its own, which counts as the plain one); ``matches`` (cases matched
+        to their own original at the tolerance in any plain view) and ``upper_bound_95`` of that rate;
+        ``matches_calibrated`` with ``upper_bound_95_calibrated``; ``rank_1`` (cases whose nearest known person is
+        the right one in any plain view); ``matches_any_attack`` (at the calibrated threshold, else at the
+        tolerance) and ``attacks`` tried; ``detected_upper_bound_95``.
     """
     rows = []
     keys = ["defacer", "modality", "recogniser"]
     limit = tolerance if math.isnan(threshold) else threshold
     for names, part in recognition.groupby(keys, sort=False, dropna=False):
         plain = part[part["attack"] == "plain"]
+        if not len(plain):  # surfaces that are no image have one attack of their own
+            plain = part
         cases = part["case"].nunique()
         own = plain["distance_to_own"].astype(float)
         found = plain.loc[plain["detected"].astype(bool), "case"].nunique()

@@ -19,6 +19,7 @@ import pandas as pd
 from defacedask.evaluation.rates import exact_interval, upper_bound
 
 __all__ = [
+    "ANY",
     "IMAGES",
     "ORIGINAL",
     "PLAIN",
@@ -26,7 +27,6 @@ __all__ = [
     "Rate",
     "any_attack",
     "by_case",
-    "cumulative_match",
     "limits",
     "positive_controls",
     "rank_one",
@@ -35,6 +35,8 @@ __all__ = [
 
 ORIGINAL = "original"
 PLAIN = "plain"
+#: As an attack, image or recogniser of the table ``verification``: the nearest by any of them.
+ANY = "any"
 #: Modalities that are images of the patient. Surfaces of contours and dose grids are judged beside them.
 IMAGES = ("CT", "MR", "PT")
 #: Below this share of originals recognised, "not recognised after defacing" says nothing.
@@ -148,7 +150,8 @@ class Control:
     """The positive control of one recogniser on one modality: whether the originals are recognised at all.
 
     ``detected`` counts persons with a face detected, ``matched`` those of them that match themselves at
-    another view, at most ``limit`` apart. ``calibrated`` is False where a threshold was to be calibrated and could
+    another view (in another scan, a photograph: see ``gallery``; ``missing`` are persons of whom it holds
+    nothing), at most ``limit`` apart. ``calibrated`` is False where a threshold was to be calibrated and could
     not be: with one person there is nobody to be taken for another.
     """
 
@@ -160,6 +163,8 @@ class Control:
     calibrated: bool = True
     reason: str = ""
     others: Rate | None = None
+    gallery: str = "originals"
+    missing: str = ""
 
     @property
     def state(self) -> Literal["ok", "weak", "void"]:
@@ -197,6 +202,8 @@ def positive_controls(
                     math.isfinite(row["threshold"]),
                     row["reason"],
                     Rate(round(rate * comparisons), comparisons),
+                    row.get("gallery") or "originals",
+                    row.get("not_in_gallery") or "",
                 )
             )
         return found
@@ -235,19 +242,3 @@ def rank_one(rows: pd.DataFrame) -> tuple[float, float, int]:
     chance = 1 / usable["gallery_size"].astype(float)
     per_case = pd.DataFrame({"case": usable["case"], "hit": hit, "chance": chance}).groupby("case").mean()
     return float(per_case["hit"].mean()), float(per_case["chance"].mean()), len(per_case)
-
-
-def cumulative_match(rows: pd.DataFrame) -> np.ndarray | None:
-    """Cumulative match characteristic: share identified within rank 1, 2, ..., each case weighing the same.
-
-    Returns
-    -------
-    (gallery,) array or None
-        None where the gallery holds fewer than three persons or its size varies: ranks then mean little.
-    """
-    sizes = rows["gallery_size"].dropna().unique()
-    if len(sizes) != 1 or int(sizes[0]) < 3:
-        return None
-    rank = rows["rank_of_own"].astype("float64").to_numpy()
-    curve = np.array([rank <= k for k in range(1, int(sizes[0]) + 1)], dtype=float)
-    return pd.DataFrame(curve.T).groupby(rows["case"].to_numpy()).mean().mean().to_numpy()

@@ -140,10 +140,15 @@ def curves(
     ylabel: str,
     steps: bool = True,
     marks: Sequence[tuple[float, str]] = (),
-    diagonal: bool = False,
+    log: float = 0.0,
+    chance: bool = False,
     whole: bool = False,
 ) -> str:
-    """Step curves with a direct legend; ``marks`` are vertical lines with a word."""
+    """Step curves with a direct legend.
+
+    ``marks`` are vertical lines with a word; ``log`` is the left end of a logarithmic axis of shares (0: linear),
+    ``chance`` draws the line of guessing.
+    """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     with drawing(7.2, 3.4) as figure:
@@ -152,14 +157,20 @@ def curves(
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         if whole:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if diagonal:
-            axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
-            axis.xaxis.set_major_formatter(PercentFormatter(1.0))
+        if log:
+            axis.set_xscale("log")
+            axis.set_xlim(log, 1.0)
+            ticks = [10.0**k for k in range(-6, 1) if 10.0**k >= log]
+            axis.set_xticks(ticks, [f"{100 * t:g} %" for t in ticks])
+            axis.minorticks_off()
+        if chance:
+            line = np.geomspace(log, 1.0, 60) if log else np.linspace(0, 1, 2)
+            axis.plot(line, line, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
         for index, line in enumerate(lines):
             colour, marker = (INK, "") if line.look is None else look_of(line.look)
             dash = "solid" if line.look is None else (0, ((1, 0), (6, 2), (3, 2), (1, 1))[index % 4])
             axis.plot(
-                line.x,
+                np.maximum(line.x, log) if log else line.x,
                 line.y,
                 color=colour,
                 linewidth=2 if line.look is None else 1.7,

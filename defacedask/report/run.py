@@ -76,6 +76,22 @@ class Run:
         return evidence.by_case(self.tables["recognition"], self.tolerance, limit)
 
     @functools.cached_property
+    def attacks_tried(self) -> dict[tuple[str, str, str], int]:
+        """(defacer, modality, recogniser) -> attacks tried."""
+        keys = ["defacer", "modality", "recogniser"]
+        if not len(self.by_case):
+            return {}
+        return self.by_case.groupby(keys)["attack"].nunique().to_dict()
+
+    def chance(self, defacer: str) -> float:
+        """Share of other persons that match a case by any attack, image or recogniser; NaN if not known."""
+        table = self.tables["verification"]
+        for column in ("modality", "recogniser", "attack"):
+            table = table.loc[table[column] == evidence.ANY]
+        rows = table.loc[table["defacer"] == defacer, "chance"]
+        return float(rows.iloc[0]) if len(rows) else float("nan")
+
+    @functools.cached_property
     def controls(self) -> list[evidence.Control]:
         """Positive controls, images of patients before other surfaces."""
         found = evidence.positive_controls(self.by_case, self.tolerance, self.tables["controls"])

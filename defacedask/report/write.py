@@ -65,10 +65,19 @@ def render_report(run: Run, *, pictures: bool = True) -> str:
 
 def _context(run: Run, pictures: bool) -> dict[str, Any]:
     from defacedask import __version__
-    from defacedask.report.sections import cost, privacy, record, verdict
+    from defacedask.report.sections import (
+        controls,
+        distribution,
+        dose,
+        privacy,
+        radiomics,
+        record,
+        verdict,
+        verification,
+    )
     from defacedask.report.sections.pictures import Album, album
 
-    radiomics = run.tables["radiomics"]
+    features = run.tables["radiomics"]
     return {
         "version": __version__,
         "headline": verdict.headline(run),
@@ -76,16 +85,20 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "defacers": [d for d in run.defacers if d != CONTROL],
         "verdicts": verdict.defacer_table(run),
         "tradeoff": verdict.tradeoff(run),
-        "controls": verdict.control_table(run),
+        "controls": controls.control_table(run),
         "faces": privacy.faces_table(run),
         "attacks": privacy.attacks_table(run),
-        "recognition_figures": privacy.recognition_figures(run),
-        "radiomics": cost.radiomics_tables(run),
-        "radiomics_cases": radiomics["case"].nunique(),
-        "structures": radiomics["structure"].nunique(),
-        "hazards": cost.hazard_table(run),
-        "boxes": cost.box_plots(run),
-        "dose": cost.dose_table(run),
+        "recognition_figures": verification.recognition_figures(run),
+        "verification": verification.verification_table(run),
+        "radiomics": radiomics.radiomics_tables(run),
+        "radiomics_cases": features["case"].nunique(),
+        "structures": features["structure"].nunique(),
+        "hazards": radiomics.hazard_table(run),
+        "classes": radiomics.classes_table(run),
+        "boxes": distribution.box_plots(run),
+        "volumes": dose.volume_table(run),
+        "dose": dose.dose_table(run),
+        "timing": record.timing_table(run),
         "cases": record.cases_table(run),
         "skipped": record.skipped_table(run),
         "config": record.config_rows(run),

@@ -9,12 +9,17 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from defacedask.evaluation.verification import BestScores, curves, join, verification
 from defacedask.structure_names import STUDY_NAMES
 from defacedask.tables import TEN_FEATURES, write_tables
 
 DEFACERS = ("quickshear", "biometric_mask", "mri_reface", "carina")
 VIEWS = ("yaw+00 pitch-20", "yaw+00 pitch-10", "yaw+00 pitch+00", "yaw+00 pitch+10")
 ATTACKS = ("plain", "forced_crop", "template_filled")
+#: As many as a large study has: the page must stay readable.
+MANY_DEFACERS = (*DEFACERS, "biometric_mask_strict", "site_defacer")
+MANY_ATTACKS = (*ATTACKS, "unmasked", "denoised_air", "best_view", "contour", "dose")
+MANY_RECOGNISERS = ("face_recognition", "face_recognition_cnn")
 #: Spread of log10 percent change, and share of structures touched.
 COST = {
     "quickshear": (1.6, 0.9),
@@ -24,11 +29,21 @@ COST = {
 }
 
 
-def recognition(rng, cases, *, originals="good", modalities=("CT",), leak=("biometric_mask",)):
+def recognition(
+    rng,
+    cases,
+    *,
+    originals="good",
+    modalities=("CT",),
+    leak=("biometric_mask",),
+    defacers=DEFACERS,
+    attacks=ATTACKS,
+    recogniser="face_recognition",
+):
     rows = []
     for modality in modalities:
-        for defacer in ("original", "none", *DEFACERS):
-            for attack in ("plain",) if defacer in ("original", "none") else ATTACKS:
+        for defacer in ("original", "none", *defacers):
+            for attack in ("plain",) if defacer in ("original", "none") else attacks:
                 for case in cases:
                     own = defacer in ("original", "none")
                     leaks = defacer in leak and rng.random() < 0.4
@@ -50,7 +65,7 @@ def recognition(rng, cases, *, originals="good", modalities=("CT",), leak=("biom
                                 "case": case,
                                 "defacer": defacer,
                                 "modality": modality,
-                                "recogniser": "face_recognition",
+                                "recogniser": recogniser,
                                 "attack": attack,
                                 "view": view,
                                 "level": -200.0,
@@ -66,13 +81,84 @@ def recognition(rng, cases, *, originals="good", modalities=("CT",), leak=("biom
     return rows
 
 
-def radiomics(rng, cases, structures=STUDY_NAMES):
+def compared(rng, rows, limit=0.37):
+    """Rows of `verification` and `curves` that fit rows of `recognition`; strangers lie about 0.6 away."""
+    looks: dict = {}
+    for row in rows:
+        key = (row["defacer"], row["modality"], row["recogniser"])
+        own = row["distance_to_own"]
+        near = looks.setdefault(key, {}).setdefault(row["attack"], {})
+        near[row["case"]] = min(near.get(row["case"], np.inf), np.inf if own is None else own)
+    found, points, everything = [], [], {}
+
+    def add(key, attack, best, largest):
+        names = dict(zip(("defacer", "modality", "recogniser"), key, strict=True), attack=attack)
+        found.append(names | verification(best, limit=largest, repeats=20))
+        for kind, (x, y) in curves(best).items():
+            points.extend(names | {"curve": kind, "x": a, "y": b} for a, b in zip(x, y, strict=True))
+
+    for key, by_attack in looks.items():
+        parts = {}
+        for attack, near in by_attack.items():
+            cases = tuple(near)
+            values = np.abs(rng.normal(0.6, 0.07, (len(cases), len(cases))))
+            own = np.array([near[c] for c in cases])
+            values[np.diag_indices(len(cases))] = own
+            values[np.isinf(own)] = np.nan  # without a face there is no distance to anybody
+            parts[attack] = BestScores(cases, cases, cases, values)
+            add(key, attack, parts[attack], limit)
+        together = join(list(parts.values()))
+        add(key, "any", together, limit)
+        everything.setdefault(key[0], []).append(together)
+    for defacer, parts in everything.items():
+        add((defacer, "any", "any"), "any", join(parts, [limit] * len(parts)), 1.0)
+    return found, points
+
+
+def geometry(rng, cases, defacers=DEFACERS):
+    rows = []
+    for case in cases:
+        for structure in ("Target", "Brain", "Eye_L", "BODY"):
+            volume = float(rng.uniform(5, 900))
+            for defacer in ("none", *defacers):
+                share = 0 if defacer in ("none", "carina") or structure == "Brain" else rng.uniform(0, 0.3)
+                rows.append(
+                    {
+                        "case": case,
+                        "defacer": defacer,
+                        "modality": "CT",
+                        "structure": structure,
+                        "target": structure == "Target",
+                        "volume_ml": volume,
+                        "region_ml": volume * share,
+                        "region_percent": 100 * share,
+                        "after_ml": volume * (1 - share),
+                        "note": "outline: takes the defaced surface on export" if structure == "BODY" else "",
+                    }
+                )
+    return rows
+
+
+def timing(rng, cases, defacers=DEFACERS):
+    rows = []
+    for case in cases:
+        whole = ("ingest", "look")
+        each = ("apply", "faces", "radiomics", "dose")
+        parts = [(s, "") for s in whole] + [(s, d) for s in each for d in ("none", *defacers)]
+        for stage, defacer in parts:
+            seconds = float(rng.uniform(0.2, 9))
+            facts = {"case": case, "stage": stage, "defacer": defacer, "status": "done"}
+            rows.append(facts | {"seconds": seconds, "peak_rss_mb": 100 * seconds})
+    return rows
+
+
+def radiomics(rng, cases, structures=STUDY_NAMES, defacers=DEFACERS):
     rows = []
     for case in cases:
         for structure in structures:
             voxels = int(rng.integers(200, 200_000))
-            for defacer in ("none", *DEFACERS):
-                spread, share = COST.get(defacer, (0, 0))
+            for defacer in ("none", *defacers):
+                spread, share = COST.get(defacer, (0.5, 0.3))
                 touched = defacer != "none" and rng.random() < share
                 for feature in TEN_FEATURES:
                     before = {"Skewness": rng.normal(0, 0.6), "Median": rng.normal(20, 15)}.get(
@@ -108,13 +194,13 @@ def _note(feature, before):
     return "near-zero denominator" if feature == "Skewness" and abs(before) < 0.05 else ""
 
 
-def controls(modalities, n, *, originals="good"):
+def controls(modalities, n, *, originals="good", recogniser="face_recognition"):
     good = originals == "good"
     seen = n if good else n // 5
     return [
         {
             "modality": modality,
-            "recogniser": "face_recognition",
+            "recogniser": recogniser,
             "persons": n,
             "persons_detected": seen,
             "positive_n": seen,
@@ -132,13 +218,13 @@ def controls(modalities, n, *, originals="good"):
     ]
 
 
-def dose(rng, cases):
+def dose(rng, cases, defacers=DEFACERS):
     rows = []
     for case in cases:
         for structure in ("Target", "Parotid_L", "Brainstem"):
             for metric in ("Dmean", "D2", "D95"):
                 before = rng.uniform(5, 70)
-                for defacer in ("none", *DEFACERS):
+                for defacer in ("none", *defacers):
                     cut = rng.uniform(0, 2) if defacer == "quickshear" else 0
                     rows.append(
                         {
@@ -177,10 +263,10 @@ def case_rows(rng, cases):
     return rows
 
 
-def config():
+def config(defacers=DEFACERS):
     return {
         "settings": {
-            "defacers": {name: {} for name in ("none", *DEFACERS)},
+            "defacers": {name: {} for name in ("none", *defacers)},
             "recogniser": "face_recognition",
             "tolerance": 0.3,
             "pictures": True,
@@ -218,11 +304,34 @@ def pictures(out: Path, rng, cases):
 
 
 def make_run(
-    out: Path, *, n=11, seed=0, originals="good", modalities=("CT",), calibrated=True, structures=STUDY_NAMES
+    out: Path,
+    *,
+    n=11,
+    seed=0,
+    originals="good",
+    modalities=("CT",),
+    calibrated=True,
+    structures=STUDY_NAMES,
+    defacers=DEFACERS,
+    attacks=ATTACKS,
+    recognisers=("face_recognition",),
 ) -> list[str]:
     """Write a whole run; returns the names of its cases."""
     rng = np.random.default_rng(seed)
     cases = [f"pt_{i:03d}-CT" for i in range(n)]
+    looks, checks = [], []
+    for name in recognisers:
+        looks += recognition(
+            rng,
+            cases,
+            originals=originals,
+            modalities=modalities,
+            defacers=defacers,
+            attacks=attacks,
+            recogniser=name,
+        )
+        checks += controls(modalities, n, originals=originals, recogniser=name)
+    found, points = compared(np.random.default_rng(seed + 1), looks)
     write_tables(
         out,
         {
@@ -231,12 +340,16 @@ def make_run(
                 {"path": f"in/scout{i}.dcm", "reason": "a localizer, not a volume.", "patient_id": "PT-001"}
                 for i in range(5)
             ],
-            "controls": controls(modalities, n, originals=originals) if calibrated else [],
-            "recognition": recognition(rng, cases, originals=originals, modalities=modalities),
-            "radiomics": radiomics(rng, cases, structures),
-            "dose": dose(rng, cases),
+            "controls": checks if calibrated else [],
+            "recognition": looks,
+            "verification": found,
+            "curves": points,
+            "radiomics": radiomics(rng, cases, structures, defacers),
+            "dose": dose(rng, cases, defacers),
+            "geometry": geometry(rng, cases, defacers),
+            "timing": timing(rng, cases, defacers),
         },
     )
-    (out / "config.yaml").write_text(yaml.safe_dump(config(), sort_keys=False))
+    (out / "config.yaml").write_text(yaml.safe_dump(config(defacers), sort_keys=False))
     pictures(out, rng, cases)
     return cases

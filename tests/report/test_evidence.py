@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from defacedask.report import evidence
@@ -133,12 +132,6 @@ def test_rank_one_weighs_cases_and_not_views():
     )
     share, chance, cases = evidence.rank_one(rows)
     assert (share, chance, cases) == (0.5, 0.25, 2)
-
-
-def test_cumulative_match_ends_where_faces_end():
-    rows = table(look("a", distance=0.1, rank=1), look("b", distance=0.5, rank=3), look("c"), look("d"))
-    np.testing.assert_allclose(evidence.cumulative_match(rows), [0.25, 0.25, 0.5, 0.5])
-    assert evidence.cumulative_match(table(look(gallery_size=2))) is None
 
 
 def test_derived_tables_of_nothing_are_empty_tables():

@@ -214,3 +214,99 @@ def test_tolerance_comes_from_the_configuration(tmp_path, read_page):
     page = read_page(tmp_path)
     assert page.rows("verdicts")["carina"][1] == "recognised in every case"
     assert "matched ≤ 0.9" in page.tables["faces"][0]
+
+
+def test_matches_that_may_be_chance_are_said_to_be(tmp_path, read_page):
+    make_run(tmp_path, n=11, structures=("Brain",))
+    table = read_tables(tmp_path)["verification"]
+    everything = (table["modality"] == "any") & (table["defacer"] == "biometric_mask")
+    table.loc[everything, "chance"] = 0.9
+    write_tables(tmp_path, {"verification": table})
+    write_report(tmp_path)
+    page = read_page(tmp_path)
+    assert "which may be chance: as many tries match 90\u202f% of strangers" in page.rows("verdicts")[
+        "biometric_mask"
+    ][1].replace("90.0", "90")
+    assert "So many tries also match strangers" in page.html
+
+
+def test_a_target_in_the_region_is_listed_with_its_share(page, run):
+    rows = read_tables(run)["geometry"].query("defacer == 'quickshear' and structure == 'Target'")
+    (line,) = [r for r in page.tables["volumes"] if r[0] == "quickshear" and r[1] == "Target"]
+    assert line[2] == "target"
+    assert line[4] == f"{(rows.region_ml > 0).sum()} of {len(rows)}"
+    assert number(line[6]) == pytest.approx(rows.region_percent.median(), rel=0.01)
+    assert number(line[7]) == pytest.approx(rows.region_percent.max(), rel=0.01)
+    carina = [r for r in page.tables["volumes"] if r[0] == "carina"]
+    assert [r[1] for r in carina] == ["Target", "3 other structures: nothing in the region"]
+
+
+def test_dose_is_one_line_a_structure_and_untouched_ones_are_one_line(page, run):
+    rows = [r for r in page.tables["dose"][1:] if r[0] == "quickshear"]
+    assert [r[1] for r in rows] == ["Brainstem", "Target", "Parotid_L"]
+    head = page.tables["dose"][0]
+    dose = read_tables(run)["dose"].query(
+        "defacer == 'quickshear' and structure == 'Target' and metric == 'D95'"
+    )
+    shown = number(rows[1][head.index("D95")])
+    assert shown == pytest.approx((dose.defaced - dose.original).mean(), rel=0.01)
+    assert [r[1] for r in page.tables["dose"] if r[0] == "carina"] == [
+        "every structure: all metrics exactly as before"
+    ]
+
+
+def test_seconds_of_each_part(page, run):
+    rows = page.rows("timing")
+    table = read_tables(run)["timing"]
+    faces = table[table.stage == "faces"]
+    assert number(rows["faces"][2]) == pytest.approx(faces.seconds.median(), rel=0.06)
+    assert number(rows["faces"][3]) == pytest.approx(np.percentile(faces.seconds, 95), rel=0.06)
+    assert number(rows["faces"][4]) == pytest.approx(faces.groupby("case").seconds.sum().median(), rel=0.06)
+    assert number(rows["all"][4]) == pytest.approx(table.groupby("case").seconds.sum().median(), rel=0.06)
+    assert list(rows) == ["ingest", "look", "apply", "faces", "radiomics", "dose", "all"]
+
+
+def test_agreement_beside_mean_and_median(page, run):
+    rows = read_tables(run)["radiomics"].query(
+        "defacer == 'quickshear' and structure == 'Brain' and feature == 'Energy'"
+    )
+    shown = page.rows("percent-agreement-quickshear")["Brain"][3 + TEN_FEATURES.index("Energy")]
+    of_means = 100 * (rows.original.mean() - rows.defaced.mean()) / rows.original.mean()
+    assert f"p95 {np.percentile(rows.percent.abs(), 95):.0f}"[:5] in shown
+    assert number(shown.split("r.o.m. ")[1]) == pytest.approx(of_means, rel=0.02, abs=0.02)
+
+
+def test_images_of_one_run_are_told_apart(tmp_path, read_page):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(radiomics(rng, ["a", "b"], ["Brain"])).assign(modality="CT")
+    both = pd.concat([rows, rows.assign(modality="PT", defaced=rows.original * 2, percent=-100.0)])
+    write_tables(tmp_path, {"radiomics": both, "cases": case_rows(rng, ["a", "b"])})
+    write_report(tmp_path)
+    page = read_page(tmp_path)
+    assert "image" in page.tables["percent-mean-quickshear"][0]
+    (pet,) = [r for r in page.tables["percent-mean-quickshear"] if r[1] == "PT"]
+    assert number(pet[4]) == -100
+    assert "Brain (PT)" in page.html
+
+
+def test_a_value_that_changed_without_a_changed_voxel_fails_a_control(tmp_path, read_page):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(radiomics(rng, ["a", "b"], ["Brain"]))
+    still = rows.index[(rows.defacer == "carina") & (rows.voxels_changed == 0) & rows.original.notna()]
+    assert len(still)
+    rows.loc[still[0], "defaced"] += 1e-9
+    write_tables(tmp_path, {"radiomics": rows, "cases": case_rows(rng, ["a", "b"])})
+    write_report(tmp_path)
+    assert read_page(tmp_path).rows("controls")["untouched"][-1] == "fail"
+
+
+def test_void_by_photographs_says_so_and_names_who_has_none(tmp_path, read_page):
+    make_run(tmp_path, n=4, originals="bad", structures=("Brain",))
+    controls = read_tables(tmp_path)["controls"].assign(gallery="photographs", not_in_gallery="PT-7, PT-9")
+    write_tables(tmp_path, {"controls": controls})
+    write_report(tmp_path)
+    page = read_page(tmp_path)
+    assert page.first_line == (
+        "The privacy result is void: the originals themselves are not recognised in their photographs."
+    )
+    assert "nothing to compare with: PT-7, PT-9" in page.html

@@ -1,28 +1,20 @@
-"""Who is still recognised: the study's table of faces detected, the attacks, and the curves."""
+"""Who is still recognised: the study's table of faces detected, and the attacks."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
+from scipy.stats import binom
 
-from defacedask.evaluation.rates import roc, sweep
-from defacedask.report import figures, numbers
+from defacedask.report import numbers
 from defacedask.report.derive import faces_detected
-from defacedask.report.evidence import IMAGES, ORIGINAL, PLAIN, Rate, any_attack, cumulative_match, rank_one
+from defacedask.report.evidence import ORIGINAL, PLAIN, Rate, rank_one
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 
-__all__ = ["attacks_table", "faces_table", "images_only", "recognition_figures", "strongest"]
+__all__ = ["attacks_table", "beyond_chance", "faces_table", "first_cell", "rate_cell", "strongest"]
 
 _QUIET = Cell(numbers.NOTHING, tone="quiet")
-
-
-def images_only(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of images of patients; all rows where there are no such."""
-    rows = frame.loc[frame["modality"].isin(IMAGES)]
-    return rows if len(rows) else frame
 
 
 def strongest(run: Run, defacer: str, plain: bool = False) -> Rate:
@@ -34,7 +26,8 @@ def strongest(run: Run, defacer: str, plain: bool = False) -> Rate:
     return Rate(int(matched.sum()), len(matched))
 
 
-def _of(rate: Rate) -> Cell:
+def rate_cell(rate: Rate) -> Cell:
+    """Count, share and exact 95 % interval."""
     if not rate.cases:
         return _QUIET
     return cell(
@@ -57,7 +50,8 @@ def _published(run: Run, defacer: str, modality: str) -> Cell:
     return cell(f"{int(faces)} of {int(cases)}", float(faces) / float(cases))
 
 
-def _first(defacer: str) -> Cell:
+def first_cell(defacer: str) -> Cell:
+    """Name of a defacer, or of a control."""
     small = {ORIGINAL: "positive control", CONTROL: "convert only"}
     return text(defacer, small=small.get(defacer, ""))
 
@@ -85,26 +79,27 @@ def faces_table(run: Run) -> Table | None:
     ]
     heads += [Head("published: face detected", title="printed in the reference")] if run.reference else []
     raw = run.tables["recognition"]
-    raw = raw.loc[raw["attack"] == PLAIN]
     order = [ORIGINAL, *run.defacers]
     rows = []
     for r in sorted(table.to_dict("records"), key=lambda r: (order.index(r["defacer"]), r["recogniser"])):
         same = (
             raw[["defacer", "modality", "recogniser"]] == [r["defacer"], r["modality"], r["recogniser"]]
         ).all(axis=1)
-        share, chance, n = rank_one(raw.loc[same])
+        looks = raw.loc[same]
+        plain = looks.loc[looks["attack"] == PLAIN]  # contours and dose grids have one attack of their own
+        share, chance, n = rank_one(plain if len(plain) else looks)
         cases = int(r["cases"])
-        row = [_first(r["defacer"]), text(r["modality"])]
+        row = [first_cell(r["defacer"]), text(r["modality"])]
         row += [text(r["recogniser"])] if several else []
-        row += [cell(numbers.count(cases), cases), _of(Rate(int(r["faces_detected"]), cases))]
-        row.append(_of(Rate(int(r["matches"]), cases)))
+        row += [cell(numbers.count(cases), cases), rate_cell(Rate(int(r["faces_detected"]), cases))]
+        row.append(rate_cell(Rate(int(r["matches"]), cases)))
         own = r["defacer"] in (ORIGINAL, CONTROL)
         row.append(_QUIET if own else cell(numbers.bound(r["upper_bound_95"]), r["upper_bound_95"]))
         if calibrated:
             known = pd.notna(r["matches_calibrated"])
-            row.append(_of(Rate(int(r["matches_calibrated"]), cases)) if known else _QUIET)
+            row.append(rate_cell(Rate(int(r["matches_calibrated"]), cases)) if known else _QUIET)
         tried = Cell("not tried", tone="quiet")
-        row.append(_of(Rate(int(r["matches_any_attack"]), cases)) if r["attacks"] > 1 else tried)
+        row.append(rate_cell(Rate(int(r["matches_any_attack"]), cases)) if r["attacks"] > 1 else tried)
         row.append(
             cell(numbers.rate(share), share, f"chance {numbers.rate(chance)}")
             if n
@@ -135,14 +130,22 @@ def attacks_table(run: Run) -> Table | None:
     attacks = list(dict.fromkeys(rows["attack"])) if len(rows) else []
     if len(attacks) < 2:
         return None
-    heads = [Head("defacer", False), Head("image", False), *(Head(a.replace("_", " ")) for a in attacks)]
+    several = rows["recogniser"].nunique() > 1
+    heads = [Head("defacer", False), Head("image", False)]
+    heads += [Head("recogniser", False)] if several else []
+    heads += [Head(a.replace("_", " ")) for a in attacks]
+    chances = _chances(run)
     lines = []
     for defacer in run.defacers:
-        for modality, part in rows.loc[rows["defacer"] == defacer].groupby("modality", sort=False):
-            line = [_first(defacer), text(modality)]
+        own = rows.loc[rows["defacer"] == defacer]
+        for (modality, recogniser), part in own.groupby(["modality", "recogniser"], sort=False):
+            line = [first_cell(defacer), text(modality)]
+            line += [text(recogniser)] if several else []
             for attack in attacks:
-                tried = part.loc[part["attack"] == attack].groupby("case")["matched"].any()
-                line.append(_of(Rate(int(tried.sum()), len(tried))))
+                tried = part.loc[part["attack"] == attack, "matched"]
+                rate = Rate(int(tried.sum()), len(tried))
+                chance = chances.get((defacer, modality, recogniser, attack))
+                line.append(_attack_cell(rate, chance, defacer == CONTROL))
             lines.append(line)
     return Table(
         "attacks",
@@ -150,102 +153,31 @@ def attacks_table(run: Run) -> Table | None:
         heads,
         lines,
         (
-            "Cases matched of cases tried, at the larger of tolerance and calibrated threshold, with the exact "
-            "95 % interval.",
+            "Cases matched of cases tried, at the larger of tolerance and calibrated threshold; below, the exact "
+            "95 % interval, and, unless it is zero, what as many tries match by chance: the share of other persons "
+            "matched. Red: more than chance (one-sided binomial test, 5 %).",
         ),
     )
 
 
-def recognition_figures(run: Run) -> list[dict[str, Any]]:
-    """Tolerance sweep, cumulative match and, where distances to others are there, ROC; for each recogniser."""
-    found: list[dict[str, Any]] = []
-    names = list(dict.fromkeys(run.by_case["recogniser"]))
-    for number, name in enumerate(names):
-        found += _figures_of(run, name, number, f" ({name})" if len(names) > 1 else "")
-    return found
+def _chances(run: Run) -> dict[tuple[str, str, str, str], float]:
+    table = run.tables["verification"]
+    keys = zip(table["defacer"], table["modality"], table["recogniser"], table["attack"], strict=True)
+    return dict(zip(keys, table["chance"].astype(float), strict=True))
 
 
-def _figures_of(run: Run, recogniser: str, number: int, suffix: str) -> list[dict[str, Any]]:
-    cases = images_only(run.by_case.loc[run.by_case["recogniser"] == recogniser])
-    raw = run.tables["recognition"]
-    raw = images_only(raw.loc[(raw["recogniser"] == recogniser) & (raw["attack"] == PLAIN)])
-    if not len(cases) or cases["distance"].isna().all():
-        return []
-    joined = any_attack(cases)
-    names = [n for n in (ORIGINAL, *run.defacers) if (joined["defacer"] == n).any()]
+def _attack_cell(rate: Rate, chance: float | None, control: bool) -> Cell:
+    if not rate.cases:
+        return _QUIET
+    known = chance is not None and chance > 0
+    small = numbers.interval(*rate.interval) + (f"\nchance {numbers.rate(chance)}" if known else "")
+    more = rate.hits and beyond_chance(rate, chance if chance is not None else float("nan"))
+    tone = "" if control else "bad" if more else "warn" if rate.hits else "quiet"
+    return cell(f"{rate.hits} of {rate.cases}", rate.share, small, tone)
 
-    def lines(curve: Any) -> list[figures.Curve]:
-        out = []
-        for name in names:
-            drawn = curve(name)
-            if drawn is not None:
-                label = f"{name} ({joined.loc[joined['defacer'] == name, 'case'].nunique()} cases)"
-                out.append(figures.Curve(label, None if name == ORIGINAL else run.look(name), *drawn))
-        return out
 
-    found: list[dict[str, Any]] = []
-
-    def add(kind: str, curve: Any, title: str, caption: str, **options: Any) -> None:
-        drawn = lines(curve)
-        if drawn:
-            svg = figures.curves(drawn, name=f"{kind}{number}", title=title + suffix, **options)
-            found.append({"svg": svg, "caption": caption})
-
-    grid = np.linspace(0, 1, 201)
-
-    def swept(name: str) -> tuple[np.ndarray, np.ndarray]:
-        nearest = joined.loc[joined["defacer"] == name].groupby("case")["distance"].min()
-        return grid, sweep(nearest.to_numpy(dtype=float), grid.tolist())
-
-    marks = [(run.tolerance, f"tolerance {run.tolerance:g}")]
-    add(
-        "sweep",
-        swept,
-        "Share of cases matched as the tolerance grows",
-        f"Tolerance sweep{suffix}: share of cases whose smallest distance to their own original, over all views and "
-        "attacks, lies within the tolerance. The thick line is the positive control: where it is low, the others say "
-        "little.",
-        xlabel="tolerance: distance up to which two faces count as the same person",
-        ylabel="cases matched",
-        marks=marks,
-    )
-    sizes = raw["gallery_size"].dropna()
-    size = int(sizes.max()) if len(sizes) else 0
-
-    def ranked(name: str) -> tuple[np.ndarray, np.ndarray] | None:
-        curve = cumulative_match(raw.loc[raw["defacer"] == name])
-        return None if curve is None else (np.arange(1, len(curve) + 1), curve)
-
-    add(
-        "cmc",
-        ranked,
-        "Cumulative match characteristic",
-        f"Cumulative match{suffix}: how often the right person is among the k nearest of a gallery of {size}, plain "
-        f"views. Views without a face count as not identified; guessing gives k/{size}.",
-        xlabel=f"rank within a gallery of {size}",
-        ylabel="right person within this rank",
-        steps=False,
-        whole=True,
-    )
-
-    def verified(name: str) -> tuple[np.ndarray, np.ndarray] | None:
-        rows = raw.loc[raw["defacer"] == name]
-        own = rows["distance_to_own"].to_numpy(dtype=float)
-        other = pd.to_numeric(rows["nearest_other"], errors="coerce").to_numpy(dtype=float)
-        if not np.isfinite(other).any():
-            return None
-        curve = roc(own, other)
-        return curve.fpr, curve.tpr
-
-    if "nearest_other" in raw:
-        add(
-            "roc",
-            verified,
-            "Verification ROC",
-            f"Verification ROC{suffix}, plain views. The impostor is always the nearest other person of the gallery, "
-            "so the curves are on the safe side; they stop where no view with a face is left.",
-            xlabel="views in which the nearest other person would be accepted",
-            ylabel="views accepted as the own",
-            diagonal=True,
-        )
-    return found
+def beyond_chance(rate: Rate, chance: float) -> bool:
+    """Whether so many matches are more than chance gives (one-sided binomial test, 5 %); True if not known."""
+    if np.isnan(chance):
+        return True
+    return bool(binom.sf(rate.hits - 1, rate.cases, chance) < 0.05)

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from defacedask.report import numbers
-from defacedask.report.page import Head, Table, cell, text
+from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import Run
 
-__all__ = ["cases_table", "config_rows", "skipped_table", "status_counts"]
+__all__ = ["cases_table", "config_rows", "skipped_table", "status_counts", "timing_table"]
 
 _PATHS = 3
 _SECRET = re.compile(r"(?i)(^|[_.-])(key|secret|token|password|credential)s?$")
@@ -74,6 +75,77 @@ def cases_table(run: Run) -> Table | None:
         line.append(cell(numbers.count(row["peak_rss_mb"]), row["peak_rss_mb"]))
         lines.append(line)
     return Table("cases", "Cases", heads, lines)
+
+
+_STAGES = {
+    "ingest": "DICOM into the store",
+    "look": "the head, and every plan",
+    "apply": "defacing images and dose",
+    "faces": "rendering and recognition",
+    "radiomics": "features",
+    "geometry": "volumes against the region",
+    "dose": "dose metrics",
+    "pictures": "slices for this page",
+    "export": "defaced DICOM, checked",
+}
+
+
+def timing_table(run: Run) -> Table | None:
+    """Seconds of each part of the work: one piece (a defacer's), and all pieces of a case together."""
+    table = run.tables["timing"]
+    if not len(table):
+        return None
+    lines = []
+    whole = float(table["seconds"].sum())
+    order = {stage: k for k, stage in enumerate(_STAGES)}
+    for stage, part in sorted(table.groupby("stage"), key=lambda g: (order.get(str(g[0]), 99), g[0])):
+        single = part["seconds"].to_numpy(dtype=float)
+        cases = part.groupby("case")["seconds"].sum().to_numpy(dtype=float)
+        total = float(single.sum())
+        memory = float(part["peak_rss_mb"].max())
+        numbers_of = [
+            np.median(single),
+            np.percentile(single, 95),
+            np.median(cases),
+            np.percentile(cases, 95),
+        ]
+        lines.append(
+            [
+                text(stage, small=_STAGES.get(str(stage), "")),
+                cell(numbers.count(len(single)), len(single)),
+                *(cell(numbers.seconds(n), n) for n in numbers_of),
+                cell(numbers.rate(total / whole) if whole else numbers.NOTHING, total),
+                cell(numbers.count(memory), memory),
+            ]
+        )
+    cases = table.groupby("case")["seconds"].sum().to_numpy(dtype=float)
+    lines.append(
+        [
+            text("all", small="a case from DICOM to its rows"),
+            cell(numbers.count(len(table)), len(table)),
+            *[Cell("")] * 2,
+            cell(numbers.seconds(np.median(cases)), float(np.median(cases))),
+            cell(numbers.seconds(np.percentile(cases, 95)), float(np.percentile(cases, 95))),
+            cell(numbers.rate(1.0), whole),
+            cell(numbers.count(table["peak_rss_mb"].max()), table["peak_rss_mb"].max()),
+        ]
+    )
+    return Table(
+        "timing",
+        "Seconds of each part of the work",
+        [
+            Head("part", False),
+            Head("pieces", title="one a case, or one a case and defacer"),
+            Head("median, a piece"),
+            Head("95th percentile, a piece"),
+            Head("median, a case", title="all defacers together"),
+            Head("95th percentile, a case"),
+            Head("share of all"),
+            Head("peak memory, MB"),
+        ],
+        lines,
+        ("Wall time inside one worker; pieces of a case and of different cases run side by side.",),
+    )
 
 
 def skipped_table(run: Run) -> Table | None:

@@ -1,0 +1,268 @@
+"""The study's radiomics tables, ratios that mean little, and further feature classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from defacedask.evaluation.summary import radiomics_percent, radiomics_summary
+from defacedask.report import numbers
+from defacedask.report.page import Cell, Head, Table, cell, text
+from defacedask.report.run import CONTROL, Run
+from defacedask.report.sections.cost import ten
+from defacedask.tables import TEN_FEATURES
+
+__all__ = ["classes_table", "hazard_table", "radiomics_tables"]
+
+_SHEETS = ("mean", "median", "n", "q1", "q3", "p95", "ratio_of_means", "concordance")
+
+
+def hazards_of(rows: pd.DataFrame) -> pd.Series:
+    """Why a row's percent change means little: the note it brought, else that the ratio does not exist; or ""."""
+    note = rows["note"].fillna("") if "note" in rows else pd.Series("", index=rows.index)
+    odd = note.str.contains("zero denominator|no voxels|not finite", regex=True)
+    absent = ~np.isfinite(rows["percent"])
+    return note.where(odd, "").mask(absent & ~odd, "ratio does not exist")
+
+
+def radiomics_tables(run: Run) -> list[dict[str, Any]]:
+    """Three tables (mean, median, agreement) a defacer, with the published means in the cells where given."""
+    rows = run.tables["radiomics"]
+    if not len(rows):
+        return []
+    rows = rows.loc[rows["feature"].isin(TEN_FEATURES)]
+    summary = radiomics_summary(rows)
+    odd = rows.loc[hazards_of(rows) != ""]
+    sheet = _Sheet(
+        {what: _nested(radiomics_percent(summary, what)) for what in _SHEETS},
+        odd.groupby(["defacer", "modality", "structure", "feature"]).size().to_dict(),
+        _changed(rows),
+        _published(run),
+        rows["modality"].nunique() > 1,
+    )
+    found = []
+    for defacer in [d for d in run.defacers if d in sheet.numbers["n"]]:
+        part = rows.loc[rows["defacer"] == defacer]
+        found.append(
+            {
+                "defacer": defacer,
+                "views": [_percent_table(defacer, what, sheet) for what in ("mean", "median", "agreement")],
+                "total": numbers.count(len(part)),
+                "unchanged": bool(
+                    (
+                        (part["original"] == part["defaced"])
+                        | (part["original"].isna() & part["defaced"].isna())
+                    ).all()
+                ),
+            }
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What the percent tables are written from, looked up by defacer, structure and feature."""
+
+    numbers: dict[str, dict[str, dict[tuple[str, str], dict[str, float]]]]
+    hazards: dict[Any, int]
+    changed: dict[Any, tuple[int, int, float]]
+    published: dict[str, dict[str, dict[str, float]]]
+    images: bool
+
+
+def _nested(wide: pd.DataFrame) -> dict[str, dict[tuple[str, str], dict[str, float]]]:
+    """Defacer -> (modality, structure) -> feature -> number."""
+    found: dict[str, dict[tuple[str, str], dict[str, float]]] = {}
+    for row in wide.to_dict("records"):
+        found.setdefault(row["defacer"], {})[row["modality"], row["structure"]] = row
+    return found
+
+
+def _published(run: Run) -> dict[str, dict[str, dict[str, float]]]:
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in run.reference.percent.to_dict("records") if run.reference is not None else ():
+        found.setdefault(row["defacer"], {})[row["structure"]] = row
+    return found
+
+
+def _changed(rows: pd.DataFrame) -> dict[Any, tuple[int, int, float]]:
+    """(defacer, modality, structure) -> cases with a changed voxel, cases, median percent of voxels changed."""
+    found = {}
+    key = ["defacer", "modality", "structure"]
+    for name, part in rows.drop_duplicates(["case", *key]).groupby(key):
+        share = (part["voxels_changed"].astype(float) / part["voxels"].astype(float)).dropna()
+        if len(share):
+            found[name] = (int((share > 0).sum()), len(share), float(100 * share.median()))
+    return found
+
+
+def _percent_table(defacer: str, what: str, sheet: _Sheet) -> Table:
+    published = sheet.published.get(defacer, {}) if what == "mean" else {}
+    lines = []
+    for (modality, structure), counts in sheet.numbers["n"][defacer].items():
+        most = max((int(counts[f]) for f in TEN_FEATURES if pd.notna(counts[f])), default=0)
+        touched = sheet.changed.get((defacer, modality, structure))
+        line = [text(structure)] + ([text(modality)] if sheet.images else [])
+        line.append(cell(numbers.count(most), most))
+        line.append(
+            cell(f"{touched[0]} of {touched[1]}", touched[0], f"{numbers.percent(touched[2])} % of voxels")
+            if touched
+            else Cell(numbers.NOTHING)
+        )
+        found = {name: sheet.numbers[name][defacer][modality, structure] for name in _SHEETS}
+        for feature in TEN_FEATURES:
+            weak = sheet.hazards.get((defacer, modality, structure, feature), 0)
+            given = published.get(structure, {}).get(feature)
+            line.append(_value(what, {n: found[n][feature] for n in found}, most, weak, given))
+        lines.append(line)
+    heads = [Head("structure", False)] + ([Head("image", False)] if sheet.images else [])
+    heads += [
+        Head("n", title="cases"),
+        Head("cases touched", title="cases in which a voxel changed; median share of the structure’s voxels"),
+        *(Head(f) for f in TEN_FEATURES),
+    ]
+    notes = []
+    if published:
+        notes.append(
+            "[ ] the mean printed in the reference folder; of other patients, for orientation only."
+            + (" It does not say of which image." if sheet.images else "")
+        )
+    if what == "agreement":
+        notes.append(
+            "Lin’s concordance of original and defaced values over cases: 1 is identity, 0 none; it needs two cases "
+            "that differ. Below, r.o.m.: 100·(mean original − mean defaced)/mean original; p95: 95th percentile of "
+            "the absolute percent changes."
+        )
+    elif any(key[0] == defacer for key in sheet.hazards):
+        notes.append(
+            "† an original near zero, or ratios that do not exist left out: see “Ratios to distrust”."
+        )
+    label = {
+        "mean": "mean over cases of the percent change",
+        "median": "median (quartiles) over cases of the percent change",
+        "agreement": "agreement of original and defaced values",
+    }[what]
+    return Table(
+        f"percent-{what}-{defacer}", f"{defacer}: {label}, by structure and feature", heads, lines, notes
+    )
+
+
+def _value(what: str, found: dict[str, float], most: int, weak: int, published: float | None) -> Cell:
+    """One structure's feature in one of the views."""
+    if what == "agreement":
+        if pd.isna(found["n"]) or not found["n"]:
+            return Cell(numbers.NOTHING)
+        known = pd.notna(found["concordance"])
+        small = f"r.o.m. {numbers.percent(found['ratio_of_means'])}\np95 {numbers.percent(found['p95'])}"
+        return cell(f"{found['concordance']:.3f}" if known else numbers.NOTHING, found["concordance"], small)
+    small_lines = []
+    if what == "median":
+        if pd.notna(found["q1"]) and found["q1"] != found["q3"]:
+            small_lines.append(f"{numbers.percent(found['q1'])} to {numbers.percent(found['q3'])}")
+    elif published is not None:
+        small_lines.append(f"[{numbers.percent(published)}]")
+    if pd.notna(found["n"]) and int(found["n"]) != most:
+        small_lines.append(f"n {int(found['n'])}")
+    why = f"{weak} case(s) with an original near zero or a ratio that does not exist" if weak else ""
+    shown = numbers.percent(found[what]) + ("†" if weak else "")
+    return cell(shown, found[what], "\n".join(small_lines), title=why)
+
+
+def hazard_table(run: Run) -> Table | None:
+    """List where a percent change is a ratio to (nearly) nothing."""
+    rows = ten(run)
+    rows = rows.loc[rows["defacer"] != CONTROL]
+    rows = rows.assign(why=hazards_of(rows))
+    rows = rows.loc[rows["why"] != ""]
+    if not len(rows):
+        return None
+    lines = []
+    for (structure, feature, why), part in rows.groupby(["structure", "feature", "why"], sort=False):
+        absent = int((~np.isfinite(part["percent"])).sum())
+        each = part["percent"].abs()
+        largest = each[np.isfinite(each)].max()
+        lines.append(
+            [
+                text(structure),
+                text(feature),
+                cell(numbers.count(part["case"].nunique()), part["case"].nunique()),
+                cell(numbers.value(part["original"].abs().min()), part["original"].abs().min()),
+                cell(numbers.percent(largest), largest),
+                cell(numbers.count(absent), absent),
+                text(why),
+            ]
+        )
+    return Table(
+        "hazards",
+        "Ratios to distrust: the original value is zero, nearly zero or undefined",
+        [
+            Head("structure", False),
+            Head("feature", False),
+            Head("cases"),
+            Head("smallest |original|"),
+            Head("largest |percent|"),
+            Head("left out", title="rows whose ratio does not exist; not part of any mean"),
+            Head("why", False),
+        ],
+        lines,
+        (
+            "Over all defacers. Near zero: closer to it than 5 % of the structure’s standard deviation "
+            "(skewness: than 0.05). Means with such ratios are marked † and are better read as medians.",
+        ),
+    )
+
+
+def classes_table(run: Run) -> Table | None:
+    """Feature classes beyond the ten, by defacer, image and class."""
+    rows = run.tables["radiomics"]
+    rows = rows.loc[~rows["feature"].isin(TEN_FEATURES) & (rows["defacer"] != CONTROL)]
+    if not len(rows):
+        return None
+    rows = rows.assign(kind=rows["feature"].str.split("_").str[0])
+    lines = []
+    order = {d: k for k, d in enumerate(run.defacers)}
+    groups = list(rows.groupby(["defacer", "modality", "kind"], sort=False))
+    for (defacer, modality, kind), part in sorted(groups, key=lambda g: order[g[0][0]]):
+        sizes = part["percent"].abs()
+        known = sizes[np.isfinite(sizes)]
+        same = int((part["original"] == part["defaced"]).sum())
+        absent = len(part) - len(known)
+        lines.append(
+            [
+                text(defacer),
+                text(modality),
+                text(kind),
+                cell(numbers.count(part["feature"].nunique()), part["feature"].nunique()),
+                cell(numbers.count(len(known)), len(known)),
+                *(_quantile(known, q) for q in (50, 95)),
+                cell(numbers.rate(same / len(part)), same / len(part)),
+                cell(numbers.count(absent), absent),
+            ]
+        )
+    return Table(
+        "classes",
+        "Other feature classes of pyradiomics: absolute percent changes over structures and cases",
+        [
+            Head("defacer", False),
+            Head("image", False),
+            Head("class", False),
+            Head("features"),
+            Head("values"),
+            Head("median |change|, %"),
+            Head("95th percentile, %"),
+            Head("exactly equal", title="share of values"),
+            Head("left out", title="values without a percent change"),
+        ],
+        lines,
+        ("Feature by feature, with median, quartiles and concordance: tables/radiomics_summary.csv.",),
+    )
+
+
+def _quantile(values: pd.Series, percent: float) -> Cell:
+    if not len(values):
+        return Cell(numbers.NOTHING)
+    number = float(np.percentile(values, percent))
+    return cell(numbers.percent(number), number)
