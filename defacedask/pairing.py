@@ -23,6 +23,10 @@ _WORDS = (
     "defaced|deface|defacing|refaced|reface|faceless|noface|anonymi[sz]ed|anonymous|anon|deidentified|deid|masked|"
     "pydeface|mideface|quickshear|biometric mask strict|biometric mask|mri reface|carina|original|orig"
 )
+#: Names of folders that say nothing about whose they are.
+_ANYBODY = (
+    r"ct|mr|mri|pt|pet|t1w?|t2w?|dicom|dcm|nifti|anat|images?|scans?|series\d*|data|input|output|in|out"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +106,16 @@ def _same_patient_name(one: Case, other: Case) -> bool:
 
 
 def _same_file_name(one: Case, other: Case) -> bool:
+    # a DICOM description is the same for everybody
+    if any(case.primary.facts.get("format") != "NIfTI" for case in (one, other)):
+        return False
     a, b = (plain_name(_stem(case.primary)) for case in (one, other))
     return bool(a) and a == b
 
 
 def _same_folder(one: Case, other: Case) -> bool:
     a, b = (plain_name(Path(case.primary.files[0]).parent.name) for case in (one, other))
-    return bool(a) and a == b
+    return bool(a) and a == b and not re.fullmatch(_ANYBODY, a)
 
 
 def _same_grid(one: Case, other: Case) -> bool:
@@ -123,7 +130,7 @@ _KEYS: tuple[tuple[str, Callable[[Case, Case], bool]], ...] = (
 )
 
 
-def pair_series(original: Case, defaced: Case) -> list[tuple[Series, Series | None]]:
+def pair_series(original: Case, defaced: Case | None) -> list[tuple[Series, Series | None]]:
     """Images of an original with their defaced twins: same modality, by grid, then name, then size.
 
     Returns
@@ -132,7 +139,7 @@ def pair_series(original: Case, defaced: Case) -> list[tuple[Series, Series | No
         Every image of the original, the primary one first.
     """
     left = sorted(original.images, key=lambda s: s is not original.primary)
-    right = list(defaced.images)
+    right = list(defaced.images) if defaced else []
     out: list[tuple[Series, Series | None]] = []
     for series in left:
         same = [other for other in right if other.modality == series.modality]

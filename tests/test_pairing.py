@@ -94,6 +94,11 @@ def test_anonymous_ones_by_folder_or_grid_and_only_if_that_is_unique():
     assert len(nobody.defaced) == 1
 
 
+def test_what_is_called_alike_for_everybody_pairs_nobody():
+    one = case("a", "P1", series("a", file="CT/i.dcm", shift=1, description="HEAD"))
+    assert pair_cases([one], [case("x", "P2", series("x", file="CT/i.dcm", description="HEAD"))]).pairs == ()
+
+
 def test_another_modality_is_no_partner():
     assert pair_cases([case("a", "P")], [case("x", "P", series("x", "MR"))]).pairs == ()
 

@@ -190,11 +190,7 @@ class _Job:
         head.require()
         self.own = examiner_for(self.examination, self.recognisers, head.pose)
         self.grids[ORIGINAL] = head.geometry
-        pairs = (
-            pair_series(self.original, self.defaced)
-            if self.defaced
-            else [(s, None) for s in self.original.images]
-        )
+        pairs = pair_series(self.original, self.defaced)
         named: dict[str, int] = {}
         looked_at = 0
         for series, twin in pairs:
