@@ -63,11 +63,14 @@ class Examiner:
             forced,
         )
         self.looks: list[Look] = []
-        self._known = {
-            (look["recogniser"], look["path"], look["view"]): look
-            for look in known
-            if look["box"] is not None
-        }
+        self._known: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        self.learn(known)
+
+    def learn(self, known: Iterable[Mapping[str, Any]]) -> None:
+        """Take over faces of the original whose box and landmarks are forced on the same view from now on."""
+        for look in known:
+            if look["box"] is not None:
+                self._known[look["recogniser"], look["path"], look["view"]] = look
 
     def see(
         self,

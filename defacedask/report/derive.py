@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from defacedask.evaluation.best_attempts import best_attempts
 from defacedask.evaluation.detection import detection_table
 from defacedask.evaluation.summary import radiomics_percent, radiomics_summary
 from defacedask.report import evidence
@@ -69,11 +70,12 @@ def derive_tables(tables: Mapping[str, pd.DataFrame], tolerance: float) -> dict[
     Returns
     -------
     dict
-        ``faces_detected``, ``radiomics_percent`` and ``radiomics_summary``.
+        ``best_attempts``, ``faces_detected``, ``radiomics_percent`` and ``radiomics_summary``.
     """
     summary = radiomics_summary(tables["radiomics"])
     percent = radiomics_percent(summary) if len(summary) else []
     return {
+        "best_attempts": as_table("best_attempts", best_attempts(tables["recognition"])),
         "faces_detected": faces_detected(tables["recognition"], tolerance, tables.get("controls")),
         "radiomics_percent": as_table("radiomics_percent", percent),
         "radiomics_summary": as_table("radiomics_summary", summary),

@@ -292,6 +292,8 @@ class _Job:
         ):
             if case is None or examiner is None:
                 continue
+            if examiner is self.theirs:
+                examiner.learn(self.own.looks)
             for shown in self._shown(case, self.grids[who]):
                 self.examination.plain(examiner, shown, guide=f"images/{self.original.primary.modality}")
         if self.theirs is None:

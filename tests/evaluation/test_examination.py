@@ -10,11 +10,13 @@ from made_heads import HEAD, around, balls
 
 from defacedask.errors import ConfigError
 from defacedask.evaluation.attack_names import NAMES, resolve_attacks
+from defacedask.evaluation.best_attempts import best_attempts
 from defacedask.evaluation.examination import Examination, Shown, examiner_for, extra_views
 from defacedask.evaluation.looking import Examiner, best_views
 from defacedask.evaluation.recognition.base import Box, Face
 from defacedask.evaluation.views import View
 from defacedask.stages.faces import examination_of
+from defacedask.tables import as_table
 
 
 class Eye:
@@ -90,6 +92,44 @@ def test_what_is_no_image_is_guided_by_the_image():
         ("plain", True),
         ("forced_crop", False),
     ]
+
+
+def test_the_nearest_attempt_is_named():
+    def row(case, attack, distance, other, view="v", variant="", forced=False, detected=False):
+        return {
+            "case": case,
+            "defacer": "carina",
+            "modality": "CT",
+            "recogniser": "eye",
+            "attack": attack,
+            "distance_to_own": distance,
+            "rank_of_own": None if distance is None else 1,
+            "nearest_other": other,
+            "view": view,
+            "variant": variant,
+            "level": 1.0,
+            "forced": forced,
+            "detected": detected,
+        }
+
+    rows = [
+        row("a", "unmasked", 0.5, 0.45, "v", "peeled 3 mm", detected=True),
+        row("a", "unmasked", 0.3, 0.6, "w", "peeled 6 mm", True),
+        row("b", "unmasked", 0.5, 0.4),
+        row("a", "plain", None, None),
+    ]
+    found = as_table(
+        "best_attempts", best_attempts(as_table("recognition", [{**r, "gallery_size": 2} for r in rows]))
+    )
+    found = found.set_index(["case", "attack"])
+    best = found.loc[("a", "unmasked")]
+    assert (best["view"], best["variant"], best["forced"], best["attempts"]) == ("w", "peeled 6 mm", True, 2)
+    assert (best["distance_to_own"], best["nearest_other"]) == (0.3, 0.45)
+    assert (bool(best["detected"]), bool(best["named"])) == (True, True)
+    assert not found.loc[("b", "unmasked"), "named"]
+    assert found.loc[("a", "plain"), "attempts"] == 1
+    assert np.isnan(found.loc[("a", "plain"), "distance_to_own"])
+    assert not len(as_table("best_attempts", best_attempts(as_table("recognition", []))))
 
 
 def test_several_recognisers_have_rows_and_boxes_of_their_own():
