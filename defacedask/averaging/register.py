@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["affine_step", "demons", "features", "places", "pull", "smooth_inverse"]
 
-#: Soft tissue and skin drive the fit; bone and metal are clipped, in the average's units.
-WINDOW = {"CT": (-300.0, 300.0), "MR": (0.0, 450.0)}
+#: The whole step from air to skin drives the fit: a soft-tissue window tears the field there. Metal is clipped.
+WINDOW = {"CT": (-1000.0, 500.0), "MR": (0.0, 450.0)}
 #: mm grid and rounds of the affine; an affine that moves the head more than this (mm) has gone astray.
 AFFINE_MM, AFFINE_ROUNDS, ASTRAY = 4.0, 60, 25.0
-#: (factor of the working grid, rounds) of the demons, coarse to fine; mm of smoothing of their field.
-LEVELS, FIELD_MM = ((2, 30), (1, 12)), 4.0
+#: (factor of the working grid, rounds) of the demons, coarse to fine; voxels of smoothing of their field.
+LEVELS, SMOOTH = ((2, 40), (1, 20)), 1.2
 
 
 def features(values: np.ndarray, modality: str) -> np.ndarray:
@@ -142,18 +142,17 @@ def demons(average: np.ndarray, grid: Geometry, moving: np.ndarray, modality: st
     fixed, other = _image(features(average, modality), grid), _image(features(moving, modality), grid)
     field: Any = None
     for by, rounds in LEVELS:
-        near, far = fixed, other
-        if by > 1:
-            near, far = (
-                sitk.Shrink(sitk.SmoothingRecursiveGaussian(i, by * grid.spacing[0] / 2), [by] * 3)
-                for i in (fixed, other)
-            )
+        # the finest level too: an average is smoother than a head
+        near, far = (
+            sitk.Shrink(sitk.SmoothingRecursiveGaussian(i, by * grid.spacing[0] / 2), [by] * 3)
+            for i in (fixed, other)
+        )
         if field is not None:
             field = sitk.Resample(field, near, sitk.Transform(), sitk.sitkLinear, 0.0)
         method = sitk.DiffeomorphicDemonsRegistrationFilter()
         method.SetNumberOfIterations(rounds)
         method.SetSmoothDisplacementField(True)
-        method.SetStandardDeviations(FIELD_MM / near.GetSpacing()[0])
+        method.SetStandardDeviations(SMOOTH)
         field = method.Execute(near, far) if field is None else method.Execute(near, far, field)
     out = sitk.GetArrayFromImage(field)
     return np.ascontiguousarray(np.moveaxis(out, -1, 0), dtype=np.float32)
