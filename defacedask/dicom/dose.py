@@ -20,7 +20,7 @@ from defacedask.volume import make_volume
 __all__ = ["read_dose"]
 
 #: A deflated dose may inflate to this.
-MAX_DOSE = 512 * 2**20
+MAX_DOSE = 256 * 2**20
 _RTDOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 #: Plane distances may differ by this part of their mean (or by 0.01 mm: offsets are decimal strings).
 _EVEN = 0.01

@@ -16,7 +16,7 @@ __all__ = ["Roi", "read_rois"]
 
 _RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 #: A deflated structure set may inflate to this.
-MOST_BYTES = 512 * 2**20
+MOST_BYTES = 256 * 2**20
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 

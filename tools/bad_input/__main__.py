@@ -21,7 +21,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BATCH = 250
+#: Trials of a process.
+BATCH = 100
 
 
 def worker(first: int, count: int, every: int, work: Path, memory: int) -> None:
@@ -91,6 +92,7 @@ def main() -> int:
             seed = dead + 1
         else:
             seed += size
+        print(f"{seed - given.first} of {given.count}", file=sys.stderr, flush=True)
     return report(counts, details, slowest, peak)
 
 

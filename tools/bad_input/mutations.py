@@ -151,13 +151,18 @@ def zip_bomb(data: bytes, rng: Rng) -> bytes:
     raw = buffer.getvalue()
     start = 144 + int.from_bytes(raw[140:144], "little")
     body = zlib.decompress(raw[start:], -zlib.MAX_WBITS)
-    size = int(rng.choice([80, 300])) << 20
+    size = int(rng.choice([80, 1000, 3900]))
     if rng.random() < 0.5:
-        body = body[:8] + struct.pack("<HH2sHI", 0x0008, 0x0000, b"UN", 0, size) + b"\0" * size + body
+        first, last = body[:0], body
+        head = struct.pack("<HH2sHI", 0x0008, 0x0000, b"UN", 0, size << 20)
     else:
-        body = body + struct.pack("<HH2sHI", 0x7FE1, 0x0010, b"OB", 0, size) + b"\0" * size
+        first, last = body, b""
+        head = struct.pack("<HH2sHI", 0x7FE1, 0x0010, b"OB", 0, size << 20)
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return raw[:start] + packer.compress(body) + packer.flush()
+    start_of = packer.compress(first + head) + packer.flush(zlib.Z_FULL_FLUSH)
+    # a block after a full flush stands for itself: the same kilobyte again and again is the whole bomb
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return raw[:start] + start_of + block * size + packer.compress(last) + packer.flush()
 
 
 def deep_sequences(data: bytes, rng: Rng) -> bytes:
@@ -384,9 +389,9 @@ def mutate(data: bytes, rng: Rng, kind: str) -> bytes:
     with config.disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(io.BytesIO(data))
-        change(dataset, rng)
         buffer = io.BytesIO()
         try:
+            change(dataset, rng)
             pydicom.dcmwrite(buffer, dataset, enforce_file_format=False)
         except Exception:  # too wrong even to be written this way: damaged as bytes instead
             return flipped(data, rng)
