@@ -37,6 +37,10 @@ __all__ = [
 ]
 
 
+#: The average face fills what is missing to at least twice this depth.
+HOLE_MM = 4.0
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Target:
     """A defaced head.
@@ -126,7 +130,8 @@ class Attempt:
 def template_filled(target: Target, template: Template | None = None) -> list[Attempt]:
     """Put the average face where the face is missing, so that a detector has something to detect.
 
-    What is left of the original (eyes above a low cut, the jaw below) then decides whom it looks like.
+    What is left of the original (eyes above a low cut, the jaw below) then decides whom it looks like. Two attempts:
+    the average everywhere in front, and only where the image lacks at least `HOLE_MM` of face on all sides.
 
     Parameters
     ----------
@@ -148,7 +153,23 @@ def template_filled(target: Target, template: Template | None = None) -> list[At
     average = target.level - span * np.clip(skin / 2.0, -1.0, 1.0)  # through the level at the average skin
     front = np.broadcast_to(position[1] < 0.0, values.shape)
     filled = np.where(front, np.maximum(values, average.astype(np.float32)), values)
-    return [Attempt(FILLED, "", filled, target.level)]
+    found = [Attempt(FILLED, "everywhere", filled, target.level)]
+    hole = _thick(front & (average >= target.level) & (values < target.level), target.geometry)
+    if hole.any():
+        # what the patient still has is not covered by what the average has in front of it
+        found.append(Attempt(FILLED, "where it is missing", np.where(hole, filled, values), target.level))
+    return found
+
+
+def _thick(missing: np.ndarray, geometry: Geometry, mm: float = HOLE_MM) -> np.ndarray:
+    """Parts of a region that hold a ball of ``mm`` radius, with a little around to meet what is left."""
+    from scipy.ndimage import distance_transform_edt
+
+    padded = np.pad(missing, 1)
+    core = distance_transform_edt(padded, sampling=geometry.spacing)[1:-1, 1:-1, 1:-1] >= mm
+    if not core.any():
+        return core
+    return distance_transform_edt(~core, sampling=geometry.spacing) <= mm + 2.0
 
 
 def denoised_air(target: Target, sigmas_mm: Sequence[float] = (2.0, 4.0)) -> list[Attempt]:

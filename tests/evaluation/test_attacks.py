@@ -104,6 +104,31 @@ def test_template_puts_a_face_back():
     assert np.array_equal(filled.values[back], cut[back])
 
 
+def test_template_fills_the_hole_and_leaves_what_is_there():
+    template = load_template("average_ct")
+    geometry = geometry_of(template.image)
+    values = real_values(template.image).values.astype(np.float32)
+    x, y, z = np.broadcast_arrays(*geometry.positions())
+    tip = y[values > -300].min()
+    hole = (np.abs(x) < 25) & (y < tip + 30) & (z < -60) & (z > -90)
+    cut = np.where(hole, -1000, values).astype(np.float32)
+    # this patient's brow lies a little behind the average's
+    brow = (z > -30) & (y < y[(values > -300) & (z > -30)].min() + 3)
+    cut = np.where(brow, -1000, cut).astype(np.float32)
+    attempts_found = {a.variant: a.values for a in template_filled(target(cut, geometry))}
+    everywhere, missing = attempts_found["everywhere"], attempts_found["where it is missing"]
+    assert (everywhere[brow] > -300).sum() > (cut[brow] > -300).sum()
+    assert np.array_equal(missing[brow], cut[brow])
+    assert (missing[hole] > -300).sum() > 0.8 * (values[hole] > -300).sum()
+    # of a face that is there only what lies inside is filled: nose and mouth
+    for attempt in template_filled(target(values, geometry))[1:]:
+        before, after = (
+            render_depth(skin_surface(v, geometry, level=-300.0, smooth_mm=1.0), size=110)
+            for v in (values, attempt.values)
+        )
+        assert (np.abs(np.nan_to_num(after - before)) > 1).mean() < 0.01
+
+
 def test_denoising_finds_a_ghost_in_the_air(rng):
     geometry = around(2.0, half=70)
     head = (balls(geometry, [((0, 0, 0), 40.0)]) + 1000) / 1000 * 300
