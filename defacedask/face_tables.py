@@ -128,8 +128,10 @@ def face_tables(
             parts: dict[str, BestScores] = {}
             for attack, probes in attacks.items():
                 scores = known.score(probes, own=defacer == ORIGINAL, distance=metric)
-                out["recognition"] += identify(scores)
-                parts[attack] = best_scores(scores)
+                absent = set(known.missing)
+                for probe, row in zip(probes, identify(scores), strict=True):
+                    out["recognition"].append({**row, "comparable": probe.person not in absent})
+                parts[attack] = best_scores(scores, absent)
             together = join(list(parts.values()))
             everything[defacer].append((together, limit))
             for attack, best in {**parts, ANY: together}.items():

@@ -80,6 +80,7 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("rank_of_own", "count", "1 = the right person is the nearest of the gallery", False),
         ("gallery_size", "count", "persons in the gallery", False),
         ("nearest_other", "number", "distance to the nearest other person of the gallery", False),
+        ("comparable", "flag", "the gallery has something of this person to compare with", False),
         ("variant", "text", "which attempt of the attack", False),
         ("forced", "flag", "encoded at the original's box and landmarks, whatever was detected", False),
     ),
@@ -240,6 +241,7 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("threshold", "number", "that threshold", False),
         ("upper_bound_95_calibrated", "number", "upper bound of that match rate (0..1)", False),
         ("detected_upper_bound_95", "number", "upper bound of the detection rate (0..1)", False),
+        ("judged", "count", "cases that can be matched: the gallery has something of their person", False),
     ),
     "radiomics_percent": _columns(
         ("defacer", "text", "who defaced"),

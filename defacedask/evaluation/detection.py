@@ -43,6 +43,11 @@ def detection_table(
         if not len(plain):  # surfaces that are no image have one attack of their own
             plain = part
         cases = part["case"].nunique()
+        if "comparable" in part:  # who is not in the gallery can be detected, and cannot be matched
+            able = part["comparable"].fillna(True).astype(bool)
+            judged = part.loc[able, "case"].nunique()
+        else:
+            judged = cases
         own = plain["distance_to_own"].astype(float)
         found = plain.loc[plain["detected"].astype(bool), "case"].nunique()
         matches = plain.loc[own <= tolerance, "case"].nunique()
@@ -57,11 +62,12 @@ def detection_table(
                 "faces_detected": found,
                 "matches": matches,
                 "tolerance": tolerance,
-                "upper_bound_95": upper_bound(matches, cases),
+                "judged": judged,
+                "upper_bound_95": upper_bound(matches, judged),
                 "detected_upper_bound_95": upper_bound(found, cases),
                 "matches_calibrated": calibrated if known else None,
                 "threshold": threshold,
-                "upper_bound_95_calibrated": upper_bound(calibrated, cases) if known else math.nan,
+                "upper_bound_95_calibrated": upper_bound(calibrated, judged) if known else math.nan,
                 "rank_1": plain.loc[rank == 1, "case"].nunique(),
                 "matches_any_attack": anyhow,
                 "attacks": part["attack"].nunique(),

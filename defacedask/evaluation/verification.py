@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,12 +39,16 @@ class BestScores:
         The gallery.
     values : (cases, persons) array
         NaN where there was nothing to compare.
+    absent : frozenset of str
+        Persons whom the gallery could not show to their own cases (`Gallery.missing`): they are somebody else to
+        the others, and are not judged themselves.
     """
 
     cases: tuple[str, ...]
     own: tuple[str, ...]
     persons: tuple[str, ...]
     values: np.ndarray
+    absent: frozenset[str] = frozenset()
 
     @property
     def place(self) -> np.ndarray:
@@ -54,8 +58,9 @@ class BestScores:
 
     @property
     def judged(self) -> np.ndarray:
-        """Rows whose person is in the gallery."""
-        return np.flatnonzero(self.place >= 0)
+        """Rows whose person can be recognised in the gallery."""
+        able = np.array([person not in self.absent for person in self.own], dtype=bool)
+        return np.flatnonzero((self.place >= 0) & able)
 
     @property
     def genuine(self) -> np.ndarray:
@@ -81,7 +86,7 @@ class BestScores:
         return float((rest <= limit).mean()) if len(rest) and not math.isnan(limit) else math.nan
 
 
-def best_scores(scores: Scores) -> BestScores:
+def best_scores(scores: Scores, absent: Iterable[str] = ()) -> BestScores:
     """Reduce pictures to cases (``facts["case"]``, else the person), by the smallest distance."""
     keys = [(str(p.facts.get("case", p.person)), p.person) for p in scores.probes]
     names = list(dict.fromkeys(keys))
@@ -90,7 +95,8 @@ def best_scores(scores: Scores) -> BestScores:
     rows = np.array([number[key] for key in keys], dtype=int)
     np.minimum.at(values, rows, np.where(np.isnan(scores.values), math.inf, scores.values))
     values[np.isinf(values)] = math.nan
-    return BestScores(tuple(n[0] for n in names), tuple(n[1] for n in names), scores.persons, values)
+    cases, own = (tuple(name[k] for name in names) for k in (0, 1))
+    return BestScores(cases, own, scores.persons, values, frozenset(absent))
 
 
 def join(parts: Sequence[BestScores], limits: Sequence[float] | None = None) -> BestScores:
@@ -114,7 +120,8 @@ def join(parts: Sequence[BestScores], limits: Sequence[float] | None = None) -> 
             [row[c, o] for c, o in zip(part.cases, part.own, strict=True)], [column[p] for p in part.persons]
         )
         values[at] = np.fmin(values[at], part.values / (limits[k] if limits else 1.0))
-    return BestScores(tuple(c for c, _ in cases), tuple(o for _, o in cases), tuple(persons), values)
+    absent = frozenset.intersection(*(part.absent for part in parts)) if parts else frozenset()
+    return BestScores(tuple(c for c, _ in cases), tuple(o for _, o in cases), tuple(persons), values, absent)
 
 
 def measurable(fpr: float, impostor: int) -> bool:
@@ -158,6 +165,8 @@ def verification(
         ``eer``, ``note``.
     """
     rows, own, mine, ranks = best.judged, best.place, best.genuine, best.ranks
+    able = np.zeros(len(own), dtype=bool)
+    able[rows] = True
     rest = best.values[best.others]
     out: dict[str, Any] = {
         "cases": len(best.cases),
@@ -189,7 +198,7 @@ def verification(
         kept = kept & (np.random.default_rng(seed).random(kept.shape) < _ENOUGH / len(rest))
 
     def figures(drawn: np.ndarray, mask: np.ndarray) -> list[float]:
-        some = drawn[own[drawn] >= 0]
+        some = drawn[able[drawn]]
         others = best.values[drawn][mask[drawn]]
         if not len(some) or not len(others):
             return [math.nan] * len(names)

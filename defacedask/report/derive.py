@@ -53,7 +53,7 @@ def faces_detected(
     joined = evidence.any_attack(evidence.by_case(looks, tolerance, limits))
     hits = joined.groupby(["defacer", "modality", "recogniser"])["matched"].sum()
     keys = zip(table["defacer"], table["modality"], table["recogniser"], strict=True)
-    table["matches_any_attack"] = [int(hits[key]) for key in keys]
+    table["matches_any_attack"] = [int(hits.get(key, 0)) for key in keys]
     return as_table("faces_detected", table)
 
 

@@ -111,6 +111,8 @@ def by_case(
         columns = [*_CASE, "matched", "detected", "distance", "views", "encoded", "gallery_size"]
         return pd.DataFrame({c: pd.Series([], dtype=object) for c in columns})
     rows = rows.assign(detected=rows["detected"].fillna(False).astype(bool))
+    if "comparable" in rows:  # who is not in the gallery cannot be matched, which proves nothing
+        rows = rows.loc[rows["comparable"].fillna(True).astype(bool)]
     table = (
         rows.groupby(_CASE, sort=False)
         .agg(

@@ -89,17 +89,18 @@ def faces_table(run: Run) -> Table | None:
         plain = looks.loc[looks["attack"] == PLAIN]  # contours and dose grids have one attack of their own
         share, chance, n = rank_one(plain if len(plain) else looks)
         cases = int(r["cases"])
+        judged = int(r["judged"]) if pd.notna(r["judged"]) else cases
         row = [first_cell(r["defacer"]), text(r["modality"])]
         row += [text(r["recogniser"])] if several else []
         row += [cell(numbers.count(cases), cases), rate_cell(Rate(int(r["faces_detected"]), cases))]
-        row.append(rate_cell(Rate(int(r["matches"]), cases)))
+        row.append(rate_cell(Rate(int(r["matches"]), judged)))
         own = r["defacer"] in (ORIGINAL, CONTROL)
         row.append(_QUIET if own else cell(numbers.bound(r["upper_bound_95"]), r["upper_bound_95"]))
         if calibrated:
             known = pd.notna(r["matches_calibrated"])
-            row.append(rate_cell(Rate(int(r["matches_calibrated"]), cases)) if known else _QUIET)
+            row.append(rate_cell(Rate(int(r["matches_calibrated"]), judged)) if known else _QUIET)
         tried = Cell("not tried", tone="quiet")
-        row.append(rate_cell(Rate(int(r["matches_any_attack"]), cases)) if r["attacks"] > 1 else tried)
+        row.append(rate_cell(Rate(int(r["matches_any_attack"]), judged)) if r["attacks"] > 1 else tried)
         row.append(
             cell(numbers.rate(share), share, f"chance {numbers.rate(chance)}")
             if n

@@ -1,0 +1,187 @@
+"""Planted cases through the real study: what must be recognised is, what cannot be is not, and the page says so.
+
+Nothing done: matched in every case, and not a number changed. A blur of 2 mm: still matched. The whole head blanked:
+no face, no match.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import dask
+import numpy as np
+import pytest
+from planted import register
+from rt_writers import openkbp_dicom
+
+import defacedask as dd
+from defacedask import config  # noqa: F401 (its defaults must be there before they are overridden)
+from defacedask.phantom import write_phantom
+
+pytestmark = pytest.mark.slow
+
+FACES = {"defacedask.render.pitches": [-10, 0], "defacedask.render.yaws": [0]}
+
+
+def study(cases, out, defacers, **options):
+    with pytest.MonkeyPatch.context() as patch, dask.config.set(options.pop("settings", FACES)):
+        names = register(patch)
+        chosen = {"attacks": "basic", "export": False, "pictures": False, "seed": 1, **options}
+        return dd.study(cases, out, defacers=defacers or names, **chosen)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Three virtual patients, the first of them scanned twice."""
+    folder = tmp_path_factory.mktemp("planted") / "dicom"
+    write_phantom(folder, 3, seed=11, modalities=("CT",), size="coarse")
+    again = tmp_path_factory.mktemp("planted") / "again"
+    write_phantom(again, 1, seed=11, scans=2, modalities=("CT",), size="coarse")
+    (again / "VP-0001" / "STUDY-2").rename(folder / "VP-0001" / "STUDY-2")
+    return dd.scan(folder)
+
+
+def first_scans(cohort):
+    return [case for case in cohort if "STUDY-1" in case.primary.files[0]]
+
+
+@pytest.fixture(scope="module")
+def run(cohort, tmp_path_factory):
+    assert len(cohort) == 4
+    return study(first_scans(cohort), tmp_path_factory.mktemp("planted") / "out", None)
+
+
+def table(run, name, **only):
+    rows = run.tables[name]
+    for column, value in only.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+def outcomes(run) -> dict[str, str]:
+    """Defacer -> verdict, as printed."""
+    page = run.report.read_text(encoding="utf-8").replace("\u00a0", " ")
+    body = re.search(r'<table class="sortable" id="verdicts">.*?</table>', page, re.DOTALL)[0]
+    rows = re.findall(r"<tr><th[^>]*>(.*?)</th><td[^>]*>(.*?)</td>", body, re.DOTALL)
+    return {re.sub("<.*", "", name): re.sub("<.*", "", words) for name, words in rows}
+
+
+def test_all_are_done(run):
+    assert run.tables["cases"]["status"].tolist() == ["done"] * 3
+    assert table(run, "controls")["holds"].all()
+
+
+def test_nothing_done_is_recognised_everywhere_and_changes_nothing(run):
+    faces = table(run, "faces_detected", defacer="planted_identity").iloc[0]
+    assert (faces["cases"], faces["matches"], faces["rank_1"]) == (3, 3, 3)
+    looks = table(run, "recognition", defacer="planted_identity", attack="plain")["distance_to_own"].dropna()
+    assert len(looks)
+    assert (looks == 0).all()
+    rows = table(run, "radiomics", defacer="planted_identity")
+    assert len(rows) > 100
+    assert (rows["voxels_changed"] == 0).all()
+    assert (rows["percent"].dropna() == 0).all()
+    assert (table(run, "dose", defacer="planted_identity")["difference"].dropna() == 0).all()
+    assert outcomes(run)["planted_identity"] == "recognised in every case"
+
+
+def test_a_blur_is_still_recognised_though_it_changes_features(run):
+    row = table(run, "verification", defacer="planted_blur", modality="any").iloc[0]
+    assert (row["judged"], row["matched"], row["rank_1"]) == (3, 3, 3)
+    assert row["auc"] == 1
+    assert row["chance"] < 0.5
+    variance = table(run, "radiomics", defacer="planted_blur", feature="Variance")
+    assert (variance["percent"] != 0).all()
+    assert (variance["voxels_changed"] > 0.9 * variance["voxels"]).all()
+    assert outcomes(run)["planted_blur"] == "recognised in every case"
+
+
+def test_a_blank_head_is_neither_detected_nor_recognised(run):
+    faces = table(run, "faces_detected", defacer="planted_blank").iloc[0]
+    assert (faces["cases"], faces["faces_detected"], faces["matches"]) == (3, 0, 0)
+    assert faces["matches_any_attack"] == 0
+    assert faces["upper_bound_95"] == pytest.approx(1 - 0.05 ** (1 / 3))
+    row = table(run, "verification", defacer="planted_blank", modality="any").iloc[0]
+    assert (row["judged"], row["matched"]) == (3, 0)
+    rows = table(run, "radiomics", defacer="planted_blank")
+    assert (rows["voxels_changed"] > 0.98 * rows["voxels"]).all()  # some were as empty as air before
+    whole = rows[rows["feature"].isin(["Range", "Variance"]) & (rows["original"] > 0)]
+    assert np.allclose(whole["percent"], 100, rtol=1e-12)
+    dose = table(run, "dose", defacer="planted_blank", metric="Dmean")
+    assert (dose["defaced"].dropna() == 0).all()
+    volumes = table(run, "geometry", defacer="planted_blank")
+    assert (volumes["region_percent"].dropna() == 100).all()
+    assert (volumes["after_ml"] == 0).all()
+    assert volumes["target"].any()
+    words = outcomes(run)["planted_blank"]
+    assert words.startswith("not recognised in any of 3 cases whose original is; true rate below 64")
+
+
+def test_the_first_line_says_it_and_what_so_few_cases_allow(run):
+    page = run.report.read_text(encoding="utf-8").replace("\u00a0", " ")
+    first = re.search(r'<h1 id="first-line">(.*?)</h1>', page, re.DOTALL)[1]
+    assert "planted_identity 3 of 3" in first
+    assert "planted_blur 3 of 3" in first
+    assert "planted_blank 0 of 3" in first
+    assert "None recognised of 3 cases still allows a true rate of up to 64" in page
+    assert "not measurable" in page  # 1 % of false positives, from six comparisons
+    stages = set(run.tables["timing"]["stage"])
+    assert stages == {"ingest", "look", "apply", "faces", "radiomics", "geometry", "dose"}
+
+
+def test_a_second_scan_as_gallery(run, cohort, tmp_path):
+    """The identity defacer is then no trivial match: another scan, pose and noise."""
+    out = shutil.copytree(run.out, tmp_path / "out")  # what is finished there need not run again
+    result = study(list(cohort), out, "planted_identity", gallery="second-scan")
+    controls = result.tables["controls"].iloc[0]
+    assert controls["gallery"] == "second-scan"
+    assert controls["not_in_gallery"] == "VP-0002, VP-0003"
+    identity = table(result, "verification", defacer="planted_identity", modality="any").iloc[0]
+    assert (identity["cases"], identity["judged"], identity["gallery_size"]) == (4, 2, 3)
+    faces = table(result, "faces_detected", defacer="planted_identity").iloc[0]
+    assert (faces["cases"], faces["judged"], faces["matches"]) == (4, 2, 2)
+    looks = table(result, "recognition", defacer="planted_identity", attack="plain")
+    twice = looks["case"].str.startswith("VP-0001")
+    assert (looks.loc[twice, "distance_to_own"].dropna() > 0).all()
+    assert (looks.loc[twice, "rank_of_own"].dropna() == 1).all()
+    assert twice.sum() >= 4
+    assert looks.loc[~twice, "distance_to_own"].isna().all()
+    assert identity["matched"] == 2
+    page = result.report.read_text(encoding="utf-8").replace("\u00a0", " ")
+    assert "Originals recognised in their other scan (positive control)" in page
+    assert "nothing to compare with: VP-0002, VP-0003" in page
+    assert "planted_identity 2 of 2" in re.search(r'<h1 id="first-line">(.*?)</h1>', page, re.DOTALL)[1]
+
+
+def test_a_recogniser_that_sees_nothing_voids_the_result(run, cohort, tmp_path):
+    """Looking at the back of the head: nobody is recognised before, so nothing is proven after."""
+    out = shutil.copytree(run.out, tmp_path / "out")
+    behind = {"defacedask.render.yaws": [180], "defacedask.render.pitches": [0, 20]}
+    result = study(first_scans(cohort)[:1], out, "planted_identity", settings=behind)
+    page = result.report.read_text(encoding="utf-8")
+    assert re.search(r'<h1 id="first-line">The privacy result is void', page)
+    assert not result.tables["controls"]["holds"].any()
+
+
+@pytest.mark.data
+def test_planted_cases_on_real_planning_cts(shared_data, shared_tools, tmp_path):
+    tool, source = shared_tools / "openkbp_to_dicom.py", shared_data / "openkbp"
+    folders = [openkbp_dicom(tool, source, patient) for patient in ("pt_100", "pt_113")]
+    views = {"defacedask.render.pitches": [-30, -20, -10], "defacedask.render.yaws": [0]}
+    result = study(folders, tmp_path / "out", None, settings=views)
+    done = table(result, "cases", status="done")
+    assert len(done) == 2
+    faces = result.tables["faces_detected"].set_index("defacer")
+    seen = table(result, "recognition", defacer="original").groupby("case")["detected"].any().sum()
+    assert seen >= 1
+    assert faces.loc["planted_identity", "matches"] == seen
+    assert faces.loc["planted_blank", ["faces_detected", "matches", "matches_any_attack"]].tolist() == [
+        0,
+        0,
+        0,
+    ]
+    blur = table(result, "verification", defacer="planted_blur", modality="any").iloc[0]
+    assert blur["matched"] == seen
+    percent = table(result, "radiomics", defacer="planted_blank", feature="Range")["percent"].dropna()
+    assert np.allclose(percent, 100)
