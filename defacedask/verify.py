@@ -231,6 +231,7 @@ def _sidecar(found: _Found, line: dict[str, Any]) -> None:
 
 def _tags(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> None:
     from defacedask.dicom.export.record import SCHEME, drop_pictures
+    from defacedask.dicom.linking import references
 
     frames: dict[tuple[str, str], set[str]] = defaultdict(set)
     seen: dict[str, str] = {}
@@ -281,7 +282,14 @@ def _tags(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> Non
             for line, d in datasets.values()
             if (line["case"], line["defacer"]) == (case, defacer) and line["modality"] in IMAGES
         }
-        if len(images) > 1:
+        # a spatial registration joins them
+        joined = {
+            frame
+            for line, d in datasets.values()
+            if (line["case"], line["defacer"], line["modality"]) == (case, defacer, "REG")
+            for frame in references(d)[1]
+        }
+        if len(images) > 1 and not images <= joined:
             found.say("", "tags", f"the images of {case} lie in {len(several)} frames of reference")
 
 
@@ -374,6 +382,8 @@ def _people(
             if where:
                 found.say(name, "leaks", f"{where} still names the patient")
     for line in lines:
-        said = [str(line.get("file")), str(line.get("case")), str(line.get("reason")), *line.get("notes", ())]
+        # files are numbered, and somebody's id may be such a number
+        folder = str(PurePosixPath(str(line.get("file"))).parent)
+        said = [folder, str(line.get("case")), str(line.get("reason")), *line.get("notes", ())]
         if line.get("deidentified") and any(names_somebody(text, words) for text in said):
             found.say(str(line.get("file", "")), "leaks", "the patient is named in its name or its line")

@@ -22,7 +22,7 @@ from defacedask.verify import verify
 from defacedask.volume import geometry_of
 
 PEOPLE = {
-    "PatientName": "Wintermute^Case^Henry",
+    "PatientName": "Wintermute^Case^0001",
     "PatientID": "MRN-554433",
     "PatientBirthDate": "19620405",
     "PatientAge": "058Y",
@@ -214,6 +214,16 @@ def test_a_header_that_cannot_be_read_is_no_reason_to_let_it_out():
     broken["InstitutionName"]._value = 3.5  # no text, as damaged files have it
     with pytest.raises(InputError, match="cannot be de-identified"):
         Identity(KEY, "P1")(broken)
+
+
+def test_somebody_may_be_called_patient():
+    dataset = header(PatientName="Virtual^Patient", PatientID="VP-0001", SeriesDescription="x")
+    dataset.StructureSetLabel = "patient 1"
+    Identity(KEY, "VP-0001")(dataset)
+    assert dataset.StructureSetLabel == "X 1"
+    meanings = [i.CodeMeaning for i in dataset.DeidentificationMethodCodeSequence]
+    assert "Retain Patient Characteristics Option" in meanings
+    assert not named_in(dataset, {"virtual^patient", "virtual", "patient", "vp-0001"})
 
 
 def test_options():

@@ -36,6 +36,8 @@ _NAMING = (
     "OperatorsName",
     "IssuerOfPatientID",
 )
+#: What terminologies and this program wrote: somebody may be called Patient or Head.
+_OWN_TEXTS = ("CodeMeaning", "CodeValue", "DeidentificationMethod", "DerivationDescription", "Manufacturer")
 #: Words shorter than this say nothing of a person.
 SHORTEST = 4
 
@@ -85,8 +87,9 @@ def named_in(dataset: Any, words: set[str]) -> str:
             continue
         raw = item.get_item(tag).value
         text = raw.decode("latin-1") if isinstance(raw, bytes) else str(raw or "")
-        if len(text) > 1 << 20 or keyword_for_tag(tag) in {*REPLACED, *_NAMING}:
-            continue  # a made-up name may happen to be somebody's
+        # a made-up name may happen to be somebody's
+        if len(text) > 1 << 20 or keyword_for_tag(tag) in {*REPLACED, *_NAMING, *_OWN_TEXTS}:
+            continue
         if pattern.search(text):
             return str(tag)
     return ""
@@ -207,7 +210,7 @@ class Identity:
                 continue
             element = item[tag]
             value = element.value
-            if not value or element.keyword in _NAMING:
+            if not value or element.keyword in {*_NAMING, *_OWN_TEXTS}:
                 continue
             if isinstance(value, str):
                 if pattern.search(value):

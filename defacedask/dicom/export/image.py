@@ -103,7 +103,11 @@ def start(source: str, context: Context) -> tuple[Any, str, list[str]]:
         )
     if "SOPInstanceUID" not in dataset:
         raise InputError(f"{source} has no SOP instance UID any more.", "Scan again.")
-    return dataset, str(UID(syntax)), drop_pictures(dataset, private=context.private)
+    try:
+        return dataset, str(UID(syntax)), drop_pictures(dataset, private=context.private)
+    except Exception as error:  # the first time that every element is looked at: pydicom raises what it likes
+        text = " ".join(str(error).split())[:120]
+        raise InputError(f"the header of {source} is damaged ({text}).", "Repair the file.") from None
 
 
 def save(dataset: Any, path: Path, syntax: str, context: Context) -> str:
