@@ -145,6 +145,8 @@ def build_template(
     _enough(len(found), force, "")
     with writing(f"the template {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".build-*"):  # of a build that was killed: it holds patients' voxels
+            shutil.rmtree(left, ignore_errors=True)
         work = tempfile.mkdtemp(prefix=".build-", dir=folder)  # for its owner alone
     try:
         return _build(

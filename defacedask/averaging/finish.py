@@ -122,9 +122,16 @@ def skin_distance(values: np.ndarray, grid: Geometry, modality: str) -> np.ndarr
 
     # half way up the slope from air to skin; the average's noise is far below
     level = -400.0 if modality == "CT" else 60.0
-    body, _ = body_mask(values, level, grid.spacing[0])
+    step = grid.spacing[0]
+    body, _ = body_mask(values, level, step)
     out = distance_transform_edt(~body) - distance_transform_edt(body)
-    out = (out - 0.5 * np.sign(out)) * grid.spacing[0]
+    out = (out - 0.5 * np.sign(out)) * step
+    # beside the skin the values tell where between two voxels it runs; a mask alone would make terraces
+    smooth = gaussian_filter(values.astype(np.float32), 0.5)
+    slope = np.sqrt(sum(g * g for g in np.gradient(smooth, *grid.spacing)))
+    steep = (np.abs(out) <= 1.5 * step) & (slope > abs(level - AIR[modality]) / (8 * step))
+    finer = (level - smooth[steep]) / slope[steep]
+    out[steep] = np.clip(finer, out[steep] - step, out[steep] + step)
     return np.asarray(gaussian_filter(out, 0.6), dtype=np.float32)
 
 
