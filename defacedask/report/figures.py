@@ -180,11 +180,11 @@ def curves(
                 markersize=4,
                 label=line.name,
             )
-        for position, word in marks:
+        for number, (position, word) in enumerate(marks):
             axis.axvline(position, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
             axis.annotate(
                 word,
-                (position, 0.9),
+                (position, 0.9 - 0.08 * number),  # neighbours must not write over each other
                 xycoords=("data", "axes fraction"),
                 xytext=(4, 0),
                 textcoords="offset points",
