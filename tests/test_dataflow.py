@@ -60,7 +60,7 @@ def test_convert_only_changes_nothing(run):
 
 @pytest.mark.slow
 def test_originals_are_recognised_and_the_defacer_is_what_changes_that(run):
-    faces = run.tables["faces_detected"].set_index("defacer")
+    faces = run.tables["faces_detected"].query("modality == 'CT'").set_index("defacer")
     assert faces.loc["original", "faces_detected"] == 2
     assert faces.loc["none", "matches"] == 2
     none = (
@@ -69,6 +69,27 @@ def test_originals_are_recognised_and_the_defacer_is_what_changes_that(run):
     assert len(none)
     assert (none == 0).all()
     assert faces.loc["quickshear", "matches"] == 0
+
+
+@pytest.mark.slow
+def test_every_attack_has_its_rows(run):
+    rows = run.tables["recognition"]
+    tried = {
+        (defacer, modality): set(part["attack"])
+        for (defacer, modality), part in rows.groupby(["defacer", "modality"])
+    }
+    assert tried["quickshear", "CT"] == {"plain", "forced_crop", "template_filled", "unmasked"}
+    assert tried["none", "CT"] == {"plain", "forced_crop"}
+    # contour and dose show the head too, and neither changes where nothing was defaced
+    for modality in ("RTSTRUCT", "RTDOSE"):
+        assert "plain" in tried["quickshear", modality]
+        none = rows.query("defacer == 'none' and modality == @modality and attack == 'forced_crop'")
+        assert none["distance_to_own"].min() == 0
+    best = run.tables["best_attempts"].set_index(["case", "defacer", "modality", "attack"]).sort_index()
+    for name, part in rows.query("defacer == 'quickshear' and attack == 'unmasked'").groupby("case"):
+        row = best.loc[(name, "quickshear", "CT", "unmasked")].iloc[0]
+        assert row["attempts"] == len(part)
+        assert row["distance_to_own"] == part["distance_to_own"].min()
 
 
 @pytest.mark.slow
