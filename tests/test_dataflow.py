@@ -87,7 +87,7 @@ def test_every_attack_has_its_rows(run):
         assert none["distance_to_own"].min() == 0
     best = run.tables["best_attempts"].set_index(["case", "defacer", "modality", "attack"]).sort_index()
     for name, part in rows.query("defacer == 'quickshear' and attack == 'unmasked'").groupby("case"):
-        row = best.loc[(name, "quickshear", "CT", "unmasked")].iloc[0]
+        row = best.loc[(name, "quickshear", "CT", "unmasked")]
         assert row["attempts"] == len(part)
         assert row["distance_to_own"] == part["distance_to_own"].min()
 
