@@ -234,6 +234,7 @@ def main() -> int:
                 )
             print(f"{column} {defacer}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
             shutil.rmtree(place / "judge", ignore_errors=True)
+        (given.work / "table.md").write_text(table.show() + "\n", encoding="utf-8")  # as far as it is known
     print(table.show())
     return 1 if table.failures else 0
 
