@@ -64,11 +64,15 @@ def plastimatch(folder: Path, work: Path) -> np.ndarray:
 
 
 def plastimatch_masks(structures: Path, images: Path, work: Path) -> dict[str, np.ndarray]:
-    """Masks that plastimatch makes of a structure set on an image series, (z, y, x)."""
+    """Masks that plastimatch makes of a structure set on an image series, (z, y, x).
+
+    Contours within contours are holes, as the standard says and we read them; by default plastimatch fills them.
+    """
     import SimpleITK as sitk
 
     work.mkdir(parents=True, exist_ok=True)
     command = [need("plastimatch"), "convert", "--input", str(structures), "--referenced-ct", str(images)]
+    command += ["--xor-contours"]
     command += ["--output-prefix", str(work / "masks"), "--prefix-format", "nrrd"]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     made = sorted((work / "masks").glob("*.nrrd"))
