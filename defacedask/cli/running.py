@@ -96,13 +96,14 @@ def finish(result: StudyResult) -> None:
     console = Console()
     cases, faces = result.tables["cases"], result.tables["faces_detected"]
     table = Table(title="Faces after defacing")
-    for name in ("defacer", "modality", "cases", "faces detected", "matches", "95 % upper bound"):
-        table.add_column(name, justify="left" if name in ("defacer", "modality") else "right")
+    several = faces["recogniser"].nunique() > 1
+    words = ("defacer", "modality", *(("recogniser",) if several else ()))
+    for name in (*words, "cases", "faces detected", "matches", "95 % upper bound"):
+        table.add_column(name, justify="left" if name in words else "right", overflow="fold")
     for row in faces.itertuples():
         bound = "" if row.upper_bound_95 != row.upper_bound_95 else f"{100 * row.upper_bound_95:.1f} %"
-        table.add_row(
-            row.defacer, row.modality, *map(str, (row.cases, row.faces_detected, row.matches)), bound
-        )
+        texts = [getattr(row, word) for word in words]
+        table.add_row(*texts, *map(str, (row.cases, row.faces_detected, row.matches)), bound)
     console.print(table)
     counts = cases["status"].value_counts().to_dict()
     console.print("cases: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
