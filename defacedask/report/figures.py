@@ -164,8 +164,8 @@ def curves(
             axis.set_xticks(ticks, [f"{100 * t:g} %" for t in ticks])
             axis.minorticks_off()
         if chance:
-            line = np.geomspace(log, 1.0, 60) if log else np.linspace(0, 1, 2)
-            axis.plot(line, line, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
+            guess = np.geomspace(log, 1.0, 60) if log else np.linspace(0, 1, 2)
+            axis.plot(guess, guess, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
         for index, line in enumerate(lines):
             colour, marker = (INK, "") if line.look is None else look_of(line.look)
             dash = "solid" if line.look is None else (0, ((1, 0), (6, 2), (3, 2), (1, 1))[index % 4])
