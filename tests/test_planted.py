@@ -167,7 +167,7 @@ def test_a_recogniser_that_sees_nothing_voids_the_result(run, cohort, tmp_path):
 @pytest.mark.data
 def test_planted_cases_on_real_planning_cts(shared_data, shared_tools, tmp_path):
     tool, source = shared_tools / "openkbp_to_dicom.py", shared_data / "openkbp"
-    folders = [openkbp_dicom(tool, source, patient) for patient in ("pt_100", "pt_113")]
+    folders = [openkbp_dicom(tool, source, patient) for patient in ("pt_100", "pt_101")]
     views = {"defacedask.render.pitches": [-30, -20, -10], "defacedask.render.yaws": [0]}
     result = study(folders, tmp_path / "out", None, settings=views)
     done = table(result, "cases", status="done")
