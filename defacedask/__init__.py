@@ -15,6 +15,9 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+# Dask's convention: defaults are known before anybody overrides one
+from defacedask import config as _config  # noqa: F401
+
 try:
     __version__ = version("defacedask")
 except PackageNotFoundError:  # a checkout that was never installed

@@ -51,3 +51,16 @@ def test_importing_stays_cheap():
     code = f"import sys, defacedask; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_option_overridden_before_anything_else_keeps_the_defaults():
+    """A fresh process: the override comes before any module that reads options."""
+    code = (
+        "import dask, defacedask\n"
+        "with dask.config.set({'defacedask.recognition.tolerance': 0.5}):\n"
+        "    pass\n"
+        "from defacedask.config import option\n"
+        "assert option('recognition.tolerance') == 0.3, option('recognition.tolerance')\n"
+        "assert option('render.size') == 400\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
