@@ -25,7 +25,7 @@ TRIALS = 308  # fourteen of each kind of damage
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory) -> list[list]:
     """Every kind of damage, read and (now and then) defaced, in a process of bounded memory."""
-    command = [sys.executable, "-m", "tools.bad_input", str(TRIALS), "--worker", "--every", "40"]
+    command = [sys.executable, "-m", "tools.bad_input", str(TRIALS), "--worker", "--every", "77"]
     command += ["--work", str(tmp_path_factory.mktemp("bad"))]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
@@ -61,10 +61,16 @@ def test_damage_is_noticed(trials):
     }
 
 
+@pytest.fixture(scope="module")
+def structure_set(tmp_path_factory) -> bytes:
+    folder = tmp_path_factory.mktemp("good")
+    write_patient(folder)
+    return (folder / "RS.dcm").read_bytes()
+
+
 @pytest.mark.parametrize("kind", NAMES)
-def test_damage_is_damage_and_the_same_again(kind, tmp_path):
-    write_patient(tmp_path)
-    data = (tmp_path / "RS.dcm").read_bytes()
+def test_damage_is_damage_and_the_same_again(kind, structure_set):
+    data = structure_set
     once, again = (mutate(data, np.random.default_rng(7), kind) for _ in range(2))
     assert once == again
     assert any(mutate(data, np.random.default_rng(seed), kind) != data for seed in range(5))
