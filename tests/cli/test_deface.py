@@ -15,7 +15,7 @@ from defacedask import defacing
 from defacedask.cli.deface import command
 from defacedask.dicom.catalogue import scan
 from defacedask.dicom.export.audit import read_lines
-from defacedask.errors import ConfigError, DefacedaskError, InputError, RefusedError
+from defacedask.errors import ConfigError, DefacedaskError, InputError
 from defacedask.pieces import Piece
 from defacedask.verify import verify
 

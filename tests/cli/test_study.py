@@ -33,7 +33,9 @@ def patient(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("command", ["scan", "deface", "study", "demo", "phantom", "report", "verify", "attack"])
+@pytest.mark.parametrize(
+    "command", ["scan", "deface", "study", "demo", "phantom", "report", "verify", "attack"]
+)
 def test_help_has_an_example(command):
     done = program(command, "--help")
     assert done.returncode == 0
