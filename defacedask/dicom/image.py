@@ -20,7 +20,16 @@ from defacedask.volume import make_volume
 
 __all__ = ["read_image"]
 
-_KEPT = ("padding", "transfer_syntax", "patient_position", "manufacturer", "scanner", "suv", "lossy", "registered")
+_KEPT = (
+    "padding",
+    "transfer_syntax",
+    "patient_position",
+    "manufacturer",
+    "scanner",
+    "suv",
+    "lossy",
+    "registered",
+)
 
 
 def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.DataArray:
