@@ -50,9 +50,6 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--cluster", default="local", show_default=True, help="local, tcp://HOST:PORT, kubernetes."
         ),
         click.option("--workers", type=int, default=None, help="Worker processes [one a core]."),
-        click.option(
-            "--export/--no-export", default=True, show_default=True, help="Write the defaced DICOM."
-        ),
         click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report."),
         click.option(
             "--protect", default="", metavar="NAMES", help="Structures that stay, such as 'PTV*,GTV*'."

@@ -16,6 +16,7 @@ from defacedask.cli.running import finish, run_study, study_options
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for everything it leaves."
 )
 @study_options
+@click.option("--export/--no-export", default=True, show_default=True, help="Write the defaced DICOM.")
 @click.option("--deidentify", is_flag=True, help="De-identify the headers of what is written, too.")
 @click.option(
     "--private",

@@ -40,6 +40,7 @@ def test_help_has_an_example(command):
     done = program(command, "--help")
     assert done.returncode == 0
     assert "Example" in done.stdout
+    assert done.stderr == ""  # such as a warning that an option is declared twice
 
 
 @pytest.mark.slow
