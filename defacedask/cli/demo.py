@@ -21,6 +21,8 @@ from defacedask.cli.running import finish, run_study, study_options
 def command(out: Path, subjects: int, seed: int, **options: Any) -> None:
     """The whole study on a small made cohort of virtual patients: needs no data.
 
+    So that it takes minutes on a laptop, only the basic attacks are tried and no DICOM is written unless asked for.
+
     Example: defacedask demo --out demo
     """
     from defacedask.phantom import write_phantom
@@ -32,4 +34,5 @@ def command(out: Path, subjects: int, seed: int, **options: Any) -> None:
     if not cohort.exists():
         click.echo(f"making {subjects} virtual patients", err=True)
         write_phantom(cohort, subjects, seed=seed, modalities=("CT", "MR"))
+    options["attacks"] = options["attacks"] or "basic"
     finish(run_study([cohort], out, seed=seed, **options))
