@@ -22,19 +22,19 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 DEFACERS = ("quickshear", "biometric_mask", "mri_reface", "carina")
 CHECKS = (
-    *(
-        "dciodvfy: no new kind of error",
-        "dcm2niix: same grid, same voxels changed",
-        "plastimatch: our volume",
-    ),
-    *(
-        "SimpleITK: our volume, same grid",
-        "pydicom: our volume",
-        "plastimatch: our masks",
-        "references resolve",
-    ),
-    *("no UID of the source", "untouched voxels bit-identical", "defacedask verify"),
+    "dciodvfy: no new kind of error",
+    "dcm2niix: same grid, same voxels changed",
+    "plastimatch: our volume",
+    "SimpleITK: our volume, same grid",
+    "pydicom: our volume",
+    "plastimatch: our masks",
+    "references resolve",
+    "no UID of the source",
+    "untouched voxels bit-identical",
+    "RTDOSE: same grid and scaling, changed in the region only",
+    "defacedask verify",
 )
+DCIODVFY, DCM2NIIX, PLASTIMATCH, ITK, PYDICOM, MASKS, REFERENCES, LEAKS, UNTOUCHED, DOSE, VERIFY = CHECKS
 #: Files of a series that dciodvfy looks at.
 SAMPLE = 5
 
@@ -69,17 +69,13 @@ def judge(source: Path, out: Path, plans: Path, work: Path, table: Table, column
     from judges import named_errors
 
     from defacedask.dicom.catalogue import scan
+    from defacedask.dicom.export import file_hash
     from defacedask.verify import verify
 
     before = {tuple(s.instances): s for case in scan(source) for s in case.series}
     lines = [json.loads(line) for line in (out / "audit.jsonl").read_text().splitlines()]
     written = {line["file"]: line for line in lines if line["status"] == "written"}
-    by_hash = {}
-    for one in before.values():
-        for path in one.files:
-            from defacedask.dicom.export import file_hash
-
-            by_hash[file_hash(path)] = Path(path)
+    by_hash = {file_hash(path): Path(path) for one in before.values() for path in one.files}
     origin = {name: by_hash[line["input_sha256"]] for name, line in written.items()}
     groups: dict[str, list[str]] = defaultdict(list)
     for name, line in written.items():
@@ -87,7 +83,7 @@ def judge(source: Path, out: Path, plans: Path, work: Path, table: Table, column
     for names in groups.values():
         for name in sorted(names)[:: max(1, len(names) // SAMPLE)]:
             new = named_errors(out / name) - named_errors(origin[name])
-            table.count(CHECKS[0], column, not new, f"{defacer}: {name}: {sorted(new)[:2]}")
+            table.count(DCIODVFY, column, not new, f"{defacer}: {name}: {sorted(new)[:2]}")
     for case in scan(out):
         match = {str(origin[Path(f).relative_to(out).as_posix()]) for f in case.primary.files}
         (old,) = [s for s in before.values() if match <= set(s.files)]
@@ -96,8 +92,11 @@ def judge(source: Path, out: Path, plans: Path, work: Path, table: Table, column
     found = verify(out, source=[source])
     kinds = {kind: [p for p in found.problems if p.check == kind] for kind in ("references", "leaks")}
     _references(written, origin, out, table, column, defacer)
-    table.count(CHECKS[7], column, not kinds["leaks"], f"{defacer}: {kinds['leaks'][:1]}")
-    table.count(CHECKS[9], column, found.ok, f"{defacer}: {found.problems[:2]}")
+    for name in groups.get("RTDOSE", ()):
+        (series,) = [s for s in before.values() if str(origin[name]) in map(str, s.files)]
+        _dose(series, origin[name], out / name, plans, table, column, defacer)
+    table.count(LEAKS, column, not kinds["leaks"], f"{defacer}: {kinds['leaks'][:1]}")
+    table.count(VERIFY, column, found.ok, f"{defacer}: {found.problems[:2]}")
 
 
 def _volumes(old: Any, case: Any, work: Path, table: Table, column: str, defacer: str, plans: Path) -> None:
@@ -126,22 +125,22 @@ def _volumes(old: Any, case: Any, work: Path, table: Table, column: str, defacer
     same = np.array_equal(a[1], b[1]) and a[0].shape == b[0].shape
     if new.modality != "PT":  # its rescale is another slice by slice
         same = same and moved == int((ours != theirs_before).sum())
-    table.count(CHECKS[1], column, same and moved > 0, f"{who}: {moved} voxels")
+    table.count(DCM2NIIX, column, same and moved > 0, f"{who}: {moved} voxels")
     if new.modality == "CT":
-        table.count(CHECKS[2], column, np.array_equal(plastimatch(folders[1], work / "pm"), ours), who)
+        table.count(PLASTIMATCH, column, np.array_equal(plastimatch(folders[1], work / "pm"), ours), who)
     itk = [simple_itk(list(s.files)) for s in (old, new)]
     grid = all(
         getattr(itk[0], g)() == getattr(itk[1], g)() for g in ("GetOrigin", "GetSpacing", "GetDirection")
     )
     values = new.modality == "PT" or np.allclose(sitk.GetArrayFromImage(itk[1]), ours)
-    table.count(CHECKS[3], column, grid and values, who)
+    table.count(ITK, column, grid and values, who)
     raw = np.stack([pydicom.dcmread(f).pixel_array for f in new.files]) if len(new.files) > 1 else None
     if raw is not None:
-        table.count(CHECKS[4], column, np.array_equal(raw, last.values), who)
+        table.count(PYDICOM, column, np.array_equal(raw, last.values), who)
     plan = load_plan(str(plans), next(plans.iterdir()).name, defacer)
     outside = ~np.asarray(plan.region(geometry_of(first)))
     kept = np.array_equal(first.values[outside], last.values[outside])
-    table.count(CHECKS[8], column, kept and bool(outside.any()), who)
+    table.count(UNTOUCHED, column, kept and bool(outside.any()), who)
 
 
 def _masks(case: Any, work: Path, table: Table, column: str, defacer: str) -> None:
@@ -163,7 +162,33 @@ def _masks(case: Any, work: Path, table: Table, column: str, defacer: str) -> No
             mask = theirs.get(one.original_name.replace(" ", "_"), theirs.get(one.original_name))
             same = mask is not None and np.array_equal(mask, one.full(grid.shape))
             off = "absent" if mask is None else int((mask != one.full(grid.shape)).sum())
-            table.count(CHECKS[5], column, same, f"{defacer}: {one.original_name}: {off} voxels differ")
+            table.count(MASKS, column, same, f"{defacer}: {one.original_name}: {off} voxels differ")
+
+
+def _dose(series: Any, old: Path, new: Path, plans: Path, table: Table, column: str, defacer: str) -> None:
+    """Read by pydicom alone: the grid, the scaling, and every stored value outside the plan's region."""
+    import pydicom
+
+    from defacedask.dicom.dose import read_dose
+    from defacedask.stages.plans import load_plan
+    from defacedask.volume import geometry_of
+
+    a, b = pydicom.dcmread(old), pydicom.dcmread(new)
+    kept = (
+        *("Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagePositionPatient"),
+        *("ImageOrientationPatient", "GridFrameOffsetVector", "DoseGridScaling", "DoseUnits", "BitsStored"),
+    )
+    same = all(a.get(name) == b.get(name) for name in kept)
+    dose = read_dose(series)
+    plan = load_plan(str(plans), next(plans.iterdir()).name, defacer)
+    region = np.asarray(plan.region(geometry_of(dose)))
+    in_file = np.argsort(np.asarray(dose.attrs["frames"]))
+    outside = ~region[in_file]
+    first, last = (d.pixel_array.reshape(region.shape) for d in (a, b))
+    identical = bool(outside.any()) and np.array_equal(first[outside], last[outside])
+    table.count(
+        DOSE, column, same and identical, f"{defacer}: {new.name}: {int((first != last).sum())} differ"
+    )
 
 
 def _references(
@@ -182,7 +207,9 @@ def _references(
             continue
         one = Written("", name, line["modality"], "", "", "")
         counts = [len(unresolved(one, side[name], uids)) for side, uids in ((old, there[0]), (new, there[1]))]
-        table.count(CHECKS[6], column, counts[0] == counts[1], f"{defacer}: {name}: {counts[1]} lead nowhere")
+        table.count(
+            REFERENCES, column, counts[0] == counts[1], f"{defacer}: {name}: {counts[1]} lead nowhere"
+        )
 
 
 def main() -> int:
