@@ -12,22 +12,9 @@ from typing import Any
 import numpy as np
 
 from defacedask.errors import InputError
+from defacedask.schemas import TEN_FEATURES
 
-__all__ = ["FEATURES", "first_order", "percent_change"]
-
-#: The study's features, in the order of its tables.
-FEATURES = (
-    "90Percentile",
-    "Energy",
-    "Entropy",
-    "Kurtosis",
-    "Maximum",
-    "Median",
-    "Range",
-    "Skewness",
-    "Uniformity",
-    "Variance",
-)
+__all__ = ["first_order", "percent_change"]
 
 
 def first_order(
@@ -49,7 +36,7 @@ def first_order(
     Returns
     -------
     dict
-        One float for each of `FEATURES`; all nan without a voxel or with a value that is not finite. Kurtosis
+        One float for each of `TEN_FEATURES`; all nan without a voxel or with a value that is not finite. Kurtosis
         is not corrected by -3. A flat structure has Skewness and Kurtosis 0, as pyradiomics says.
 
     Raises
@@ -93,7 +80,7 @@ def _levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _from_levels(levels: np.ndarray, counts: np.ndarray, bin_width: float, shift: float) -> dict[str, float]:
     total = int(counts.sum())
     if total == 0 or not np.isfinite(levels.astype(np.float64)).all():
-        return dict.fromkeys(FEATURES, float("nan"))
+        return dict.fromkeys(TEN_FEATURES, float("nan"))
     x = levels.astype(np.float64)
     weight = counts.astype(np.float64)
     reached = np.cumsum(counts)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from defacedask.errors import InputError
-from defacedask.evaluation.first_order import FEATURES, first_order, percent_change
+from defacedask.evaluation.first_order import first_order, percent_change
+from defacedask.schemas import TEN_FEATURES
 
 __all__ = [
-    "FEATURES",
     "SETTINGS",
     "compare_many",
     "compare_structures",
@@ -241,7 +241,7 @@ def _rows(name: str, before: Mapping, after: Mapping, voxels: int, changed: int)
             continue
         new = after[feature]
         note = _note(feature, old, new, voxels, deviation)
-        if failed and note == "not finite" and feature not in FEATURES:
+        if failed and note == "not finite" and feature not in TEN_FEATURES:
             note = failed
         rows.append(
             {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from defacedask.evaluation.radiomics import FEATURES
+from defacedask.schemas import TEN_FEATURES
 from defacedask.structure_names import STUDY_NAMES
 
 __all__ = ["concordance", "radiomics_percent", "radiomics_summary"]
@@ -95,7 +95,7 @@ def radiomics_percent(rows: pd.DataFrame, what: str = "mean") -> pd.DataFrame:
     """
     summary = _with_modality(rows if what in rows.columns else radiomics_summary(rows))
     wide = summary.pivot(index=list(_KEY), columns="feature", values=what)
-    wide = wide.reindex(columns=list(FEATURES)).reset_index()
+    wide = wide.reindex(columns=list(TEN_FEATURES)).reset_index()
     wide.columns.name = None
     return _ordered(wide, [], summary)
 
@@ -164,7 +164,7 @@ def _mean(values: np.ndarray) -> float:
 def _ordered(table: pd.DataFrame, further: list[str], rows: pd.DataFrame) -> pd.DataFrame:
     """Defacers as they came, structures and features in the study's order, others after them by name."""
     defacers = list(dict.fromkeys(rows["defacer"]))
-    known = {name: at for at, name in enumerate((*_MODALITIES, *STUDY_NAMES, *FEATURES))}
+    known = {name: at for at, name in enumerate((*_MODALITIES, *STUDY_NAMES, *TEN_FEATURES))}
 
     def key(column: pd.Series) -> pd.Series:
         if column.name == "defacer":

@@ -16,13 +16,13 @@ from hypothesis.extra import numpy as hnp
 from defacedask.dicom.structures import Structure
 from defacedask.errors import InputError
 from defacedask.evaluation.radiomics import (
-    FEATURES,
     compare_many,
     compare_structures,
     first_order,
     percent_change,
 )
 from defacedask.geometry import Geometry
+from defacedask.schemas import TEN_FEATURES
 from defacedask.volume import make_volume, real_values
 
 HEADS = {
@@ -44,9 +44,9 @@ def extractor(image, label) -> dict[str, float]:
     logging.getLogger("radiomics").setLevel(logging.CRITICAL)
     it = featureextractor.RadiomicsFeatureExtractor(binWidth=25, voxelArrayShift=0, additionalInfo=False)
     it.disableAllFeatures()
-    it.enableFeaturesByName(firstorder=list(FEATURES))
+    it.enableFeaturesByName(firstorder=list(TEN_FEATURES))
     found = it.execute(image, label)
-    return {name: float(found[f"original_firstorder_{name}"]) for name in FEATURES}
+    return {name: float(found[f"original_firstorder_{name}"]) for name in TEN_FEATURES}
 
 
 def feature_class(values, mask) -> dict[str, float]:
@@ -56,13 +56,13 @@ def feature_class(values, mask) -> dict[str, float]:
     image, label = sitk.GetImageFromArray(values), sitk.GetImageFromArray(mask.astype(np.uint8))
     it = RadiomicsFirstOrder(image, label, binWidth=25, voxelArrayShift=0, label=1)
     it.disableAllFeatures()
-    for name in FEATURES:
+    for name in TEN_FEATURES:
         it.enableFeatureByName(name)
     return {name: float(np.squeeze(value)) for name, value in it.execute().items()}
 
 
 def assert_same(ours, theirs, absolute=0.0):
-    for name in FEATURES:
+    for name in TEN_FEATURES:
         assert ours[name] == pytest.approx(theirs[name], rel=1e-9, abs=absolute), name
 
 
@@ -83,7 +83,7 @@ def test_equals_the_published_baseline(shared_data, name):
         table = {row["featureName"]: row[name] for row in csv.DictReader(file)}
     image, label = (sitk.ReadImage(str(folder / f)) for f in HEADS[name])
     ours = first_order(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(label) == 1, shift=2000)
-    assert_same(ours, {f: float(table[f"original_firstorder_{f}"]) for f in FEATURES})
+    assert_same(ours, {f: float(table[f"original_firstorder_{f}"]) for f in TEN_FEATURES})
 
 
 @pytest.mark.data
@@ -127,7 +127,7 @@ def test_equals_the_feature_class_on_anything(image):
     ours, theirs = first_order(values, mask), feature_class(values, mask)
     # what cancels to nearly nothing has no relative accuracy in either
     spread = np.ptp(values[mask].astype(np.float64))
-    for name in FEATURES:
+    for name in TEN_FEATURES:
         absolute = {"Skewness": 1e-7, "Entropy": 1e-12, "Kurtosis": 1e-7, "Variance": 1e-12 * spread**2}
         assert ours[name] == pytest.approx(theirs[name], rel=1e-9, abs=absolute.get(name, 0.0)), name
 
@@ -161,8 +161,8 @@ TWO = [structure("Brain", (1, 2, 3), BALL), structure("Eye_L", (0, 0, 0), np.one
 
 def test_unchanged_image_changes_nothing():
     rows = compare_structures(IMAGE, IMAGE.copy(), TWO)
-    assert len(rows) == 2 * len(FEATURES)
-    assert [r["feature"] for r in rows[:10]] == list(FEATURES)
+    assert len(rows) == 2 * len(TEN_FEATURES)
+    assert [r["feature"] for r in rows[:10]] == list(TEN_FEATURES)
     for row in rows:
         assert row["percent"] == 0
         assert row["original"] == row["defaced"]
