@@ -1,9 +1,11 @@
 """Independent programs judge what `deface` wrote of real and made patients; prints the judge table.
 
-    python -m tools.judge_table patients/a patients/b --work FOLDER [--defacers quickshear,carina]
+    python -m tools.judge_table openkbp=patients/a openkbp=patients/b ct=scans/c --work FOLDER
+        [--defacers quickshear,carina]
 
 Rows are checks, columns data sets, cells "passed/failed" over all defacers and files or structures looked at; a
-dash means that there was nothing to judge. Needs dciodvfy, dcm2niix and plastimatch.
+dash means that there was nothing to judge. A second run judges only what is missing in FOLDER. Needs dciodvfy,
+dcm2niix, plastimatch and Orthanc with its DICOMweb plugin.
 """
 
 from __future__ import annotations
@@ -32,9 +34,12 @@ CHECKS = (
     "no UID of the source",
     "untouched voxels bit-identical",
     "RTDOSE: same grid and scaling, changed in the region only",
+    "Orthanc: identical back",
     "defacedask verify",
 )
-DCIODVFY, DCM2NIIX, PLASTIMATCH, ITK, PYDICOM, MASKS, REFERENCES, LEAKS, UNTOUCHED, DOSE, VERIFY = CHECKS
+DCIODVFY, DCM2NIIX, PLASTIMATCH, ITK, PYDICOM, MASKS, REFERENCES, LEAKS, UNTOUCHED, DOSE, ORTHANC, VERIFY = (
+    CHECKS
+)
 #: Files of a series that dciodvfy looks at.
 SAMPLE = 5
 
@@ -55,6 +60,21 @@ class Table:
         if not passed:
             self.failures.append(f"{column}: {check}: {what}")
 
+    def save(self, path: Path) -> None:
+        """Keep what was judged of one folder that was written."""
+        cells = [[*key, *counts] for key, counts in self.cells.items()]
+        content = {"cells": cells, "failures": self.failures, "remarks": self.remarks}
+        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    def add(self, path: Path) -> None:
+        """Sum up what was kept."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for check, column, passed, failed in content["cells"]:
+            self.cells[check, column][0] += passed
+            self.cells[check, column][1] += failed
+        self.failures += content["failures"]
+        self.remarks += content["remarks"]
+
     def show(self) -> str:
         """Markdown."""
         lines = ["| check | " + " | ".join(self.columns) + " |", "| --- |" + " ---: |" * len(self.columns)]
@@ -64,14 +84,18 @@ class Table:
         return "\n".join([*lines, "", *self.remarks, *self.failures])
 
 
-def judge(source: Path, out: Path, plans: Path, work: Path, table: Table, column: str, defacer: str) -> None:
+def judge(source: Path, place: Path, table: Table, column: str, defacer: str, archive: Any) -> None:
     """All checks on one folder that was written."""
     from judges import named_errors
 
     from defacedask.dicom.catalogue import scan
     from defacedask.dicom.export import file_hash
+    from defacedask.stages.plans import load_plan
     from defacedask.verify import verify
 
+    out, plans, work = place / "out", place / "work" / "plans", place / "judge"
+    plan = load_plan(str(plans), next(plans.iterdir()).name, defacer)
+    who = f"{source.name}, {defacer}"
     before = {tuple(s.instances): s for case in scan(source) for s in case.series}
     lines = [json.loads(line) for line in (out / "audit.jsonl").read_text().splitlines()]
     written = {line["file"]: line for line in lines if line["status"] == "written"}
@@ -83,29 +107,29 @@ def judge(source: Path, out: Path, plans: Path, work: Path, table: Table, column
     for names in groups.values():
         for name in sorted(names)[:: max(1, len(names) // SAMPLE)]:
             new = named_errors(out / name) - named_errors(origin[name])
-            table.count(DCIODVFY, column, not new, f"{defacer}: {name}: {sorted(new)[:2]}")
+            table.count(DCIODVFY, column, not new, f"{who}: {name}: {sorted(new)[:2]}")
     for case in scan(out):
         match = {str(origin[Path(f).relative_to(out).as_posix()]) for f in case.primary.files}
         (old,) = [s for s in before.values() if match <= set(s.files)]
-        _volumes(old, case, work, table, column, defacer, plans)
-        _masks(case, work, table, column, defacer)
+        _volumes(old, case, work, table, column, who, plan)
+        _masks(case, work, table, column, who)
     found = verify(out, source=[source])
     kinds = {kind: [p for p in found.problems if p.check == kind] for kind in ("references", "leaks")}
-    _references(written, origin, out, table, column, defacer)
+    _references(written, origin, out, table, column, who)
     for name in groups.get("RTDOSE", ()):
         (series,) = [s for s in before.values() if str(origin[name]) in map(str, s.files)]
-        _dose(series, origin[name], out / name, plans, table, column, defacer)
-    table.count(LEAKS, column, not kinds["leaks"], f"{defacer}: {kinds['leaks'][:1]}")
-    table.count(VERIFY, column, found.ok, f"{defacer}: {found.problems[:2]}")
+        _dose(series, origin[name], out / name, plan, table, column, who)
+    table.count(LEAKS, column, not kinds["leaks"], f"{who}: {kinds['leaks'][:1]}")
+    _orthanc(archive, out, written, table, column, who)
+    table.count(VERIFY, column, found.ok, f"{who}: {found.problems[:2]}")
 
 
-def _volumes(old: Any, case: Any, work: Path, table: Table, column: str, defacer: str, plans: Path) -> None:
+def _volumes(old: Any, case: Any, work: Path, table: Table, column: str, defacer: str, plan: Any) -> None:
     import pydicom
     import SimpleITK as sitk
     from judges import dcm2niix, plastimatch, simple_itk
 
     from defacedask.dicom.image import read_image
-    from defacedask.stages.plans import load_plan
     from defacedask.volume import geometry_of, real_values
 
     new = case.primary
@@ -137,7 +161,6 @@ def _volumes(old: Any, case: Any, work: Path, table: Table, column: str, defacer
     raw = np.stack([pydicom.dcmread(f).pixel_array for f in new.files]) if len(new.files) > 1 else None
     if raw is not None:
         table.count(PYDICOM, column, np.array_equal(raw, last.values), who)
-    plan = load_plan(str(plans), next(plans.iterdir()).name, defacer)
     outside = ~np.asarray(plan.region(geometry_of(first)))
     kept = np.array_equal(first.values[outside], last.values[outside])
     table.count(UNTOUCHED, column, kept and bool(outside.any()), who)
@@ -165,12 +188,11 @@ def _masks(case: Any, work: Path, table: Table, column: str, defacer: str) -> No
             table.count(MASKS, column, same, f"{defacer}: {one.original_name}: {off} voxels differ")
 
 
-def _dose(series: Any, old: Path, new: Path, plans: Path, table: Table, column: str, defacer: str) -> None:
+def _dose(series: Any, old: Path, new: Path, plan: Any, table: Table, column: str, defacer: str) -> None:
     """Read by pydicom alone: the grid, the scaling, and every stored value outside the plan's region."""
     import pydicom
 
     from defacedask.dicom.dose import read_dose
-    from defacedask.stages.plans import load_plan
     from defacedask.volume import geometry_of
 
     a, b = pydicom.dcmread(old), pydicom.dcmread(new)
@@ -180,7 +202,6 @@ def _dose(series: Any, old: Path, new: Path, plans: Path, table: Table, column: 
     )
     same = all(a.get(name) == b.get(name) for name in kept)
     dose = read_dose(series)
-    plan = load_plan(str(plans), next(plans.iterdir()).name, defacer)
     region = np.asarray(plan.region(geometry_of(dose)))
     in_file = np.argsort(np.asarray(dose.attrs["frames"]))
     outside = ~region[in_file]
@@ -212,56 +233,84 @@ def _references(
         )
 
 
+def _orthanc(
+    archive: Any, out: Path, written: dict[str, Any], table: Table, column: str, defacer: str
+) -> None:
+    """Every file that was stored comes back byte for byte."""
+    import pydicom
+
+    ours = {}
+    for name in written:
+        data = (out / name).read_bytes()
+        ours[str(pydicom.dcmread(out / name, stop_before_pixels=True).SOPInstanceUID)] = data
+        archive.ask("/instances", data)
+    held = archive.files()
+    archive.clear()
+    lost = sum(held.get(uid) != data for uid, data in ours.items())
+    same = len(ours) == len(written) == len(held) and not lost
+    table.count(ORTHANC, column, same, f"{defacer}: {lost} of {len(written)} files differ")
+
+
+def one(source: Path, defacer: str, place: Path, column: str, archive: Any) -> Table:
+    """Deface one folder and judge what was written."""
+    from defacedask.defacing import deface
+    from defacedask.dicom.catalogue import scan
+
+    table = Table()
+    result = deface(
+        scan(source),
+        place / "out",
+        defacer,
+        inputs=[str(source)],
+        work=place / "work",
+        allow_visible=defacer == "biometric_mask",  # its boxes leave eyes and nose, as published
+    )
+    for row in result.cases:
+        moved = "" if row["face_moved"] is None else f", {100 * row['face_moved']:.0f} % of the face moved"
+        held = "".join(f"; held back: {h['what']} ({h['reason']})" for h in row["held_back"])
+        said = row["reason"] or ", ".join(f"{n} {k}" for k, n in row["written"].items())
+        table.remarks.append(f"{source.name}, {defacer}: {row['status']}: {said}{moved}{held}")
+    if any(row["status"] == "done" for row in result.cases):
+        judge(source.absolute(), place, table, column, defacer, archive)
+    shutil.rmtree(place / "judge", ignore_errors=True)
+    return table
+
+
 def main() -> int:
     """Deface, judge, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("folders", nargs="+", help="FOLDER, or COLUMN=FOLDER to sum several up")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--defacers", default=",".join(DEFACERS))
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT / "tests"))
-    from defacedask.defacing import deface
-    from defacedask.dicom.catalogue import scan
+    from archive import running
 
     table = Table()
-    for source in given.folders:
-        column = source.name
-        table.columns.append(column)
-        for defacer in given.defacers.split(","):
-            place = given.work / column / defacer
-            begin = time.perf_counter()
-            result = deface(
-                scan(source),
-                place / "out",
-                defacer,
-                inputs=[str(source)],
-                work=place / "work",
-                allow_visible=defacer == "biometric_mask",  # its boxes leave eyes and nose, as published
-            )
-            for row in result.cases:
-                moved = (
-                    ""
-                    if row["face_moved"] is None
-                    else f", {100 * row['face_moved']:.0f} % of the face moved"
+    with running(given.work / "orthanc") as archive:
+        for folder in given.folders:
+            name, _, path = folder.rpartition("=")
+            source = Path(path)
+            column = name or source.name
+            if column not in table.columns:
+                table.columns.append(column)
+            for defacer in given.defacers.split(","):
+                place = given.work / source.name / defacer
+                begin = time.perf_counter()
+                if not (place / "judged.json").exists():
+                    place.mkdir(parents=True, exist_ok=True)
+                    one(source, defacer, place, column, archive).save(place / "judged.json")
+                table.add(place / "judged.json")
+                print(
+                    f"{source.name} {defacer}: {time.perf_counter() - begin:.0f} s",
+                    file=sys.stderr,
+                    flush=True,
                 )
-                held = "".join(f"; held back: {h['what']} ({h['reason']})" for h in row["held_back"])
-                said = row["reason"] or ", ".join(f"{n} {k}" for k, n in row["written"].items())
-                table.remarks.append(f"{column}, {defacer}: {row['status']}: {said}{moved}{held}")
-            if any(row["status"] == "done" for row in result.cases):
-                judge(
-                    source.absolute(),
-                    place / "out",
-                    place / "work" / "plans",
-                    place / "judge",
-                    table,
-                    column,
-                    defacer,
-                )
-            print(f"{column} {defacer}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
-            shutil.rmtree(place / "judge", ignore_errors=True)
-        (given.work / "table.md").write_text(table.show() + "\n", encoding="utf-8")  # as far as it is known
+            (given.work / "table.md").write_text(
+                table.show() + "\n", encoding="utf-8"
+            )  # as far as it is known
     print(table.show())
     return 1 if table.failures else 0
 
