@@ -8,6 +8,7 @@ import pytest
 
 from defacedask.evaluation.radiomics import compare_structures, percent_change
 from defacedask.evaluation.summary import concordance, radiomics_percent, radiomics_summary
+from defacedask.schemas import TEN_FEATURES
 
 KEY = ["defacer", "modality", "structure", *TEN_FEATURES]
 
