@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from defacedask import config
 from defacedask.dataflow import Progress, StudyResult
 from defacedask.errors import ConfigError, InputError
@@ -18,7 +16,14 @@ from defacedask.executors import executor_for
 from defacedask.face_settings import face_settings
 from defacedask.pairing import Pair, Pairing, pair_cases
 from defacedask.pieces import Piece, run_piece
-from defacedask.preparing import Settings
+from defacedask.preparing import (
+    RUN_FOLDERS,
+    Settings,
+    make_output,
+    nothing_found,
+    resolve_tolerance,
+    write_config,
+)
 from defacedask.scheduling import run_cases
 from defacedask.stages.attack import attack_case, check_kind
 from defacedask.stages.ingest import case_key
@@ -135,18 +140,11 @@ def prepare_attack(
         check_kind(surfaces)
     folder = Path(out)
     faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
-    limit = config.option("recognition.tolerance") if tolerance is None else tolerance
-    if not 0 < limit < 2:
-        raise ConfigError(f"the tolerance must lie between 0 and 2, not at {limit}.", "The study's is 0.3.")
+    limit = resolve_tolerance(tolerance)
     scans = [scan(*_inputs(given)) for given in (original, defaced)]
     for found, what in zip(scans, ("original", "defaced"), strict=True):
         if not found.cases:
-            why = (
-                f" ({len(found.skipped)} skipped; the first: {found.skipped[0].reason})"
-                if found.skipped
-                else ""
-            )
-            raise InputError(f"there is no {what} image series{why}.", "See `defacedask scan INPUT`.")
+            raise nothing_found(found.skipped, f"{what} image series")
     pairing = pair_cases(scans[0].cases, scans[1].cases)
     if not pairing.pairs:
         raise InputError(
@@ -156,11 +154,8 @@ def prepare_attack(
         )
     pictured = config.option("output.pictures") if pictures is None else pictures
     settings = Settings({name: {}}, ",".join(faces["recognisers"]), limit, faces, {}, pictured)
-    with writing(f"the output folder {folder}"):
-        for part in ("store", "tables", "report", "pictures"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        content = {"settings": dataclasses.asdict(settings), "options": config.snapshot()}
-        (folder / "config.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    make_output(folder, *RUN_FOLDERS)
+    write_config(folder, settings)
     return PreparedAttack(folder, name, scans[0], scans[1], pairing, settings, surfaces)
 
 

@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.errors import ConfigError, InputError, OutputError, StoreError
+from defacedask.errors import ConfigError, OutputError, StoreError
 from defacedask.executors import executor_for
 from defacedask.pieces import Outcome, Piece, run_piece
+from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions
 from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
@@ -228,19 +229,11 @@ def deface(
     check_margin(margin_mm)
     release = ReleaseOptions.of(private, deidentify, allow_visible)
     if not found.cases:
-        why = (
-            f"; the first of {len(found.skipped)} reasons: {found.skipped[0].reason}" if found.skipped else ""
-        )
-        raise InputError(f"there is no image series to deface{why}.", "See `defacedask scan INPUT`.")
+        raise nothing_found(found.skipped, "image series to deface")
     folder = Path(out).absolute()
     place = Path(work).absolute() if work else folder.with_name(folder.name + ".work")
     _separate(folder, place, found, inputs)
-    with writing(f"the output folder {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        place.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.write_bytes(b"\0" * 4096)
-        probe.unlink()
+    make_output(folder, place)
     run_key = key or read_key(place / "run.key")
     files = [f for case in found.cases for s in case.series for f in s.files]
     names = output_names([*files, *(s.path for s in found.skipped)], inputs)

@@ -27,11 +27,26 @@ from defacedask.store import writing
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Skipped
 
-__all__ = ["CONTROL", "KEPT", "PLANS", "Prepared", "Settings", "prepare", "resolve_defacers"]
+__all__ = [
+    "CONTROL",
+    "KEPT",
+    "PLANS",
+    "RUN_FOLDERS",
+    "Prepared",
+    "Settings",
+    "make_output",
+    "nothing_found",
+    "prepare",
+    "resolve_defacers",
+    "resolve_tolerance",
+    "write_config",
+]
 
 CONTROL = "none"
 #: Below the run's folder: plans, and finished pieces.
 PLANS, KEPT = "store/plans", "store/pieces"
+#: What a run's folder holds.
+RUN_FOLDERS = ("store", "tables", "report", "pictures")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +117,20 @@ def resolve_defacers(names: str | Iterable[str] | None) -> dict[str, dict[str, A
     return {name: {} for name in dict.fromkeys([CONTROL, *chosen])}
 
 
+def resolve_tolerance(given: float | None) -> float:
+    """Largest distance that counts as a match: as given, else as configured.
+
+    Raises
+    ------
+    ConfigError
+        If it does not lie between 0 and 2.
+    """
+    limit = config.option("recognition.tolerance") if given is None else given
+    if not 0 < limit < 2:
+        raise ConfigError(f"the tolerance must lie between 0 and 2, not at {limit}.", "The study's is 0.3.")
+    return limit
+
+
 @dataclasses.dataclass
 class Prepared:
     """A study that can be run: inputs scanned, options checked, output folder made."""
@@ -148,10 +177,9 @@ def prepare(
     settings = dataclasses.replace(settings, protect=patterns_of(protect), margin_mm=margin_mm)
     release = ReleaseOptions.of(private, deidentify, allow_visible)
     settings = dataclasses.replace(settings, release=release.choice)
-    _prepare(folder)
+    make_output(folder, *RUN_FOLDERS)
     run_key = _run_key(folder, seed)
-    with writing("config.yaml"):
-        _write_config(folder, settings, run_key)
+    write_config(folder, settings, run_key)
     return Prepared(folder, found, skipped, settings, run_key)
 
 
@@ -162,13 +190,10 @@ def _settings(
     pictures: bool | None,
 ) -> Settings:
     radiomics = config.option("radiomics")
-    limit = config.option("recognition.tolerance") if tolerance is None else tolerance
-    if not 0 < limit < 2:
-        raise ConfigError(f"the tolerance must lie between 0 and 2, not at {limit}.", "The study's is 0.3.")
     return Settings(
         defacers=resolve_defacers(defacers),
         recogniser=",".join(faces["recognisers"]),
-        tolerance=limit,
+        tolerance=resolve_tolerance(tolerance),
         faces=faces,
         radiomics={"bin_width": radiomics["bin-width"], "voxel_array_shift": radiomics["voxel-array-shift"]},
         pictures=config.option("output.pictures") if pictures is None else pictures,
@@ -191,22 +216,28 @@ def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped]]:
         result = scan(*inputs)
         found, skipped = result.cases, result.skipped
     if not found:
-        why = (
-            f" ({len(skipped)} files or series were skipped; the first: {skipped[0].reason})"
-            if skipped
-            else ""
-        )
-        raise InputError(
-            f"there is no image series to work on{why}.", "See `defacedask scan INPUT` for what is there."
-        )
+        raise nothing_found(skipped)
     return found, skipped
 
 
-def _prepare(folder: Path) -> None:
+def nothing_found(skipped: Sequence[Skipped], what: str = "image series to work on") -> InputError:
+    """What is said where a scan found nothing to use, with the first reason why."""
+    why = f" ({len(skipped)} files or series were skipped; the first: {skipped[0].reason})" if skipped else ""
+    return InputError(f"there is no {what}{why}.", "See `defacedask scan INPUT` for what is there.")
+
+
+def make_output(folder: Path, *parts: str | Path) -> None:
+    """Make an output folder and folders below it (or, as absolute paths, beside it), and write to it.
+
+    Raises
+    ------
+    OutputError
+        If nothing can be written there.
+    """
     with writing(f"the output folder {folder}"):
-        for name in ("store", "tables", "report", "pictures"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        probe = folder / "store" / ".probe"
+        for part in ("", *parts):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
         probe.write_bytes(b"\0" * 4096)
         probe.unlink()
 
@@ -225,17 +256,25 @@ def _run_key(folder: Path, seed: int | None) -> bytes:
     return key
 
 
-def _write_config(folder: Path, settings: Settings, run_key: bytes) -> None:
+def write_config(folder: Path, settings: Settings, run_key: bytes | None = None) -> None:
+    """Leave ``config.yaml``: settings, hash of the run's key if it has one, options, versions, hash of all that.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
     from defacedask.versions import versions
 
     content: dict[str, Any] = {
         "settings": {**dataclasses.asdict(settings), "protect": list(settings.protect)},
-        "run_key_sha256": hashlib.sha256(run_key).hexdigest(),
+        **({} if run_key is None else {"run_key_sha256": hashlib.sha256(run_key).hexdigest()}),
         "options": config.snapshot(),
         "versions": versions(),
     }
     text = yaml.safe_dump(content, sort_keys=True)
     content["config_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     partial = folder / ".config.yaml.partial"
-    partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    partial.replace(folder / "config.yaml")
+    with writing("config.yaml"):
+        partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        partial.replace(folder / "config.yaml")

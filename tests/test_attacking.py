@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import types
 
 import numpy as np
 import pydicom
 import pytest
+import yaml
 from click.testing import CliRunner
 
 import defacedask as dd
-from defacedask.attacking import attack
+from defacedask.attacking import attack, prepare_attack
 from defacedask.errors import ConfigError, InputError
 from defacedask.geometry import Geometry
 from defacedask.phantom import write_phantom
@@ -148,6 +150,24 @@ def test_dry_run_says_what_belongs_together(folders, tmp_path):
     assert "1 pairs; nothing was done" in done.output
     assert "no defaced case belongs to it" in done.output
     assert not (tmp_path / "o").exists()
+
+
+def test_options_and_versions_are_on_record_before_anything_is_done(folders, tmp_path):
+    prepared = prepare_attack(folders / "original", folders / "defaced", tmp_path / "out", name="theirs")
+    found = yaml.safe_load((prepared.folder / "config.yaml").read_text())
+    said = found.pop("config_sha256")
+    assert said == hashlib.sha256(yaml.safe_dump(found, sort_keys=True).encode()).hexdigest()
+    assert list(found["settings"]["defacers"]) == ["theirs"]
+    assert found["versions"]["numpy"] == np.__version__
+    assert found["options"]
+    assert "run_key_sha256" not in found  # an attack draws nothing
+    assert sorted(p.name for p in prepared.folder.iterdir()) == [
+        "config.yaml",
+        "pictures",
+        "report",
+        "store",
+        "tables",
+    ]
 
 
 def test_nothing_that_belongs_together(folders, tmp_path):
