@@ -128,9 +128,12 @@ def face_tables(
             parts: dict[str, BestScores] = {}
             for attack, probes in attacks.items():
                 scores = known.score(probes, own=defacer == ORIGINAL, distance=metric)
-                absent = set(known.missing)
+                absent = known.unable(probes)
+                # an original in which no face is found counts as not recognised, not as not judged
+                control = defacer == ORIGINAL and gallery == ORIGINALS
                 for probe, row in zip(probes, identify(scores), strict=True):
-                    out["recognition"].append({**row, "comparable": probe.person not in absent})
+                    comparable = control or probe.facts["case"] not in absent
+                    out["recognition"].append({**row, "comparable": comparable})
                 parts[attack] = best_scores(scores, absent)
             together = join(list(parts.values()))
             everything[defacer].append((together, limit))

@@ -131,6 +131,7 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("threshold_note", "text", "why there is no threshold, or a caution", False),
         ("gallery", "text", "originals | second-scan | photographs", False),
         ("not_in_gallery", "text", "persons of whom the gallery holds nothing to compare with", False),
+        ("gallery_note", "text", "why, and what else is unusual about the gallery's pictures", False),
     ),
     "verification": _columns(
         ("defacer", "text", "who defaced; 'original' is the positive control"),

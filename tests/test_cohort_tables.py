@@ -90,6 +90,21 @@ def test_tables(tmp_path, pieces):
     assert {p["patient"] for p in pictures} == {"Pa", "Pb"}
 
 
+def test_whose_original_shows_no_face_is_not_judged(tmp_path, pieces):
+    """Zero matches of faces that were never found would be a bound that nothing stands behind."""
+    (tmp_path / "pictures").mkdir()
+    pieces = [p for p in pieces if p.case != "c"]
+    for defacer in ("original", "none", "quickshear"):
+        pieces.append(faces("c", defacer, [look("front", None), look("turned", None)]))
+    tables = collect(tmp_path, CASES, [], pieces, SETTINGS)
+    counts = tables["faces_detected"].set_index("defacer")[["cases", "judged", "upper_bound_95"]]
+    assert counts.loc["quickshear"].tolist() == [3, 2, pytest.approx(1 - 0.05 ** (1 / 2))]
+    assert counts.loc["original", "judged"] == 3  # there it counts as not recognised
+    everything = tables["verification"].query("modality == 'any'").set_index("defacer")
+    assert everything["judged"].tolist() == [2, 2, 2]
+    assert tables["controls"]["not_in_gallery"].tolist() == ["Pc"]
+
+
 def test_a_failed_stage_makes_a_failed_case_with_its_reason(tmp_path, pieces):
     (tmp_path / "pictures").mkdir()
     pieces.append(Piece("radiomics", "a", "none", "k", "failed", "radiomics: ValueError: x"))

@@ -41,8 +41,9 @@ def controls(
     Returns
     -------
     dict
-        ``calibration`` (`Calibration`), ``persons``, ``persons_detected``; ``gallery`` (its kind) and
-        ``not_in_gallery`` (persons of whom it holds nothing, comma-separated); positive control (each picture
+        ``calibration`` (`Calibration`), ``persons``, ``persons_detected``; ``gallery`` (its kind),
+        ``not_in_gallery`` (persons of whom it holds nothing, comma-separated) and ``gallery_note`` (what is unusual
+        about its pictures); positive control (each picture
         against its person in the gallery; in a gallery of originals, the other views): ``positive_matches``,
         ``positive_rank_1``, ``positive_n``
         by person (best view); negative control: ``negative_rate`` of impostor comparisons at the tolerance;
@@ -79,6 +80,7 @@ def controls(
         "calibration": calibration,
         "gallery": known.kind,
         "not_in_gallery": ", ".join(known.missing),
+        "gallery_note": " ".join(known.notes),
         "persons": len(persons),
         "persons_detected": len(detected),
         "positive_n": len(best),

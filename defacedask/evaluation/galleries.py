@@ -44,11 +44,14 @@ class Gallery:
     pictures : tuple of Sighting
     missing : tuple of str
         Persons of the study of whom there is no picture to compare with: they cannot be matched.
+    notes : tuple of str
+        Why, and what else is unusual about its pictures: a sentence each.
     """
 
     kind: str
     pictures: tuple[Sighting, ...]
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def score(
         self, probes: Sequence[Sighting], *, own: bool = False, distance: Distance | None = None
@@ -68,6 +71,23 @@ class Gallery:
             distance=distance,
             same_view=not (own and self.kind == ORIGINALS),
             allowed=self._allowed() if self.kind == SECOND_SCAN else None,
+        )
+
+    def unable(self, probes: Iterable[Sighting]) -> frozenset[str]:
+        """Cases (``facts["case"]``, else the person) to which the gallery shows no face of their own person.
+
+        They cannot be matched, whatever was done to them, so they are not judged.
+        """
+        rule = self._allowed() if self.kind == SECOND_SCAN else None
+        faces: dict[str, dict[str, Sighting]] = defaultdict(dict)
+        for picture in self.pictures:
+            if picture.encoding is not None:
+                faces[picture.person].setdefault(str(picture.facts.get("case", "")), picture)
+        cases = {str(probe.facts.get("case", probe.person)): probe for probe in probes}
+        return frozenset(
+            case
+            for case, probe in cases.items()
+            if not any(rule is None or rule(probe, one) for one in faces[probe.person].values())
         )
 
     def _allowed(self) -> Any:
@@ -95,8 +115,12 @@ def scan_numbers(pictures: Iterable[Sighting]) -> dict[tuple[str, str], int]:
 
 
 def gallery_of_originals(originals: Sequence[Sighting]) -> Gallery:
-    """The study's gallery: everybody's original, reconstructed and encoded."""
-    return Gallery(ORIGINALS, tuple(originals))
+    """The study's gallery: everybody's original, reconstructed and encoded.
+
+    Whose original shows no face is ``missing``: nobody can be matched with a face that was never found.
+    """
+    there = {p.person for p in originals if p.encoding is not None}
+    return Gallery(ORIGINALS, tuple(originals), tuple(sorted({p.person for p in originals} - there)))
 
 
 def gallery_of_second_scans(originals: Sequence[Sighting]) -> Gallery:
@@ -106,10 +130,21 @@ def gallery_of_second_scans(originals: Sequence[Sighting]) -> Gallery:
     once stays in the gallery as another person, and cannot be matched.
     """
     scans: dict[str, set[str]] = defaultdict(set)
+    faces: dict[str, set[str]] = defaultdict(set)
     for picture in originals:
-        scans[picture.person].add(str(picture.facts.get("case", "")))
-    once = tuple(sorted(person for person, cases in scans.items() if len(cases) < 2))
-    return Gallery(SECOND_SCAN, tuple(originals), once)
+        case = str(picture.facts.get("case", ""))
+        scans[picture.person].add(case)
+        if picture.encoding is not None:
+            faces[picture.person].add(case)
+    notes = []
+    for person, cases in sorted(scans.items()):
+        if len(cases) < 2:
+            notes.append(f"{person}: there is one scan only.")
+        elif faces[person] != cases:
+            blind = ", ".join(sorted(cases - faces[person]))
+            notes.append(f"{person}: no face was found in {blind}, so that nothing can be compared with it.")
+    unable = (person for person, cases in scans.items() if len(cases) < 2 or not faces[person])
+    return Gallery(SECOND_SCAN, tuple(originals), tuple(sorted(unable)), tuple(notes))
 
 
 def find_photographs(folder: str | Path) -> dict[str, list[Path]]:
@@ -144,7 +179,8 @@ def find_photographs(folder: str | Path) -> dict[str, list[Path]]:
 def gallery_of_photographs(folder: str | Path, persons: Iterable[str], recogniser: Any) -> Gallery:
     """Photographs, encoded by the recogniser that looks at the heads.
 
-    Photographs of people who are no patient of the study stay in as other persons.
+    Photographs of people who are no patient of the study stay in as other persons. Of several faces in a photograph
+    the largest is taken for its owner's, and ``notes`` says so.
 
     Parameters
     ----------
@@ -159,14 +195,25 @@ def gallery_of_photographs(folder: str | Path, persons: Iterable[str], recognise
     InputError
         If a picture cannot be read.
     """
-    pictures = []
-    for person, files in find_photographs(folder).items():
+    pictures, notes = [], []
+    found, wanted = find_photographs(folder), set(persons)
+    for person, files in found.items():
         for path in files:
             faces = recogniser.analyse([read_photograph(path)])[0]
             code = faces[0].encoding if faces else None
             pictures.append(Sighting(person, path.name, code, bool(faces), {"case": person}))
+            name = path.name if path.stem == person else f"{person}/{path.name}"
+            if not faces:
+                notes.append(f"{name}: no face was found in this photograph.")
+            elif len(faces) > 1:
+                notes.append(f"{name}: {len(faces)} faces were found in this photograph; the largest was taken.")
+    notes += [f"{person}: there is no photograph." for person in sorted(wanted - set(found))]
+    others = sorted(set(found) - wanted)
+    if others:
+        some = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        notes.append(f"{len(others)} named after nobody in this study stay in as other persons ({some}).")
     there = {p.person for p in pictures if p.encoding is not None}
-    return Gallery(PHOTOGRAPHS, tuple(pictures), tuple(sorted(set(persons) - there)))
+    return Gallery(PHOTOGRAPHS, tuple(pictures), tuple(sorted(wanted - there)), tuple(notes))
 
 
 def read_photograph(path: Path) -> Any:

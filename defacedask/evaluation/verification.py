@@ -40,8 +40,8 @@ class BestScores:
     values : (cases, persons) array
         NaN where there was nothing to compare.
     absent : frozenset of str
-        Persons whom the gallery could not show to their own cases (`Gallery.missing`): they are somebody else to
-        the others, and are not judged themselves.
+        Cases to which the gallery could not show their own person (`Gallery.unable`): they meet the others, and
+        are not judged themselves.
     """
 
     cases: tuple[str, ...]
@@ -59,7 +59,7 @@ class BestScores:
     @property
     def judged(self) -> np.ndarray:
         """Rows whose person can be recognised in the gallery."""
-        able = np.array([person not in self.absent for person in self.own], dtype=bool)
+        able = np.array([case not in self.absent for case in self.cases], dtype=bool)
         return np.flatnonzero((self.place >= 0) & able)
 
     @property
@@ -87,7 +87,10 @@ class BestScores:
 
 
 def best_scores(scores: Scores, absent: Iterable[str] = ()) -> BestScores:
-    """Reduce pictures to cases (``facts["case"]``, else the person), by the smallest distance."""
+    """Reduce pictures to cases (``facts["case"]``, else the person), by the smallest distance.
+
+    ``absent`` are the cases that cannot be judged, see `defacedask.evaluation.galleries.Gallery.unable`.
+    """
     keys = [(str(p.facts.get("case", p.person)), p.person) for p in scores.probes]
     names = list(dict.fromkeys(keys))
     number = {key: k for k, key in enumerate(names)}
@@ -120,7 +123,8 @@ def join(parts: Sequence[BestScores], limits: Sequence[float] | None = None) -> 
             [row[c, o] for c, o in zip(part.cases, part.own, strict=True)], [column[p] for p in part.persons]
         )
         values[at] = np.fmin(values[at], part.values / (limits[k] if limits else 1.0))
-    absent = frozenset.intersection(*(part.absent for part in parts)) if parts else frozenset()
+    able = {case for part in parts for case in part.cases if case not in part.absent}
+    absent = frozenset(case for case, _ in cases if case not in able)
     return BestScores(tuple(c for c, _ in cases), tuple(o for _, o in cases), tuple(persons), values, absent)
 
 

@@ -18,6 +18,7 @@ from defacedask.evaluation.galleries import (
 )
 from defacedask.evaluation.identification import Sighting, identify
 from defacedask.evaluation.recognition import get_recogniser
+from defacedask.evaluation.verification import best_scores, verification
 
 
 def code(*numbers: float) -> np.ndarray:
@@ -49,6 +50,27 @@ def test_a_second_scan_is_compared_with_other_scans_only():
     assert identify(gallery_of_originals(shots).score([defaced]))[0]["distance_to_own"] == 0.5
 
 
+def test_who_cannot_be_compared_is_not_judged():
+    def shot(person, case, at):
+        return Sighting(person, "front", None if at is None else code(at), at is not None, {"case": case})
+
+    shots = [shot("a", "a-1", 0.0), shot("a", "a-2", None), shot("b", "b-1", 5.0), shot("c", "c-1", None)]
+    defaced = [shot(s.person, s.facts["case"], None) for s in shots]
+    known = gallery_of_originals(shots)
+    assert known.missing == ("c",)
+    assert known.unable(defaced) == {"c-1"}  # a's second scan meets the face of the first
+    again = gallery_of_second_scans(shots)
+    assert again.missing == ("b", "c")
+    assert again.unable(defaced) == {"a-1", "b-1", "c-1"}  # in a's second scan there is nothing to find
+    assert again.notes == (
+        "a: no face was found in a-2, so that nothing can be compared with it.",
+        "b: there is one scan only.",
+        "c: there is one scan only.",
+    )
+    best = best_scores(again.score(defaced), again.unable(defaced))
+    assert verification(best, limit=0.4, repeats=5)["judged"] == 1
+
+
 def test_controls_of_second_scans():
     rng = np.random.default_rng(0)
     shots = [
@@ -67,12 +89,14 @@ def test_controls_of_second_scans():
 
 
 class Middle:
-    """Encodes a picture by its mean; finds a face unless it is black."""
+    """Encodes a picture by its mean; finds a face unless it is black, and two where it is white."""
 
     def analyse(self, images):
         from defacedask.evaluation.recognition import Box, Face
 
-        return [[Face(Box(0, 9, 9, 0), code(image.mean()))] if image.any() else [] for image in images]
+        faces = [[Face(Box(0, 9, 9, 0), code(image.mean()))] for image in images]
+        number = [0 if not image.any() else 2 if image.min() > 250 else 1 for image in images]
+        return [face * n for face, n in zip(faces, number, strict=True)]
 
 
 def photographs(folder):
@@ -101,6 +125,13 @@ def test_photographs_are_found_by_patient_and_missing_ones_are_named(tmp_path):
     assert rows[0]["rank_of_own"] == 1
     assert rows[0]["gallery_size"] == 3  # the stranger is one of those who might be taken for somebody
     assert rows[1]["distance_to_own"] is None
+    Image.new("L", (30, 20), 255).save(folder / "P2" / "wedding.jpg")
+    assert gallery_of_photographs(folder, ["P1", "P2", "P3", "P4"], Middle()).notes == (
+        "P2/wedding.jpg: 2 faces were found in this photograph; the largest was taken.",
+        "P3.png: no face was found in this photograph.",
+        "P4: there is no photograph.",
+        "1 named after nobody in this study stay in as other persons (stranger).",
+    )
 
 
 def test_what_cannot_work_is_said_before_anything_runs(tmp_path):
