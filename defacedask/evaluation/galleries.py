@@ -206,7 +206,9 @@ def gallery_of_photographs(folder: str | Path, persons: Iterable[str], recognise
             if not faces:
                 notes.append(f"{name}: no face was found in this photograph.")
             elif len(faces) > 1:
-                notes.append(f"{name}: {len(faces)} faces were found in this photograph; the largest was taken.")
+                notes.append(
+                    f"{name}: {len(faces)} faces were found in this photograph; the largest was taken."
+                )
     notes += [f"{person}: there is no photograph." for person in sorted(wanted - set(found))]
     others = sorted(set(found) - wanted)
     if others:

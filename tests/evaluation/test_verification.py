@@ -46,7 +46,9 @@ def test_a_person_that_the_gallery_lacks_is_not_judged():
     assert (found["cases"], found["judged"], found["matched"], found["impostor"]) == (2, 1, 1, 3)
     assert found["chance"] == pytest.approx(1 / 3)
     # b's only picture could not be compared with b; another image of a says nothing about that
-    one = BestScores(("x", "y"), ("a", "b"), ("a", "b"), np.array([[0.1, 0.6], [0.7, math.nan]]), frozenset("y"))
+    one = BestScores(
+        ("x", "y"), ("a", "b"), ("a", "b"), np.array([[0.1, 0.6], [0.7, math.nan]]), frozenset("y")
+    )
     both = join([one, BestScores(("x",), ("a",), ("a", "b"), np.array([[0.3, 0.2]]))])
     assert verification(both, limit=0.3, repeats=20)["judged"] == 1
 
