@@ -22,10 +22,26 @@ if TYPE_CHECKING:
 
     from defacedask.evaluation.recognition import Recogniser
 
-__all__ = ["ATTEMPT_VIEWS", "Examination", "Shown", "examiner_for", "extra_views"]
+__all__ = [
+    "ATTEMPT_VIEWS",
+    "PET_LEVELS",
+    "PET_SMOOTH_MM",
+    "Examination",
+    "Shown",
+    "examiner_for",
+    "extra_views",
+]
 
 #: From how many of the original's best views the attempts of each attack are looked at: costly attacks from one.
 ATTEMPT_VIEWS = {BEST: 2, "template_filled": 2, "unmasked": 1, "denoised_air": 1}
+
+
+#: Levels at which a PET's skin is looked for, as parts of `defacedask.evaluation.surface.skin_level`. How bright skin
+#: is beside the rest depends on how much brain and body are in view: on a whole-body PET faces were found at 5 to 10
+#: times that level and none at it, on heads alone at a quarter to a half of it.
+PET_LEVELS = (1.0, 0.5, 0.25, 2.0, 4.0, 8.0)
+#: Standard deviation of the blur of a PET, whose noise would roughen its skin, mm.
+PET_SMOOTH_MM = 4.0
 
 
 def extra_views(best: View) -> tuple[View, ...]:
@@ -115,7 +131,7 @@ class Examination:
             level=shown.level,
             drop=shown.drop,
             pose=pose,
-            smooth_mm=self.smooth_mm,
+            smooth_mm=PET_SMOOTH_MM if self.smooth_mm is None and shown.modality == "PT" else self.smooth_mm,
             # around a contoured structure and a dose there is nothing
             air=0.0 if shown.modality in ("RTSTRUCT", "RTDOSE") else None,
         )
@@ -131,8 +147,11 @@ class Examination:
         return surface
 
     def original(self, examiner: Examiner, shown: Shown) -> pyvista.PolyData:
-        """Look at an original: the plain views, and those that `extra_views` adds around the best of them."""
-        surface = self.surface(shown, examiner.pose)
+        """Look at an original: the plain views, and those that `extra_views` adds around the best of them.
+
+        A PET is looked at at whichever of `PET_LEVELS` shows a face in most views: an attacker would turn that knob.
+        """
+        shown, surface = self._found(examiner, shown)
         about: dict[str, Any] = {"path": shown.path, "modality": shown.modality, "level": shown.level}
         examiner.see(surface, self.views, **about)
         if BEST in self.attacks and shown.modality in self.modalities:
@@ -154,13 +173,15 @@ class Examination:
         examiner : Examiner
         shown : Shown
         own : sequence of looks
-            At the original.
+            At the original. The level is theirs, where they have this image.
         to_template : (4, 4) array, optional
             World LPS mm to the template, affine; default the pose.
         """
         from defacedask.evaluation.attacks import ATTACKS, attempts, target_of
         from defacedask.evaluation.surface import skin_surface
 
+        levels = [look["level"] for look in own if (look["path"], look["attack"]) == (shown.path, PLAIN)]
+        shown = dataclasses.replace(shown, level=levels[0]) if levels else shown
         surface = self.surface(shown, examiner.pose)
         about: dict[str, Any] = {"path": shown.path, "modality": shown.modality}
         examiner.see(surface, self.views, **about, level=shown.level)
@@ -196,6 +217,27 @@ class Examination:
                 variant=attempt.variant,
             )
         return surface
+
+    def _found(self, examiner: Examiner, shown: Shown) -> tuple[Shown, pyvista.PolyData]:
+        """Settle the level of an original, and give the surface at it."""
+        from defacedask.evaluation.render import render_views
+
+        usual = shown, self.surface(shown, examiner.pose)
+        # a service is asked no more than it must be
+        eye = next((one for one in examiner.recognisers if not one.remote), None)
+        if shown.modality != "PT" or eye is None:
+            return usual
+        best, most = usual, -1
+        for part in PET_LEVELS:
+            at = dataclasses.replace(shown, level=shown.level * part)
+            surface = usual[1] if part == 1.0 else self.surface(at, examiner.pose)
+            pictures = render_views(surface, examiner.pose, self.views, size=self.size)
+            faces = sum(bool(found) for found in eye.analyse(pictures))
+            if faces > most:
+                best, most = (at, surface), faces
+            if faces == len(pictures):
+                break
+        return best
 
     def _best(self, looks: Sequence[Mapping[str, Any]], path: str) -> list[View]:
         """The original's best views; where it shows no face in any, the plain view nearest to the middle."""

@@ -77,6 +77,24 @@ def test_a_face_that_is_not_detected_is_looked_for_at_the_originals_place():
     assert [k["forced"] for k in quiet.looks] == [False]
 
 
+def test_a_pet_is_looked_at_where_its_original_shows_a_face():
+    """Skin is faint beside brain, by how much depends on what is in view; the defaced image gets the same level."""
+    geometry = around(5.0)
+    warm = (balls(geometry, HEAD) > -500).astype(np.float32)
+    examination = Examination(attacks=("plain", "pet_skin"), pitches=(0.0, 10.0), size=64)
+    shown = Shown("images/PT", "PT", warm, geometry, 3.0)  # the usual level lies above the skin
+    examiner, after = Examiner([Eye()], np.eye(4)), Examiner([Eye()], np.eye(4))
+    examination.original(examiner, shown)
+    assert [(look["detected"], look["level"]) for look in examiner.looks] == [(True, 0.75)] * 2
+    examination.defaced(after, shown, examiner.looks)
+    assert {look["level"] for look in after.looks} == {0.75}
+    service = Eye()
+    service.remote = True  # is asked only what must be asked
+    asked = Examiner([service], np.eye(4))
+    examination.original(asked, shown)
+    assert [(look["detected"], look["level"]) for look in asked.looks] == [(False, 3.0)] * 2
+
+
 def test_what_is_no_image_is_guided_by_the_image():
     dose = {"path": "doses/RTDOSE", "modality": "RTDOSE", "level": 1.0}
     own = Examiner([Eye()], np.eye(4))
