@@ -46,6 +46,9 @@ def detection_table(
         if "comparable" in part:  # who is not in the gallery can be detected, and cannot be matched
             able = part["comparable"].fillna(True).astype(bool)
             judged = part.loc[able, "case"].nunique()
+            nothing = part[["distance_to_own", "rank_of_own"]].astype(float).where(able)
+            part = part.assign(**{name: nothing[name] for name in nothing})
+            plain = part.loc[plain.index]
         else:
             judged = cases
         own = plain["distance_to_own"].astype(float)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.evaluation.identification import Scores
-from defacedask.evaluation.rates import bootstrap_intervals, cmc, roc
+from defacedask.evaluation.rates import bootstrap_intervals, cmc, exact_interval, roc
 
 __all__ = ["FPRS", "BestScores", "best_scores", "curves", "join", "measurable", "verification"]
 
@@ -23,6 +23,8 @@ __all__ = ["FPRS", "BestScores", "best_scores", "curves", "join", "measurable", 
 FPRS = (0.01, 0.001)
 #: Impostor comparisons in a bootstrap draw; with more of them a thinned set gives the same interval.
 _ENOUGH = 5000
+#: From how many persons on a bootstrap over persons means anything: five can be drawn in 126 ways only.
+_FEWEST = 6
 #: Points of a stored curve.
 _POINTS = 201
 
@@ -166,7 +168,9 @@ def verification(
         ``cases``, ``judged`` (their person is in the gallery), ``with_face``, ``gallery_size``, ``genuine`` and
         ``impostor`` (comparisons), ``matched`` and ``chance`` at the limit, ``matched_tolerance`` and
         ``chance_tolerance``, ``rank_1``, ``auc`` and ``tpr_at_0.01``, ... each with ``_low`` and ``_high``,
-        ``eer``, ``note``.
+        ``eer``, ``note``. Where every draw gives the same (nobody is found, or everybody), a bootstrap knows no
+        interval: rates get the exact one of Clopper and Pearson, the AUC none. With fewer than six persons there
+        is none of the AUC either.
     """
     rows, own, mine, ranks = best.judged, best.place, best.genuine, best.ranks
     able = np.zeros(len(own), dtype=bool)
@@ -212,7 +216,11 @@ def verification(
 
     found = figures(np.arange(len(best.cases)), best.others)
     spans = bootstrap_intervals(lambda drawn: figures(drawn, kept), best.own, repeats=repeats, seed=seed)
+    few = len(set(best.own)) < _FEWEST
     for name, value, (low, high) in zip(names, found, spans, strict=True):
+        if few or low == high:
+            share = name != "auc" and not math.isnan(value)
+            low, high = exact_interval(round(value * len(mine)), len(mine)) if share else (math.nan, math.nan)
         out |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return {**out, "eer": roc(mine, rest).eer[0]}
 

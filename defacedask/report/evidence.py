@@ -167,6 +167,7 @@ class Control:
     others: Rate | None = None
     gallery: str = "originals"
     missing: str = ""
+    note: str = ""
 
     @property
     def state(self) -> Literal["ok", "weak", "void"]:
@@ -206,6 +207,7 @@ def positive_controls(
                     Rate(round(rate * comparisons), comparisons),
                     row.get("gallery") or "originals",
                     row.get("not_in_gallery") or "",
+                    row.get("gallery_note") or "",
                 )
             )
         return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.report.evidence import Rate
-from defacedask.report.svg import COLOURS, INK, MARKERS, MUTED, drawing, to_svg
+from defacedask.report.svg import COLOURS, INK, MARKERS, MUTED, PAPER, drawing, to_svg
 
 __all__ = ["Curve", "Point", "boxes", "curves", "privacy_utility"]
 
@@ -65,9 +65,10 @@ def _power(number: float) -> str:
 
 
 def _near(a: Point, b: Point) -> bool:
-    """Whether two marks would hide each other: on one spot of an axis that is linear below 0.1 %."""
+    """Whether two marks or their intervals would hide each other, on an axis that is linear below 0.1 %."""
     x, y = (np.arcsinh(p.change / 0.1) for p in (a, b))
-    return bool(abs(x - y) < 0.25 and abs(a.matched.share - b.matched.share) < 0.03)
+    (low, high), (least, most) = a.matched.interval, b.matched.interval
+    return bool(abs(x - y) < 0.25 and low <= most and least <= high)
 
 
 def privacy_utility(points: Sequence[Point], original: Rate | None) -> str:
@@ -191,6 +192,8 @@ def curves(
                 va="center",
                 fontsize=8.5,
                 color=MUTED,
+                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5},
+                zorder=4,
             )
         axis.set_xlabel(xlabel)
         axis.set_ylabel(ylabel)

@@ -47,8 +47,8 @@ def percent(number: Any) -> str:
     return _grouped(number, 2 if size < 10 else 1 if size < 100 else 0)
 
 
-def value(number: Any) -> str:
-    """Write a measured value with four significant digits."""
+def value(number: Any, digits: int = 4) -> str:
+    """Write a measured value with so many significant digits."""
     if _missing(number):
         return NOTHING
     number = float(number)
@@ -56,16 +56,20 @@ def value(number: Any) -> str:
         return "0" if number == 0 else percent(number)
     size = abs(number)
     if size >= 1e6 or size < 1e-3:
-        return _signed(f"{number:.3e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-"))
-    return _grouped(number, max(0, 3 - math.floor(math.log10(size))))
+        return _signed(f"{number:.{digits - 1}e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-"))
+    return _grouped(number, max(0, digits - 1 - math.floor(math.log10(size))))
 
 
-def rate(share: Any) -> str:
-    """Write a share 0..1 in percent: one decimal below 10 %, none above."""
+def rate(share: Any, n: Any = None) -> str:
+    """Write a share 0..1 in percent: one decimal near 0 and 100 %, none between.
+
+    Of fewer than 100 cases (``n``) there is no decimal: one case is more than a percent.
+    """
     if _missing(share):
         return NOTHING
     hundred = 100 * float(share)
-    digits = 1 if 0 < hundred < 10 or 90 < hundred < 100 else 0
+    fine = 0 < hundred < 10 or 90 < hundred < 100
+    digits = 1 if fine and (n is None or _missing(n) or n >= 100) else 0
     return f"{hundred:.{digits}f}{_THIN}%"
 
 
@@ -80,8 +84,11 @@ def bound(share: Any) -> str:
 
 
 def interval(low: Any, high: Any) -> str:
-    """Write a two-sided interval of a share, in percent."""
-    return f"{100 * float(low):.0f} to {100 * float(high):.0f}{_THIN}%"
+    """Write a two-sided interval of a share, in percent, rounded outwards."""
+    digits = 1 if float(high) < 0.05 else 0
+    scale = 100 * 10**digits
+    ends = (math.floor(scale * float(low) + 1e-9), math.ceil(scale * float(high) - 1e-9))
+    return " to ".join(f"{100 * end / scale:.{digits}f}" for end in ends) + f"{_THIN}%"
 
 
 def count(number: Any) -> str:

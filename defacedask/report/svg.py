@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["COLOURS", "INK", "MARKERS", "MUTED", "RULE", "drawing", "to_svg"]
+__all__ = ["COLOURS", "INK", "MARKERS", "MUTED", "PAPER", "RULE", "drawing", "to_svg"]
 
 #: Stand-ins that `to_svg` turns into the page's CSS variables.
 INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"

@@ -81,6 +81,23 @@ def test_intervals_hold_the_estimate_and_shrink_with_cases():
     assert alone["note"] == "nobody else in the gallery to compare with"
 
 
+def test_nobody_and_everybody_have_intervals_too():
+    """A bootstrap of 26 times nothing is nothing, which 26 persons do not show."""
+    near, far = (verification(some(26, near=at, far=9.0), limit=0.4, repeats=40) for at in (0.1, 30.0))
+    exact = 1 - 0.025 ** (1 / 26)
+    assert (near["tpr_at_0.01"], near["tpr_at_0.01_low"], near["tpr_at_0.01_high"]) == (
+        1,
+        pytest.approx(1 - exact),
+        1,
+    )
+    assert (far["tpr_at_0.01"], far["tpr_at_0.01_low"]) == (0, 0)
+    assert far["tpr_at_0.01_high"] == pytest.approx(exact)
+    assert near["auc"] == 1
+    assert math.isnan(near["auc_low"])
+    assert math.isnan(verification(some(5, near=0.5), limit=0.4, repeats=40)["auc_low"])
+    assert not math.isnan(verification(some(6, near=0.5), limit=0.4, repeats=40)["auc_low"])
+
+
 def test_a_large_cohort_is_thinned_for_the_interval_only():
     best = some(120, near=0.45)
     found = verification(best, limit=0.4, repeats=60)

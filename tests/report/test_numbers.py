@@ -48,6 +48,19 @@ def test_bounds_are_never_rounded_down(n):
     assert float(numbers.bound(exact).removesuffix("\u202f%")) >= 100 * exact - 1e-6
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "written"),
+    [(0, 0.1323, "0 to 14"), (0.8677, 1, "86 to 100"), (0.0103, 0.27, "1 to 27"), (0, 0.00123, "0.0 to 0.2")],
+)
+def test_intervals_are_rounded_outwards(low, high, written):
+    assert numbers.interval(low, high) == f"{written}\u202f%"
+
+
+def test_few_cases_have_no_decimals():
+    assert [numbers.rate(24 / 26, n) for n in (26, 260, None)] == ["92\u202f%", "92.3\u202f%", "92.3\u202f%"]
+    assert numbers.rate(1 / 26, 26) == "4\u202f%"
+
+
 def test_known_bounds():
     assert [numbers.bound(1 - 0.05 ** (1 / n)) for n in (119, 62, 8)] == [
         "2.5\u202f%",

@@ -132,6 +132,59 @@ def test_void_when_originals_are_not_recognised(tmp_path, read_page):
     assert page.rows("controls")["positive:"][-1] == "fail"
 
 
+def test_a_dose_grid_that_shows_nobody_stands_aside(tmp_path, read_page):
+    """Of 4 originals one shows a face in the dose: that is no failure of the images, and bounds nothing."""
+    make_run(tmp_path, n=4, structures=("Brain",), modalities=("CT", "RTDOSE"))
+    tables = read_tables(tmp_path)
+    dose = tables["controls"].modality == "RTDOSE"
+    tables["controls"].loc[dose, ["persons_detected", "positive_n", "positive_matches"]] = [1, 1, 0]
+    tables["controls"].loc[dose, "threshold_note"] = "only 4 impostor comparisons"
+    tables["controls"].loc[dose, "not_in_gallery"] = "P2, P3, P4, P5, P6, P7, P8"
+    looks = tables["recognition"]
+    blind = (
+        (looks.modality == "RTDOSE") & (looks.defacer != "original") & ~looks.case.str.startswith("pt_000")
+    )
+    looks["comparable"] = ~blind
+    write_tables(tmp_path, {"controls": tables["controls"], "recognition": looks})
+    write_report(tmp_path)
+    page = read_page(tmp_path)
+    assert page.first_line.startswith("Cases recognised after defacing")
+    (row,) = [r for r in page.tables["controls"] if r[0].startswith("positive: originals, RTDOSE")]
+    assert row[-1] == "fails, aside"
+    assert "nothing to compare with: P2, P3, P4, P5, P6 and 2 more" in row[2]
+    assert "RTDOSE: these attacks hardly recognise anybody in it even before defacing" in page.html
+    assert "RTDOSE: only 4 impostor comparisons" in page.html
+    faces = {(r[0], r[1]): r for r in page.tables["faces"]}
+    assert faces["quickshear", "RTDOSE"][2] == "4"
+    assert " of 1 " in faces["quickshear", "RTDOSE"][4] + " "
+    assert faces["quickshear", "RTDOSE"][5] == "95\u202f%"
+    assert faces["quickshear", "CT"][5] == "53\u202f%"
+
+
+def test_what_was_not_judged_is_said(tmp_path, read_page):
+    make_run(tmp_path, n=4, structures=("Brain",))
+    looks = read_tables(tmp_path)["recognition"]
+    looks["comparable"] = (looks.defacer == "original") | (looks.case != "pt_001-CT")
+    write_tables(tmp_path, {"recognition": looks, "radiomics": []})
+    write_report(tmp_path)
+    html = read_page(tmp_path).html
+    assert "Not judged: 1 of 4 cases, for there is no face of their person to compare with" in html
+    assert "No case has a structure set: what defacing cost in radiomics and dose was not judged." in html
+    assert "quickshear 0\u00a0of\u00a03" in html
+
+
+def test_a_control_that_shows_nothing_does_not_pass(tmp_path, read_page):
+    make_run(tmp_path, n=2, originals="bad", structures=("Brain",))
+    looks = read_tables(tmp_path)["recognition"]
+    looks.loc[looks.defacer.isin(["original", "none"]), "distance_to_own"] = np.nan
+    write_tables(tmp_path, {"recognition": looks})
+    write_report(tmp_path)
+    assert read_page(tmp_path).rows("controls")["recognition"][2:] == [
+        "there is no case whose original is recognised",
+        "did not run",
+    ]
+
+
 def test_void_when_no_original_was_looked_at(tmp_path, read_page):
     make_run(tmp_path, n=3, calibrated=False, structures=("Brain",))
     rows = read_tables(tmp_path)["recognition"]

@@ -17,9 +17,11 @@ def control_table(run: Run) -> Table:
     """Which controls ran, and how they came out."""
     lines: list[list[Cell]] = []
 
-    def add(control: str, must: str, found: str, passed: bool | None, small: str = "") -> None:
-        tone = "warn" if passed is None else "good" if passed else "bad"
-        word = "did not run" if passed is None else "pass" if passed else "fail"
+    def add(
+        control: str, must: str, found: str, passed: bool | None, small: str = "", aside: bool = False
+    ) -> None:
+        tone = "warn" if passed is None or (aside and not passed) else "good" if passed else "bad"
+        word = "did not run" if passed is None else "pass" if passed else "fails, aside" if aside else "fail"
         lines.append([text(control), text(must), text(found, small=small), text(word, tone)])
 
     compared, differing, largest = control_exact(run)
@@ -29,43 +31,53 @@ def control_table(run: Run) -> Table:
     add(
         "convert only (none)",
         "every feature and dose exactly as in the original (difference 0)",
-        found if compared else "no row",
+        found if compared else "no structure to compare",
         not differing if compared else None,
     )
     untouched, unequal = untouched_equal(run)
     add(
         "untouched structures",
         "where no voxel of a structure changed, every feature exactly as in the original",
-        f"{numbers.count(unequal)} of {numbers.count(untouched)} values differ" if untouched else "no row",
+        f"{numbers.count(unequal)} of {numbers.count(untouched)} values differ"
+        if untouched
+        else "no such structure",
         not unequal if untouched else None,
     )
     controls = run.controls
     for control in controls:
         low, high = control.matched.interval
-        surface = "" if control.modality in IMAGES else " (surface that is not an image: for information)"
+        aside = control.modality not in IMAGES
+        surface = " (no image of the patient: stands aside)" if aside else ""
+        small = [
+            f"95 % interval of the matched share: {numbers.interval(low, high)}"
+            if control.matched.cases
+            else "",
+            "weak" if control.state == "weak" else "",
+            f"nothing to compare with: {_some(control.missing)}" if control.missing else "",
+            control.reason if control.state != "ok" else "",
+            control.note,
+        ]
         add(
             f"positive: originals, {name_of(run, control)}{surface}",
             f"face detected, and matched with {_against(run, control)}, in at least half of the cases",
             f"detected {count_words(control.detected)}, of these matched "
             f"{count_words(control.matched)} at {control.limit:.2f}",
             control.state != "void",
-            (
-                f"95 % interval of the matched share: {numbers.interval(low, high)}"
-                if control.matched.cases
-                else ""
-            )
-            + ("; weak" if control.state == "weak" else "")
-            + (f"; nothing to compare with: {control.missing}" if control.missing else "")
-            + (f"; {control.reason}" if control.reason and control.state != "ok" else ""),
+            "; ".join(filter(None, small)),
+            aside,
         )
     if not controls:
         add("positive: originals", "face detected, matched with itself at another view", "no row", None)
-    same = strongest(run, CONTROL, plain=True)
+    same, able = strongest(run, CONTROL, plain=True), testifying(run, CONTROL)
     add(
         "recognition of convert only (none)",
         "recognised in every case in which the original is",
-        f"matched {count_words(same)}" if same.cases else "no row",
-        _none_as_originals(run) if same.cases else None,
+        f"matched {count_words(able)} whose original is, {count_words(same)} in all"
+        if able.cases
+        else "there is no case whose original is recognised"
+        if same.cases
+        else "no row",
+        able.hits == able.cases if able.cases else None,
     )
     counted = [c for c in controls if c.others is not None and c.others.cases]
     for control in counted:
@@ -75,6 +87,8 @@ def control_table(run: Run) -> Table:
             f"different persons rarely within the tolerance of {run.tolerance:g} (at most 1 %)",
             f"{count_words(others)} comparisons within it ({numbers.rate(others.share)})",
             others.share <= IMPOSTORS,
+            f"95 % upper bound {numbers.bound(others.upper)}, were they independent",
+            control.modality not in IMAGES,
         )
     if not counted:
         add("negative: other persons", "different persons rarely within the tolerance", "no row", None)
@@ -83,15 +97,35 @@ def control_table(run: Run) -> Table:
         "Controls",
         [Head("control", False), Head("what must hold", False), Head("found", False), Head("result", False)],
         lines,
+        _aside_notes(run),
     )
+
+
+def _aside_notes(run: Run) -> tuple[str, ...]:
+    """Say what a control of contours and doses is worth."""
+    aside = [c for c in run.controls if c.modality not in IMAGES]
+    if not aside:
+        return ()
+    notes = [
+        "RTSTRUCT is the body’s contour of the structure set, RTDOSE the dose grid. They are attacked beside the "
+        "images; whether the originals are recognised in them decides nothing about the images."
+    ]
+    blind = [name_of(run, c) for c in aside if c.state == "void"]
+    if blind:
+        notes.append(
+            f"{' and '.join(blind)}: these attacks hardly recognise anybody in it even before defacing, so nothing "
+            "can be said of what defacing hides there; no verdict rests on it."
+        )
+    return tuple(notes)
+
+
+def _some(names: str, most: int = 5) -> str:
+    """Shorten a list of names."""
+    each = names.split(", ")
+    return ", ".join(each[:most]) + (f" and {len(each) - most} more" if len(each) > most else "")
 
 
 def _against(run: Run, control: Control) -> str:
     """Say what an original is compared with in the positive control."""
     known = {"second-scan": "its other scan", "photographs": "its photograph"}
     return known.get(control.gallery, "itself at another view")
-
-
-def _none_as_originals(run: Run) -> bool:
-    able = testifying(run, CONTROL)
-    return able.hits == able.cases

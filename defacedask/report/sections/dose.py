@@ -54,8 +54,8 @@ def dose_table(run: Run) -> Table | None:
         ],
         lines,
         (
-            "Mean change over cases, and the largest in one case below. Doses in Gy, V-doses in percent of the "
-            "structure’s volume. Negative: less after defacing. Every metric of every case: tables/dose.csv.",
+            "Mean change over cases; below, in brackets, the largest in one case. Doses in Gy, V-doses in percent of "
+            "the structure’s volume. Negative: less after defacing. Every metric of every case: tables/dose.csv.",
         ),
     )
 
@@ -74,8 +74,8 @@ def _dose_line(defacer: str, structure: str, rows: pd.DataFrame, metrics: Sequen
             line.append(Cell(numbers.NOTHING, tone="quiet"))
             continue
         worst = float(change[np.abs(change).argmax()])
-        small = "" if not worst else f"largest {numbers.value(worst)}"
-        line.append(cell(numbers.value(change.mean()), change.mean(), small, "" if worst else "quiet"))
+        small = "" if not worst else f"({numbers.value(worst, 3)})"
+        line.append(cell(numbers.value(change.mean(), 3), change.mean(), small, "" if worst else "quiet"))
     return line
 
 
@@ -136,7 +136,7 @@ def _volume_line(defacer: str, structure: str, rows: pd.DataFrame, target: bool)
     notes = sorted({str(n) for n in rows["note"] if n and n != "no voxels"})
 
     def number(value: Any) -> Cell:
-        return cell(numbers.value(value), value)
+        return cell(numbers.value(value, 3), value)
 
     empty = Cell(numbers.NOTHING, tone="quiet")
     return [

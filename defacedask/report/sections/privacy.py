@@ -33,7 +33,7 @@ def rate_cell(rate: Rate) -> Cell:
     return cell(
         f"{rate.hits} of {rate.cases}",
         rate.share,
-        f"{numbers.rate(rate.share)} ({numbers.interval(*rate.interval)})",
+        f"{numbers.rate(rate.share, rate.cases)} ({numbers.interval(*rate.interval)})",
     )
 
 
@@ -75,7 +75,10 @@ def faces_table(run: Run) -> Table | None:
         heads.append(Head("matched, calibrated", title="at the threshold calibrated on the originals"))
     heads += [
         Head("matched by any attack", title="at the larger of tolerance and calibrated threshold"),
-        Head("right person nearest", title="rank 1, share of views, each case weighing the same"),
+        Head(
+            "right person nearest",
+            title="rank 1, share of views, each case weighing the same; by case, with interval, below",
+        ),
     ]
     heads += [Head("published: face detected", title="printed in the reference")] if run.reference else []
     raw = run.tables["recognition"]
@@ -95,14 +98,21 @@ def faces_table(run: Run) -> Table | None:
         row += [cell(numbers.count(cases), cases), rate_cell(Rate(int(r["faces_detected"]), cases))]
         row.append(rate_cell(Rate(int(r["matches"]), judged)))
         own = r["defacer"] in (ORIGINAL, CONTROL)
-        row.append(_QUIET if own else cell(numbers.bound(r["upper_bound_95"]), r["upper_bound_95"]))
+        bound = r["upper_bound_95"]
+        row.append(
+            _QUIET
+            if own
+            else Cell("not judged", tone="quiet")
+            if pd.isna(bound)
+            else cell(numbers.bound(bound), bound)
+        )
         if calibrated:
             known = pd.notna(r["matches_calibrated"])
             row.append(rate_cell(Rate(int(r["matches_calibrated"]), judged)) if known else _QUIET)
         tried = Cell("not tried", tone="quiet")
         row.append(rate_cell(Rate(int(r["matches_any_attack"]), judged)) if r["attacks"] > 1 else tried)
         row.append(
-            cell(numbers.rate(share), share, f"chance {numbers.rate(chance)}")
+            cell(numbers.rate(share, n), share, f"chance {numbers.rate(chance, n)}")
             if n
             else Cell("no gallery", tone="quiet")
         )
@@ -116,13 +126,36 @@ def faces_table(run: Run) -> Table | None:
         "(Clopper–Pearson, 95 %); the upper bound is one-sided.",
         "A face that is detected need not be the patient’s: mri_reface and carina put one there by design.",
         "Originals are compared with their own other views, never with the same picture.",
+        "A match rate is of the cases whose person the gallery shows (in a gallery of originals: whose original "
+        "shows a face in that image), which may be fewer than the cases looked at.",
     ]
     if thresholds:
         each = ", ".join(f"{m} {t:.3f}" for m, t in thresholds)
         notes.insert(
             1, f"Calibrated on the originals, at 1 % of different persons taken for the same one: {each}."
         )
+        known = run.tables["controls"]
+        shaky = [
+            f"{m}: {why}" for m, why in zip(known["modality"], known["threshold_note"], strict=True) if why
+        ]
+        if shaky:
+            notes.insert(
+                2,
+                f"So few comparisons cannot show 1 %; the threshold then lies just below the smallest of them "
+                f"({'; '.join(dict.fromkeys(shaky))}).",
+            )
+    images = set(table["modality"])
+    if "RTDOSE" in images and (lacking := sorted(_without(table, "RTDOSE"), key=order.index)):
+        notes.append(
+            f"No RTDOSE row for {', '.join(lacking)}: nothing of the dose grid is left to look at, because a grid "
+            "that would still show the face is held back on export."
+        )
     return Table("faces", "Faces detected and recognised, defacer × image", heads, rows, notes)
+
+
+def _without(table: pd.DataFrame, modality: str) -> set[str]:
+    """Defacers of which nothing of this kind was looked at."""
+    return set(table["defacer"]) - set(table.loc[table["modality"] == modality, "defacer"])
 
 
 def attacks_table(run: Run) -> Table | None:
@@ -156,7 +189,8 @@ def attacks_table(run: Run) -> Table | None:
         (
             "Cases matched of cases tried, at the larger of tolerance and calibrated threshold; below, the exact "
             "95 % interval, and, unless it is zero, what as many tries match by chance: the share of other persons "
-            "matched. Red: more than chance (one-sided binomial test, 5 %).",
+            "matched. Red: more than chance (one-sided binomial test, 5 %, each cell by itself: of twenty cells in "
+            "which nobody is recognised, one turns red).",
         ),
     )
 

@@ -108,7 +108,11 @@ def _percent_table(defacer: str, what: str, sheet: _Sheet) -> Table:
         line = [text(structure)] + ([text(modality)] if sheet.images else [])
         line.append(cell(numbers.count(most), most))
         line.append(
-            cell(f"{touched[0]} of {touched[1]}", touched[0], f"{numbers.percent(touched[2])} % of voxels")
+            cell(
+                f"{touched[0]} of {touched[1]}",
+                touched[0],
+                f"median {numbers.percent(touched[2])} % of voxels",
+            )
             if touched
             else Cell(numbers.NOTHING)
         )

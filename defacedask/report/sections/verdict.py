@@ -106,7 +106,7 @@ def headline(run: Run) -> Verdict:
         hits = ", ".join(f"{d} {count_words(r)}" for d, r in _tested(run).items() if r.hits)
         if hits:
             why.append(f"Recognised after defacing even so: {hits}.")
-        return Verdict("void", first, why + more)
+        return Verdict("void", first, why + _left_out(run) + more)
     if void:
         which = ", ".join(name_of(run, c) for c in void)
         first = f"The privacy result is void for {which}: there the originals themselves are not recognised. "
@@ -139,11 +139,32 @@ def headline(run: Run) -> Verdict:
     where = {"second-scan": "in their other scan", "photographs": "in their photographs"}
     seen = where.get(good[0].gallery, "at another view")
     more.insert(0, f"Originals recognised {seen} (positive control): {matched}.")
+    more += _left_out(run)
     weak = [c for c in good if c.state == "weak"]
     for control in weak:
         cause = _failing(run, control) if control.calibrated else f"{name_of(run, control)}: {control.reason}"
         more.append(f"The positive control is weak, so matches may be missed. {cause}.")
     return Verdict("weak" if weak or void or differing else "ok", first, more)
+
+
+def _left_out(run: Run) -> list[str]:
+    """Say what could not be judged, and of how many cases."""
+    found = []
+    cases = run.tables["recognition"]
+    if "comparable" in cases and len(cases):
+        able = cases.loc[cases["modality"].isin(IMAGES) & (cases["defacer"] != ORIGINAL)]
+        judged = (
+            able.assign(known=able["comparable"].fillna(True).astype(bool)).groupby("case")["known"].any()
+        )
+        lacking = int((~judged).sum())
+        if lacking:
+            found.append(
+                f"Not judged: {lacking} of {len(judged)} cases, for there is no face of their person to compare "
+                "with; see the positive control."
+            )
+    if len(run.tables["cases"]) and not len(run.tables["radiomics"]):
+        found.append("No case has a structure set: what defacing cost in radiomics and dose was not judged.")
+    return found
 
 
 def testifying(run: Run, defacer: str) -> Rate:

@@ -70,7 +70,10 @@ def verification_table(run: Run) -> Table | None:
             f"Galleries of {_span(table['gallery_size'])} persons, {_span(table['impostor'])} comparisons with other "
             "persons. By chance: the same best-of-all-tries taken against every other person. Matches that are no "
             "more than that may be hits and no recognition.",
-            "Intervals of AUC and TPR are bootstrapped over persons. A false positive rate smaller than one of the "
+            "FPR: share of comparisons with other persons that match; TPR: share of cases matched with their own; "
+            "AUC: how often the own person is nearer than another. Counts have exact 95 % intervals; those of AUC "
+            "and TPR are bootstrapped over persons, and exact for a TPR of 0 and 100 %; an AUC has none where every "
+            "draw gives the same, or of fewer than six persons. A false positive rate smaller than one of the "
             "comparisons with other persons cannot be measured and is not printed: 1 % needs 100, 0.1 % needs 1000.",
         ),
     )
@@ -95,7 +98,9 @@ def _rank(row: dict[str, Any], judged: int) -> Cell:
     if size < 2 or not judged:
         return Cell("no gallery", tone="quiet")
     hits = int(row["rank_1"])
-    return cell(f"{hits} of {judged}", hits / judged, f"chance {numbers.rate(1 / size)}")
+    rate = Rate(hits, judged)
+    small = f"{numbers.interval(*rate.interval)}\nchance {numbers.rate(1 / size, size)}"
+    return cell(f"{hits} of {judged}", rate.share, small)
 
 
 def _interval(row: dict[str, Any], name: str, form: str) -> Cell:
@@ -113,7 +118,8 @@ def _tpr(row: dict[str, Any], name: str, fpr: float) -> Cell:
             return Cell(numbers.NOTHING, tone="quiet")
         return Cell("not measurable", "", "", "quiet", f"{others} comparisons, {1 / fpr:.0f} needed")
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return cell(numbers.rate(row[name]), row[name], "" if pd.isna(low) else numbers.interval(low, high))
+    shown = numbers.rate(row[name], row["judged"])
+    return cell(shown, row[name], "" if pd.isna(low) else numbers.interval(low, high))
 
 
 def recognition_figures(run: Run) -> list[dict[str, Any]]:
