@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from defacedask.preparing import (
 )
 from defacedask.scheduling import run_cases
 from defacedask.stages.attack import attack_case, check_kind
-from defacedask.stages.ingest import case_key
+from defacedask.stages.ingest import input_state
 from defacedask.stages.places import ORIGINAL
 from defacedask.store import writing
 
@@ -194,8 +193,8 @@ def run_attack(
             case=original.id,
             defacer=prepared.name,
             depends=[
-                _state(original),
-                _state(pair.defaced) if pair else "",
+                input_state(original),
+                input_state(pair.defaced) if pair else "",
                 arguments["settings"],
                 _kept(arguments),
             ],
@@ -211,13 +210,6 @@ def run_attack(
 
 def _kept(arguments: dict[str, Any]) -> list[str]:
     return [arguments["pictures"], arguments["surfaces"], arguments["kind"]]
-
-
-def _state(case: Case) -> str:
-    try:
-        return case_key(case)
-    except OSError:
-        return hashlib.sha256(case.id.encode()).hexdigest()  # the attack says which file is gone
 
 
 def _tables(prepared: PreparedAttack, jobs: Sequence[tuple[Case, Pair | None, Piece]]) -> dict[str, Any]:

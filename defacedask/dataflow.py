@@ -29,7 +29,7 @@ from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
 from defacedask.stages.faces import judge_faces
-from defacedask.stages.ingest import case_key, ingest
+from defacedask.stages.ingest import ingest, input_state
 from defacedask.stages.pictures import draw_slices
 from defacedask.stages.places import ORIGINAL
 from defacedask.stages.plans import look
@@ -269,7 +269,7 @@ def case_graph(
         )
         return graph[name]
 
-    ingested = add("ingest", ingest, {"case": case.to_dict(), "root": store}, depends=_input_state(case))
+    ingested = add("ingest", ingest, {"case": case.to_dict(), "root": store}, depends=input_state(case))
     looked = add(
         "look",
         look,
@@ -341,11 +341,3 @@ def case_graph(
         if settings.pictures:
             add("pictures", draw_slices, {**draw, **who}, ingested, looked, applied, defacer=name)
     return graph
-
-
-def _input_state(case: Case) -> str:
-    try:
-        return case_key(case)
-    except OSError:
-        # the ingest will say which file is gone
-        return secrets.token_hex(8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from defacedask.volume import geometry_of
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case
 
-__all__ = ["case_key", "ingest"]
+__all__ = ["case_key", "ingest", "input_state"]
 
 
 def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
@@ -117,6 +118,14 @@ def case_key(case: Case) -> str:
     if not places:
         return key
     return hashlib.sha256(json.dumps([key, places], sort_keys=True).encode()).hexdigest()
+
+
+def input_state(case: Case) -> str:
+    """`case_key`, or where a file is gone something that no finished piece has: the stage says which file."""
+    try:
+        return case_key(case)
+    except OSError:
+        return secrets.token_hex(8)
 
 
 def _store_facts(store: CaseStore) -> dict[str, Any]:
