@@ -18,8 +18,9 @@ from defacedask.evaluation.attack_names import BODY, DOSE
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.geometry import Geometry
 from defacedask.pieces import Outcome
-from defacedask.stages.faces import PICTURED, examination_of, recognisers_of, save_picture
+from defacedask.stages.faces import examination_of, recognisers_of
 from defacedask.stages.objects import dose_level, find_outline
+from defacedask.stages.pictures import keep_pictures
 from defacedask.stages.places import ORIGINAL, one_thread
 from defacedask.store import writing
 from defacedask.volume import geometry_of, real_values
@@ -332,7 +333,7 @@ class _Job:
     # --- what is kept
 
     def _keep(self, who: str, shown: Shown, surface: Any, examiner: Examiner) -> None:
-        from defacedask.evaluation.render import View, render_views, write_surface
+        from defacedask.evaluation.render import write_surface
 
         case = self.original.id
         if self.surfaces:
@@ -340,14 +341,9 @@ class _Job:
             with writing(f"the surfaces of {case}"):
                 folder.mkdir(parents=True, exist_ok=True)
             write_surface(surface, folder / f"{who}-{shown.path.split('/')[1]}.{self.kind}")
-        if not self.pictures:
-            return
-        views = [View(yaw, pitch) for _, yaw, pitch in PICTURED]
-        images = render_views(surface, examiner.pose, views, size=self.examination.size)
-        for (view, _, _), image in zip(PICTURED, images, strict=True):
-            file = save_picture(Path(self.pictures), case, who, shown.modality, view, image)
-            about = {"case": case, "defacer": who, "modality": shown.modality, "view": view, "kind": "render"}
-            self.kept.append({**about, "file": file})
+        if self.pictures:
+            about = {"folder": self.pictures, "case": case, "defacer": who, "modality": shown.modality}
+            self.kept += keep_pictures(surface, examiner.pose, self.examination.size, **about)
 
 
 def check_kind(kind: str) -> str:

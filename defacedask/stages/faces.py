@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,14 @@ from defacedask.evaluation.attack_names import ATTACK_SETS
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.pieces import Outcome, Piece
 from defacedask.stages.objects import shown_objects
+from defacedask.stages.pictures import keep_pictures
 from defacedask.stages.places import loaded, one_thread, volume_path
 from defacedask.stages.plans import load_plan
-from defacedask.store import CaseStore, writing
+from defacedask.store import CaseStore
 from defacedask.volume import geometry_of
 
-__all__ = ["PICTURED", "examination_of", "judge_faces", "recognisers_of"]
+__all__ = ["examination_of", "judge_faces", "recognisers_of"]
 
-#: Directions kept as pictures for the report: name, yaw, pitch.
-PICTURED = (("front", 0.0, 0.0), ("45 degrees", 45.0, 0.0), ("side", 90.0, 0.0))
 #: The control of which nothing was taken: attacks on it have nothing to find that a plain look does not.
 CONTROL = "none"
 
@@ -87,7 +85,7 @@ def judge_faces(
     Outcome
         facts: looks (see `defacedask.evaluation.looking`), levels, pictures, recognisers.
     """
-    from defacedask.evaluation.render import View, render_views, skin_level
+    from defacedask.evaluation.render import skin_level
 
     own = before[0] if before else None
     store = CaseStore(ingested.facts["store"])
@@ -115,20 +113,8 @@ def judge_faces(
         else:
             surface = examination.original(examiner, shown)
         if pictures:
-            images = render_views(
-                surface, pose, [View(yaw, pitch) for _, yaw, pitch in PICTURED], size=examination.size
-            )
-            for (name, _, _), image in zip(PICTURED, images, strict=True):
-                kept.append(
-                    {
-                        "case": case,
-                        "defacer": defacer,
-                        "modality": modality,
-                        "view": name,
-                        "kind": "render",
-                        "file": save_picture(Path(pictures), case, defacer, modality, name, image),
-                    }
-                )
+            about = {"folder": pictures, "case": case, "defacer": defacer, "modality": modality}
+            kept += keep_pictures(surface, pose, examination.size, **about)
     plan = load_plan(plans, case, defacer) if own else None
     for thing in shown_objects(store, defacer, plan, examination.attacks, own.facts["levels"] if own else {}):
         levels[thing.path] = thing.level
@@ -143,17 +129,3 @@ def judge_faces(
             },
         }
     )
-
-
-def save_picture(folder: Path, case: str, defacer: str, modality: str, view: str, image: np.ndarray) -> str:
-    """Write one picture for the report; gives its name below the folder."""
-    from PIL import Image
-
-    name = f"{case}/{defacer}-{modality}-{view.replace(' ', '')}.png"
-    path = folder / name
-    with writing(f"the picture {name}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        Image.fromarray(image).save(partial, format="PNG", optimize=True)
-        partial.replace(path)
-    return name

@@ -1,4 +1,4 @@
-"""The mid-sagittal slice of the head, as it came and as a defacer left it, with the plan's outline."""
+"""Pictures kept for the report: renders of the skin, and the mid-sagittal slice with the plan's outline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from defacedask.stages.plans import load_plan
 from defacedask.store import CaseStore, writing
 from defacedask.volume import geometry_of
 
-__all__ = ["draw_slices", "sagittal_grid"]
+__all__ = ["draw_slices", "keep_pictures", "sagittal_grid"]
+
+#: Directions from which renders are kept: name, yaw, pitch.
+PICTURED = (("front", 0.0, 0.0), ("45 degrees", 45.0, 0.0), ("side", 90.0, 0.0))
 
 #: mm of the head frame that a slice shows, from vertex to neck and from nose to neck (P from, to; S from, to).
 FIELD = ((-140.0, 120.0), (-150.0, 110.0))
@@ -49,12 +52,61 @@ def sagittal_grid(pose: np.ndarray, left: float = 0.0) -> Geometry:
     return Geometry((int((s1 - s0) / STEP), int((p1 - p0) / STEP), 1), np.linalg.inv(pose) @ affine)
 
 
+def keep_pictures(
+    surface: Any, pose: np.ndarray, size: int, *, folder: str, case: str, defacer: str, modality: str
+) -> list[dict[str, Any]]:
+    """Render a skin from the directions the report shows, and save the pictures.
+
+    Parameters
+    ----------
+    surface : pyvista.PolyData
+    pose : (4, 4) array
+        World LPS mm to the head frame.
+    size : int
+        Pixels.
+    folder : str
+        Of the pictures.
+    case, defacer, modality : str
+        What it is a picture of.
+
+    Returns
+    -------
+    list of dict
+        case, defacer, modality, view, kind, file (below the folder).
+
+    Raises
+    ------
+    OutputError
+        If a picture cannot be written.
+    """
+    from defacedask.evaluation.render import View, render_views
+
+    images = render_views(surface, pose, [View(yaw, pitch) for _, yaw, pitch in PICTURED], size=size)
+    kept: list[dict[str, Any]] = []
+    for (view, _, _), image in zip(PICTURED, images, strict=True):
+        name = f"{case}/{defacer}-{modality}-{view.replace(' ', '')}.png"
+        _save(Path(folder), name, image)
+        about = {"case": case, "defacer": defacer, "modality": modality, "view": view, "kind": "render"}
+        kept.append({**about, "file": name})
+    return kept
+
+
+def _save(folder: Path, name: str, image: np.ndarray) -> None:
+    """Write one picture, below the folder."""
+    from PIL import Image
+
+    path = folder / name
+    with writing(f"the picture {name}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        Image.fromarray(image).save(partial, format="PNG", optimize=True)
+        partial.replace(path)
+
+
 def draw_slices(
     ingested: Piece, looked: Piece, *before: Piece, case: str, defacer: str, plans: str, folder: str
 ) -> Outcome:
     """Draw the mid-sagittal slice of every image, and the outline of what the plan may change."""
-    from PIL import Image
-
     store = CaseStore(ingested.facts["store"])
     grid = sagittal_grid(np.array(looked.facts["pose"]))
     kept: list[dict[str, Any]] = []
@@ -74,12 +126,7 @@ def draw_slices(
         if defacer != ORIGINAL:
             rgb[_outline(load_plan(plans, case, defacer).region(grid)[..., 0])] = (255, 96, 32)
         name = f"{case}/{defacer}-{path.split('/')[1]}-sagittal.png"
-        with writing(f"the picture {name}"):
-            target = Path(folder) / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".partial")
-            Image.fromarray(rgb).save(partial, format="PNG", optimize=True)
-            partial.replace(target)
+        _save(Path(folder), name, rgb)
         kept.append(
             {
                 "case": case,
