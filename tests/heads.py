@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -78,13 +77,3 @@ def pose_error(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     angle = np.rad2deg(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
     centre = np.linalg.inv(truth) @ np.append(atlas_of().centre, 1.0)
     return float(angle), float(np.linalg.norm((found @ centre - truth @ centre)[:3]))
-
-
-def openkbp(path: Path) -> xr.DataArray:
-    """One OpenKBP patient's CT: HU, array axes S, P, L."""
-    with np.load(path) as file:
-        raw = np.moveaxis(file["ct"].astype(np.int32), 2, 0)[::-1]
-        dy, dx, dz = (float(v) for v in file["voxel_mm"])
-    stored = np.where(raw == 0, -1024, raw - 1024).astype(np.int16)
-    grid = Geometry.from_spacing(stored.shape, (dz, dy, dx))
-    return make_volume(stored, grid, modality="CT", units="HU")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from heads import openkbp
 
+from benchmarks.heads.data import openkbp
 from defacedask.evaluation.attack_names import resolve_attacks
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.evaluation.recognition import get_recogniser

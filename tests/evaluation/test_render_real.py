@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.heads.data import openkbp
 from defacedask.evaluation.controls import controls
 from defacedask.evaluation.identification import Sighting
 from defacedask.evaluation.recognition import get_recogniser
@@ -14,15 +15,6 @@ from defacedask.head import Head
 from defacedask.volume import make_volume
 
 VIEWS = [View(0, pitch) for pitch in (-20, -10, 0)]
-
-
-def openkbp(path):
-    with np.load(path) as patient:
-        hu = patient["ct"].astype(np.int16) - 1024
-        down, right, up = (float(v) for v in patient["voxel_mm"])
-    stored = np.ascontiguousarray(hu.transpose(2, 0, 1)[::-1])
-    geometry = Geometry.from_spacing(stored.shape, (up, down, right))
-    return make_volume(stored, geometry, modality="CT", units="HU")
 
 
 def from_sitk(image, modality):

@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.heads.data import openkbp
 from defacedask.defacers import get_defacer
 from defacedask.dicom.catalogue import scan
 from defacedask.dicom.image import read_image
 from defacedask.errors import RefusedError
 from defacedask.head import Head
 from defacedask.head.grid import resample
-from tests.heads import openkbp
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
