@@ -84,7 +84,7 @@ def measure(
         return
     facts["modality"] = head.modality
     facts["head_seconds"] = round(time.perf_counter() - begun, 2)
-    own = _looks(volume, head, None) if faces else None
+    own = _looks(volume, head, ()) if faces else None
     if own is not None:
         facts["looks"] = own
     for defacer in defacers:
@@ -110,34 +110,21 @@ def measure(
             rows[defacer]["looks"] = _looks(defaced, head, own)
 
 
-def _looks(volume: xr.DataArray, head: Any, own: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Faces in each view: detected, box, landmarks, code; ``forced`` the code in the original's box."""
+def _looks(volume: xr.DataArray, head: Any, own: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Looks of an `Examiner`, of which those at the original force box and landmarks on the defaced pictures."""
+    from defacedask.evaluation.looking import Examiner
     from defacedask.evaluation.recognition import get_recogniser
-    from defacedask.evaluation.recognition.base import Box
-    from defacedask.evaluation.render import View, render_views, skin_level, skin_surface
+    from defacedask.evaluation.render import View, skin_level, skin_surface
     from defacedask.volume import geometry_of, real_values
 
     values = real_values(volume).load().values
-    level = own["level"] if own else skin_level(head.modality, values)
+    level = own[0]["level"] if own else skin_level(head.modality, values)
     surface = skin_surface(values, geometry_of(volume), level=level, drop=head.drop, pose=head.pose)
     recogniser = get_recogniser("face_recognition_cnn", detect_size=200)
-    out: dict[str, Any] = {"level": float(level), "views": {}}
-    for pitch, image in zip(
-        PITCHES, render_views(surface, head.pose, [View(0.0, p) for p in PITCHES]), strict=True
-    ):
-        found = recogniser.analyse([image])[0]
-        view: dict[str, Any] = {"detected": bool(found)}
-        if found:
-            view["code"] = np.asarray(found[0].encoding).tolist()
-            view["box"] = [int(v) for v in found[0].box]
-            view["landmarks"] = np.asarray(found[0].landmarks).tolist()
-        there = own["views"].get(str(pitch)) if own else None
-        if there and "box" in there:
-            codes = recogniser.encode(image, [Box(*there["box"])], [np.array(there["landmarks"])])
-            if codes:
-                view["forced"] = np.asarray(codes[0]).tolist()
-        out["views"][str(pitch)] = view
-    return out
+    examiner = Examiner([recogniser], head.pose, known=own)
+    views = [View(0.0, pitch) for pitch in PITCHES]
+    examiner.see(surface, views, path="head", modality=head.modality, level=level)
+    return examiner.looks
 
 
 def _distance(a: Any, b: Any) -> float:
@@ -152,10 +139,10 @@ def thresholds(heads: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     out = {}
     for modality in sorted({h["modality"] for h in heads.values() if "looks" in h}):
         seen = [
-            Sighting(name, view, look.get("code"), look["detected"])
+            Sighting(name, look["view"], look["encoding"], look["detected"])
             for name, facts in heads.items()
             if facts.get("modality") == modality and "looks" in facts
-            for view, look in facts["looks"]["views"].items()
+            for look in facts["looks"]
         ]
         found = score(seen, seen)
         out[modality] = calibrate_threshold(found.genuine, found.impostor)
@@ -172,14 +159,16 @@ def write_table(folder: Path) -> None:
     for name, facts in heads.items():
         limit = limits.get(facts.get("modality", ""))
         for defacer, row in facts["rows"].items():
-            looks = row.get("looks", {}).get("views", {})
-            own = facts.get("looks", {}).get("views", {})
-            plain = [
-                _distance(v["code"], own[p]["code"])
-                for p, v in looks.items()
-                if "code" in v and "code" in own[p]
-            ]
-            forced = [_distance(v["forced"], own[p]["code"]) for p, v in looks.items() if "forced" in v]
+            own = {look["view"]: look for look in facts.get("looks", ())}
+            looks = row.get("looks", ())
+            plain, forced = (
+                [
+                    _distance(look["encoding"], own[look["view"]]["encoding"])
+                    for look in looks
+                    if look["forced"] == way and look["encoding"] and own[look["view"]]["encoding"]
+                ]
+                for way in (False, True)
+            )
             rows.append(
                 {
                     "head": name,
@@ -189,8 +178,8 @@ def write_table(folder: Path) -> None:
                     "brain voxels changed": row.get("brain_changed"),
                     "face moved, %": None if "moved" not in row else round(100 * row["moved"], 1),
                     "median, mm": None if "moved" not in row else round(row["median_mm"], 1),
-                    "CNN: original, views": sum(v["detected"] for v in own.values()),
-                    "CNN: defaced, views": sum(v["detected"] for v in looks.values()),
+                    "CNN: original, views": sum(k["detected"] for k in own.values()),
+                    "CNN: defaced, views": sum(k["detected"] for k in looks if not k["forced"]),
                     "distance, detected": round(min(plain), 3) if plain else None,
                     "distance, forced": round(min(forced), 3) if forced else None,
                     "threshold": None
@@ -201,7 +190,10 @@ def write_table(folder: Path) -> None:
                     "apply, s": row.get("apply_seconds"),
                 }
             )
-    table = pd.DataFrame(rows)
+    # of few heads there may be none of these at all
+    table = pd.DataFrame(rows).astype(
+        dict.fromkeys(("distance, detected", "distance, forced", "threshold"), float)
+    )
     table.to_csv(folder / "table.csv", index=False)
     lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
     for row in table.itertuples(index=False):

@@ -26,11 +26,19 @@ from benchmarks.heads.data import named_heads
 DEGREES, MILLIMETRES = 10.0, 12.0
 
 
+def _like(volume: xr.DataArray, head: Any, values: np.ndarray, grid: Any) -> xr.DataArray:
+    """Real values on a grid, stored as a scanner would: whole numbers, 16 bits if they suffice."""
+    from defacedask.volume import make_volume
+
+    stored = np.rint(values).astype(np.int16 if values.max() < 32767 else np.int32)
+    return make_volume(stored, grid, modality=head.modality, units=volume.attrs["units"])
+
+
 def turned(volume: xr.DataArray, head: Any, *, pitch: float = 0, yaw: float = 0, roll: float = 0) -> Any:
     """Turn the patient about the brain's centre; the field of view stays as large as it was."""
     from defacedask.head.grid import resample
     from defacedask.head.registration import rotation
-    from defacedask.volume import geometry_of, make_volume, real_values
+    from defacedask.volume import geometry_of, real_values
 
     grid = geometry_of(volume)
     # rotation() maps the turned patient into the template's frame, so that its inverse turns the patient
@@ -41,15 +49,14 @@ def turned(volume: xr.DataArray, head: Any, *, pitch: float = 0, yaw: float = 0,
     back[:3, 3] = middle - turn @ middle
     values = real_values(volume).load().values.astype(np.float32)
     moved = resample(values, grid, grid, matrix=back, outside=head.air)
-    stored = np.rint(moved).astype(np.int16 if moved.max() < 32767 else np.int32)
-    return make_volume(stored, grid, modality=head.modality, units=volume.attrs["units"]), back
+    return _like(volume, head, moved, grid), back
 
 
 def regridded(volume: xr.DataArray, head: Any, spacing: Sequence[float]) -> Any:
     """On voxels of another size (z, y, x), over the box of the body in view."""
     from defacedask.geometry import Geometry
     from defacedask.head.grid import resample
-    from defacedask.volume import geometry_of, make_volume, real_values
+    from defacedask.volume import geometry_of, real_values
 
     points = head.grid.to_world(np.argwhere(head.body))
     low, high = points.min(axis=0) - 10, points.max(axis=0) + 10
@@ -58,8 +65,7 @@ def regridded(volume: xr.DataArray, head: Any, spacing: Sequence[float]) -> Any:
     values = resample(
         real_values(volume).load().values.astype(np.float32), geometry_of(volume), grid, outside=head.air
     )
-    stored = np.rint(values).astype(np.int16 if values.max() < 32767 else np.int32)
-    return make_volume(stored, grid, modality=head.modality, units=volume.attrs["units"]), np.eye(4)
+    return _like(volume, head, values, grid), np.eye(4)
 
 
 def flipped(volume: xr.DataArray, head: Any, axes: Sequence[int]) -> Any:
@@ -87,7 +93,7 @@ def flipped(volume: xr.DataArray, head: Any, axes: Sequence[int]) -> Any:
 
 def cut(volume: xr.DataArray, head: Any, *, crown: float | None = None, chin: float | None = None) -> Any:
     """Field of view ends ``crown`` mm above the eyes, or begins ``chin`` mm below them (world z)."""
-    from defacedask.volume import geometry_of, make_volume, real_values
+    from defacedask.volume import geometry_of, real_values
 
     grid = geometry_of(volume)
     z = np.broadcast_to(grid.positions(dtype=np.float64)[2], grid.shape)
@@ -99,8 +105,7 @@ def cut(volume: xr.DataArray, head: Any, *, crown: float | None = None, chin: fl
     values = np.where(gone, head.air, real_values(volume).load().values)
     rows = np.flatnonzero(keep)
     part = grid.block((int(rows[0]), 0, 0), (int(rows[-1]) + 1, *grid.shape[1:]))
-    stored = np.rint(values[rows[0] : rows[-1] + 1]).astype(np.int16 if values.max() < 32767 else np.int32)
-    return make_volume(stored, part, modality=head.modality, units=volume.attrs["units"]), np.eye(4)
+    return _like(volume, head, values[rows[0] : rows[-1] + 1], part), np.eye(4)
 
 
 def disturbed(volume: xr.DataArray, head: Any, kind: str) -> Any:
@@ -108,7 +113,7 @@ def disturbed(volume: xr.DataArray, head: Any, kind: str) -> Any:
     from scipy.ndimage import distance_transform_edt
 
     from defacedask.head.grid import resample
-    from defacedask.volume import geometry_of, make_volume, real_values
+    from defacedask.volume import geometry_of, real_values
 
     grid = geometry_of(volume)
     values = real_values(volume).load().values.astype(np.float32)
@@ -145,8 +150,7 @@ def disturbed(volume: xr.DataArray, head: Any, kind: str) -> Any:
             (y < nose[1] - 3) & (y > nose[1] - 12) & (np.abs(x - nose[0]) < 150), values.shape
         )
         values[board & ~body] = bright
-    stored = np.rint(values).astype(np.int16 if values.max() < 32767 else np.int32)
-    return make_volume(stored, grid, modality=head.modality, units=volume.attrs["units"]), np.eye(4)
+    return _like(volume, head, values, grid), np.eye(4)
 
 
 Change = Callable[[xr.DataArray, Any], Any]
