@@ -131,7 +131,7 @@ class Plan(abc.ABC):
         """Let the plan see intensities of the volume it will be applied to, once and as a whole.
 
         For defacers whose fill imitates the image: a plan made on a CT knows nothing of a PET's uptake. The
-        answer may differ from the plan in what it fills in, never in where.
+        answer may differ from the plan in what it fills in, never in where, but for `region_of`.
 
         Parameters
         ----------
@@ -139,6 +139,16 @@ class Plan(abc.ABC):
             Uncut.
         """
         return self
+
+    def region_of(self, volume: xr.DataArray) -> np.ndarray:
+        """Voxels of a volume that `apply` may change: `region`, unless a dose ends elsewhere than the image shows.
+
+        Parameters
+        ----------
+        volume : xarray.DataArray
+            Uncut.
+        """
+        return np.asarray(self.region(geometry_of(volume)))
 
     def summary(self) -> dict[str, Any]:
         """Plain facts for the report and the audit: every public field that is not an array."""
@@ -180,13 +190,7 @@ class Plan(abc.ABC):
         if box is None:
             return out
         region = region[box]
-        rows = box[0]
-        slope = xp.asarray(
-            xp.broadcast_to(xp.asarray(slope, dtype=np.float32), (geometry.shape[0], 1, 1))[rows]
-        )
-        intercept = xp.asarray(
-            xp.broadcast_to(xp.asarray(intercept, dtype=np.float32), (geometry.shape[0], 1, 1))[rows]
-        )
+        slope, intercept = (xp.asarray(part[box[0]], dtype=np.float32) for part in (slope, intercept))
         new = self.constant(modality)
         if new is None:
             part = geometry.block([s.start for s in box], [s.stop for s in box])
