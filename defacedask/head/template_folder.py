@@ -18,7 +18,7 @@ from defacedask.head.template import Template
 from defacedask.store import writing
 from defacedask.volume import make_volume
 
-__all__ = ["FACTS", "read_template", "write_template"]
+__all__ = ["FACTS", "read_template", "write_nifti", "write_template"]
 
 #: File that makes a folder a template.
 FACTS = "average_head.json"
@@ -41,7 +41,7 @@ def write_template(template: Template, folder: Path) -> str:
     with writing(f"the template {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         files = {
-            part: _write(folder / f"{part}.nii.gz", getattr(template, part).values, template.geometry)
+            part: write_nifti(folder / f"{part}.nii.gz", getattr(template, part).values, template.geometry)
             for part in PARTS
         }
         content: dict[str, Any] = {
@@ -62,18 +62,38 @@ def write_template(template: Template, folder: Path) -> str:
     return _digest(folder)
 
 
-def _write(path: Path, array: np.ndarray, grid: Geometry) -> str:
-    """Write a (z, y, x) LPS array as .nii.gz without a time stamp; return its SHA-256."""
+def write_nifti(
+    path: Path, array: np.ndarray, grid: Geometry, *, description: str = "", level: int = 6
+) -> str:
+    """Write an array as .nii.gz without a time stamp: the same array gives the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+    array : (z, y, x) array
+    grid : Geometry
+        Where it lies, LPS mm.
+    description : str
+        For the header, at most 79 characters.
+    level : int
+        Of gzip.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+    """
     import nibabel
 
     lps = np.eye(4)
     lps[:3, :3] = grid.affine[:3, 2::-1]  # columns x, y, z
     lps[:3, 3] = grid.origin
     image = nibabel.Nifti1Image(np.ascontiguousarray(array.T), np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps)
+    image.header["descrip"] = description
     image.header.set_xyzt_units("mm")
     image.set_qform(image.affine, 1)
     image.set_sform(image.affine, 1)
-    packed = gzip.compress(image.to_bytes(), 6, mtime=0)
+    packed = gzip.compress(image.to_bytes(), level, mtime=0)
     path.write_bytes(packed)
     return hashlib.sha256(packed).hexdigest()
 

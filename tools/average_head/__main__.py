@@ -9,35 +9,19 @@ goes in. The same input gives the same bytes out.
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
 import json
 import shutil
 from pathlib import Path
 
-import nibabel
 import numpy as np
 
+from defacedask.head.template_folder import write_nifti
 from tools.average_head.images import HU, T1, ct_image, t1_image
 from tools.average_head.regions import REGIONS, STRUCTURES, landmarks, region_map, structure_bits
 from tools.average_head.skin import skin_distance
 from tools.average_head.source import GRID, grid_positions, read_ras, sample, symmetric_average
 from tools.average_head.tissue import TISSUES, tissue_map
-
-
-def write_nifti(path: Path, array: np.ndarray, description: str) -> str:
-    """Write a (z, y, x) LPS array as .nii.gz with no time stamp; return its SHA-256."""
-    lps = np.eye(4)
-    lps[:3, :3] = GRID.affine[:3, 2::-1]  # columns x, y, z
-    lps[:3, 3] = GRID.origin
-    image = nibabel.Nifti1Image(np.ascontiguousarray(array.T), np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps)
-    image.header["descrip"] = description
-    image.header.set_xyzt_units("mm")
-    image.set_qform(image.affine, 1)
-    image.set_sform(image.affine, 1)
-    packed = gzip.compress(image.to_bytes(), 9, mtime=0)
-    path.write_bytes(packed)
-    return hashlib.sha256(packed).hexdigest()
 
 
 def main() -> None:
@@ -57,21 +41,20 @@ def main() -> None:
     facemask = (sample(1 - kept, affine, points) > 0.5) & (points[..., 2] > -120)
     facemask &= facemask[:, :, ::-1]
     regions = region_map(points, skin, skull, facemask)
-    files = {
-        "average_t1": write_nifti(options.out / "average_t1.nii.gz", t1_image(t1, tissue, skin), "T1"),
-        "average_ct": write_nifti(options.out / "average_ct.nii.gz", ct_image(tissue, skin, skull), "CT, HU"),
-        "tissue": write_nifti(options.out / "tissue.nii.gz", tissue, "tissue labels"),
-        "labels": write_nifti(options.out / "labels.nii.gz", regions, "region labels"),
-        "structures": write_nifti(
-            options.out / "structures.nii.gz",
-            structure_bits(points, tissue, skull),
-            "structures, one bit each",
-        ),
-        "skin": write_nifti(
-            options.out / "skin.nii.gz",
+    made = {
+        "average_t1": (t1_image(t1, tissue, skin), "T1"),
+        "average_ct": (ct_image(tissue, skin, skull), "CT, HU"),
+        "tissue": (tissue, "tissue labels"),
+        "labels": (regions, "region labels"),
+        "structures": (structure_bits(points, tissue, skull), "structures, one bit each"),
+        "skin": (
             np.rint(np.clip(skin, -12, 12) * 10).astype(np.int8),
             "signed distance to the skin, 1/10 mm, negative inside",
         ),
+    }
+    files = {
+        name: write_nifti(options.out / f"{name}.nii.gz", array, GRID, description=description, level=9)
+        for name, (array, description) in made.items()
     }
     facts = {
         "source": "mean_reg2mean.nii.gz and facemask.nii.gz of pydeface (MIT licence)",
