@@ -216,7 +216,7 @@ def verification(
 
     found = figures(np.arange(len(best.cases)), best.others)
     spans = bootstrap_intervals(lambda drawn: figures(drawn, kept), best.own, repeats=repeats, seed=seed)
-    few = len(set(best.own)) < _FEWEST
+    few = len({best.own[row] for row in rows}) < _FEWEST  # of whom nothing can be matched tells nothing
     for name, value, (low, high) in zip(names, found, spans, strict=True):
         if few or low == high:
             share = name != "auc" and not math.isnan(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -95,6 +96,9 @@ def test_nobody_and_everybody_have_intervals_too():
     assert near["auc"] == 1
     assert math.isnan(near["auc_low"])
     assert math.isnan(verification(some(5, near=0.5), limit=0.4, repeats=40)["auc_low"])
+    many = some(30, near=0.5)
+    blind = frozenset(many.cases[4:])  # probes of thirty, of whom the gallery shows four
+    assert math.isnan(verification(dataclasses.replace(many, absent=blind), limit=0.4, repeats=40)["auc_low"])
     assert not math.isnan(verification(some(6, near=0.5), limit=0.4, repeats=40)["auc_low"])
 
 

@@ -111,7 +111,7 @@ def _percent_table(defacer: str, what: str, sheet: _Sheet) -> Table:
             cell(
                 f"{touched[0]} of {touched[1]}",
                 touched[0],
-                f"median {numbers.percent(touched[2])} % of voxels",
+                f"median {numbers.percent(touched[2])} %",
             )
             if touched
             else Cell(numbers.NOTHING)
@@ -125,7 +125,10 @@ def _percent_table(defacer: str, what: str, sheet: _Sheet) -> Table:
     heads = [Head("structure", False)] + ([Head("image", False)] if sheet.images else [])
     heads += [
         Head("n", title="cases"),
-        Head("cases touched", title="cases in which a voxel changed; median share of the structure’s voxels"),
+        Head(
+            "cases touched (voxels)",
+            title="cases with a voxel changed; median share of the structure’s voxels",
+        ),
         *(Head(f) for f in TEN_FEATURES),
     ]
     notes = []

@@ -49,8 +49,7 @@ def cases_table(run: Run) -> Table | None:
     ]
     heads += [Head("status", False), Head("reason", False)]
     if stages:
-        heads.append(Head("seconds", title="sum of the stages"))
-        heads += [Head(c.removeprefix("seconds_"), title="seconds of this stage") for c in parts]
+        heads.append(Head("seconds", title="sum of the stages; of each stage: tables/cases.csv"))
     heads.append(Head("peak memory, MB"))
     tones = {"done": "good", "refused": "warn", "failed": "bad"}
     lines = []
@@ -71,7 +70,6 @@ def cases_table(run: Run) -> Table | None:
             each = [row[c] for c in parts if pd.notna(row[c])]
             whole = row[total] if total else sum(each) if each else None
             line.append(cell(numbers.seconds(whole), whole))
-            line += [cell(numbers.seconds(row[c]), row[c]) for c in parts]
         line.append(cell(numbers.count(row["peak_rss_mb"]), row["peak_rss_mb"]))
         lines.append(line)
     return Table("cases", "Cases", heads, lines)
