@@ -89,18 +89,26 @@ def run_study(
 
 
 def finish(result: StudyResult) -> None:
-    """Print the summary; exit code 1 if a case failed."""
+    """Print the summary: what the run is worth first, as on the page; exit code 1 if a case failed."""
+    from defacedask.report.run import read_run
+    from defacedask.report.sections.verdict import headline
+
     console = Console()
+    worth = headline(read_run(result.out))
+    console.print(worth.first, style="bold", markup=False, soft_wrap=True, highlight=False)
+    for line in worth.more:
+        console.print(f"  {line}", markup=False, soft_wrap=True, highlight=False)
     cases, faces = result.tables["cases"], result.tables["faces_detected"]
     table = Table(title="Faces after defacing")
     several = faces["recogniser"].nunique() > 1
     words = ("defacer", "modality", *(("recogniser",) if several else ()))
-    for name in (*words, "cases", "faces detected", "matches", "95 % upper bound"):
+    for name in (*words, "cases", "faces detected", "judged", "matches", "95 % upper bound"):
         table.add_column(name, justify="left" if name in words else "right", overflow="fold")
     for row in faces.itertuples():
         bound = "" if row.upper_bound_95 != row.upper_bound_95 else f"{100 * row.upper_bound_95:.1f} %"
         texts = [getattr(row, word) for word in words]
-        table.add_row(*texts, *map(str, (row.cases, row.faces_detected, row.matches)), bound)
+        numbers = (row.cases, row.faces_detected, row.judged, row.matches if row.judged else "not judged")
+        table.add_row(*texts, *map(str, numbers), bound)
     console.print(table)
     counts = cases["status"].value_counts().to_dict()
     console.print("cases: " + ", ".join(f"{n} {status}" for status, n in counts.items()))

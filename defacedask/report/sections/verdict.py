@@ -103,9 +103,13 @@ def headline(run: Run) -> Verdict:
             f"Positive control failed: {reasons}.",
             "That nobody is recognised after defacing says nothing while nobody is recognised before.",
         ]
-        hits = ", ".join(f"{d} {count_words(r)}" for d, r in _tested(run).items() if r.hits)
+        hits = ", ".join(
+            f"{d} {count_words(r)}"
+            for d, r in _tested(run).items()
+            if r.hits and beyond_chance(r, run.chance(d))
+        )
         if hits:
-            why.append(f"Recognised after defacing even so: {hits}.")
+            why.append(f"Recognised after defacing even so, and more often than by chance: {hits}.")
         return Verdict("void", first, why + _left_out(run) + more)
     if void:
         which = ", ".join(name_of(run, c) for c in void)
