@@ -4,7 +4,8 @@ Source: the study's description of CuratAI's deidentifier (body segmentation, fa
 the face's intensities, interpolated by depth, on top of the images); the construction is ours. Three sheets in
 the head's frame (front, left, right; see `layer`) from brow to chin and ear to ear. The layer's values are drawn
 from the subcutaneous shell of the same image: its histogram, its grain and its noise, so that no threshold tells
-it from skin. The original face is still inside: un-masking it is one of the attacks to be tried.
+it from skin. The original face is still inside: un-masking it is one of the attacks to be tried. A dose grid, which
+ends at the skin and so shows the face, is carried on through the layer (`dose_layer`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.defacers.base import Defacer, Plan
+from defacedask.defacers.dose_layer import carried_on, with_dose
 from defacedask.defacers.layer import Sheet, make_sheet, ramp
 from defacedask.defacers.noise import NoiseField
 from defacedask.defacers.protect import unprotected
@@ -102,6 +104,11 @@ class CarinaPlan(Plan):
                 inside[tile] |= (below > 0) & (above > -OVERLAP)
         return unprotected(region, self.protected, geometry, xp)
 
+    def region_of(self, volume: xr.DataArray) -> np.ndarray:
+        """In a dose the layer reaches back to where that ends (see `Plan.region_of`)."""
+        plan = self.tuned(volume) if volume.attrs["modality"] == "RTDOSE" else self
+        return np.asarray(plan.region(geometry_of(volume)))
+
     def _box(self, sheet: Sheet, geometry: Geometry) -> tuple[slice, ...] | None:
         low, high = sheet.box
         ends = np.stack([low, high])
@@ -115,9 +122,10 @@ class CarinaPlan(Plan):
         return tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
 
     def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
-        """Tissue where there was air; body, and all of a dose, as it was (see `Plan.fill`)."""
+        """Tissue where there was air, body as it was; a dose carried on from under the skin (see `Plan.fill`)."""
+        if modality == "RTDOSE" and any(sheet.dose.size for sheet in self.sheets):
+            return carried_on(values, region, geometry, self.sheets, self.pose, OVERLAP, xp)
         if modality != self.modality or not self.quantiles:
-            # dose: the layer was not there when it was delivered
             return values
         at = xp.nonzero(region)
         positions = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
@@ -137,7 +145,10 @@ class CarinaPlan(Plan):
     def tuned(self, volume: xr.DataArray) -> CarinaPlan:
         """For another modality: values of the shell just below the skin map in that image."""
         modality = volume.attrs["modality"]
-        if modality in (self.modality, "RTDOSE"):
+        if modality == "RTDOSE":
+            sheets = with_dose(self.sheets, self.pose, volume, OVERLAP)
+            return dataclasses.replace(self, sheets=sheets)
+        if modality == self.modality:
             return self
         geometry = geometry_of(volume)
         points = self._shell_points()

@@ -46,6 +46,8 @@ class Sheet:
         mm between elements.
     skin, envelope : (rows, columns) int16 arrays
         Heights in steps of 0.05 mm; equal where there is no layer.
+    dose : (rows, columns) float32 array
+        Gy under the skin (`dose_layer`); empty: not known.
     """
 
     kind: ClassVar[str] = "Sheet"
@@ -56,6 +58,7 @@ class Sheet:
     spacing: float
     skin: np.ndarray
     envelope: np.ndarray
+    dose: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def summary(self) -> dict[str, Any]:
         """Side, area and mean thickness where there is a layer."""

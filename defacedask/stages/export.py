@@ -257,7 +257,8 @@ class _Job(Shelf):
         from defacedask.dicom.dose import read_dose
         from defacedask.dicom.export.check import check_pixels
         from defacedask.dicom.export.dose import write_doses
-        from defacedask.dicom.export.shape import follows_skin
+        from defacedask.dicom.export.record import carried_on
+        from defacedask.dicom.export.shape import MOST_OF_SKIN, follows_skin
         from defacedask.dicom.export.structures import clip_contours
 
         paths = {}
@@ -271,24 +272,31 @@ class _Job(Shelf):
                 continue
             before, after = store.volume(found[0]), store.volume(volume_path(self.defacer, found[0]))
             geometry, original, defaced = geometry_of(before), before.values, after.values
-            region = np.asarray(plan.region(geometry))
+            region = plan.region_of(before)
             if ((original != defaced) & ~region).any():
                 raise DefacedaskError(
                     f"{self.defacer} changed the dose outside its own region.", "Please report this."
                 )
-            if self.additive and follows_skin(defaced, region):
-                self.hold(
-                    series,
-                    f"its edge follows the skin, and {self.defacer} leaves doses as they are",
-                )
-                continue
+            if self.additive:
+                left = follows_skin(original, defaced, region, geometry.spacing)
+                if left > MOST_OF_SKIN:
+                    self.hold(
+                        series,
+                        f"it still falls off at {100 * left:.0f} % of the skin under the layer of {self.defacer} "
+                        f"(at most {100 * MOST_OF_SKIN:.0f} % may)",
+                    )
+                    continue
 
             grid = read_dose(series).attrs["geometry"] if "registered" in series.facts else None
             own = Geometry.from_dict(grid) if grid else geometry
             theirs = plan_for(plan, series.facts)
 
-            def finish(dataset: Any, grid: Any = own, plan: Any = theirs) -> None:
+            more = bool((defaced > original).any())
+
+            def finish(dataset: Any, grid: Any = own, plan: Any = theirs, more: bool = more) -> None:
                 clip_contours(dataset, plan, grid, lambda k: None)  # isodoses, where there are any
+                if more:
+                    carried_on(dataset)
 
             order = list(before.attrs.get("frames", range(len(original))))
             in_file = np.argsort(np.asarray(order))
@@ -298,6 +306,8 @@ class _Job(Shelf):
                     part = slice(None) if len(series.files) == 1 else slice(k, k + 1)
                     check_pixels(written, defaced[in_file][part], region[in_file][part])
                     self.done.append(written)
+            if more:
+                self.notes.append("RTDOSE: the dose goes on in front of the face, where none was given")
 
     def structures(self, series: Series, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> None:
         from defacedask.dicom.export.shape import check_structures

@@ -129,16 +129,19 @@ def _outline(store: CaseStore, path: str, defacer: str, plan: Plan | None) -> It
 def _dose(
     store: CaseStore, path: str, defacer: str, plan: Plan | None, levels: Mapping[str, float]
 ) -> Iterator[Shown]:
-    from defacedask.dicom.export.shape import follows_skin
+    from defacedask.dicom.export.shape import MOST_OF_SKIN, follows_skin
 
     with one_thread():
         dose = loaded(store.volume(volume_path(defacer, path)))
         values = dose.values
         if plan is not None and defacer != "none":
-            before = loaded(store.volume(volume_path(ORIGINAL, path))).values
-            region = np.asarray(plan.region(store.geometry(path)))
-            if region.any() and np.array_equal(before, values) and follows_skin(values, region):
-                return
+            original = store.volume(volume_path(ORIGINAL, path)).load()
+            before, region = loaded(original).values, plan.region_of(original)
+            # a layer only adds; what was cut is judged by what is left
+            if region.any() and not (values < before).any():
+                geometry = store.geometry(path)
+                if follows_skin(before, values, region, geometry.spacing) > MOST_OF_SKIN:
+                    return
     level = levels[path] if levels else dose_level(values)
     if level > 0:
         yield Shown(path, "RTDOSE", values, store.geometry(path), level)

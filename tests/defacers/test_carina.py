@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defacedask.defacers import get_defacer, plan_from_dict
+from defacedask.dicom.export.shape import MOST_OF_SKIN, follows_skin
 from defacedask.geometry import Geometry
 from defacedask.head import Head
 from defacedask.head.template import load_template
-from defacedask.volume import make_volume, real_values
+from defacedask.volume import geometry_of, make_volume, real_values
 
 KEY = b"k" * 32
 
@@ -88,7 +89,7 @@ def test_the_key_decides_the_surface_and_stays_secret(head, plan):
     assert "key" not in plan.summary()
 
 
-def test_pet_gets_its_own_uptake_and_dose_stays(head, plan):
+def test_pet_gets_its_own_uptake(head, plan):
     grid = head.geometry.resampled(4.0)
     rng = np.random.default_rng(1)
     pet = make_volume(rng.integers(200, 400, grid.shape).astype(np.int16), grid, modality="PT", units="Bq/mL")
@@ -96,10 +97,58 @@ def test_pet_gets_its_own_uptake_and_dose_stays(head, plan):
     changed = after != pet.values
     assert changed.any()
     assert 190 <= after[changed].min() <= after[changed].max() <= 410
-    dose = make_volume(
-        rng.integers(0, 4000, grid.shape).astype(np.uint16), grid, modality="RTDOSE", units="Gy"
-    )
-    np.testing.assert_array_equal(plan.apply(dose).values, dose.values)
+
+
+def dose_of(head, spacing, ends=0.0):
+    """A dose that falls from front to back and stops at the skin, or ``ends`` mm under it."""
+    from scipy.ndimage import distance_transform_edt
+
+    from defacedask.head.grid import resample
+
+    grid = head.geometry.resampled(spacing)
+    deep = distance_transform_edt(head.body) * head.grid.spacing[0]
+    inside = resample(deep.astype(np.float32), head.grid, grid, outside=0.0) > max(ends, 0.5)
+    _, y, _ = grid.positions(dtype=np.float64)
+    gray = np.broadcast_to(40 - 0.1 * (y - y.mean()), grid.shape)
+    stored = np.where(inside, gray * 500, 0).astype(np.uint16)
+    return make_volume(stored, grid, modality="RTDOSE", units="Gy", slope=0.002)
+
+
+@pytest.mark.parametrize(("spacing", "ends"), [(4.0, 0.0), (3.0, 5.0)])
+def test_a_dose_goes_on_through_the_layer(head, plan, spacing, ends):
+    dose = dose_of(head, spacing, ends)
+    after, region = plan.apply(dose), plan.region_of(dose)
+    np.testing.assert_array_equal(after.values[~region], dose.values[~region])
+    assert (after.values >= dose.values).all()  # also where the layer reaches into the body
+    raised = after.values > dose.values
+    assert raised.sum() * geometry_of(dose).voxel_volume > 100_000
+    new = real_values(after).values[raised]
+    was = real_values(dose).values
+    # what the dose was under the skin, not what it is to be under a thicker head
+    assert was[was > 0].min() < np.median(new) < new.max() <= was.max()
+    step = geometry_of(dose).spacing
+    assert follows_skin(dose.values, dose.values, region, step) == 1.0
+    assert follows_skin(dose.values, after.values, region, step) < MOST_OF_SKIN
+
+
+def test_a_dose_block_by_block(head, plan):
+    dose = dose_of(head, 4.0)
+    whole = plan.apply(dose).values
+    lazy = dose.copy(data=dask.array.from_array(dose.values, chunks=(30, 30, 40)))
+    np.testing.assert_array_equal(plan.apply(lazy).values, whole)
+
+
+def test_a_layer_that_the_dose_does_not_fill_is_seen(head, plan):
+    dose = dose_of(head, 4.0)
+    region, step = plan.region_of(dose), geometry_of(dose).spacing
+    after = plan.apply(dose).values.copy()
+    # a fifth of the layer left empty
+    empty = region & (np.arange(dose.shape[0]) % 5 == 0)[:, None, None]
+    after[empty] = dose.values[empty]
+    assert follows_skin(dose.values, after, region, step) > MOST_OF_SKIN
+    # without a surface there is nothing to follow
+    flat = np.full(dose.shape, 7)
+    assert follows_skin(flat, flat, region, step) == 0.0
 
 
 def test_far_away_nothing_happens(plan):

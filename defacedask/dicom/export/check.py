@@ -37,7 +37,7 @@ OWN = {
     0x7FE00010: "PixelData",
 }
 #: Changed besides, by kind of object.
-CONTENT = {"RTSTRUCT": {0x30060020, 0x30060039}, "RTDOSE": {0x30060020, 0x30060039}, "SEG": set()}
+CONTENT = {"RTSTRUCT": {0x30060020, 0x30060039}, "RTDOSE": {0x30060020, 0x30060039, 0x30040006}, "SEG": set()}
 #: Pixel objects that name what they were derived from.
 DERIVED = ("CT", "MR", "PT", "RTDOSE")
 #: Of multi-frame images: frame types and the derivation group.

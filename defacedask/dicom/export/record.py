@@ -9,9 +9,11 @@ from typing import Any
 from defacedask.dicom.export.references import walk
 
 __all__ = [
+    "CARRIED_ON",
     "IMPLEMENTATION_UID",
     "SCHEME",
     "add_codes",
+    "carried_on",
     "derive",
     "drop_pictures",
     "file_meta",
@@ -201,6 +203,22 @@ def derive(dataset: Any, defacer: str, version: str, digest: str, source: tuple[
     dataset.DerivationDescription = f"{before[:800]}; {text}" if before else text
     _append(dataset, "DerivationCodeSequence", code("113047", "DCM", "Pixel by pixel mask"))
     dataset.SourceImageSequence = Sequence([source_item(*source)])
+
+
+#: DoseComment (3004,0006) of a dose grid that has more dose than it came with; of at most 64 characters.
+CARRIED_ON = "Dose in added layer continued from skin, not planned or given"
+
+
+def carried_on(dataset: Any) -> None:
+    """Say of a dose that part of it is a continuation: in (3004,0006), and in full in DerivationDescription."""
+    before = str(dataset.get("DoseComment", "") or "").strip()
+    dataset.DoseComment = CARRIED_ON
+    text = str(dataset.get("DerivationDescription", "") or "")
+    dataset.DerivationDescription = (
+        f"{text}; in front of the face the dose of the original was continued outward from under its skin: "
+        "it was neither planned, calculated nor delivered there"
+        + (f"; DoseComment was: {before}" if before else "")
+    )[:1024]
 
 
 def file_meta(dataset: Any, syntax: str, version: str) -> Any:

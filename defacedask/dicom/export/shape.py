@@ -14,9 +14,18 @@ from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.geometry import Geometry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from defacedask.defacers import Plan
 
-__all__ = ["check_structures", "follows_skin"]
+__all__ = ["MOST_OF_SKIN", "check_structures", "follows_skin"]
+
+#: mm of layer that there must be in front of a dose's surface, and mm behind the layer in which it is looked for.
+LAYER_MM, GAP_MM = 3.0, 8.0
+#: Part of the maximum below which a dose shows nothing; part to which it falls where it can still be seen.
+LEAST_DOSE, STILL = 0.02, 0.7
+#: Voxels of surface that say nothing; part of the surface that may stay, as of the face's skin (`LEAST_MOVED`).
+FEW, MOST_OF_SKIN = 50, 0.10
 
 
 def check_structures(
@@ -98,29 +107,62 @@ def _grown(mask: np.ndarray, spacing: tuple[float, float, float], mm: float) -> 
     return distance_transform_edt(~mask, sampling=spacing) <= mm if mask.any() else mask
 
 
-def follows_skin(dose: np.ndarray, region: np.ndarray) -> bool:
-    """Whether a dose still ends where the region meets the body.
+def follows_skin(
+    before: np.ndarray, after: np.ndarray, region: np.ndarray, spacing: Sequence[float]
+) -> float:
+    """How much of the surface that a dose had under an added layer can still be seen in it.
+
+    Counted are the places where the dose fell by half or more on its way out, from one voxel to the next, with 3 mm
+    of layer in front of them: how far the layer reaches is judged on the image. Looked for is a fall by 30 % or more
+    on the same way, through the layer: no level is chosen, so that none can be missed.
 
     Parameters
     ----------
-    dose : (z, y, x) array
-        After defacing.
+    before, after : (z, y, x) arrays
+        Dose, in any unit, before and after defacing.
     region : bool array
-        Air in front of the face, for a plan that only adds.
+        Where the layer is.
+    spacing : (z, y, x)
+        mm.
 
     Returns
     -------
-    bool
-        True if at more than one in twenty places where region and body touch the dose steps across 2 % of its
-        maximum: a surface at that level is then the face.
+    float
+        Part of the places, 0 to 1; 0 if there are no more than `FEW` of them: no surface to speak of.
     """
-    high = dose > 0.02 * float(dose.max(initial=0))
-    steps = touching = 0
+    if not region.any():
+        return 0.0
+    margin = [int(np.ceil(GAP_MM / s)) + 3 for s in spacing]
+    ends = [(int(i.min()), int(i.max()) + 1) for i in np.nonzero(region)]
+    box = tuple(slice(max(a - m, 0), b + m) for (a, b), m in zip(ends, margin, strict=True))
+    least = LEAST_DOSE * float(before.max(initial=0))
+    there = left = 0
     for axis in range(3):
-        a, b = (np.take(region, range(i, region.shape[axis] - 1 + i), axis) for i in (0, 1))
-        x, y = (np.take(high, range(i, region.shape[axis] - 1 + i), axis) for i in (0, 1))
-        meet = a != b
-        into = np.where(a, y & ~x, x & ~y)
-        touching += int((meet & (x | y)).sum())
-        steps += int((meet & into).sum())
-    return steps > 0.05 * max(touching, 1) and steps > 20
+        for outward in (1, -1):
+            old, new, layer = (np.moveaxis(a[box], axis, 0)[::outward] for a in (before, after, region))
+            one, two = _falls(old, new, layer, least, spacing[axis])
+            there, left = there + one, left + two
+    return left / there if there > FEW else 0.0
+
+
+def _falls(
+    before: np.ndarray, after: np.ndarray, region: np.ndarray, least: float, step: float
+) -> tuple[int, int]:
+    """Places along the first axis where the dose fell with a layer in front, and where it still does."""
+    thick = int(np.ceil(LAYER_MM / step))
+    there = left = 0
+    fell = np.zeros(before.shape, bool)
+    fell[1:-1] = (before[1:-1] > least) & (before[2:] < 0.5 * before[1:-1])
+    for gap in range(int(np.ceil(GAP_MM / step)) + 1):
+        place = np.argwhere(fell)
+        reach = gap + thick
+        place = place[place[:, 0] + reach < len(before)]
+        where = (place[:, 0] + np.arange(-1, reach + 1)[:, None], place[:, 1], place[:, 2])
+        layer = region[where][2:]
+        # the layer begins after the gap, and is thick enough
+        meets = layer[gap:].all(axis=0) & ~layer[:gap].any(axis=0)
+        dose = after[where][:, meets].astype(np.float64)
+        there += int(meets.sum())
+        left += int((dose[2:].min(axis=0) < STILL * dose[:2].max(axis=0)).sum())
+        fell[tuple(place[meets].T)] = False
+    return there, left
