@@ -99,7 +99,15 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
             except DefacedaskError as error:
                 notes.append(f"dose {part.description or part.uid} was not read: {error}")
                 continue
-            dose = dose.assign_attrs(geometry=moved(geometry_of(dose), part.facts).to_dict())
+            place = moved(geometry_of(dose), part.facts)
+            if not _same_frame(place.frame_of_reference, it.frame_of_reference):
+                # a plan would cut it at another place; what is not in the store is neither measured nor passed on
+                notes.append(
+                    f"dose {part.description or part.uid} was left out: it lies in another frame of reference than "
+                    "the image, and no registration relates the two."
+                )
+                continue
+            dose = dose.assign_attrs(geometry=place.to_dict())
             label = f"doses/{_free_name('RTDOSE', paths)}"
             writer.volume(label, dose.assign_attrs(series_uid=part.uid))
             paths[label] = part.uid
@@ -137,6 +145,11 @@ def _store_facts(store: CaseStore) -> dict[str, Any]:
         "notes": store.facts.get("notes", []),
         "input_key": store.key,
     }
+
+
+def _same_frame(one: str, other: str) -> bool:
+    """Whether two frames of reference may be one; what names none is taken at its word."""
+    return not one or not other or one == other
 
 
 def _free_name(kind: str, taken: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ from defacedask.dicom.export import UidMap
 from defacedask.dicom.export.clip import PlaneRegions, as_polygon, pieces, plane_of
 from defacedask.dicom.export.structures import clip_contours, is_outline, is_skin
 from defacedask.dicom.structures import read_structures
+from defacedask.stages.ingest import ingest
 from defacedask.volume import geometry_of
 
 PLAN = HalfSpace(-2.0)
@@ -170,6 +171,21 @@ def test_segmentation_is_cleared(patient):
     region = PLAN.region(patient["grid"])
     assert (old.pixel_array[region] != 0).any()
     assert (new.pixel_array == np.where(region, 0, old.pixel_array)).all()
+
+
+def test_a_dose_in_another_frame_of_reference_is_neither_cut_nor_passed_on(tmp_path, half_space):  # noqa: F811
+    """Its numbers may mean another place: a plan of the image would take something else, and leave the face."""
+    write_patient(tmp_path / "in")
+    (path,) = [p for p in (tmp_path / "in").rglob("*.dcm") if pydicom.dcmread(p).Modality == "RTDOSE"]
+    dataset = pydicom.dcmread(path)
+    dataset.FrameOfReferenceUID = pydicom.uid.generate_uid()
+    dataset.save_as(path)
+    facts = ingest(case=one_case(tmp_path / "in").to_dict(), root=str(tmp_path / "looked")).facts
+    assert facts["doses"] == []
+    assert any("another frame of reference" in note for note in facts["notes"])
+    outcome, out = run_export(tmp_path / "in", tmp_path)
+    assert [pydicom.dcmread(p).Modality for p in out.rglob("*.dcm")].count("RTDOSE") == 0
+    assert len(outcome.facts["held_back"]) == 1
 
 
 def test_a_segmentation_of_the_skin_is_held_back(tmp_path):
