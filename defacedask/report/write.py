@@ -93,6 +93,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "radiomics": radiomics.radiomics_tables(run),
         "radiomics_cases": features["case"].nunique(),
         "structures": features["structure"].nunique(),
+        "definitions": radiomics.definitions(run),
         "hazards": radiomics.hazard_table(run),
         "classes": radiomics.classes_table(run),
         "boxes": distribution.box_plots(run),

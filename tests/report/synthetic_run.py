@@ -270,6 +270,7 @@ def config(defacers=DEFACERS):
             "recogniser": "face_recognition",
             "tolerance": 0.3,
             "pictures": True,
+            "radiomics": {"bin_width": 25, "voxel_array_shift": 0, "classes": []},
         },
         "run_key_sha256": "8d1f" * 16,
         "azure": {"api_key": "hidden-from-the-page"},

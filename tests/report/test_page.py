@@ -79,6 +79,7 @@ def test_ratios_to_distrust_are_listed_and_marked(page):
 
 
 def test_sign_is_explained(page):
+    assert "Definitions of pyradiomics 3.0.1: bin width 25, voxelArrayShift 0." in page.html
     assert "100 · (original − defaced) / original" in page.html
     assert "Negative means increased by defacing" in page.html
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import ten
 from defacedask.tables import TEN_FEATURES
 
-__all__ = ["classes_table", "hazard_table", "radiomics_tables"]
+__all__ = ["classes_table", "definitions", "hazard_table", "radiomics_tables"]
 
 _SHEETS = ("mean", "median", "n", "q1", "q3", "p95", "ratio_of_means", "concordance")
 
@@ -26,6 +27,20 @@ def hazards_of(rows: pd.DataFrame) -> pd.Series:
     odd = note.str.contains("zero denominator|no voxels|not finite", regex=True)
     absent = ~np.isfinite(rows["percent"])
     return note.where(odd, "").mask(absent & ~odd, "ratio does not exist")
+
+
+def definitions(run: Run) -> str:
+    """Say by which definitions the features were computed; empty if the configuration is gone."""
+    settings = run.config.get("settings")
+    chosen = settings.get("radiomics") if isinstance(settings, Mapping) else None
+    if not isinstance(chosen, Mapping):
+        return ""
+    versions = run.config.get("versions")
+    version = versions.get("pyradiomics", "") if isinstance(versions, Mapping) else ""
+    return (
+        f"Definitions of pyradiomics {version}".rstrip()
+        + f": bin width {chosen.get('bin_width')}, voxelArrayShift {chosen.get('voxel_array_shift')}."
+    )
 
 
 def radiomics_tables(run: Run) -> list[dict[str, Any]]:
