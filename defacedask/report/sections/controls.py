@@ -114,7 +114,8 @@ def _aside_notes(run: Run) -> tuple[str, ...]:
     if blind:
         notes.append(
             f"{' and '.join(blind)}: these attacks hardly recognise anybody in it even before defacing, so nothing "
-            "can be said of what defacing hides there; no verdict rests on it."
+            "can be said of what defacing hides there. A match in it still counts against a defacer, no match counts "
+            "for none."
         )
     return tuple(notes)
 
