@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -177,19 +177,11 @@ class NoiseField:
         -------
         float32 array of the positions' broadcast shape
         """
-        matrix = np.asarray(self.affine, dtype=np.float64)
-        inverse = np.linalg.inv(matrix[:3, :3])
-        inverse[np.abs(inverse) < 1e-12] = 0.0
         whole, part = [], []
-        for row in range(3):
-            total: Any = xp.zeros((1,) * positions[0].ndim, dtype=xp.float64)
-            for k in range(3):
-                if inverse[row, k] != 0.0:
-                    total = total + (positions[k] - matrix[k, 3]) * inverse[row, k]
-            total = xp.rint(total * SNAP) / SNAP
-            floor = xp.floor(total)
+        for along in self._index(positions, xp):
+            floor = xp.floor(along)
             whole.append(floor.astype(xp.int64))
-            part.append((total - floor).astype(xp.float32))
+            part.append((along - floor).astype(xp.float32))
         if any(w.size == 0 for w in whole):
             return xp.zeros(xp.broadcast_shapes(*(w.shape for w in whole)), dtype=xp.float32)
         between = [bool((f != 0).any()) for f in part]
@@ -230,22 +222,25 @@ class NoiseField:
         -------
         float32 array of the positions' broadcast shape
         """
-        matrix = np.asarray(self.affine, dtype=np.float64)
-        inverse = np.linalg.inv(matrix[:3, :3])
-        inverse[np.abs(inverse) < 1e-12] = 0.0
-        index = []
-        for row in range(3):
-            total: Any = xp.zeros((1,) * positions[0].ndim, dtype=xp.float64)
-            for k in range(3):
-                if inverse[row, k] != 0.0:
-                    total = total + (positions[k] - matrix[k, 3]) * inverse[row, k]
-            index.append(xp.rint(xp.rint(total * SNAP) / SNAP).astype(xp.int64))
+        index = [xp.rint(along).astype(xp.int64) for along in self._index(positions, xp)]
         if any(i.size == 0 for i in index):
             return xp.zeros(xp.broadcast_shapes(*(i.shape for i in index)), dtype=xp.float32)
         start = [int(i.min()) for i in index]
         stop = [int(i.max()) + 1 for i in index]
         field = lattice_uniform(self.key, start, stop, stream=self.stream, xp=xp)
         return field[tuple(i - s for i, s in zip(index, start, strict=True))]
+
+    def _index(self, positions: tuple[Any, Any, Any], xp: Any) -> Iterator[Any]:
+        """Place on the lattice along each of its axes, in steps of ``1 / SNAP``; broadcastable float64 arrays."""
+        matrix = np.asarray(self.affine, dtype=np.float64)
+        inverse = np.linalg.inv(matrix[:3, :3])
+        inverse[np.abs(inverse) < 1e-12] = 0.0
+        for row in range(3):
+            along: Any = xp.zeros((1,) * positions[0].ndim, dtype=xp.float64)
+            for k in range(3):
+                if inverse[row, k] != 0.0:
+                    along = along + (positions[k] - matrix[k, 3]) * inverse[row, k]
+            yield xp.rint(along * SNAP) / SNAP
 
     def _box(self, start: Sequence[int], stop: Sequence[int], xp: Any) -> Any:
         """Smoothed lattice values of a box; the halo is drawn too, so the box does not matter."""

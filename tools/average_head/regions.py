@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from defacedask.structure_names import STUDY_NAMES
 from tools.average_head.skin import ball
 from tools.average_head.source import GRID, SPACING
 from tools.average_head.tissue import EYE, EYE_RADIUS, TISSUES, brainstem, mandible, optic_nerve
@@ -13,21 +14,7 @@ from tools.average_head.tissue import EYE, EYE_RADIUS, TISSUES, brainstem, mandi
 REGIONS = {"air": 0, "body": 1, "face": 2, "brow_to_chin": 3, "ear_left": 4, "ear_right": 5}
 
 #: One bit each, for they overlap.
-STRUCTURES = (
-    "Bone_Mandible",
-    "Brain",
-    "Brainstem",
-    "Target",
-    "Cavity_Oral",
-    "OpticChiasm",
-    "Eye_L",
-    "Eye_R",
-    "OpticNrv_L",
-    "OpticNrv_R",
-    "Parotid_L",
-    "Parotid_R",
-    "SpinalCord",
-)
+STRUCTURES = (*STUDY_NAMES, "SpinalCord")
 
 
 def structure_bits(points: np.ndarray, tissue: np.ndarray, skull: np.ndarray) -> np.ndarray:
