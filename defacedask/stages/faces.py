@@ -112,6 +112,7 @@ def judge_faces(
             surface = examination.defaced(examiner, shown, own.facts["looks"], to_template)
         else:
             surface = examination.original(examiner, shown)
+            levels[path] = next(look["level"] for look in examiner.looks if look["path"] == path)
         if pictures:
             about = {"folder": pictures, "case": case, "defacer": defacer, "modality": modality}
             kept += keep_pictures(surface, pose, examination.size, **about)
