@@ -193,7 +193,6 @@ def _dose(series: Any, old: Path, new: Path, plan: Any, table: Table, column: st
     import pydicom
 
     from defacedask.dicom.dose import read_dose
-    from defacedask.volume import geometry_of
 
     a, b = pydicom.dcmread(old), pydicom.dcmread(new)
     kept = (
@@ -202,7 +201,7 @@ def _dose(series: Any, old: Path, new: Path, plan: Any, table: Table, column: st
     )
     same = all(a.get(name) == b.get(name) for name in kept)
     dose = read_dose(series)
-    region = np.asarray(plan.region(geometry_of(dose)))
+    region = plan.region_of(dose)
     in_file = np.argsort(np.asarray(dose.attrs["frames"]))
     outside = ~region[in_file]
     first, last = (d.pixel_array.reshape(region.shape) for d in (a, b))
