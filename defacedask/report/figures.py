@@ -156,8 +156,9 @@ def curves(
         axis = figure.add_subplot()
         axis.set_ylim(-0.03, 1.03)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-        if whole:
+        if whole and lines:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axis.set_xlim(0.5, max(line.x.max() for line in lines) + 0.5)  # ranks begin at 1
         if log:
             axis.set_xscale("log")
             axis.set_xlim(log, 1.0)

@@ -170,7 +170,7 @@ def test_what_was_not_judged_is_said(tmp_path, read_page):
     write_report(tmp_path)
     html = read_page(tmp_path).html
     assert "Not judged: 1 of 4 cases, for there is no face of their person to compare with" in html
-    assert "No case has a structure set: what defacing cost in radiomics and dose was not judged." in html
+    assert "What defacing cost in radiomics was not judged: no structure was measured in this run." in html
     assert "quickshear 0\u00a0of\u00a03" in html
 
 

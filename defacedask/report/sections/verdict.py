@@ -167,7 +167,7 @@ def _left_out(run: Run) -> list[str]:
                 "with; see the positive control."
             )
     if len(run.tables["cases"]) and not len(run.tables["radiomics"]):
-        found.append("No case has a structure set: what defacing cost in radiomics and dose was not judged.")
+        found.append("What defacing cost in radiomics was not judged: no structure was measured in this run.")
     return found
 
 
