@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,28 @@ def shared_tools() -> Path:
         pytest.skip(
             "the tools that write real patients as DICOM are not there (shared/tools beside the repository)"
         )
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: one that starts last keeps one core busy and the others idle."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.fixture(scope="session")
+def virtual_patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two coarse virtual patients with a CT, VP-0001 and VP-0002; to be read alone. All workers share them."""
+    from defacedask.phantom import write_phantom
+
+    place = tmp_path_factory.getbasetemp()
+    if place.name.startswith("popen-"):  # a worker's own, below that of the whole run
+        place = place.parent
+    folder = place / "virtual_patients"
+    with (place / "virtual_patients.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():  # they appear complete or not at all
+            write_phantom(folder, 2, seed=5, modalities=("CT",), size="coarse")
     return folder
 
 

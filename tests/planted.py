@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+import dask
 import numpy as np
+import pytest
 
+import defacedask as dd
+from defacedask import config  # noqa: F401 (its defaults must be there before they are overridden)
 from defacedask.defacers.base import Defacer, Plan
 from defacedask.volume import geometry_of, real_values
 
@@ -85,3 +89,21 @@ def register(monkeypatch) -> list[str]:
 
     monkeypatch.setattr(defacers, "BUILT_IN", {**defacers.BUILT_IN, **PLANTED})
     return list(PLANTED)
+
+
+#: Configuration: two views, where more would prove no more.
+FEW_VIEWS = {"defacedask.render.pitches": [-10, 0], "defacedask.render.yaws": [0]}
+
+
+def study(cases, out, defacers, **options):
+    with pytest.MonkeyPatch.context() as patch, dask.config.set(options.pop("settings", FEW_VIEWS)):
+        names = register(patch)
+        chosen = {"attacks": "basic", "export": False, "pictures": False, "seed": 1, **options}
+        return dd.study(cases, out, defacers=defacers or names, **chosen)
+
+
+def table(run, name, **only):
+    rows = run.tables[name]
+    for column, value in only.items():
+        rows = rows[rows[column] == value]
+    return rows

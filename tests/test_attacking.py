@@ -16,7 +16,6 @@ import defacedask as dd
 from defacedask.attacking import attack, prepare_attack
 from defacedask.errors import ConfigError, InputError
 from defacedask.geometry import Geometry
-from defacedask.phantom import write_phantom
 from defacedask.stages.attack import match_images
 from defacedask.volume import geometry_of, real_values
 
@@ -75,12 +74,12 @@ def test_a_head_that_lies_elsewhere(head):
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(virtual_patients, tmp_path_factory):
     """Two virtual patients; one copied with new UIDs, one with the face cut off, as NIfTI on another grid."""
     import nibabel
 
     root = tmp_path_factory.mktemp("pairs")
-    write_phantom(root / "original", 2, seed=5, modalities=("CT",), size="coarse")
+    shutil.copytree(virtual_patients, root / "original")
     first, second = sorted(dd.scan(root / "original").cases, key=lambda c: c.patient_id)
     for k, path in enumerate(first.primary.files):
         dataset = pydicom.dcmread(path)

@@ -9,36 +9,22 @@ from __future__ import annotations
 import re
 import shutil
 
-import dask
 import numpy as np
 import pytest
-from planted import register
-from rt_writers import openkbp_dicom
+from planted import study, table
 
 import defacedask as dd
-from defacedask import config  # noqa: F401 (its defaults must be there before they are overridden)
-from defacedask.phantom import write_phantom
+from defacedask.phantom.write import write_subject
 
 pytestmark = pytest.mark.slow
-
-FACES = {"defacedask.render.pitches": [-10, 0], "defacedask.render.yaws": [0]}
-
-
-def study(cases, out, defacers, **options):
-    with pytest.MonkeyPatch.context() as patch, dask.config.set(options.pop("settings", FACES)):
-        names = register(patch)
-        chosen = {"attacks": "basic", "export": False, "pictures": False, "seed": 1, **options}
-        return dd.study(cases, out, defacers=defacers or names, **chosen)
 
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     """Three virtual patients, the first of them scanned twice."""
     folder = tmp_path_factory.mktemp("planted") / "dicom"
-    write_phantom(folder, 3, seed=11, modalities=("CT",), size="coarse")
-    again = tmp_path_factory.mktemp("planted") / "again"
-    write_phantom(again, 1, seed=11, scans=2, modalities=("CT",), size="coarse")
-    (again / "VP-0001" / "STUDY-2").rename(folder / "VP-0001" / "STUDY-2")
+    for number, scans in ((1, 2), (2, 1), (3, 1)):
+        write_subject(folder, number, 11, scans, ("CT",), "coarse")
     return dd.scan(folder)
 
 
@@ -50,13 +36,6 @@ def first_scans(cohort):
 def run(cohort, tmp_path_factory):
     assert len(cohort) == 4
     return study(first_scans(cohort), tmp_path_factory.mktemp("planted") / "out", None)
-
-
-def table(run, name, **only):
-    rows = run.tables[name]
-    for column, value in only.items():
-        rows = rows[rows[column] == value]
-    return rows
 
 
 def outcomes(run) -> dict[str, str]:
@@ -162,26 +141,3 @@ def test_a_recogniser_that_sees_nothing_voids_the_result(run, cohort, tmp_path):
     page = result.report.read_text(encoding="utf-8")
     assert re.search(r'<h1 id="first-line">The privacy result is void', page)
     assert not result.tables["controls"]["holds"].any()
-
-
-@pytest.mark.data
-def test_planted_cases_on_real_planning_cts(shared_data, shared_tools, tmp_path):
-    tool, source = shared_tools / "openkbp_to_dicom.py", shared_data / "openkbp"
-    folders = [openkbp_dicom(tool, source, patient) for patient in ("pt_100", "pt_101")]
-    views = {"defacedask.render.pitches": [-30, -20, -10], "defacedask.render.yaws": [0]}
-    result = study(folders, tmp_path / "out", None, settings=views)
-    done = table(result, "cases", status="done")
-    assert len(done) == 2
-    faces = result.tables["faces_detected"].query("modality == 'CT'").set_index("defacer")
-    seen = table(result, "recognition", defacer="original").groupby("case")["detected"].any().sum()
-    assert seen >= 1
-    assert faces.loc["planted_identity", "matches"] == seen
-    assert faces.loc["planted_blank", ["faces_detected", "matches", "matches_any_attack"]].tolist() == [
-        0,
-        0,
-        0,
-    ]
-    blur = table(result, "verification", defacer="planted_blur", modality="any").iloc[0]
-    assert blur["matched"] == seen
-    percent = table(result, "radiomics", defacer="planted_blank", feature="Range")["percent"].dropna()
-    assert np.allclose(percent, 100)

@@ -8,7 +8,6 @@ import pytest
 import defacedask as dd
 from defacedask.cohort_tables import case_rows
 from defacedask.errors import ConfigError, RefusedError
-from defacedask.phantom import write_phantom
 from defacedask.pieces import run_piece
 from defacedask.preparing import Settings, prepare
 from defacedask.report.run import Run
@@ -23,10 +22,8 @@ from defacedask.tables import as_table
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort") / "dicom"
-    write_phantom(folder, 1, seed=5, modalities=("CT",), size="coarse")
-    return folder
+def cohort(virtual_patients):
+    return virtual_patients / "VP-0001"
 
 
 @pytest.fixture(scope="module")

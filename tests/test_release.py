@@ -4,28 +4,57 @@ from __future__ import annotations
 
 import json
 
+import dask
 import pydicom
 import pytest
+from planted import FEW_VIEWS
 
 import defacedask as dd
-from defacedask.phantom import write_phantom
+from defacedask.dicom.export.record import CARRIED_ON
 from defacedask.verify import verify
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
-def test_each_defacer_has_its_tree_and_the_control_has_none(tmp_path):
-    write_phantom(tmp_path / "in", 1, seed=5, modalities=("CT",), size="coarse")
-    out = tmp_path / "out"
-    dd.study(tmp_path / "in", out, defacers="quickshear,carina", seed=3, pictures=False)
+
+@pytest.fixture(scope="module")
+def study(virtual_patients, tmp_path_factory):
+    """Run it, or go on with it."""
+    out = tmp_path_factory.mktemp("release") / "out"
+
+    def run():
+        with dask.config.set(FEW_VIEWS):
+            return dd.study(
+                virtual_patients / "VP-0001",
+                out,
+                defacers="quickshear,carina",
+                attacks="basic",
+                seed=3,
+                pictures=False,
+            )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def result(study):
+    return study()
+
+
+def test_each_defacer_has_its_tree_and_the_control_has_none(result, virtual_patients):
+    out = result.out
     assert sorted(p.name for p in (out / "defaced").iterdir()) == ["carina", "quickshear"]
     lines = [json.loads(line) for line in (out / "audit.jsonl").read_text().splitlines()]
     assert {line["defacer"] for line in lines} == {"carina", "quickshear"}
-    # a dose that still follows the skin under an added layer is held back, on record with its reason
-    held = [line for line in lines if line["status"] != "written"]
-    assert {(line["status"], line["defacer"], line["modality"]) for line in held} <= {
-        ("refused", "carina", "RTDOSE")
-    }
-    assert all(line["reason"] for line in held)
+    assert {line["status"] for line in lines} == {"written"}
+    dose = pydicom.dcmread(next((out / "defaced" / "carina").rglob("RD*.dcm")))
+    before = pydicom.dcmread(next((virtual_patients / "VP-0001").rglob("RD.dcm")))
+    assert dose.DoseComment == CARRIED_ON
+    assert len(dose.DoseComment) <= 64
+    assert "neither planned" in dose.DerivationDescription
+    assert (dose.pixel_array >= before.pixel_array).all()
+    assert (dose.pixel_array > before.pixel_array).sum() > 100
+    cut = pydicom.dcmread(next((out / "defaced" / "quickshear").rglob("RD*.dcm")))
+    assert "DoseComment" not in cut
     lines = [line for line in lines if line["status"] == "written"]
     uids = [
         pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID for p in (out / "defaced").rglob("*.dcm")
@@ -33,10 +62,20 @@ def test_each_defacer_has_its_tree_and_the_control_has_none(tmp_path):
     assert len(uids) == len(set(uids)) == len(lines)
     assert verify(out).ok
 
-    # a file that was tampered with is found out, and one that is gone is written again
+
+def test_pictures_can_be_left_out(result):
+    assert result.tables["cases"]["status"].tolist() == ["done"]
+    assert not list((result.out / "pictures").rglob("*.png"))
+    assert json.loads((result.out / "pictures" / "index.json").read_text()) == []
+
+
+def test_a_file_that_was_tampered_with_is_found_out_and_one_that_is_gone_is_written_again(study, result):
+    out = result.out
+    other = {p: p.stat().st_mtime_ns for p in (out / "defaced" / "carina").rglob("*.dcm")}
     path = next((out / "defaced" / "quickshear").rglob("CT*.dcm"))
     path.write_bytes(path.read_bytes()[:-2] + b"\1\1")
     assert not verify(out).ok
     path.unlink()
-    dd.study(tmp_path / "in", out, defacers="quickshear,carina", seed=3, pictures=False)
+    study()
     assert verify(out).ok
+    assert other == {p: p.stat().st_mtime_ns for p in (out / "defaced" / "carina").rglob("*.dcm")}

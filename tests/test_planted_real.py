@@ -1,0 +1,32 @@
+"""Planted cases through the real study on real planning CTs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from planted import study, table
+from rt_writers import openkbp_dicom
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_planted_cases_on_real_planning_cts(shared_data, shared_tools, tmp_path):
+    tool, source = shared_tools / "openkbp_to_dicom.py", shared_data / "openkbp"
+    folders = [openkbp_dicom(tool, source, patient) for patient in ("pt_100", "pt_101")]
+    views = {"defacedask.render.pitches": [-30, -20, -10], "defacedask.render.yaws": [0]}
+    result = study(folders, tmp_path / "out", None, settings=views)
+    done = table(result, "cases", status="done")
+    assert len(done) == 2
+    faces = result.tables["faces_detected"].query("modality == 'CT'").set_index("defacer")
+    seen = table(result, "recognition", defacer="original").groupby("case")["detected"].any().sum()
+    assert seen >= 1
+    assert faces.loc["planted_identity", "matches"] == seen
+    assert faces.loc["planted_blank", ["faces_detected", "matches", "matches_any_attack"]].tolist() == [
+        0,
+        0,
+        0,
+    ]
+    blur = table(result, "verification", defacer="planted_blur", modality="any").iloc[0]
+    assert blur["matched"] == seen
+    percent = table(result, "radiomics", defacer="planted_blank", feature="Range")["percent"].dropna()
+    assert np.allclose(percent, 100)
