@@ -24,6 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["mask_path", "sidecar_path", "write_nifti"]
 
+#: Fields of BIDS, and of dcm2niix, that are no DICOM keywords and say how an image was made.
+TECHNICAL = frozenset(
+    """
+    AcquisitionMatrixPE AttenuationCorrection BaseResolution BodyPart CoilCombinationMethod CoilString
+    ConversionSoftware ConversionSoftwareVersion DelayTime DerivedVendorReportedEchoSpacing DwellTime
+    EchoTime1 EchoTime2 EffectiveEchoSpacing FrameDuration FrameTimesStart GradientSetType ImageDecayCorrected
+    ImageDecayCorrectionTime ImageOrientationPatientDICOM ImageOrientationText
+    InPlanePhaseEncodingDirectionDICOM InjectedMass InjectedMassUnits InjectedRadioactivity
+    InjectedRadioactivityUnits InjectionStart ManufacturersModelName MatrixCoilMode Modality ModeOfAdministration
+    MTState MultibandAccelerationFactor NegativeContrast NonlinearGradientCorrection NumberShots
+    ParallelReductionOutOfPlane PartialFourier PhaseEncodingDirection PhaseEncodingSteps PhaseOversampling
+    PhaseResolution PulseSequenceType RawImage ReconFilterSize ReconFilterType ReconMatrixPE ReconMethodName
+    ReconMethodParameterLabels ReconMethodParameterUnits ReconMethodParameterValues RefLinesPE ScanStart ShimSetting
+    SkullStripped SliceEncodingDirection SliceTiming SpecificRadioactivity SpecificRadioactivityUnits
+    SpoilingState TimeZero TotalReadoutTime TracerName TracerRadionuclide TxRefAmp Units
+    VendorReportedEchoSpacing WaterFatShift
+    """.split()  # noqa: SIM905
+)
 _SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
@@ -114,7 +132,8 @@ def write_nifti(
     _save(mask, image.to_bytes())
 
     side = sidecar_path(path)
-    side.write_text(json.dumps(_sidecar(source, plan, context), indent=2) + "\n", encoding="utf-8")
+    facts, gone = _sidecar(source, plan, context)
+    side.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     _check(source, path, mask, defaced, region, offset, dtype, context.remap.identity is not None)
     one = Written(
@@ -133,6 +152,7 @@ def write_nifti(
                 context.remap.uids(uid),
                 one.input_sha256,
                 file_hash(extra),
+                notes=(f"{gone} of its fields left out",) if gone and kind == "sidecar" else (),
             )
         )
     return out
@@ -147,12 +167,14 @@ def _anonymous(raw: bytearray, offset: int) -> bytearray:
     return raw
 
 
-def _sidecar(source: Path, plan: Plan, context: Context) -> dict[str, Any]:
+def _sidecar(source: Path, plan: Plan, context: Context) -> tuple[dict[str, Any], int]:
+    """Fields of the new sidecar, and how many of the old one's are not among them."""
     try:
         facts = json.loads(sidecar_path(source).read_text("utf-8"))
     except (OSError, ValueError):
         facts = {}
     facts = facts if isinstance(facts, dict) else {}
+    before = set(facts)
     if context.remap.identity is not None:
         facts = _without_identity(facts)
     method = facts.get("DeidentificationMethod", [])
@@ -171,7 +193,7 @@ def _sidecar(source: Path, plan: Plan, context: Context) -> dict[str, Any]:
             "CodeMeaning": f"Face removed by defacedask with {context.defacer}",
         },
     ]
-    return {
+    new = {
         **facts,
         "DeidentificationMethod": [
             *(method if isinstance(method, list) else [method]),
@@ -181,14 +203,29 @@ def _sidecar(source: Path, plan: Plan, context: Context) -> dict[str, Any]:
         "RecognizableVisualFeatures": "YES" if context.visible else "NO",
         "DefacedaskPlanSHA256": context.digest,
     }
+    return new, len(before - set(new))
 
 
 def _without_identity(facts: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a sidecar without those that the Basic Profile takes out of a DICOM header of the same names."""
+    """Fields of a sidecar that are known to carry no identity; nothing inside other fields is looked through.
+
+    Known are the DICOM keywords that the Basic Profile leaves in a header, and the technical fields that BIDS and its
+    converters have besides.
+    """
+    from pydicom.datadict import tag_for_keyword
+
     from defacedask.dicom.export.profile import OPTIONS, keyword_actions
 
     actions = keyword_actions()
-    kept = {name: value for name, value in facts.items() if name not in actions}
+
+    def known(name: str, value: Any) -> bool:
+        if isinstance(value, dict) or (
+            isinstance(value, list) and any(isinstance(v, dict | list) for v in value)
+        ):
+            return name == "DeidentificationMethodCodeSequence"
+        return name in TECHNICAL or (tag_for_keyword(name) is not None and name not in actions)
+
+    kept = {name: value for name, value in facts.items() if known(name, value)}
     codes = facts.get("DeidentificationMethodCodeSequence", [])
     own = [
         {"CodeValue": value, "CodingSchemeDesignator": "DCM", "CodeMeaning": meaning}

@@ -93,3 +93,40 @@ def test_the_mask_is_no_image_for_a_second_run(tmp_path):
     write(tmp_path / "in" / "sub-01_T1w.nii.gz", "int16")
     _, out = run_export(tmp_path / "in", tmp_path, PLAN)
     assert len(one_case(out).images) == 1
+
+
+IDENTIFYING = {
+    "PatientName": "Doe^John",
+    "AcquisitionDateTime": "2019-05-05T10:11:12",
+    "InstitutionName": "Hospital of Doe",
+    "DeviceSerialNumber": "45678",
+    "PhysicianOfRecord": "Doe",
+    "ProcedureStepDescription": "Doe",
+    "BidsGuess": ["anat", "_acq-Doe_T1w"],
+    "Sources": ["/home/doe/T1.nii"],
+    "global": {"const": {"PatientName": "Doe"}},
+    "WhoKnows": "Doe",
+}
+
+
+def test_a_sidecar_keeps_only_what_is_known_to_carry_no_identity(tmp_path):
+    source = write(tmp_path / "in" / "sub-01_T1w.nii.gz", "int16")
+    technical = {"EchoTime": 0.003, "Manufacturer": "Siemens", "SliceTiming": [0.1, 0.2], "Modality": "MR"}
+    sidecar_path(source).write_text(json.dumps({**technical, **IDENTIFYING}))
+    outcome, out = run_export(tmp_path / "in", tmp_path, PLAN, identity_key=bytes(32))
+    text = (out / "sub-01_T1w.json").read_text()
+    facts = json.loads(text)
+    assert {name: facts.get(name) for name in technical} == technical
+    assert not IDENTIFYING.keys() & facts.keys()
+    assert "Doe" not in text
+    assert f"sidecar: {len(IDENTIFYING)} of its fields left out" in outcome.facts["notes"]
+
+
+@pytest.mark.parametrize("name", ["John_Doe/T1.nii.gz", "DOE/sub-01_T1w.nii", "John_Doe_T1w.nii"])
+def test_names_of_files_outside_bids_do_not_come_out(tmp_path, name):
+    write(tmp_path / "in" / name, "int16")
+    _, out = run_export(tmp_path / "in", tmp_path, PLAN, identity_key=bytes(32))
+    files = list(tree(out))
+    assert len(files) == 3
+    assert not [f for f in files if "doe" in f.lower()]
+    assert {"".join(Path(f).suffixes) for f in files} == {".json", ".nii.gz", "".join(Path(name).suffixes)}

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["Shelf", "record_path"]
 
 STANDARD = "1.2.840.10008."
+#: Path of a file in a BIDS data set, whose labels are pseudonyms.
+_BIDS = re.compile(
+    r"((derivatives|rawdata|sourcedata|(sub|ses)-[A-Za-z0-9]+|anat|dwi|fmap|func|perf|pet)/)*"
+    r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*_[A-Za-z0-9]+\.nii(\.gz)?"
+)
 
 
 def record_path(record: str | Path, case: str, defacer: str) -> Path:
@@ -94,11 +99,14 @@ class Shelf:
         renamed: dict[str, str] = {}
         count: dict[str, int] = {}
         for series in self.case.series:
-            if series.facts.get("format") == "NIfTI":
+            nifti = series.facts.get("format") == "NIfTI"
+            if nifti and _BIDS.fullmatch(self.names[series.files[0]]):
                 continue  # labels of a data set are pseudonyms, and other files refer to them
             number = count[series.modality] = count.get(series.modality, 0) + 1
             folder = f"{patient}/{public.rsplit('-', 1)[-1]}/{series.modality}-{number:02d}"
-            renamed |= {f: f"{folder}/{k:04d}.dcm" for k, f in enumerate(series.files, 1)}
+            for k, file in enumerate(series.files, 1):
+                ends = ".dcm" if not nifti else ".nii.gz" if file.lower().endswith(".gz") else ".nii"
+                renamed[file] = f"{folder}/{k:04d}{ends}"
         return public, renamed
 
     def place(self, source: str) -> Path:
