@@ -192,6 +192,13 @@ class _Job(Shelf):
         for series in (*self.case.plans, *self.case.others):
             self.object(series, plan)
         self.check()
+        for one in self.done:
+            if one.modality != "RTSTRUCT":  # whose notes are there already
+                self.notes += [f"{one.modality}: {note}" for note in one.notes]
+            # private elements that go by option are in the record only
+            pictures = [name for name in one.dropped if not name.startswith("private element")]
+            if pictures:
+                self.notes.append(f"{one.modality}: left out: {', '.join(pictures)}")
 
     def image(self, series: Series, plan: Plan, store: CaseStore, path: str) -> int:
         """Write one image series; gives the number of voxels changed."""

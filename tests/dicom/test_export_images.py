@@ -14,7 +14,7 @@ from export_kit import KEY, HalfSpace, ball, geometry, half_space, head_ct, one_
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGLSLossless, JPEGLSNearLossless, RLELossless
 
 from defacedask.dicom.export import UidMap, clean_name, output_names
 from defacedask.dicom.export.encoding import fit
@@ -129,11 +129,29 @@ def test_lossy_input_is_written_without_loss_and_stays_marked_lossy(tmp_path):
     make.write_series(
         tmp_path / "in", (head_ct(grid) + 1024).astype(np.uint16), grid, intercept=-1024, change=lossy
     )
-    _, out = run_export(tmp_path / "in", tmp_path)
+    outcome, out = run_export(tmp_path / "in", tmp_path)
     compare(tmp_path / "in", out, HalfSpace(-2.0))
     for path in out.rglob("*.dcm"):
         dataset = pydicom.dcmread(path)
         assert dataset.file_meta.TransferSyntaxUID == JPEG2000Lossless
+        assert dataset.LossyImageCompression == "01"
+    assert any("CT: came as JPEG 2000" in note for note in outcome.facts["notes"])
+
+
+def test_what_only_the_syntax_told_to_be_lossy_is_marked_so(tmp_path):
+    grid = geometry()
+
+    def near(dataset, k):
+        dataset.compress(JPEGLSNearLossless, jls_error=2, generate_instance_uid=False)
+
+    make.write_series(
+        tmp_path / "in", (head_ct(grid) + 1024).astype(np.uint16), grid, intercept=-1024, change=near
+    )
+    assert not any("LossyImageCompression" in pydicom.dcmread(p) for p in (tmp_path / "in").rglob("*.dcm"))
+    _, out = run_export(tmp_path / "in", tmp_path)
+    for path in out.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        assert dataset.file_meta.TransferSyntaxUID == JPEGLSLossless
         assert dataset.LossyImageCompression == "01"
 
 
@@ -200,7 +218,9 @@ def busy(dataset, k):
 def busy_case(tmp_path):
     grid = geometry()
     make.write_series(tmp_path / "in", head_ct(grid), grid, change=busy)
-    _, out = run_export(tmp_path / "in", tmp_path)
+    outcome, out = run_export(tmp_path / "in", tmp_path)
+    (note,) = (note for note in outcome.facts["notes"] if "left out" in note)
+    assert note.startswith("CT: left out: icon image (0088,0200), overlay (6000,xxxx)")
     name = "images.0004.dcm"
     return pydicom.dcmread(tmp_path / "in" / name), pydicom.dcmread(out / name), out
 

@@ -34,6 +34,7 @@ OWN = {
     0x00280108: "SmallestPixelValueInSeries",
     0x00280109: "LargestPixelValueInSeries",
     0x00280302: "RecognizableVisualFeatures",
+    0x00282110: "LossyImageCompression",
     0x7FE00010: "PixelData",
 }
 #: Changed besides, by kind of object.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["fit", "put_pixels", "target_syntax"]
+__all__ = ["ALWAYS_LOSSY", "fit", "put_pixels", "target_syntax"]
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
@@ -16,6 +16,9 @@ JPEG_LS_NEAR, J2K, J2K_LOSSY = "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90
 KEPT = {IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN, RLE, JPEG_LS, J2K}
 #: Lossy syntaxes whose family has a lossless member that can be written here.
 LOSSLESS_TWIN = {JPEG_LS_NEAR: JPEG_LS, J2K_LOSSY: J2K}
+
+#: Lossy whatever the header says; J2K_LOSSY may hold images that were coded without loss.
+ALWAYS_LOSSY = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", JPEG_LS_NEAR}
 
 
 def target_syntax(syntax: str) -> tuple[str, str]:

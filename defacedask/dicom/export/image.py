@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.dicom.export.encoding import fit, put_pixels, target_syntax
+from defacedask.dicom.export.encoding import ALWAYS_LOSSY, fit, put_pixels, target_syntax
 from defacedask.dicom.export.record import derive, drop_pictures, file_meta, mark_cleaned, source_item
 from defacedask.dicom.export.references import Remap
 from defacedask.dicom.headers import open_dataset
@@ -203,6 +203,9 @@ def write_one(
     if str(dataset.SOPInstanceUID) != instance:
         raise InputError(f"{source} is not the file that was scanned.", "Scan again.")
     notes: list[str] = []
+    if syntax in ALWAYS_LOSSY and dataset.get("LossyImageCompression") != "01":
+        # the syntax was all that told it (PS3.3 C.7.6.1.1.5), and it is not kept
+        dataset.LossyImageCompression = "01"
     syntax, note = target_syntax(syntax)
     notes += [note] if note else []
     bits, signed = int(dataset.BitsStored), int(dataset.PixelRepresentation) == 1
