@@ -3,8 +3,9 @@
 A dose grid ends at the skin, so that it renders the face. Each sheet learns, once, the dose a little under its skin
 map (Gy, smoothed along the sheet) and lays that value along its axis through the whole layer, so that every isodose
 surface passes on to the layer's outer surface. It must not fall off on the way: a surface inside the layer would be
-as far from the skin everywhere and have its shape. A dose that is higher already stays. What is written into the
-layer was never planned, calculated or delivered; the exported files say so.
+as far from the skin everywhere and have its shape. Behind the skin every dose of the body stays, and in front of it
+one that is higher already. What is written into the layer was never planned, calculated or delivered; the exported
+files say so.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ def _over(sheet: Sheet, pose: np.ndarray, dose: np.ndarray, geometry: Geometry, 
     under = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), 0.0).astype(np.float32)
     # without a layer there is nothing to carry on
     covered = sheet.envelope > sheet.skin
-    skin = sheet.skin - np.where(covered, np.rint(gap / STEP), 0).astype(np.int16)
-    return dataclasses.replace(sheet, skin=skin, dose=under)
+    back_by = np.where(covered, np.rint(gap / STEP), 0).astype(np.int16)
+    return dataclasses.replace(sheet, skin=sheet.skin - back_by, dose=under, gap=back_by, least=least)
 
 
 def _inward(sheet: Sheet, sigma: float) -> np.ndarray:
@@ -146,17 +147,24 @@ def carried_on(
     )
     total = xp.zeros(at[0].shape)
     weight = xp.full(at[0].shape, 1e-9)
+    front = xp.zeros(at[0].shape, dtype=bool)
+    least = max(sheet.least for sheet in sheets)
+    sample = ndimage_of(xp).map_coordinates
     for sheet in sheets:
         below, above = sheet.depth(head, xp)
         # from one sheet to the next without a step: each counts by how far inside it a place is
         share = xp.clip(xp.minimum(below, above + overlap), 0.0, None)
         row = (head[2] - sheet.origin[0]) / sheet.spacing
         column = (head[1 - sheet.axis] - sheet.origin[1]) / sheet.spacing
-        under = ndimage_of(xp).map_coordinates(
-            xp.asarray(sheet.dose), xp.stack([row, column]), order=1, mode="nearest", prefilter=False
+        index = xp.stack([row, column])
+        under = sample(xp.asarray(sheet.dose), index, order=1, mode="nearest", prefilter=False)
+        gap = sample(
+            xp.asarray(sheet.gap).astype(xp.float32), index, order=1, mode="nearest", prefilter=False
         )
+        front |= (below > 0) & (above > gap * STEP)
         total += share * under
         weight += share
-    out = values.copy()
-    out[at] = xp.maximum(values[at], (total / weight).astype(np.float32))
+    out, old = values.copy(), values[at]
+    more = xp.maximum(old, (total / weight).astype(np.float32))
+    out[at] = xp.where(front | (old < least), more, old)
     return out

@@ -48,6 +48,10 @@ class Sheet:
         Heights in steps of 0.05 mm; equal where there is no layer.
     dose : (rows, columns) float32 array
         Gy under the skin (`dose_layer`); empty: not known.
+    gap : (rows, columns) int16 array
+        How much deeper than the image's skin this skin map is, because the dose ends there; in steps of 0.05 mm.
+    least : float
+        Gy; what is less is no dose.
     """
 
     kind: ClassVar[str] = "Sheet"
@@ -59,6 +63,8 @@ class Sheet:
     skin: np.ndarray
     envelope: np.ndarray
     dose: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    gap: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    least: float = 0.0
 
     def summary(self) -> dict[str, Any]:
         """Side, area and mean thickness where there is a layer."""
