@@ -176,12 +176,28 @@ def test_enhanced_multi_frame(tmp_path):
     assert dataset.ImageType[0] == "DERIVED"
     group = dataset.SharedFunctionalGroupsSequence[0].DerivationImageSequence[0]
     assert group.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    # required beside it: dciodvfy would have an error that the input has not
+    (series,) = dataset.SourceImageEvidenceSequence[0].ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == source.SeriesInstanceUID
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
     places = [
         f.PlanePositionSequence[0].ImagePositionPatient for f in dataset.PerFrameFunctionalGroupsSequence
     ]
     assert places == [
         f.PlanePositionSequence[0].ImagePositionPatient for f in source.PerFrameFunctionalGroupsSequence
     ]
+
+
+def test_enhanced_de_identified_names_its_source_by_pseudonyms(tmp_path):
+    grid = geometry()
+    path = make.write_enhanced(tmp_path / "in" / "e.dcm", head_ct(grid), grid, "CT")
+    _, out = run_export(tmp_path / "in", tmp_path, identity_key=bytes(32))
+    source = pydicom.dcmread(path)
+    (written,) = out.rglob("*.dcm")
+    (series,) = pydicom.dcmread(written).SourceImageEvidenceSequence[0].ReferencedSeriesSequence
+    assert series.SeriesInstanceUID.startswith("2.25.")
+    for uid in (source.SeriesInstanceUID, source.StudyInstanceUID, source.SOPInstanceUID):
+        assert uid.encode() not in written.read_bytes()
 
 
 def busy(dataset, k):

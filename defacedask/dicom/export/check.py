@@ -41,8 +41,9 @@ OWN = {
 CONTENT = {"RTSTRUCT": {0x30060020, 0x30060039}, "RTDOSE": {0x30060020, 0x30060039, 0x30040006}, "SEG": set()}
 #: Pixel objects that name what they were derived from.
 DERIVED = ("CT", "MR", "PT", "RTDOSE")
-#: Of multi-frame images: frame types and the derivation group.
-GROUPS = {0x52009229, 0x52009230}
+#: Of multi-frame images: frame types and the derivation group, and where the source lies.
+EVIDENCE = 0x00089154
+GROUPS = {0x52009229, 0x52009230, EVIDENCE}
 
 
 def _fail(written: Written, what: str) -> DefacedaskError:
@@ -201,13 +202,21 @@ def _sources(dataset: Any) -> list[str]:
         for group in dataset.get(keyword, None) or ():
             for part in group.get("DerivationImageSequence", None) or ():
                 items += part.get("SourceImageSequence", None) or ()
-    return [str(item.get("ReferencedSOPInstanceUID", "")) for item in items]
+    series = [
+        one
+        for study in dataset.get("SourceImageEvidenceSequence", None) or ()
+        for one in study.get("ReferencedSeriesSequence", None) or ()
+    ]
+    items += [item for one in series for item in one.get("ReferencedSOPSequence", None) or ()]
+    found = [str(item.get("ReferencedSOPInstanceUID", "")) for item in items]
+    return found + [str(one.get("SeriesInstanceUID", "")) for one in series]
 
 
 def _without_sources(dataset: Any) -> Any:
-    """Drop what may name the source: the image's own SourceImageSequence, and that of its derivation groups."""
-    if 0x00082112 in dataset:
-        del dataset[0x00082112]
+    """Drop what may name the source: SourceImageSequence, its evidence, and those of the derivation groups."""
+    for own in (0x00082112, EVIDENCE):
+        if own in dataset:
+            del dataset[own]
     for item, tag, _ in list(walk(dataset)):
         if int(tag) in (0x52009229, 0x52009230):
             for group in item[tag].value or ():

@@ -280,6 +280,7 @@ def _write_frames(
                     kind = [str(v) for v in item.get("FrameType", None) or ("ORIGINAL", "PRIMARY")]
                     item.FrameType = ["DERIVED", *kind[1:]]
         _frame_derivation(dataset, source, context)
+        _evidence(dataset, source, context.remap.source(series.uid))
 
     return write_one(
         series.files[0],
@@ -315,3 +316,16 @@ def _frame_derivation(dataset: Any, source: tuple[str, str], context: Context) -
         group.DerivationImageSequence = Sequence(
             [*(group.get("DerivationImageSequence", None) or ()), item()]
         )
+
+
+def _evidence(dataset: Any, source: tuple[str, str], series: str) -> None:
+    """Where in its study a source lies: required beside SourceImageSequence of a multi-frame image (C.8.13.2)."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    instance, one, study = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = source
+    one.SeriesInstanceUID, one.ReferencedSOPSequence = series, Sequence([instance])
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = dataset.StudyInstanceUID, Sequence([one])
+    before = dataset.get("SourceImageEvidenceSequence", None) or ()
+    dataset.SourceImageEvidenceSequence = Sequence([*before, study])
