@@ -74,6 +74,8 @@ class Palette:
         Robust mean of the image's air.
     clean_above : float
         Air above this is a ghost or wrapped tissue (MR); infinite: nothing is.
+    deep : (z, y, x) int8 array
+        RTDOSE: mm from where the dose ends, on the grid of ``field``, in steps of 0.25 mm; else empty.
     """
 
     kind: ClassVar[str] = "Palette"
@@ -86,6 +88,7 @@ class Palette:
     step: float
     air: float
     clean_above: float
+    deep: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0, 0), np.int8))
 
     def summary(self) -> dict[str, Any]:
         """Modality, map and noise."""

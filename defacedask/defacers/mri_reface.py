@@ -17,7 +17,8 @@ What is done at a voxel follows from its place ``p`` in the average's space alon
   uptake in the new tissue, the quarter of the patient's own body with the least; each with noise of the image's own
   amplitude and grain (on MR as magnitudes).
 - Dose is carried on smoothly from what lies well below the old skin into the new tissue, and is 0 in air: its edge
-  then draws the average face. From some 8 mm below the old skin outwards it is extrapolated: not to plan with.
+  then draws the average face. Within 8 mm of where the dose ended and of the new skin it is extrapolated (mixed up
+  to 14 mm): not to plan with. Deeper it is the patient's, to the bit.
 - On MR, air more than 8 mm from the body that is brighter than ten times the robust mean of air (ghosts, wrap) is
   replaced by air.
 
@@ -37,8 +38,9 @@ from defacedask.defacers.base import Defacer, Plan, air_of
 from defacedask.defacers.fields import Stack, tiles
 from defacedask.defacers.intensity import UNKNOWN, Palette
 from defacedask.defacers.noise import NoiseField
+from defacedask.defacers.palette import DOSE_FROM, DOSE_OVER
 from defacedask.defacers.protect import unprotected
-from defacedask.defacers.refacing import FIT_GRID, HALF_GRID, moved_average
+from defacedask.defacers.refacing import FIT_GRID, GAP_STEP, HALF_GRID, moved_average
 from defacedask.errors import ConfigError, InputError
 from defacedask.geometry import Geometry
 from defacedask.head.template import load_template
@@ -163,6 +165,11 @@ class MriRefacePlan(Plan):
         return Stack(self.palette.field[None], HALF_GRID)
 
     @functools.cached_property
+    def _deep(self) -> Stack:
+        """Distance from where the dose ends, mm."""
+        return Stack(self.palette.deep[None].astype(np.float32) * np.float32(GAP_STEP), HALF_GRID)
+
+    @functools.cached_property
     def _away(self) -> Stack:
         """Distance outside the patient's body, mm."""
         return Stack(self.body[None].astype(np.float32) * np.float32(STEP), self.body_grid)
@@ -250,8 +257,7 @@ class MriRefacePlan(Plan):
             new = self._values(part, at, where[1][flat], geometry, modality, xp)
             s, i = (xp.broadcast_to(r[box[0]], part.shape)[at] for r in (slope, intercept))
             old = stored[box][at].astype(np.float32) * s + i
-            if modality == "CT":
-                new = _softened(new, old, xp)
+            new = self._settled(new, old, where[1][flat], part, at, modality, xp)
             out[box][at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
         return out
 
@@ -263,8 +269,22 @@ class MriRefacePlan(Plan):
         above = self._where.at((x[flat], y[flat], z[flat]), xp)[1]
         new = self._values(geometry, at, above, geometry, modality, xp)
         out = values.copy()
-        out[at] = _softened(new, values[at], xp) if modality == "CT" else new
+        out[at] = self._settled(new, values[at], above, geometry, at, modality, xp)
         return out
+
+    def _settled(
+        self, new: Any, old: Any, above: Any, part: Geometry, at: tuple[Any, ...], modality: str, xp: Any
+    ) -> Any:
+        """New values that know the old ones."""
+        if modality == "CT":
+            return _softened(new, old, xp)
+        if modality != "RTDOSE" or self.palette.modality != modality or not self.palette.deep.size:
+            return new
+        # far below both skins the dose shows neither, and is what a physicist wants to keep
+        places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
+        deep = self._deep.at(apply_affine(self.to_template, *places), xp)[0]
+        keep = xp.clip((xp.minimum(deep, -above) - DOSE_FROM) / xp.float32(DOSE_OVER), 0, 1)
+        return xp.where(keep < 1, new + keep * (old - new), old)
 
     def _values(
         self, part: Geometry, at: tuple[Any, ...], above: Any, geometry: Geometry, modality: str, xp: Any

@@ -15,7 +15,7 @@ from defacedask.defacers.intensity import (
     robust_air,
     smooth_fill,
 )
-from defacedask.defacers.refacing import FIT_GRID, Fit, average_shape, moved_average
+from defacedask.defacers.refacing import FIT_GRID, GAP_STEP, Fit, average_shape, moved_average
 from defacedask.geometry import Geometry
 from defacedask.head.template import load_template
 from defacedask.volume import geometry_of, real_values
@@ -30,6 +30,30 @@ __all__ = ["body_distance", "head_palette", "same_image", "volume_palette"]
 
 #: Octaves of a step of the stored gain (see `mri_reface`).
 GAIN_STEP = 1 / 48
+
+
+#: mm from where a dose ends (and below the new skin) from which on the patient's own begins to count; and mm more
+#: until it alone counts.
+DOSE_FROM, DOSE_OVER = 8.0, 6.0
+#: A dose ends where it is less than this part of the highest within 6 mm, or than 1 % of the maximum.
+END, LOW = 0.3, 0.01
+
+
+def _from_end(dose: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Distance from where a dose ends, mm, on the coarse grid; where its grid ends, it does not.
+
+    The patient's skin is not in the plan: the dose has its own, and must not show it.
+    """
+    from scipy.ndimage import distance_transform_edt, maximum_filter
+
+    there = dose > np.maximum(END * maximum_filter(dose, size=5), LOW * float(dose.max(initial=0.0)))
+    inner = there | ~seen
+    if inner.all() or not there.any():
+        # without an end there is none to measure from; without a dose there is nothing to keep
+        return np.full(dose.shape, 31.0 if there.any() else 0.0, np.float32)
+    # half a voxel: the end lies between two
+    away = distance_transform_edt(inner, sampling=FIT_GRID.spacing)
+    return np.maximum(away - 0.5 * FIT_GRID.spacing[0], 0).astype(np.float32)
 
 
 def same_image(palette: Palette, volume: xr.DataArray) -> bool:
@@ -124,12 +148,17 @@ def _palette(
     air = values[(old > 8) & (new > 8) & seen]
     affine = np.asarray(geometry_of(volume).affine)
     if modality == "RTDOSE":
+        from scipy.ndimage import minimum_filter
+
         # well below the old skin the dose is the patient's; from there it is carried on
-        kept = (old < -3) & seen
+        deep = _from_end(values, seen)
+        kept = ((old < -3) | ((deep > DOSE_FROM) & (new < -DOSE_FROM))) & seen
         dose = smooth_fill(values, kept, (1.5, 4.0, 10.0)) if kept.any() else np.zeros_like(values)
         dose = dose[::2, ::2, ::2]
         step = max(float(dose.max()), 1e-6) / 60000
         stored = np.rint(np.maximum(dose, 0) / step).astype(np.uint16)
+        # rather too little than too much between the points that are stored
+        least = minimum_filter(deep, size=3)[::2, ::2, ::2]
         return Palette(
             modality,
             "average_ct",
@@ -139,6 +168,7 @@ def _palette(
             step,
             0.0,
             float("inf"),
+            np.rint(least.clip(0, 31) / GAP_STEP).astype(np.int8),
         )
     inner = brain & (old < -6) & seen
     inner = inner if inner.sum() > 300 else (old < -9) & seen

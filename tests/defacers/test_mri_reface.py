@@ -162,6 +162,25 @@ def test_a_ct_plan_goes_onto_other_images_of_the_frame(ct, modality, units):
         assert np.array_equal(plan.apply(lazy).values, defaced.values)
 
 
+def test_a_dose_far_below_both_skins_is_the_patients(ct):
+    head, plan = ct
+    grid = head.grid.aligned((2.0, 2.0, 2.0))
+    # does not end at the skin, so that the new skin alone decides; its waves are not what carrying it on gives
+    x = np.broadcast_to(grid.positions(np, np.float64)[0], grid.shape)
+    real = 40 + 20 * np.sin(x / 6.0)
+    slope = float(real.max()) / 30000
+    dose = make_volume(
+        np.rint(real / slope).astype(np.uint16), grid, modality="RTDOSE", units="Gy", slope=slope
+    )
+    after = plan.apply(dose).values
+    under = -sample_field(plan.laid[1], _fit_grid(), _template_places(plan, grid), outside=50.0)
+    region = np.asarray(plan.region(grid))
+    far, near = region & (under > 14.5), region & (under > 0) & (under < 8)
+    assert far.sum() > 100
+    np.testing.assert_array_equal(after[far], dose.values[far])
+    assert (after[near] != dose.values[near]).mean() > 0.9
+
+
 def test_ghosts_in_the_air_go_on_mr_alone(mr, ct):
     for head, plan in (mr, ct):
         volume = head.volume.copy(deep=True)
