@@ -10,7 +10,6 @@ import pytest
 from planted import FEW_VIEWS
 
 import defacedask as dd
-from defacedask.dicom.export.record import CARRIED_ON
 from defacedask.verify import verify
 
 pytestmark = pytest.mark.slow
@@ -40,21 +39,17 @@ def result(study):
     return study()
 
 
-def test_each_defacer_has_its_tree_and_the_control_has_none(result, virtual_patients):
+def test_each_defacer_has_its_tree_and_the_control_has_none(result):
     out = result.out
     assert sorted(p.name for p in (out / "defaced").iterdir()) == ["carina", "quickshear"]
     lines = [json.loads(line) for line in (out / "audit.jsonl").read_text().splitlines()]
     assert {line["defacer"] for line in lines} == {"carina", "quickshear"}
-    assert {line["status"] for line in lines} == {"written"}
-    dose = pydicom.dcmread(next((out / "defaced" / "carina").rglob("RD*.dcm")))
-    before = pydicom.dcmread(next((virtual_patients / "VP-0001").rglob("RD.dcm")))
-    assert dose.DoseComment == CARRIED_ON
-    assert len(dose.DoseComment) <= 64
-    assert "neither planned" in dose.DerivationDescription
-    assert (dose.pixel_array >= before.pixel_array).all()
-    assert (dose.pixel_array > before.pixel_array).sum() > 100
-    cut = pydicom.dcmread(next((out / "defaced" / "quickshear").rglob("RD*.dcm")))
-    assert "DoseComment" not in cut
+    # a dose that still follows the skin under an added layer is held back, on record with its reason
+    held = [line for line in lines if line["status"] != "written"]
+    assert {(line["status"], line["defacer"], line["modality"]) for line in held} <= {
+        ("refused", "carina", "RTDOSE")
+    }
+    assert all("falls off" in line["reason"] for line in held)
     lines = [line for line in lines if line["status"] == "written"]
     uids = [
         pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID for p in (out / "defaced").rglob("*.dcm")

@@ -389,3 +389,24 @@ def test_the_map_is_one_for_the_cohort(patient, tmp_path):
     expected = {uids(u) for s in case.series for u in s.instances}
     written = {s for k in one_case(patient["out"]).series for s in k.instances}
     assert written == expected
+
+
+def test_a_dose_that_goes_on_says_so(tmp_path, monkeypatch):
+    from defacedask.dicom.export.record import CARRIED_ON
+
+    write_patient(tmp_path / "in")
+    fill = HalfSpace.fill
+
+    def more(self, values, region, geometry, modality, xp=np):
+        dose = modality == "RTDOSE"
+        return values + 1 if dose else fill(self, values, region, geometry, modality, xp)
+
+    monkeypatch.setattr(HalfSpace, "fill", more)
+    outcome, out = run_export(tmp_path / "in", tmp_path, HalfSpace(-2.0))
+    dataset = pydicom.dcmread(out / "RD.dcm")
+    before = pydicom.dcmread(tmp_path / "in" / "RD.dcm")
+    assert (dataset.pixel_array.astype(int) - before.pixel_array).max() > 0
+    assert dataset.DoseComment == CARRIED_ON
+    assert len(CARRIED_ON) <= 64
+    assert "neither planned" in dataset.DerivationDescription
+    assert any("goes on in front" in note for note in outcome.facts["notes"])
