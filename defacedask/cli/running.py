@@ -103,7 +103,8 @@ def finish(result: StudyResult) -> None:
     several = faces["recogniser"].nunique() > 1
     words = ("defacer", "modality", *(("recogniser",) if several else ()))
     for name in (*words, "cases", "faces detected", "judged", "matches", "95 % upper bound"):
-        table.add_column(name, justify="left" if name in words else "right", overflow="fold")
+        least = 14 if name == "defacer" else None  # the built-in names on one line of a narrow terminal
+        table.add_column(name, justify="left" if name in words else "right", overflow="fold", min_width=least)
     for row in faces.itertuples():
         bound = "" if row.upper_bound_95 != row.upper_bound_95 else f"{100 * row.upper_bound_95:.1f} %"
         texts = [getattr(row, word) for word in words]
