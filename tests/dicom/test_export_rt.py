@@ -244,6 +244,25 @@ def test_holes_and_keyholes():
     assert min(line[:, 1].min() for line in two) > -2.8
 
 
+def test_an_island_of_the_region_inside_a_hole_of_its_own_does_not_fill_it():
+    """A ring of region around a hole that is a contour of its own leaves twice the same piece, which is nothing."""
+
+    class Ring(HalfSpace):
+        defacer = "ring"
+
+        def region(self, geometry, xp=np):
+            x, y, _ = geometry.positions(xp, np.float64)
+            away = np.hypot(x, y)
+            return xp.broadcast_to((away > 7) & (away < 14), geometry.shape).copy()
+
+    grid = geometry()
+    (lines,), (found,) = clipped(grid, [("A", "PTV", [ring(112.0, 18), ring(112.0, 10)])], plan=Ring(0.0))
+    # outside the ring of region the target stays; inside it there was a hole, and is
+    assert len(lines) == 1
+    assert np.hypot(lines[0][:, 0], lines[0][:, 1]).min() > 12
+    assert (found.changed, found.removed, found.left) == (1, 1, 1)
+
+
 def test_a_region_inside_a_contour_leaves_a_keyhole():
     import shapely
 

@@ -1,8 +1,9 @@
 """RTSTRUCT: references moved, and no contour left that gives the face back.
 
-Closed contours lose what lies in the plan's region (see `clip`). The body's outline takes the surface of the
-defaced image instead. What follows the skin without being the outline (bolus, mask, shell, skin) loses a margin
-around the region as well. A contour that does not meet the region keeps its bytes.
+Closed contours lose what lies in the plan's region (see `clip`), each by itself: holes that are contours of their
+own stay holes. The body's outline takes the surface of the defaced image instead. What follows the skin without
+being the outline (bolus, mask, shell, skin) loses a margin around the region as well. A contour that does not meet
+the region keeps its bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.dicom.export.clip import Plane, PlaneRegions, as_polygon, only_areas, pieces, plane_of, traced
+from defacedask.dicom.export.clip import (
+    SPECK,
+    Plane,
+    PlaneRegions,
+    as_polygon,
+    only_areas,
+    pieces,
+    plane_of,
+    traced,
+)
 from defacedask.dicom.export.encoding import target_syntax
 from defacedask.dicom.export.image import Context, Written, file_hash, save, start
 from defacedask.dicom.export.lines import Line, put_line
@@ -70,6 +80,14 @@ class Clipped:
     def note(self) -> str:
         """One clause for the record."""
         return f"{self.name}: {self.changed} contours clipped, {self.removed} removed, {self.left} left"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Slot:
+    """Place of a contour among those that stay."""
+
+    plane: tuple
+    number: int
 
 
 def write_structures(
@@ -188,6 +206,7 @@ def _clip_roi(
     grow = SKIN_MARGIN_MM if not outline and is_skin(name, kind) else 0.0
     kept: list[Any] = []
     by_plane: dict[tuple, tuple[Plane, list[tuple[Any, Line]]]] = {}
+    clipped: dict[tuple, tuple[Plane, list[tuple[Any, Line]]]] = {}
     for contour in roi[_CONTOURS].value:
         line = Line.of(contour)
         shape = str(contour.get("ContourGeometricType", "") or "").upper()
@@ -210,11 +229,19 @@ def _clip_roi(
         if additive and grow and region.intersects(as_polygon(plane.grid.to_index(line.points)[:, 1:])):
             result.removed += 1
             continue
-        kept += _clip_one(contour, line, plane, region, result)
+        group = clipped.setdefault(plane.key, (plane, []))[1]
+        kept.append(_Slot(plane.key, len(group)))
+        group.append((contour, line))
+    rest = {
+        key: _clip_plane(group, plane, regions.polygon(plane, grow), result)
+        for key, (plane, group) in clipped.items()
+    }
     done: set[tuple] = set()
     final = []
     for one in kept:
-        if not isinstance(one, tuple):
+        if isinstance(one, _Slot):
+            final += rest[one.plane][one.number]
+        elif not isinstance(one, tuple):
             final.append(one)
         elif one not in done:
             done.add(one)
@@ -241,15 +268,47 @@ def _any_inside(points: np.ndarray, regions: PlaneRegions, image: Geometry) -> b
     return False
 
 
-def _clip_one(contour: Any, line: Line, plane: Plane, region: Any, result: Clipped) -> list[Any]:
-    flat = plane.grid.to_index(line.points)[:, 1:]
-    area = as_polygon(flat)
-    if region.is_empty or not region.intersects(area):
-        return [contour]
-    rest = only_areas(area.difference(region))
-    if abs(rest.area - area.area) <= 1e-6 * max(area.area, 1.0):
-        return [contour]
-    return _replaced([(contour, line)], rest, plane, result)
+def _clip_plane(group: list[tuple[Any, Line]], plane: Plane, region: Any, result: Clipped) -> list[list[Any]]:
+    """What is left of each contour of a plane."""
+    import shapely
+
+    areas: list[Any] = []
+    parts: list[list[Any]] = []
+    for _, line in group:
+        area = as_polygon(plane.grid.to_index(line.points)[:, 1:])
+        met = not region.is_empty and region.intersects(area)
+        areas.append(area if met else None)
+        rest = only_areas(area.difference(region)) if met else shapely.MultiPolygon()
+        parts.append(list(shapely.get_parts(rest)))
+    counts = [len(one) for one in parts]
+    _cancel(parts)
+    out = []
+    for (contour, line), area, left, count in zip(group, areas, parts, counts, strict=True):
+        rest = shapely.MultiPolygon(left)
+        if area is None or (len(left) == count and abs(rest.area - area.area) <= 1e-6 * max(area.area, 1.0)):
+            out.append([contour])
+        else:
+            out.append(_replaced([(contour, line)], rest, plane, result))
+    return out
+
+
+def _cancel(parts: list[list[Any]]) -> None:
+    """Take away pairs: a piece of an area within its hole, and the same piece of the hole.
+
+    Together they are nothing, but twice the same line is read as one by some.
+    """
+    for i, first in enumerate(parts):
+        for second in parts[i + 1 :]:
+            for one in list(first):
+                twin = next((two for two in second if _same(one, two)), None)
+                if twin is not None:
+                    first.remove(one)
+                    second.remove(twin)
+
+
+def _same(one: Any, two: Any) -> bool:
+    near = np.allclose(one.bounds, two.bounds, atol=1e-2)
+    return bool(near and one.symmetric_difference(two).area <= SPECK)
 
 
 def _new_outline(
