@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -99,7 +100,7 @@ def finish(result: StudyResult) -> None:
     for line in worth.more:
         console.print(f"  {line}", markup=False, soft_wrap=True, highlight=False)
     cases, faces = result.tables["cases"], result.tables["faces_detected"]
-    table = Table(title="Faces after defacing")
+    table = Table(title="Faces after defacing", box=SIMPLE_HEAD)  # fits 80 columns
     several = faces["recogniser"].nunique() > 1
     words = ("defacer", "modality", *(("recogniser",) if several else ()))
     for name in (*words, "cases", "faces detected", "judged", "matches", "95 % upper bound"):
