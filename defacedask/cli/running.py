@@ -100,10 +100,10 @@ def finish(result: StudyResult) -> None:
     for line in worth.more:
         console.print(f"  {line}", markup=False, soft_wrap=True, highlight=False)
     cases, faces = result.tables["cases"], result.tables["faces_detected"]
-    table = Table(title="Faces after defacing", box=SIMPLE_HEAD)  # fits 80 columns
+    table = Table(title="Faces after defacing", box=SIMPLE_HEAD, pad_edge=False)  # 80 columns
     several = faces["recogniser"].nunique() > 1
     words = ("defacer", "modality", *(("recogniser",) if several else ()))
-    for name in (*words, "cases", "faces detected", "judged", "matches", "95 % upper bound"):
+    for name in (*words, "cases", "faces\ndetected", "judged", "matches", "95 % upper\nbound"):
         least = 14 if name == "defacer" else None  # the built-in names on one line of a narrow terminal
         table.add_column(name, justify="left" if name in words else "right", overflow="fold", min_width=least)
     for row in faces.itertuples():
