@@ -314,7 +314,10 @@ class _Job(Shelf):
                     check_pixels(written, defaced[in_file][part], region[in_file][part])
                     self.done.append(written)
             if more:
-                self.notes.append("RTDOSE: the dose goes on in front of the face, where none was given")
+                self.notes.append(
+                    "RTDOSE: the dose goes on in front of the face, where none was given"
+                    + ("" if self.additive else ", and is extrapolated below its skin")
+                )
 
     def structures(self, series: Series, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> None:
         from defacedask.dicom.export.shape import check_structures

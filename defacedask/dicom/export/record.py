@@ -206,7 +206,7 @@ def derive(dataset: Any, defacer: str, version: str, digest: str, source: tuple[
 
 
 #: DoseComment (3004,0006) of a dose grid that has more dose than it came with; of at most 64 characters.
-CARRIED_ON = "Dose in added layer continued from skin, not planned or given"
+CARRIED_ON = "Dose near face skin continued from deeper, not planned or given"
 
 
 def carried_on(dataset: Any) -> None:
@@ -215,8 +215,8 @@ def carried_on(dataset: Any) -> None:
     dataset.DoseComment = CARRIED_ON
     text = str(dataset.get("DerivationDescription", "") or "")
     dataset.DerivationDescription = (
-        f"{text}; in front of the face the dose of the original was continued outward from under its skin: "
-        "it was neither planned, calculated nor delivered there"
+        f"{text}; at the face, in what was added and below the skin as far as the replaced part reaches, the dose of "
+        "the original was continued outward from deeper: it was neither planned, calculated nor delivered like that"
         + (f"; DoseComment was: {before}" if before else "")
     )[:1024]
 
