@@ -18,7 +18,7 @@ from defacedask.geometry import Geometry
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
 
-__all__ = ["Plane", "PlaneRegions", "as_polygon", "pieces", "plane_of", "traced"]
+__all__ = ["Plane", "PlaneRegions", "as_polygon", "pieces", "plane_of", "traced", "without_twins"]
 
 #: Contour planes this close to a slice (in slices) lie on it.
 ON_SLICE = 1e-2
@@ -190,3 +190,27 @@ def _keyhole(polygon: Any) -> np.ndarray:
         i, j = np.unravel_index(int(distance.argmin()), distance.shape)
         ring = np.concatenate([ring[: i + 1], np.roll(hole, -j, axis=0), hole[j : j + 1], ring[i:]])
     return ring
+
+
+def without_twins(parts: list[list[Any]]) -> None:
+    """Take away pairs, in place: a piece of an area within its hole, and the same piece of the hole.
+
+    By the even-odd rule they are nothing together, but twice the same line is read as one by some.
+
+    Parameters
+    ----------
+    parts : list of lists of polygons
+        Pieces of each contour of a plane.
+    """
+    for i, first in enumerate(parts):
+        for second in parts[i + 1 :]:
+            for one in list(first):
+                twin = next((two for two in second if _same(one, two)), None)
+                if twin is not None:
+                    first.remove(one)
+                    second.remove(twin)
+
+
+def _same(one: Any, two: Any) -> bool:
+    near = np.allclose(one.bounds, two.bounds, atol=1e-2)
+    return bool(near and one.symmetric_difference(two).area <= SPECK)

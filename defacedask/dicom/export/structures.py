@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.dicom.export.clip import (
-    SPECK,
     Plane,
     PlaneRegions,
     as_polygon,
@@ -26,6 +25,7 @@ from defacedask.dicom.export.clip import (
     pieces,
     plane_of,
     traced,
+    without_twins,
 )
 from defacedask.dicom.export.encoding import target_syntax
 from defacedask.dicom.export.image import Context, Written, file_hash, save, start
@@ -281,7 +281,7 @@ def _clip_plane(group: list[tuple[Any, Line]], plane: Plane, region: Any, result
         rest = only_areas(area.difference(region)) if met else shapely.MultiPolygon()
         parts.append(list(shapely.get_parts(rest)))
     counts = [len(one) for one in parts]
-    _cancel(parts)
+    without_twins(parts)
     out = []
     for (contour, line), area, left, count in zip(group, areas, parts, counts, strict=True):
         rest = shapely.MultiPolygon(left)
@@ -290,25 +290,6 @@ def _clip_plane(group: list[tuple[Any, Line]], plane: Plane, region: Any, result
         else:
             out.append(_replaced([(contour, line)], rest, plane, result))
     return out
-
-
-def _cancel(parts: list[list[Any]]) -> None:
-    """Take away pairs: a piece of an area within its hole, and the same piece of the hole.
-
-    Together they are nothing, but twice the same line is read as one by some.
-    """
-    for i, first in enumerate(parts):
-        for second in parts[i + 1 :]:
-            for one in list(first):
-                twin = next((two for two in second if _same(one, two)), None)
-                if twin is not None:
-                    first.remove(one)
-                    second.remove(twin)
-
-
-def _same(one: Any, two: Any) -> bool:
-    near = np.allclose(one.bounds, two.bounds, atol=1e-2)
-    return bool(near and one.symmetric_difference(two).area <= SPECK)
 
 
 def _new_outline(
