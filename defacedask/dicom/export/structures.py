@@ -206,7 +206,6 @@ def _clip_roi(
     grow = SKIN_MARGIN_MM if not outline and is_skin(name, kind) else 0.0
     kept: list[Any] = []
     by_plane: dict[tuple, tuple[Plane, list[tuple[Any, Line]]]] = {}
-    clipped: dict[tuple, tuple[Plane, list[tuple[Any, Line]]]] = {}
     for contour in roi[_CONTOURS].value:
         line = Line.of(contour)
         shape = str(contour.get("ContourGeometricType", "") or "").upper()
@@ -221,32 +220,25 @@ def _clip_roi(
             else:
                 kept.append(contour)
             continue
-        if outline and plane.slice is not None:
-            by_plane.setdefault(plane.key, (plane, []))[1].append((contour, line))
-            kept.append(plane.key)
-            continue
-        region = regions.polygon(plane, grow)
-        if additive and grow and region.intersects(as_polygon(plane.grid.to_index(line.points)[:, 1:])):
-            result.removed += 1
-            continue
-        group = clipped.setdefault(plane.key, (plane, []))[1]
+        if additive and grow:
+            area = as_polygon(plane.grid.to_index(line.points)[:, 1:])
+            if regions.polygon(plane, grow).intersects(area):
+                result.removed += 1
+                continue
+        group = by_plane.setdefault(plane.key, (plane, []))[1]
         kept.append(_Slot(plane.key, len(group)))
         group.append((contour, line))
-    rest = {
-        key: _clip_plane(group, plane, regions.polygon(plane, grow), result)
-        for key, (plane, group) in clipped.items()
-    }
-    done: set[tuple] = set()
+    rest = {}
+    for key, (plane, group) in by_plane.items():
+        if outline and plane.slice is not None:
+            # one surface for all of them, in the place of the first
+            new = _new_outline(group, plane, regions, surface, image, result)
+            rest[key] = [new, *([] for _ in group[1:])]
+        else:
+            rest[key] = _clip_plane(group, plane, regions.polygon(plane, grow), result)
     final = []
     for one in kept:
-        if isinstance(one, _Slot):
-            final += rest[one.plane][one.number]
-        elif not isinstance(one, tuple):
-            final.append(one)
-        elif one not in done:
-            done.add(one)
-            plane, group = by_plane[one]
-            final += _new_outline(group, plane, regions, surface, image, result)
+        final += rest[one.plane][one.number] if isinstance(one, _Slot) else [one]
     result.left = len(final)
     if not (result.changed or result.removed):
         return
