@@ -17,7 +17,7 @@ import numpy as np
 
 from defacedask.defacers.base import Defacer, Plan
 from defacedask.defacers.dose_layer import carried_on, with_dose
-from defacedask.defacers.layer import Sheet, make_sheet, ramp
+from defacedask.defacers.layer import STEP, Sheet, make_sheet, ramp
 from defacedask.defacers.noise import NoiseField
 from defacedask.defacers.protect import unprotected
 from defacedask.errors import RefusedError
@@ -170,13 +170,9 @@ class CarinaPlan(Plan):
         """World positions under the skin of the sheets (n, 3)."""
         out = []
         for sheet in self.sheets:
-            rows, columns = np.nonzero(sheet.envelope - sheet.skin > 2.0 / 0.05)
+            rows, columns = np.nonzero(sheet.envelope - sheet.skin > 2.0 / STEP)
             for depth in np.arange(SHELL[0], SHELL[1], 1.5):
-                points = np.empty((len(rows), 3))
-                points[:, sheet.axis] = sheet.sign * (sheet.skin[rows, columns] * 0.05 - depth)
-                points[:, 1 - sheet.axis] = sheet.origin[1] + columns * sheet.spacing
-                points[:, 2] = sheet.origin[0] + rows * sheet.spacing
-                out.append(points)
+                out.append(sheet.places(rows, columns, sheet.skin[rows, columns] * STEP - depth))
         back = np.linalg.inv(self.pose)
         return np.concatenate(out) @ back[:3, :3].T + back[:3, 3] if out else np.zeros((0, 3))
 

@@ -72,11 +72,7 @@ def _over(sheet: Sheet, pose: np.ndarray, dose: np.ndarray, geometry: Geometry, 
 
     def at(gap: Any, depth: Any) -> np.ndarray:
         """Dose ``gap`` mm behind the skin map and ``depth`` mm on along the normal; -1 where the grid has ended."""
-        points = np.empty((*sheet.skin.shape, 3))
-        points[..., sheet.axis] = sheet.sign * (sheet.skin * STEP - gap)
-        points[..., 1 - sheet.axis] = sheet.origin[1] + columns * sheet.spacing
-        points[..., 2] = sheet.origin[0] + rows * sheet.spacing
-        points += depth * inward
+        points = sheet.places(rows, columns, sheet.skin * STEP - gap) + depth * inward
         index = np.moveaxis(geometry.to_index(points @ back[:3, :3].T + back[:3, 3]), -1, 0)
         return map_coordinates(dose, index, order=1, mode="constant", cval=-1.0)
 
@@ -154,9 +150,7 @@ def carried_on(
         below, above = sheet.depth(head, xp)
         # from one sheet to the next without a step: each counts by how far inside it a place is
         share = xp.clip(xp.minimum(below, above + overlap), 0.0, None)
-        row = (head[2] - sheet.origin[0]) / sheet.spacing
-        column = (head[1 - sheet.axis] - sheet.origin[1]) / sheet.spacing
-        index = xp.stack([row, column])
+        index = sheet.index(head, xp)
         under = sample(xp.asarray(sheet.dose), index, order=1, mode="nearest", prefilter=False)
         gap = sample(
             xp.asarray(sheet.gap).astype(xp.float32), index, order=1, mode="nearest", prefilter=False

@@ -125,6 +125,20 @@ class Sheet:
         meets = (height - reach <= high[where] * STEP) & (height + reach >= low[where] * STEP - overlap)
         yield from slices_of(first, last, meets & ~beyond)
 
+    def places(self, rows: Any, columns: Any, heights: np.ndarray) -> np.ndarray:
+        """Positions (..., 3) in mm of the head's frame, of heights (mm) over elements of the maps."""
+        points = np.empty((*heights.shape, 3))
+        points[..., self.axis] = self.sign * heights
+        points[..., 1 - self.axis] = self.origin[1] + columns * self.spacing
+        points[..., 2] = self.origin[0] + rows * self.spacing
+        return points
+
+    def index(self, head: tuple[Any, Any, Any], xp: Any = np) -> Any:
+        """Fractional (row, column) in the maps, stacked, of positions in the head's frame (see `depth`)."""
+        row = (head[2] - self.origin[0]) / self.spacing
+        column = (head[1 - self.axis] - self.origin[1]) / self.spacing
+        return xp.stack(xp.broadcast_arrays(row, column))
+
     def depth(self, head: tuple[Any, Any, Any], xp: Any = np) -> tuple[Any, Any]:
         """Height of positions below the envelope and above the skin.
 
@@ -140,9 +154,7 @@ class Sheet:
             mm below the envelope (negative: outside) and above the skin (negative: inside the head). ``below``
             is negative wherever the maps end or there is no layer.
         """
-        row = (head[2] - self.origin[0]) / self.spacing
-        column = (head[1 - self.axis] - self.origin[1]) / self.spacing
-        index = xp.stack(xp.broadcast_arrays(row, column))
+        index = self.index(head, xp)
         sample = ndimage_of(xp).map_coordinates
         skin = xp.asarray(self.skin).astype(xp.float32) * xp.float32(STEP)
         thick = xp.asarray(self.envelope - self.skin).astype(xp.float32) * xp.float32(STEP)

@@ -278,7 +278,7 @@ class MriRefacePlan(Plan):
         """New values that know the old ones."""
         if modality == "CT":
             return _softened(new, old, xp)
-        if modality != "RTDOSE" or self.palette.modality != modality or not self.palette.deep.size:
+        if modality != "RTDOSE" or self.palette.modality != modality:
             return new
         # far below both skins the dose shows neither, and is what a physicist wants to keep
         places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
