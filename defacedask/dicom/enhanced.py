@@ -31,6 +31,8 @@ class Frames:
     rescale_types : set of str
     kinds : dict
         What may tell several frames at one position apart: name -> values.
+    thickness : (n,) array
+        SliceThickness, mm; NaN where the header has none.
     """
 
     positions: np.ndarray
@@ -40,6 +42,7 @@ class Frames:
     intercept: np.ndarray
     rescale_types: set[str]
     kinds: dict[str, list[str]]
+    thickness: np.ndarray
 
 
 # plural name -> (functional group, keyword)
@@ -105,6 +108,7 @@ def read_frames(dataset: Any) -> Frames:
         column(transform, "RescaleIntercept", 1)[:, 0],
         {str(_value(f, shared, transform, "RescaleType") or "").upper() for f in per_frame},
         {name: values for name, values in kinds.items() if len(set(values)) > 1},
+        column("PixelMeasuresSequence", "SliceThickness", 1)[:, 0],
     )
 
 
@@ -170,6 +174,7 @@ def enhanced_series(headers: list[Header]) -> Series:
             rows,
             columns,
             header.text("FrameOfReferenceUID"),
+            frames.thickness,
         )
     except RefusedError as error:
         if "frames" in locals():

@@ -253,6 +253,7 @@ def image_series(headers: list[Header]) -> Series:
             one["Rows"],
             one["Columns"],
             frame,
+            np.array([header.number("SliceThickness", math.nan) for header in headers], dtype=np.float64),
         )
     except RefusedError as error:
         if "same position" in error.message:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from defacedask.dicom.gaps import mm, uneven
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 
@@ -26,10 +27,6 @@ TOLERANCE_COSINE = 0.01
 MAX_VOXELS = 2**31
 
 
-def _mm(value: float) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".")
-
-
 def _check_numbers(positions: np.ndarray, cosines: np.ndarray, spacing: np.ndarray) -> None:
     if not np.isfinite(positions).all() or np.abs(positions).max() > 1e6:
         raise RefusedError("a slice has no usable position (ImagePositionPatient)")
@@ -43,22 +40,6 @@ def _check_numbers(positions: np.ndarray, cosines: np.ndarray, spacing: np.ndarr
         raise RefusedError("rows and columns are not orthogonal unit directions (ImageOrientationPatient)")
 
 
-def _uneven(along: np.ndarray) -> str:
-    """Say what is wrong with gaps (mm, ascending positions along the stack) that are not all the same."""
-    gaps = np.diff(along)
-    usual = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
-    times = gaps / usual
-    whole = np.abs(times - np.rint(times)) < 0.1
-    if whole.all() and np.rint(times).max() > 1:
-        missing = int(np.rint(times).sum() - len(times))
-        where = int(np.argmax(times))
-        return (
-            f"{missing} slice{'s are' if missing > 1 else ' is'} missing: a gap of {_mm(gaps[where])} mm "
-            f"after slice {where + 1} of {len(along)}, where slices are {_mm(usual)} mm apart"
-        )
-    return f"slices are unevenly spaced: from {_mm(gaps.min())} to {_mm(gaps.max())} mm apart"
-
-
 def stack_slices(
     positions: np.ndarray,
     cosines: np.ndarray,
@@ -66,6 +47,7 @@ def stack_slices(
     rows: int,
     columns: int,
     frame_of_reference: str = "",
+    thickness: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Geometry]:
     """Order slices along their common normal and find their grid.
 
@@ -79,6 +61,8 @@ def stack_slices(
         PixelSpacing, mm: between rows (y), then between columns (x).
     rows, columns : int
     frame_of_reference : str
+    thickness : (n,) array, optional
+        SliceThickness, mm, NaN where it is not known: told where slices are not evenly spaced.
 
     Returns
     -------
@@ -109,7 +93,7 @@ def stack_slices(
         raise RefusedError(f"its slices have {max(kinds, 2)} different orientations")
     if (np.ptp(spacing, axis=0) * (rows, columns)).max() > 2 * TOLERANCE_MM:
         raise RefusedError(
-            f"its slices have different pixel spacings ({_mm(spacing.min())} to {_mm(spacing.max())} mm)"
+            f"its slices have different pixel spacings ({mm(spacing.min())} to {mm(spacing.max())} mm)"
         )
     across = mean[:3] / np.linalg.norm(mean[:3])
     down = mean[3:] / np.linalg.norm(mean[3:])
@@ -128,7 +112,7 @@ def stack_slices(
     grid = sorted_positions[0] + np.arange(count)[:, None] * step
     wrong = sorted_positions - grid
     if np.abs(wrong @ normal).max() > tolerance:
-        raise RefusedError(_uneven(along))
+        raise RefusedError(uneven(along, None if thickness is None else np.asarray(thickness)[order]))
     if np.linalg.norm(wrong, axis=1).max() > tolerance:
         raise RefusedError("its slices are shifted against each other and do not form one straight stack")
     pixel = spacing.mean(axis=0)
