@@ -15,6 +15,7 @@ from defacedask.dicom.find import find_files, is_nifti
 from defacedask.dicom.headers import Header
 from defacedask.dicom.linking import OBJECTS, object_series
 from defacedask.dicom.model import KINDS, Case, Scan, Series, Skipped
+from defacedask.dicom.mosaic import tiled_by_type
 from defacedask.dicom.nifti import nifti_series
 from defacedask.dicom.registration import registered, relate
 from defacedask.dicom.series import CLASSIC, ENHANCED, IMAGE_CLASSES, class_name, image_series
@@ -144,6 +145,11 @@ class _Catalogue:
         if scouts:
             self._refuse(scouts, "it is a localizer (ImageType says so)")
             images = [h for h in images if h not in scouts]
+        # frames of an enhanced image are single slices, whatever its type says
+        tiled = [h for h in images if h.text("SOPClassUID") in CLASSIC and tiled_by_type(h)]
+        if tiled:
+            self._refuse(tiled, tiled_by_type(tiled[0]))
+            images = [h for h in images if h not in tiled]
         if images:
             self._images(images)
 

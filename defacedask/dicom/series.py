@@ -10,6 +10,7 @@ import numpy as np
 
 from defacedask.dicom.headers import Header, open_dataset
 from defacedask.dicom.model import Series
+from defacedask.dicom.mosaic import tiled_by_header
 from defacedask.dicom.stack import stack_slices
 from defacedask.dicom.suv import suv_facts
 from defacedask.errors import InputError, RefusedError
@@ -241,6 +242,10 @@ def image_series(headers: list[Header]) -> Series:
     check_pixels(headers)
     for header in headers:
         check_rescale(modality, header)
+    if modality == "MR":
+        tiled = tiled_by_header(open_dataset(headers[0].path), headers[0])
+        if tiled:
+            raise RefusedError(tiled)
     if not same(headers, "FrameOfReferenceUID"):
         raise RefusedError("its slices lie in different frames of reference")
     frame = headers[0].text("FrameOfReferenceUID")

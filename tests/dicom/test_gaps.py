@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from dicom import make
 from hypothesis import given
 from hypothesis import strategies as st
