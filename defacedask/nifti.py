@@ -99,6 +99,7 @@ def write_nifti(
     import nibabel
 
     from defacedask.dicom.export import Written, file_hash
+    from defacedask.dicom.nifti_values import numbers_only
 
     source = Path(series.files[0])
     loaded: Any = nibabel.load(source)
@@ -108,14 +109,16 @@ def write_nifti(
     raw = bytearray(_raw(source))
     dtype, offset = np.dtype(header.get_data_dtype()), int(loaded.dataobj.offset)
     here = np.frombuffer(raw, dtype, count=stored.size, offset=offset).reshape(stored.shape)
-    if not np.array_equal(here, stored, equal_nan=dtype.kind == "f"):
+    # compared as it was read: what is no number is background there
+    seen, _ = numbers_only(here, float(loaded.dataobj.slope), float(loaded.dataobj.inter), series.modality)
+    if not np.array_equal(seen, stored):
         raise InputError(f"{source.name} changed since it was read.", "Run again.")
-    changed = (defaced != stored) & ~(np.isnan(stored) & np.isnan(defaced) if dtype.kind == "f" else False)
+    changed = defaced != stored
     if (changed & ~region).any():
         raise DefacedaskError(
             f"{context.defacer} changed values outside its own region.", "Please report this."
         )
-    # voxels outside the region keep their bytes, not-a-numbers' too
+    # voxels outside the region keep their bytes, not-a-numbers' too; inside they go, for they would draw the skin
     if context.remap.identity is not None:
         raw = _anonymous(raw, offset)
     new = here.copy()

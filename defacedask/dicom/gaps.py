@@ -1,8 +1,8 @@
 """What is wrong with a stack whose slices are not all equally far apart, in one true clause.
 
-Slices may be missing, or a scan may have been made like that: in blocks of thin and thick slices, with a distance that
-drifts, as two stacks in one another. Distances alone do not always tell, so the slices' own thickness is heard too, and
-what cannot be told is said as what was seen.
+Slices may be missing, or a scan may have been made like that: in blocks of thin and thick slices, with a distance
+that drifts, as two stacks in one another. Distances alone do not always tell, so the slices' own thickness is heard
+too, and what cannot be told is said as what was seen.
 """
 
 from __future__ import annotations

@@ -65,10 +65,18 @@ def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.Dat
     units = {"CT": "HU", "MR": "1"}.get(series.modality, "1")
     slope: Any
     intercept: Any
+    stored: Any
     if series.facts.get("format") == "NIfTI":
         units, chunk = series.facts["units"], geometry.shape[0]
         slope, intercept = nifti_rescale(series)
         dtype = np.dtype(series.facts["stored"])
+        if not lazy:
+            stored, count = read_nifti(series)
+            if count:
+                attrs["note"] = (
+                    f"{count} voxels hold no number (NaN, infinite or a mark) and are read as background"
+                )
+            return _volume(stored, geometry, series, units, slope, intercept, attrs)
     elif "frames" in series.facts:
         chunk = geometry.shape[0]
         slope, intercept = _frame_rescale(series)
@@ -80,10 +88,8 @@ def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.Dat
         dtype = stored_dtype(headers[0])
         if not lazy:
             return _volume(_fill(headers, dtype), geometry, series, units, slope, intercept, attrs)
-    if not lazy:
-        stored: Any = _slab(series, 0, geometry.shape[0])
-    else:
-        stored = _lazily(series, geometry.shape, dtype, chunk)
+    nz = geometry.shape[0]
+    stored = _lazily(series, geometry.shape, dtype, chunk) if lazy else _slab(series, 0, nz)
     return _volume(stored, geometry, series, units, slope, intercept, attrs)
 
 
@@ -126,7 +132,7 @@ def _lazily(series: Series, shape: tuple[int, int, int], dtype: np.dtype, chunk:
 def _slab(series: Series, start: int, stop: int) -> np.ndarray:
     """Stored values of slices ``start`` to ``stop``; a single-frame series holds just their files."""
     if series.facts.get("format") == "NIfTI":
-        return read_nifti(series)
+        return read_nifti(series)[0]
     if "frames" in series.facts:
         return _multi_frame(series)
     headers = [_header(series, k) for k in range(stop - start)]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.dicom.model import Series
+from defacedask.dicom.nifti_values import SENTINEL, numbers_only, unpacked_size
 from defacedask.dicom.stack import MAX_VOXELS
 from defacedask.errors import InputError, RefusedError
 from defacedask.geometry import Geometry
@@ -81,8 +82,10 @@ def _modality(path: str, image: Any, sidecar: dict[str, Any]) -> tuple[str, str,
         values = np.asarray(image.dataobj[:, :, image.shape[2] // 2 :: 4])
     except Exception as error:
         raise RefusedError(f"its values cannot be read ({type(error).__name__})") from None
+    # what is no number says nothing
+    values = values[np.abs(values) < SENTINEL]
     # air is -1000 HU and bone above 500: no MR image holds both
-    if values.size and float(np.nanmin(values)) <= -900 and float(np.nanmax(values)) >= 500:
+    if values.size and float(values.min()) <= -900 and float(values.max()) >= 500:
         return "CT", "HU", "its values reach from air to bone in Hounsfield units"
     return "MR", "1", "nothing says that it is anything else"
 
@@ -98,7 +101,11 @@ def nifti_series(path: str) -> Series:
     stem = _stem(path)
     if LABELS.search(stem.lower()):
         raise RefusedError("its name says that it is a mask or label map, not an image")
-    image = _open(path)
+    try:
+        image = _open(path)
+    except RefusedError:
+        unpacked_size(path)  # which says more, if the compression is at fault
+        raise
     stored = image.header.get_data_dtype()
     if stored.kind not in "iuf":
         raise RefusedError(f"its values are neither integers nor real numbers ({stored})")
@@ -110,6 +117,10 @@ def nifti_series(path: str) -> Series:
         geometry = _geometry(image, uid)
     except InputError as error:
         raise RefusedError(error.message.rstrip(".")) from None
+    need = int(np.prod(image.shape, dtype=np.float64)) * stored.itemsize + int(image.dataobj.offset)
+    missing = need - unpacked_size(path)
+    if missing > 0:
+        raise RefusedError(f"it is truncated ({missing} bytes of its values are missing)")
     modality, units, why = _modality(path, image, _sidecar(path))
     subject = re.search(r"(?:^|[_/])(sub-[A-Za-z0-9]+)", stem)
     return Series(
@@ -148,13 +159,19 @@ def nifti_rescale(series: Series) -> tuple[float, float]:
     return float(image.dataobj.slope), float(image.dataobj.inter)
 
 
-def read_nifti(series: Series) -> np.ndarray:
-    """Stored values (z, y, x) of a NIfTI series, in this machine's byte order.
+def read_nifti(series: Series) -> tuple[np.ndarray, int]:
+    """Stored values of a NIfTI series, in this machine's byte order, all of them numbers.
+
+    Returns
+    -------
+    stored : (z, y, x) array
+    count : int
+        Voxels that held no number and are read as background (`defacedask.dicom.nifti_values.numbers_only`).
 
     Raises
     ------
     InputError
-        If the file cannot be read any more.
+        If the file cannot be read any more, or holds no number at all.
     """
     path = series.files[0]
     try:
@@ -164,4 +181,5 @@ def read_nifti(series: Series) -> np.ndarray:
     except Exception as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
     stored = stored.reshape(stored.shape[:3]).T
-    return np.ascontiguousarray(stored.astype(stored.dtype.newbyteorder("="), copy=False))
+    stored = np.ascontiguousarray(stored.astype(stored.dtype.newbyteorder("="), copy=False))
+    return numbers_only(stored, *nifti_rescale(series), series.modality)

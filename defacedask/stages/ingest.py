@@ -72,6 +72,8 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
                     f"{series.modality} series {series.description or series.uid} was not read: {error}"
                 )
                 continue
+            if "note" in volume.attrs:
+                notes.append(f"{series.modality} {series.description}: {volume.attrs['note']}.")
             writer.volume(name, volume.assign_attrs(series_uid=series.uid, description=series.description))
             paths[name] = series.uid
             grid = geometry_of(volume)

@@ -551,7 +551,7 @@ def test_nifti_refusals(tmp_path):
     assert "mask" in reasons["sub-1_desc-brain_mask.nii.gz"]
     assert "4 dimensions" in reasons["time.nii"]
     assert "cannot be read" in reasons["broken.nii"]
-    assert "read" in reasons["broken.nii.gz"]
+    assert "compressed data are damaged" in reasons["broken.nii.gz"]
 
 
 def test_truncated_nifti(tmp_path):
