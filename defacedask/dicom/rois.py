@@ -24,8 +24,9 @@ _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 class Roi:
     """A region of interest on its way from file to mask.
 
-    ``contours`` are the closed ones as (n, 3) LPS mm; ``polygons`` (row, column indices), ``plane_of`` and
-    ``planes`` (slice indices) are set once it is placed on an image. ``refused`` says why it cannot be used.
+    ``contours`` are the closed ones as (n, 3) LPS mm, ``xor`` says which are CLOSEDPLANAR_XOR; ``polygons`` (row,
+    column indices), ``plane_of`` and ``planes`` (slice indices) are set once it is placed on an image. ``refused``
+    says why it cannot be used.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Roi:
     colour: tuple[int, int, int] = (255, 255, 255)
     kind: str = ""
     contours: list[np.ndarray] = dataclasses.field(default_factory=list)  # (n, 3) LPS mm
+    xor: list[bool] = dataclasses.field(default_factory=list)  # of each contour: CLOSEDPLANAR_XOR
     warnings: list[str] = dataclasses.field(default_factory=list)
     refused: str = ""
     closed: bool = False
@@ -119,6 +121,7 @@ def _collect(roi: Roi, contours: Iterable[Any]) -> None:
         else:
             seen.add(key)
             roi.contours.append(points)
+            roi.xor.append(kind == "CLOSEDPLANAR_XOR")
     roi.warnings += [f"ignored: {count} x {what}." for what, count in sorted(ignored.items())]
     roi.closed = bool(roi.contours)
 

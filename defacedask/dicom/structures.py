@@ -1,7 +1,8 @@
 """RTSTRUCT to masks: every structure on the voxels of the image it belongs to.
 
 Contours of one plane are combined by exclusive or (holes, islands, keyholes; as ``plastimatch convert
---xor-contours``, whose masks ours equal voxel for voxel). A slice takes the contour plane nearest to it, see
+--xor-contours``, whose masks ours equal voxel for voxel), but for those that overlap in part, which are united (see
+`defacedask.dicom.overlap`). A slice takes the contour plane nearest to it, see
 `defacedask.dicom.contours`. What cannot be used is said on the structure itself, and never replaced by a guess.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.dicom.contours import plane_spacing, rasterise, slices_from_planes
+from defacedask.dicom.overlap import united_planes
 from defacedask.dicom.rois import Roi, read_rois
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
@@ -210,7 +212,8 @@ def _fill(roi: Roi, geometry: Geometry, usual: float) -> tuple[tuple[int, int, i
     take = np.isin(roi.plane_of, used)
     renumber = np.searchsorted(used, roi.plane_of[take])
     polygons = [p for p, keep in zip(roi.polygons, take, strict=True) if keep]
-    planes, corner = rasterise(polygons, renumber.tolist(), geometry.shape[1:], len(used))
+    xor = [one for one, keep in zip(roi.xor, take, strict=True) if keep]
+    planes, corner = _united(roi, polygons, renumber.tolist(), xor, geometry.shape[1:], len(used))
     if not planes.any():
         beyond = _beyond(polygons, geometry.shape[1:])
         roi.warnings.append(
@@ -222,6 +225,39 @@ def _fill(roi: Roi, geometry: Geometry, usual: float) -> tuple[tuple[int, int, i
     if _reaches_out(polygons, geometry.shape[1:]):
         roi.warnings.append("it reaches beyond the image; the part inside is used.")
     return _crop(mask, (int(slices[0]), *corner))
+
+
+def _united(
+    roi: Roi,
+    polygons: list[np.ndarray],
+    planes: list[int],
+    xor: list[bool],
+    shape: tuple[int, int],
+    count: int,
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """`rasterise`, with contours that overlap in part as one area."""
+    groups = united_planes(polygons, planes, xor)
+    if not groups:
+        return rasterise(polygons, planes, shape, count)
+    contours = sum(len(group) for some in groups.values() for group in some)
+    roi.warnings.append(
+        f"{contours} of its contours overlap in part, in {len(groups)} of {count} planes: they are united."
+    )
+    # each of them in a plane of its own, so that all edges follow one rule
+    extra = count
+    where: list[tuple[int, list[int]]] = []
+    planes = list(planes)
+    for plane, some in groups.items():
+        for group in some:
+            for k in group:
+                planes[k] = extra
+                extra += 1
+            where.append((plane, [planes[k] for k in group]))
+    filled, corner = rasterise(polygons, planes, shape, extra)
+    out = filled[:count].copy()
+    for plane, members in where:
+        out[plane] ^= filled[members].any(axis=0)
+    return out, corner
 
 
 def _beyond(polygons: Sequence[np.ndarray], shape: Sequence[int]) -> bool:

@@ -27,8 +27,9 @@ from rt_writers import contour, contours_of
 
 from defacedask.dicom.dose import read_dose
 from defacedask.dicom.export import UidMap
-from defacedask.dicom.export.clip import PlaneRegions, as_polygon, pieces, plane_of
+from defacedask.dicom.export.clip import PlaneRegions, pieces, plane_of
 from defacedask.dicom.export.structures import clip_contours, is_outline, is_skin
+from defacedask.dicom.overlap import as_polygon
 from defacedask.dicom.structures import read_structures
 from defacedask.stages.ingest import ingest
 from defacedask.volume import geometry_of

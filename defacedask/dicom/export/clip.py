@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.dicom.overlap import SPECK
 from defacedask.geometry import Geometry
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
 
-__all__ = ["Plane", "PlaneRegions", "as_polygon", "pieces", "plane_of", "traced", "without_twins"]
+__all__ = ["Plane", "PlaneRegions", "pieces", "plane_of", "traced", "without_twins"]
 
 #: Contour planes this close to a slice (in slices) lie on it.
 ON_SLICE = 1e-2
 #: Points of a contour may leave its plane by this many mm.
 FLAT_MM = 0.5
-#: Pieces smaller than this many pixels are rounding.
-SPECK = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,23 +92,6 @@ def _other_plane(points: np.ndarray, image: Geometry) -> Plane | None:
     origin = centre + axes[0] * (u.min() - 2) + axes[1] * (v.min() - 2)
     grid = Geometry.from_steps(shape, origin, axes[2], axes[1], axes[0], image.frame_of_reference)
     return Plane(("across", *np.round(centre, 3), len(points)), grid, None)
-
-
-def as_polygon(points: np.ndarray) -> Any:
-    """Area inside a closed line by the even-odd rule; keyholes become holes."""
-    import shapely
-
-    polygon = shapely.Polygon(points)
-    return polygon if polygon.is_valid else only_areas(shapely.make_valid(polygon, method="linework"))
-
-
-def only_areas(geometry: Any) -> Any:
-    """Polygons of a geometry as one MultiPolygon."""
-    import shapely
-
-    parts = [p for p in shapely.get_parts(geometry) if p.geom_type in ("Polygon", "MultiPolygon")]
-    flat = [q for p in parts for q in shapely.get_parts(p) if q.area > SPECK]
-    return shapely.MultiPolygon(flat)
 
 
 def traced(mask: np.ndarray) -> Any:

@@ -1,9 +1,9 @@
 """RTSTRUCT: references moved, and no contour left that gives the face back.
 
 Closed contours lose what lies in the plan's region (see `clip`), each by itself: holes that are contours of their
-own stay holes. The body's outline takes the surface of the defaced image instead. What follows the skin without
-being the outline (bolus, mask, shell, skin) loses a margin around the region as well. A contour that does not meet
-the region keeps its bytes.
+own stay holes. Those that overlap in part are clipped as the one area that they are (`defacedask.dicom.overlap`). The
+body's outline takes the surface of the defaced image instead. What follows the skin without being the outline (bolus,
+mask, shell, skin) loses a margin around the region as well. A contour that does not meet the region keeps its bytes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ import numpy as np
 from defacedask.dicom.export.clip import (
     Plane,
     PlaneRegions,
-    as_polygon,
-    only_areas,
     pieces,
     plane_of,
     traced,
@@ -30,6 +28,7 @@ from defacedask.dicom.export.clip import (
 from defacedask.dicom.export.encoding import target_syntax
 from defacedask.dicom.export.image import Context, Written, file_hash, save, start
 from defacedask.dicom.export.lines import Line, put_line
+from defacedask.dicom.overlap import as_polygon, clean, combined, only_areas
 from defacedask.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -266,8 +265,12 @@ def _clip_plane(group: list[tuple[Any, Line]], plane: Plane, region: Any, result
 
     areas: list[Any] = []
     parts: list[list[Any]] = []
-    for _, line in group:
-        area = as_polygon(plane.grid.to_index(line.points)[:, 1:])
+    drawn = [as_polygon(plane.grid.to_index(line.points)[:, 1:]) for _, line in group]
+    xor = [_is_xor(contour) for contour, _ in group]
+    if not region.is_empty and not any(xor) and not clean(drawn):
+        # what is left of them might be read otherwise than they were together: they are clipped as one
+        return _clip_together(group, combined(drawn, xor), plane, region, result)
+    for area in drawn:
         met = not region.is_empty and region.intersects(area)
         areas.append(area if met else None)
         rest = only_areas(area.difference(region)) if met else shapely.MultiPolygon()
@@ -284,6 +287,20 @@ def _clip_plane(group: list[tuple[Any, Line]], plane: Plane, region: Any, result
     return out
 
 
+def _clip_together(
+    group: list[tuple[Any, Line]], area: Any, plane: Plane, region: Any, result: Clipped
+) -> list[list[Any]]:
+    """What is left of contours that overlap in part, as the one area that they are, in the place of the first."""
+    rest = only_areas(area.difference(region)) if region.intersects(area) else area
+    if abs(rest.area - area.area) <= 1e-6 * max(area.area, 1.0):
+        return [[contour] for contour, _ in group]
+    return [_replaced(group, rest, plane, result), *([] for _ in group[1:])]
+
+
+def _is_xor(contour: Any) -> bool:
+    return str(contour.get("ContourGeometricType", "") or "").upper() == "CLOSEDPLANAR_XOR"
+
+
 def _new_outline(
     group: list[tuple[Any, Line]],
     plane: Plane,
@@ -297,10 +314,10 @@ def _new_outline(
     contours = [contour for contour, _ in group]
     if region.is_empty:
         return contours
-    area: Any = None
-    for _, line in group:
-        one = as_polygon(plane.grid.to_index(line.points)[:, 1:])
-        area = one if area is None else area.symmetric_difference(one)
+    area: Any = combined(
+        [as_polygon(plane.grid.to_index(line.points)[:, 1:]) for _, line in group],
+        [_is_xor(contour) for contour in contours],
+    )
     added = _surface_in(plane, regions, surface, image)
     if not region.intersects(area) and added.is_empty:
         return contours
