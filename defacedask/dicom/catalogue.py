@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from defacedask.dicom.bulk import Unreadable, read_headers
+from defacedask.dicom.dose_planes import join_planes
 from defacedask.dicom.enhanced import enhanced_series
 from defacedask.dicom.find import find_files, is_nifti
 from defacedask.dicom.headers import Header
@@ -94,6 +95,18 @@ class _Catalogue:
                 groups[_patient(header), uid].append(header)
         for _, group in sorted(groups.items()):
             self._group(self._once(sorted(group, key=lambda header: header.path)))
+        self.objects, refused = join_planes(self.objects)
+        for planes, reason in refused:
+            self.skipped.append(
+                Skipped(
+                    min(file for one in planes for file in one.files),
+                    reason,
+                    planes[0].uid,
+                    planes[0].patient_id,
+                    len(planes),
+                    planes[0].modality,
+                )
+            )
         missing = set(self.wanted) - {uid for _, uid in groups}
         for uid in sorted(missing):
             self.skipped.append(
@@ -192,7 +205,8 @@ class _Catalogue:
                     later.append((series, frames))
                     continue
                 groups[home][OBJECTS[series.sop_class_uid][1]].append(series)
-                by_uid[series.instances[0]].add(home)
+                for uid in series.instances:
+                    by_uid[uid].add(home)
                 if series.modality == "RTDOSE":
                     # a plan that names no frame belongs where its dose is
                     for uid in series.references:
@@ -207,7 +221,7 @@ class _Catalogue:
                     self._lonely(series, frames, groups),
                     series.uid,
                     series.patient_id,
-                    1,
+                    len(series.files),
                     series.modality,
                 )
             )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from defacedask.dicom.gaps import uneven
 from defacedask.dicom.headers import open_dataset
 from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.geometry import Geometry
@@ -40,8 +41,9 @@ def read_dose(series: Any, *, allow_relative: bool = False) -> xr.DataArray:
     -------
     xarray.DataArray
         A volume (`defacedask.volume.make_volume`) of modality RTDOSE: stored uint16 or uint32, planes sorted
-        along the cross product of row and column direction, slope = DoseGridScaling. ``attrs["frames"]``
-        has the file's frame number (0-based) of each plane; dose type and summation type are there too.
+        along the cross product of row and column direction, slope = DoseGridScaling (of each plane, where planes are
+        files of their own). ``attrs["frames"]`` has the file's frame number (0-based), or the number of the file, of
+        each plane; dose type and summation type are there too.
 
     Raises
     ------
@@ -81,10 +83,10 @@ def _read(paths: list[str], allow_relative: bool) -> xr.DataArray:
             f"this dose series holds {len(parts)} dose grids ({', '.join(p[0] for p in parts[:3])}, ...).",
             "Read them one by one: whether they are to be summed is not for a reader to guess.",
         )
-    for label, dataset, units, slope, _, pixels in parts[1:]:
-        _same(parts[0], label, dataset, units, slope, pixels)
+    for label, dataset, units, _, _, pixels in parts[1:]:
+        _same(parts[0], label, dataset, units, pixels)
 
-    label, dataset, units, slope, _, pixels = parts[0]
+    label, dataset, units, _, _, _ = parts[0]
     places = parts[0][4]
     if len(parts) > 1:
         places = np.array([_along(dataset, part[1], part[0]) for part in parts])
@@ -99,6 +101,8 @@ def _read(paths: list[str], allow_relative: bool) -> xr.DataArray:
         "dose_summation_type": str(dataset.get("DoseSummationType") or ""),
         "sop_instance_uid": str(dataset.get("SOPInstanceUID") or ""),
     }
+    # one file a plane may give each plane a scaling of its own
+    slope = np.array([part[3] for part in parts])[order] if len(parts) > 1 else parts[0][3]
     if not np.array_equal(order, np.arange(len(order))):
         stored = stored[order]
     return make_volume(
@@ -207,7 +211,7 @@ def _pixels(dataset: Any, label: str, count: int) -> np.ndarray:
     return pixels.reshape(count, rows, columns)
 
 
-def _same(first: tuple, label: str, dataset: Any, units: str, slope: float, pixels: np.ndarray) -> None:
+def _same(first: tuple, label: str, dataset: Any, units: str, pixels: np.ndarray) -> None:
     """Refuse single planes that do not belong to one grid."""
     head = first[1]
     for keyword in (
@@ -221,9 +225,9 @@ def _same(first: tuple, label: str, dataset: Any, units: str, slope: float, pixe
             raise RefusedError(
                 f"{label} and {first[0]} differ in {keyword}: they are not planes of one dose grid."
             )
-    if units != first[2] or slope != first[3] or pixels.shape[1:] != first[5].shape[1:]:
+    if units != first[2] or pixels.shape[1:] != first[5].shape[1:] or pixels.dtype != first[5].dtype:
         raise RefusedError(
-            f"{label} and {first[0]} differ in scaling or size: they are not planes of one dose grid."
+            f"{label} and {first[0]} differ in units or size: they are not planes of one dose grid."
         )
 
 
@@ -248,7 +252,8 @@ def _grid(
             raise RefusedError(f"{label} has two dose planes at the same place.", "Export the dose again.")
         if float(np.abs(steps - step).max()) > max(_EVEN * step, 0.01):
             raise RefusedError(
-                f"{label}: its dose planes are unevenly spaced ({steps.min():g} to {steps.max():g} mm).",
+                f"{label}: its dose planes are unevenly spaced ({steps.min():g} to {steps.max():g} mm): "
+                f"{uneven(places[order]).replace('slice', 'plane')}.",
                 "Export the dose on an even grid.",
             )
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from defacedask.dicom.dose_planes import plane_facts
 from defacedask.dicom.headers import Header, open_dataset
 from defacedask.dicom.model import Series
 from defacedask.dicom.registration import read_relations
@@ -95,10 +96,12 @@ def _facts(modality: str, dataset: Any) -> dict[str, Any]:
             "structures": [str(roi.get("ROIName", "") or "") for roi in rois],
         }
     if modality == "RTDOSE":
+        plane = plane_facts(dataset)
         return {
             "units": str(dataset.get("DoseUnits", "") or ""),
             "type": str(dataset.get("DoseType", "") or ""),
             "summation": str(dataset.get("DoseSummationType", "") or ""),
+            **({} if plane is None else {"plane": plane}),
         }
     if modality == "RTPLAN":
         return {"label": str(dataset.get("RTPlanLabel", "") or "")}

@@ -285,7 +285,9 @@ class _Job(Shelf):
                     f"{self.defacer} changed the dose outside its own region.", "Please report this."
                 )
             if self.additive:
-                left = follows_skin(original, defaced, region, geometry.spacing)
+                # in Gy: planes that are files of their own may each have a scaling of their own
+                was, now = real_values(before).values, real_values(after).values
+                left = follows_skin(was, now, region, geometry.spacing)
                 if left > MOST_OF_SKIN:
                     self.hold(
                         series,
