@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from defacedask.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.errors import ConfigError, OutputError, StoreError
 from defacedask.executors import executor_for
-from defacedask.pieces import Outcome, Piece, run_piece
+from defacedask.pieces import Outcome, Piece, piece_path, run_piece
 from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions
 from defacedask.scheduling import run_cases
@@ -47,8 +48,8 @@ class DefaceResult:
     audit : Path
         The record.
     cases : list of dict
-        case, patient, status (done | refused | failed), reason, written (modality -> instances), held_back, notes,
-        summary of the plan, face_moved (fraction of the face's skin), visible (the face is left), seconds.
+        case, patient, status (done | refused | failed | copied), reason, written (modality -> instances), held_back,
+        notes, summary of the plan, face_moved (fraction of the face's skin), visible (the face is left), seconds.
     skipped : list of dict
         What the scan left out: path, reason.
     deidentified : bool
@@ -63,8 +64,8 @@ class DefaceResult:
 
     @property
     def ok(self) -> bool:
-        """Whether every case was exported."""
-        return bool(self.cases) and all(case["status"] == "done" for case in self.cases)
+        """Whether every case was exported, or passed on as it came where that was asked for."""
+        return bool(self.cases) and all(case["status"] in ("done", COPIED) for case in self.cases)
 
 
 def read_key(path: Path) -> bytes:
@@ -165,6 +166,7 @@ def deface(
     private: str | None = None,
     deidentify: bool = False,
     allow_visible: bool = False,
+    already_defaced: str = "skip",
     work: str | Path | None = None,
     key: bytes | None = None,
     client: Any = None,
@@ -196,6 +198,9 @@ def deface(
         names, dates moved by whole days, all the same for the same patient and key.
     allow_visible : bool
         Write cases whose face is still visible after defacing; files and record say so. By default they are refused.
+    already_defaced : str
+        What is done with input whose header or sidecar says that it is defaced: ``skip`` leaves it out with the
+        reason, ``again`` defaces it like any other, ``copy`` passes its files on as they came, and says so.
     work : path, optional
         Folder for the run's own data; by default ``OUT.work`` beside the output.
     key : bytes, optional
@@ -228,14 +233,17 @@ def deface(
     get_defacer(defacer, **(options or {}))
     check_margin(margin_mm)
     release = ReleaseOptions.of(private, deidentify, allow_visible)
-    if not found.cases:
+    check_mode(already_defaced, deidentify)
+    whole = found
+    found, passed = set_aside(found, already_defaced)
+    if not found.cases and not passed:
         raise nothing_found(found.skipped, "image series to deface")
     folder = Path(out).absolute()
     place = Path(work).absolute() if work else folder.with_name(folder.name + ".work")
-    _separate(folder, place, found, inputs)
+    _separate(folder, place, whole, inputs)
     make_output(folder, place)
     run_key = key or read_key(place / "run.key")
-    files = [f for case in found.cases for s in case.series for f in s.files]
+    files = [f for case in whole.cases for s in case.series for f in s.files]
     names = output_names([*files, *(s.path for s in found.skipped)], inputs)
     executor = executor_for(client)
     graph = _Graph(
@@ -243,6 +251,13 @@ def deface(
     )
     for leftover in folder.glob(".partial-*"):
         remove(str(leftover))
+    # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now
+    copies = {case.id: record_path(graph.record, case.id, COPIED) for case in whole.cases}
+    for path in copies.values():
+        take_back(path, folder)
+    for case in set(copies) - {case.id for case in found.cases}:
+        take_back(record_path(graph.record, case, defacer), folder)
+        piece_path(place / "pieces", case, "export", defacer).unlink(missing_ok=True)
 
     def submit(case: Case, priority: int) -> dict[tuple[str, str, str], Any]:
         return graph.submit(case, executor, priority)
@@ -254,6 +269,8 @@ def deface(
         parts = [record_path(graph.record, case.id, defacer) for case in found.cases]
         _collect_quietly(folder, parts, run_key)
     rows = graph.finish(found.cases, pieces, keep_work)
+    rows += [pass_on(one, folder, names, copies[one.case.id]) for one in passed]
+    parts += copies.values()
     audit = collect(folder, parts, graph.left_out(found), run_key)
     return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify)
 

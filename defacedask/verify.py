@@ -96,10 +96,14 @@ def verify(
     found = _Found(folder)
     _seal(found, key)
     written = [line for line in lines if line.get("status") == "written"]
-    named = _files(found, written)
+    # what was passed on as it came: its bytes are looked at, and nothing is claimed of them
+    copied = [line for line in lines if line.get("status") == "copied"]
+    named = _files(found, [*written, *copied])
     datasets = {}
     for line in named:
-        if found.hash(line) and not line["file"].endswith((".nii", ".nii.gz", ".json")):
+        if line.get("status") == "copied":
+            found.hash(line)
+        elif found.hash(line) and not line["file"].endswith((".nii", ".nii.gz", ".json")):
             dataset = found.open(line)
             if dataset is not None:
                 datasets[line["file"]] = (line, dataset)
@@ -359,6 +363,8 @@ def _leaks(
         if leaked:
             found.say(name, "leaks", f"{len(leaked)} UIDs of the source are in it")
     for line in lines:
+        if line.get("status") == "copied":
+            continue  # it is the source, and keeps its name
         if source_tokens(json.dumps(line).encode(), source):
             found.say(
                 str(line.get("file", "")),

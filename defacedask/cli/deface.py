@@ -26,6 +26,13 @@ import click
 @click.option(
     "--allow-visible", is_flag=True, help="Write cases whose face is still visible, marked as such."
 )
+@click.option(
+    "--already-defaced",
+    type=click.Choice(["skip", "again", "copy"]),
+    default="skip",
+    show_default=True,
+    help="Input that says it is defaced: leave it out, deface it again, or pass its files on as they came.",
+)
 @click.option("--work", type=click.Path(path_type=Path), help="Folder for the run's own data [OUT.work].")
 @click.option("--key", type=click.Path(path_type=Path), help="File of the UID map's key [WORK/run.key].")
 @click.option("--keep-work", is_flag=True, help="Keep the original voxels in the work folder.")
@@ -48,6 +55,7 @@ def command(
     private: str | None,
     deidentify: bool,
     allow_visible: bool,
+    already_defaced: str,
     work: Path | None,
     key: Path | None,
     keep_work: bool,
@@ -69,6 +77,7 @@ def command(
       defacedask verify defaced
       defacedask deface https://HOST/dicom-web/studies/UID --defacer carina --out defaced --store-to https://HOST/dicom-web
     """
+    from defacedask.already import set_aside
     from defacedask.defacers import get_defacer
     from defacedask.dicom.catalogue import scan
     from defacedask.remote import localise
@@ -80,7 +89,7 @@ def command(
     found = scan(*inputs)
     names = patterns_of(protect)
     if dry_run:
-        _dry(found, defacer, names)
+        _dry(*set_aside(found, already_defaced), defacer, names)
         return
     options: dict[str, Any] = {
         "inputs": inputs,
@@ -89,6 +98,7 @@ def command(
         "private": private,
         "deidentify": deidentify,
         "allow_visible": allow_visible,
+        "already_defaced": already_defaced,
         "work": work,
         "keep_work": keep_work,
     }
@@ -105,7 +115,7 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _dry(found: Any, defacer: str, protect: tuple[str, ...]) -> None:
+def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) -> None:
     for case in found.cases:
         kinds: dict[str, int] = {}
         for series in case.series:
@@ -113,11 +123,15 @@ def _dry(found: Any, defacer: str, protect: tuple[str, ...]) -> None:
         click.echo(
             f"{case.id}: patient {case.patient_id}: " + ", ".join(f"{n} {k}" for k, n in kinds.items())
         )
+    for one in passed:
+        click.echo(
+            f"{one.case.id}: already defaced: {len(one.series)} series would be passed on as they came"
+        )
     for skip in found.skipped:
         click.echo(f"left out: {skip.path}: {skip.reason}")
     kept = f", keeping {', '.join(protect)}" if protect else ""
     click.echo(f"{len(found.cases)} cases would be defaced by {defacer}{kept}; nothing was done (--dry-run).")
-    if not found.cases:
+    if not found.cases and not passed:
         raise click.exceptions.Exit(1)
 
 
@@ -180,7 +194,7 @@ def _summary(result: Any) -> None:
         console.print(
             f"{len(result.skipped)} files or series of the input were left out; audit.jsonl says why."
         )
-    done = sum(row["status"] == "done" for row in result.cases)
+    done = sum(row["status"] in ("done", "copied") for row in result.cases)
     console.print(
         f"{done} of {len(result.cases)} cases written to {result.out}; "
         + (

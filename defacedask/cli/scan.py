@@ -10,6 +10,7 @@ from collections import Counter
 import click
 
 from defacedask.dicom.catalogue import scan
+from defacedask.dicom.defaced import said
 from defacedask.dicom.model import Scan, Series
 from defacedask.geometry import Geometry
 from defacedask.remote import localise
@@ -28,6 +29,8 @@ def _grid(series: Series) -> str:
 
 def _content(series: Series) -> str:
     facts = series.facts
+    if "already_defaced" in facts and series.geometry is not None:
+        return said(facts["already_defaced"])
     if "structures" in facts:
         return f"{len(facts['structures'])} structures"
     if "suv" in facts:

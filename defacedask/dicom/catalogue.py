@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from defacedask.dicom.bulk import Unreadable, read_headers
+from defacedask.dicom.defaced import said
 from defacedask.dicom.dose_planes import join_planes
 from defacedask.dicom.enhanced import enhanced_series
 from defacedask.dicom.find import find_files, is_nifti
@@ -357,5 +358,11 @@ def scan(*inputs: str | os.PathLike[str], workers: int | None = None) -> Scan:
         except RefusedError as error:
             catalogue.skipped.append(Skipped(path, error.message))
     cases = catalogue.cases()
+    defaced = [s for case in cases for s in case.images if "already_defaced" in s.facts]
+    catalogue.notes += [
+        f"{s.modality} of {s.patient_id or 'a patient without id'}: {said(s.facts['already_defaced'])}: "
+        f"{s.facts['already_defaced']['because']}; `deface` leaves it out, unless --already-defaced says otherwise."
+        for s in defaced
+    ]
     skipped = tuple(sorted(catalogue.skipped, key=lambda s: (s.path, s.reason)))
     return Scan(cases, skipped, tuple(catalogue.notes))

@@ -61,6 +61,7 @@ GROUPS = {
         0x00209161: "ConcatenationUID",
         0x00280004: "PhotometricInterpretation",
         0x00280301: "BurnedInAnnotation",
+        0x00280302: "RecognizableVisualFeatures",
         0x00281054: "RescaleType",
         0x00540400: "ImageID",
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from defacedask.dicom.defaced import by_header
 from defacedask.dicom.dose_planes import plane_facts
 from defacedask.dicom.headers import Header, open_dataset
 from defacedask.dicom.model import Series
@@ -134,6 +135,9 @@ def object_series(header: Header) -> tuple[Series, tuple[str, ...]]:
     except Exception as error:  # pydicom converts values when they are asked for and raises what it likes
         raise RefusedError(f"its header is damaged ({type(error).__name__}: {error})"[:200]) from None
     facts["transfer_syntax"] = header.transfer_syntax
+    defaced = by_header(dataset)
+    if defaced is not None:
+        facts["already_defaced"] = defaced
     facts["frames_of_reference"] = list(frames)
     if modality == "RTSTRUCT" and not facts["structures"]:
         raise RefusedError("it is a structure set without structures")

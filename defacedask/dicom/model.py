@@ -42,7 +42,8 @@ class Series:
     facts : dict
         JSON-able header facts that are needed later. Images: transfer_syntax, lossy, image_type, bits_allocated,
         bits_stored, signed, photometric, padding (if any), patient_position, laterality, body_part, manufacturer,
-        scanner, visual_features and deidentification (what an earlier defacing recorded), suv (PET; see
+        scanner, visual_features, deidentification and already_defaced (what an earlier defacing recorded; see
+        `defacedask.dicom.defaced`), suv (PET; see
         `defacedask.dicom.suv.suv_facts`), frames (multi-frame: order along the stack); NIfTI: format, units, stored,
         modality_because. Others: frames_of_reference, structures (names, RTSTRUCT and SEG), label, and units, type
         and summation of a dose.

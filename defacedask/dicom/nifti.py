@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.dicom.defaced import by_name, by_sidecar
 from defacedask.dicom.model import Series
 from defacedask.dicom.nifti_values import SENTINEL, numbers_only, unpacked_size
 from defacedask.dicom.stack import MAX_VOXELS
@@ -121,7 +122,9 @@ def nifti_series(path: str) -> Series:
     missing = need - unpacked_size(path)
     if missing > 0:
         raise RefusedError(f"it is truncated ({missing} bytes of its values are missing)")
-    modality, units, why = _modality(path, image, _sidecar(path))
+    sidecar = _sidecar(path)
+    modality, units, why = _modality(path, image, sidecar)
+    defaced = by_sidecar(sidecar) or by_name(stem)
     subject = re.search(r"(?:^|[_/])(sub-[A-Za-z0-9]+)", stem)
     return Series(
         uid=uid,
@@ -140,6 +143,7 @@ def nifti_series(path: str) -> Series:
             "units": units,
             "modality_because": why,
             "stored": stored.newbyteorder("=").name,
+            **({} if defaced is None else {"already_defaced": defaced}),
         },
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.dicom.defaced import by_header
 from defacedask.dicom.headers import Header, open_dataset
 from defacedask.dicom.model import Series
 from defacedask.dicom.mosaic import tiled_by_header
@@ -213,6 +214,9 @@ def common_facts(dataset: Any, header: Header) -> dict[str, Any]:
             for item in dataset.get("DeidentificationMethodCodeSequence", None) or ()
         ],
     }
+    defaced = by_header(dataset)
+    if defaced is not None:
+        facts["already_defaced"] = defaced
     padding = one.get("PixelPaddingValue")
     if padding is not None:
         bits = one.get("BitsAllocated", 16)
@@ -271,6 +275,8 @@ def image_series(headers: list[Header]) -> Series:
     first = ordered[0]
     dataset = open_dataset(first.path)
     facts = common_facts(dataset, first)
+    if not same(headers, "RecognizableVisualFeatures"):
+        facts.pop("already_defaced", None)  # some of its slices say otherwise
     if modality == "PT":
         times = ("AcquisitionDate", "AcquisitionTime")
         durations = ("FrameReferenceTime", "ActualFrameDuration")

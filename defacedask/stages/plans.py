@@ -70,6 +70,7 @@ def look(
     from defacedask.defacers import get_defacer
     from defacedask.defacers.remaining import remains
     from defacedask.head import Head
+    from defacedask.head.faceless import front_of_face
 
     store = CaseStore(ingested.facts["store"])
     path = store.images[0]
@@ -77,6 +78,8 @@ def look(
         volume = store.volume(path).load()
         head = Head(volume)
         head.require()
+        front = front_of_face(head)
+        front.require()
         _check_registered(store, head)
         kept, missing = protected_structures(store, protect, margin_mm, head)
         if missing and all_there:
@@ -117,6 +120,7 @@ def look(
             "to_template": np.asarray(head.to_template).tolist(),
             "quality": {name: dataclasses.asdict(figure) for name, figure in head.quality.items()},
             "plans": outcomes,
+            "front": dataclasses.asdict(front),
             "notes": missing,
         }
     )
