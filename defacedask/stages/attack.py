@@ -311,7 +311,7 @@ class _Job:
         frameless = Geometry(geometry.shape, geometry.affine)
         for series in case.structures if BODY in self.examination.attacks else ():
             try:
-                part = find_outline(read_structures(series, frameless))
+                part = find_outline(read_structures(series, frameless), geometry, self._body(geometry))
             except DefacedaskError as error:
                 self.notes.append(f"a structure set was not read: {error}")
                 continue
@@ -329,6 +329,17 @@ class _Job:
             if level > 0 and path not in {s.path for s in out}:
                 out.append(Shown(path, "RTDOSE", values, geometry_of(dose), level))
         return out
+
+    def _body(self, geometry: Geometry) -> Any:
+        """``body(k)``: what is not air in slice k of the original CT, by which an outline of any name is found."""
+        from defacedask.dicom.image import read_image
+        from defacedask.stages.export import SKIN_HU
+
+        series = self.original.primary
+        if series.modality != "CT" or tuple((series.geometry or {}).get("shape", ())) != geometry.shape:
+            return None
+        volume = read_image(series, lazy=True)
+        return lambda k: real_values(volume[k : k + 1]).values[0] > SKIN_HU
 
     # --- what is kept
 

@@ -19,7 +19,7 @@ from defacedask.dicom.registration import own_geometry
 from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.pieces import Outcome, Piece
-from defacedask.stages.places import one_thread, volume_path
+from defacedask.stages.places import ORIGINAL, one_thread, volume_path
 from defacedask.stages.plans import load_plan, planned
 from defacedask.stages.shelf import Shelf, record_path
 from defacedask.store import CaseStore, writing
@@ -334,13 +334,22 @@ class _Job(Shelf):
         geometry = own_geometry(image) if "registered" in image.facts else store.geometry(path)
         plan = plan_for(plan, image.facts)
         body = _body(store, path, self.defacer)
+        region = np.asarray(plan.region(geometry))
         for source in series.files:
+            roles = _roles(source, geometry, _body(store, path, ORIGINAL), region)
             with writing("the defaced structure set"):
                 written, _ = write_structures(
-                    source, plan, geometry, body, self.place, self.context, additive=self.additive
+                    source,
+                    plan,
+                    geometry,
+                    body,
+                    self.place,
+                    self.context,
+                    additive=self.additive,
+                    roles=roles,
                 )
             frame = self.remap.frame(geometry.frame_of_reference) if self.identity else ""
-            check_structures(written, plan, geometry, self.additive, frame=frame)
+            check_structures(written, plan, geometry, self.additive, frame=frame, roles=roles)
             self.done.append(written)
             self.notes += [f"{series.modality}: {note}" for note in written.notes]
 
@@ -395,6 +404,17 @@ def _image_of(part: Series, case: Case) -> Series:
         if series.uid in wanted or wanted.intersection(series.instances):
             return series
     return case.primary
+
+
+def _roles(source: str, geometry: Geometry, body: Any, region: np.ndarray) -> dict[int, str]:
+    """What the structures of a file are by their shape, on the image as it came."""
+    from defacedask.dicom.export.body_shape import roles_by_shape
+    from defacedask.dicom.structures import read_structures
+
+    try:
+        return roles_by_shape(read_structures(source, geometry), geometry, body, region)
+    except RefusedError:
+        return {}  # no contour of it lies on the image
 
 
 def _body(store: CaseStore, path: str, defacer: str) -> Any:

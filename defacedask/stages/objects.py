@@ -32,15 +32,29 @@ def dose_level(dose: np.ndarray) -> float:
     return DOSE_LEVEL * float(np.max(dose, initial=0.0))
 
 
-def find_outline(structures: Iterable[Any]) -> Any:
-    """The patient's outline among structures (the largest, where several are), or None."""
-    from defacedask.dicom.export.structures import is_outline
+def find_outline(structures: Iterable[Any], geometry: Geometry | None = None, body: Any = None) -> Any:
+    """The patient's outline among structures (the largest, where several are), or None.
 
-    found = [
-        part
-        for part in structures
-        if is_outline(part.original_name, part.interpreted_type) and int(np.prod(part.mask.shape)) > 1
-    ]
+    Parameters
+    ----------
+    structures : iterable
+        With name, type and mask.
+    geometry, body
+        Of the image as it came (see `defacedask.dicom.export.body_shape.roles_by_shape`): where none is an outline by
+        name or type, one is looked for by its shape.
+    """
+    from defacedask.dicom.export.body_shape import OUTLINE, roles_by_shape
+    from defacedask.dicom.export.structures import is_outline, role_of
+
+    some = [part for part in structures if int(np.prod(part.mask.shape)) > 1]
+    found = [part for part in some if is_outline(part.original_name, part.interpreted_type)]
+    if not found and geometry is not None and body is not None:
+        roles = roles_by_shape(some, geometry, body)
+        found = [
+            part
+            for part in some
+            if role_of(part.original_name, part.interpreted_type, roles.get(part.number, "")) == OUTLINE
+        ]
     return max(found, key=lambda part: int(np.prod(part.mask.shape)), default=None)
 
 
@@ -113,10 +127,13 @@ def shown_objects(
 def _outline(store: CaseStore, path: str, defacer: str, plan: Plan | None) -> Iterator[Shown]:
     from defacedask.stages.export import _body
 
-    part = find_outline(store.structures(path))
+    geometry = store.geometry(path)
+    with one_thread():
+        part = find_outline(
+            store.structures(path), geometry, _body(store, store.structures_image(path), ORIGINAL)
+        )
     if part is None:
         return
-    geometry = store.geometry(path)
     mask = np.zeros(geometry.shape, bool)
     mask[part.box] = part.mask
     if plan is not None:

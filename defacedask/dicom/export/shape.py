@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from defacedask.dicom.export.body_shape import OUTLINE, SKIN
 from defacedask.dicom.export.image import Written
-from defacedask.dicom.export.structures import SKIN_MARGIN_MM, is_outline, is_skin
+from defacedask.dicom.export.structures import SKIN_MARGIN_MM, role_of
 from defacedask.dicom.structures import read_structures
 from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.geometry import Geometry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from defacedask.defacers import Plan
 
@@ -29,7 +31,13 @@ FEW, MOST_OF_SKIN = 50, 0.10
 
 
 def check_structures(
-    written: Written, plan: Plan, geometry: Geometry, additive: bool, *, frame: str = ""
+    written: Written,
+    plan: Plan,
+    geometry: Geometry,
+    additive: bool,
+    *,
+    frame: str = "",
+    roles: Mapping[int, str] = MappingProxyType({}),
 ) -> None:
     """Masks before and after: nothing new but the outline's, nothing gone but in the region.
 
@@ -43,6 +51,8 @@ def check_structures(
         See `write_structures`.
     frame : str
         Frame of reference of the written files, if it is another.
+    roles : mapping
+        See `write_structures`.
 
     Raises
     ------
@@ -79,10 +89,11 @@ def check_structures(
         if region is None:
             region = np.asarray(plan.region(geometry))
         name, kind = old.original_name, old.interpreted_type
-        outline = is_outline(name, kind)
+        role = role_of(name, kind, roles.get(number, ""))
+        outline = role == OUTLINE
         # contours between slices see the region of their own plane, not of the slice they are read for
         near = binary_dilation(region, np.ones((3, 1, 1), bool))
-        if not outline and is_skin(name, kind):
+        if role == SKIN:
             if additive:
                 continue  # whole contours go
             near = _grown(region, geometry.spacing, SKIN_MARGIN_MM + max(geometry.spacing))

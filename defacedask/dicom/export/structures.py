@@ -1,9 +1,10 @@
 """RTSTRUCT: references moved, and no contour left that gives the face back.
 
 Closed contours lose what lies in the plan's region (see `clip`), each by itself: holes that are contours of their
-own stay holes. Those that overlap in part are clipped as the one area that they are (`defacedask.dicom.overlap`). The
-body's outline takes the surface of the defaced image instead. What follows the skin without being the outline (bolus,
-mask, shell, skin) loses a margin around the region as well. A contour that does not meet the region keeps its bytes.
+own stay holes. Those that overlap in part are clipped as the one area that they are (`defacedask.dicom.overlap`).
+The body's outline, by name, type or shape (`body_shape`), takes the surface of the defaced image instead. What
+follows the skin without being the outline (bolus, mask, shell, skin) loses a margin around the region as well. A
+contour that does not meet the region keeps its bytes.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.dicom.export.body_shape import OUTLINE, SKIN
 from defacedask.dicom.export.clip import (
     Plane,
     PlaneRegions,
@@ -34,7 +37,7 @@ from defacedask.geometry import Geometry
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
 
-__all__ = ["Clipped", "clip_contours", "is_outline", "is_skin", "write_structures"]
+__all__ = ["Clipped", "clip_contours", "is_outline", "is_skin", "role_of", "write_structures"]
 
 _OUTLINE = re.compile(
     r"(body|external|outline|contour|patient|skin ?(surface|contour|outline)?|surface|haut|aussen\w*|kontur)"
@@ -65,6 +68,21 @@ def is_outline(name: str, kind: str) -> bool:
 def is_skin(name: str, kind: str) -> bool:
     """Whether a structure may follow the skin of the face without being the outline."""
     return kind.upper() in ("BOLUS", "FIXATION", "SUPPORT") or bool(_SKIN.search(name))
+
+
+def role_of(name: str, kind: str, shape: str = "") -> str:
+    """What a structure is to the skin: `OUTLINE`, `SKIN`, or "".
+
+    Parameters
+    ----------
+    name, kind : str
+        Name and interpreted type.
+    shape : str
+        What it is by its shape (`defacedask.dicom.export.body_shape`): heard where name and type say nothing.
+    """
+    if is_outline(name, kind):
+        return OUTLINE
+    return SKIN if is_skin(name, kind) else shape
 
 
 @dataclasses.dataclass
@@ -98,6 +116,7 @@ def write_structures(
     context: Context,
     *,
     additive: bool = False,
+    roles: Mapping[int, str] = MappingProxyType({}),
 ) -> tuple[Written, list[Clipped]]:
     """Write a structure set.
 
@@ -115,6 +134,8 @@ def write_structures(
     additive : bool
         The plan lays material on the face and takes none away: what follows the skin goes from every plane that
         meets the region, for it cannot be cut free of the face.
+    roles : mapping
+        ROI number -> what the structure is by its shape, whatever its name (`defacedask.dicom.export.body_shape`).
 
     Returns
     -------
@@ -122,7 +143,7 @@ def write_structures(
     """
     dataset, syntax, dropped = start(source, context)
     source_uid = str(dataset.SOPInstanceUID)
-    clipped = clip_contours(dataset, plan, image, surface, additive=additive)
+    clipped = clip_contours(dataset, plan, image, surface, additive=additive, roles=roles)
     context.remap(dataset)
     context.mark(dataset, image=False)
     syntax, note = target_syntax(syntax)
@@ -146,7 +167,13 @@ def write_structures(
 
 
 def clip_contours(
-    dataset: Any, plan: Plan, image: Geometry, surface: Surface, *, additive: bool = False
+    dataset: Any,
+    plan: Plan,
+    image: Geometry,
+    surface: Surface,
+    *,
+    additive: bool = False,
+    roles: Mapping[int, str] = MappingProxyType({}),
 ) -> list[Clipped]:
     """Clip all contours of a dataset in place (RTSTRUCT, or the isodoses of an RTDOSE).
 
@@ -180,7 +207,8 @@ def clip_contours(
             result.removed = len(roi[_CONTOURS].value)
             del roi[_CONTOURS]
             continue
-        _clip_roi(roi, name, kind, result, regions, image, box, surface, additive)
+        role = role_of(name, kind, roles.get(number, ""))
+        _clip_roi(roi, role == OUTLINE, role == SKIN, result, regions, image, box, surface, additive)
         if result.changed or result.removed:
             for item in dataset.get("StructureSetROISequence", None) or ():
                 if int(item.ROINumber) == number and "ROIVolume" in item:
@@ -190,8 +218,8 @@ def clip_contours(
 
 def _clip_roi(
     roi: Any,
-    name: str,
-    kind: str,
+    outline: bool,
+    skin: bool,
     result: Clipped,
     regions: PlaneRegions,
     image: Geometry,
@@ -201,8 +229,7 @@ def _clip_roi(
 ) -> None:
     from pydicom.sequence import Sequence
 
-    outline = is_outline(name, kind)
-    grow = SKIN_MARGIN_MM if not outline and is_skin(name, kind) else 0.0
+    grow = SKIN_MARGIN_MM if skin else 0.0
     kept: list[Any] = []
     by_plane: dict[tuple, tuple[Plane, list[tuple[Any, Line]]]] = {}
     for contour in roi[_CONTOURS].value:
