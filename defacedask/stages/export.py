@@ -190,7 +190,7 @@ class _Job(Shelf):
         for series in self.case.structures:
             self.structures(series, plan, store, paths)
         for series in (*self.case.plans, *self.case.others):
-            self.object(series, plan)
+            self.object(series, plan, store, paths)
         self.check()
         for one in self.done:
             if one.modality != "RTSTRUCT":  # whose notes are there already
@@ -353,7 +353,7 @@ class _Job(Shelf):
             self.done.append(written)
             self.notes += [f"{series.modality}: {note}" for note in written.notes]
 
-    def object(self, series: Series, plan: Plan) -> None:
+    def object(self, series: Series, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> None:
         from defacedask.dicom.export.objects import write_object
         from defacedask.dicom.export.segmentation import write_segmentation
 
@@ -362,7 +362,11 @@ class _Job(Shelf):
                 try:
                     with writing("the segmentation"):
                         theirs = plan_for(plan, series.facts)
-                        self.done.append(write_segmentation(source, theirs, self.place, self.context)[0])
+                        skin = self.on_skin(plan, store, paths) if self.additive else None
+                        written, _ = write_segmentation(
+                            source, theirs, self.place, self.context, on_skin=skin
+                        )
+                        self.done.append(written)
                 except RefusedError as error:
                     self.hold(series, error.message)
             return
@@ -372,6 +376,15 @@ class _Job(Shelf):
         for source in series.files:
             with writing(f"the {series.modality}"):
                 self.done.append(write_object(source, series.modality, self.place, self.context))
+
+    def on_skin(self, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> Any:
+        """Which segments are drawn along the skin of the image that the plan was made on: a layer leaves them."""
+        from defacedask.dicom.export.segment_shape import skin_segments
+
+        path = paths[self.case.primary.uid]
+        geometry, body = store.geometry(path), _body(store, path, ORIGINAL)
+        region = np.asarray(plan.region(geometry))
+        return lambda dataset, frames, grids: skin_segments(dataset, frames, grids, geometry, body, region)
 
     # --- checks
 

@@ -13,6 +13,7 @@ from export_kit import (
     head_ct,
     one_case,
     run_export,
+    write_segments,
     write_structures,
 )
 from rt_writers import contours_of
@@ -142,3 +143,23 @@ def test_an_organ_below_the_skin_stays_as_it_is(tmp_path):
     patient(tmp_path / "in", "Tongue", "ORGAN", organ)
     left, _ = after(tmp_path / "in", tmp_path, LAID_ON)
     assert np.array_equal(left, organ & ~LAID_ON.region(grid))
+
+
+@pytest.mark.parametrize(("plan", "held"), [(CUT, False), (LAID_ON, True)], ids=["cut", "laid on"])
+def test_a_segment_along_the_skin_is_held_back_under_a_layer(tmp_path, plan, held):
+    grid = geometry()
+    files = make.write_series(tmp_path / "in" / "CT", head_ct(grid), grid)
+    write_segments(tmp_path / "in", files, grid, {"Tumour": ball(grid, 7.0), "Tissue 1": ball(grid)})
+    outcome, out = run_export(tmp_path / "in", tmp_path, plan)
+    reasons = [one["reason"] for one in outcome.facts["held_back"]]
+    assert reasons == (["its segment 'Tissue 1' is drawn along the skin of the face"] if held else [])
+    assert (out / "SEG.dcm").exists() != held
+
+
+def test_a_segment_below_the_skin_goes_out_under_a_layer(tmp_path):
+    grid = geometry()
+    files = make.write_series(tmp_path / "in" / "CT", head_ct(grid), grid)
+    write_segments(tmp_path / "in", files, grid, {"Tumour": ball(grid, 7.0)})
+    outcome, out = run_export(tmp_path / "in", tmp_path, LAID_ON)
+    assert outcome.facts["held_back"] == []
+    assert (out / "SEG.dcm").exists()

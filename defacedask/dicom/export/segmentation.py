@@ -82,9 +82,21 @@ def cleared_frames(dataset: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_segmentation(
-    source: str, plan: Plan, place: Callable[[str], Path], context: Context
+    source: str,
+    plan: Plan,
+    place: Callable[[str], Path],
+    context: Context,
+    *,
+    on_skin: Callable[[Any, np.ndarray, list[Geometry]], list[str]] | None = None,
 ) -> tuple[Written, np.ndarray]:
     """Write a segmentation; gives also the frames that must be read back.
+
+    Parameters
+    ----------
+    source, plan, place, context
+        See `write_structures`.
+    on_skin : callable, optional
+        ``on_skin(dataset, frames, grids)`` -> labels of segments that are drawn along the skin: none may be.
 
     Raises
     ------
@@ -93,6 +105,9 @@ def write_segmentation(
     """
     whole = open_dataset(source, pixels=True)
     before, after = cleared_frames(whole, plan)
+    labels = on_skin(whole, before, frame_grids(whole)) if on_skin is not None else []
+    if labels:
+        raise RefusedError(f"its segment {labels[0]!r} is drawn along the skin of the face")
     dataset, syntax, dropped = start(source, context)
     source_uid = str(dataset.SOPInstanceUID)
     context.remap(dataset)
