@@ -77,6 +77,11 @@ GATES: dict[str, float] = {
 }
 
 
+#: mL enclosed by bone from which, with air above the crown, it is no reason that too little is in view: a small
+#: child's head has 290 to 370. Real heads that are cut below the eyes have 10 to 264, and no crown.
+MOST_OF_A_BRAIN = 250.0
+
+
 def figures(head: Head) -> Iterator[Figure]:
     """Figures of a head, cheapest first; ends after the first failure, which makes the rest meaningless.
 
@@ -121,13 +126,20 @@ def _enclosed(head: Head) -> Figure | None:
 
 def _match(head: Head) -> Figure:
     # on CT something is known to be enclosed like a brain; elsewhere nothing is known yet
-    partial = head.modality == "CT"
+    if head.modality != "CT":
+        reason = "no head was found, or none of a size and form that the average head can be laid on"
+    elif head.enclosed_ml < MOST_OF_A_BRAIN or head.body[-1].any():
+        reason = "too little of the head is in view to place it"
+    else:
+        reason = (
+            "the head in view cannot be placed: it differs too much from the average head in size or form"
+        )
     return Figure.at_least(
         "match",
         head.registration.score,
         GATES[f"match_{head.modality}"],
         "mutual information with the average head, nats a point",
-        "too little of the head is in view to place it" if partial else "no head was found",
+        reason,
     )
 
 
