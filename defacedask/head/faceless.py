@@ -71,7 +71,7 @@ class Faceless:
         if self.missing:
             raise RefusedError(
                 f"{self.sentence}.",
-                "Give the image as it was before defacing, or leave it out: it can be used as it is.",
+                "Give the image as it was before defacing, or leave it out.",
             )
 
 
