@@ -19,7 +19,7 @@ from defacedask.errors import ConfigError, OutputError, StoreError
 from defacedask.executors import executor_for
 from defacedask.pieces import Outcome, Piece, run_piece
 from defacedask.preparing import make_output, nothing_found
-from defacedask.release_options import ReleaseOptions
+from defacedask.release_options import ReleaseOptions, check_reversible
 from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export, record_path, refuse
@@ -48,11 +48,13 @@ class DefaceResult:
         The record.
     cases : list of dict
         case, patient, status (done | refused | failed), reason, written (modality -> instances), held_back, notes,
-        summary of the plan, face_moved (fraction of the face's skin), visible (the face is left), seconds.
+        summary of the plan, face_moved (fraction of the face's skin), visible (the face is left), reversible (it is
+        covered, not removed), seconds.
     skipped : list of dict
         What the scan left out: path, reason.
     deidentified : bool
         Whether headers were de-identified too.
+    defacer : str
     """
 
     out: Path
@@ -60,6 +62,7 @@ class DefaceResult:
     cases: list[dict[str, Any]]
     skipped: list[dict[str, Any]]
     deidentified: bool = False
+    defacer: str = ""
 
     @property
     def ok(self) -> bool:
@@ -165,6 +168,7 @@ def deface(
     private: str | None = None,
     deidentify: bool = False,
     allow_visible: bool = False,
+    allow_reversible: bool = False,
     work: str | Path | None = None,
     key: bytes | None = None,
     client: Any = None,
@@ -196,6 +200,9 @@ def deface(
         names, dates moved by whole days, all the same for the same patient and key.
     allow_visible : bool
         Write cases whose face is still visible after defacing; files and record say so. By default they are refused.
+    allow_reversible : bool
+        Write what a defacer leaves that only covers the face (``carina``); files and record say so. By default
+        nothing is done.
     work : path, optional
         Folder for the run's own data; by default ``OUT.work`` beside the output.
     key : bytes, optional
@@ -215,7 +222,7 @@ def deface(
     InputError
         If there is nothing to deface.
     ConfigError
-        For the control ``none``, an unknown defacer or option.
+        For the control ``none``, an unknown defacer or option, a reversible defacer that was not allowed.
     OutputError
         If a folder cannot be written.
     """
@@ -226,8 +233,9 @@ def deface(
     if defacer == "none":
         raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
     get_defacer(defacer, **(options or {}))
+    check_reversible(defacer, allow_reversible)
     check_margin(margin_mm)
-    release = ReleaseOptions.of(private, deidentify, allow_visible)
+    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible)
     if not found.cases:
         raise nothing_found(found.skipped, "image series to deface")
     folder = Path(out).absolute()
@@ -255,7 +263,7 @@ def deface(
         _collect_quietly(folder, parts, run_key)
     rows = graph.finish(found.cases, pieces, keep_work)
     audit = collect(folder, parts, graph.left_out(found), run_key)
-    return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify)
+    return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify, defacer)
 
 
 def _collect_quietly(folder: Path, parts: Sequence[Path], key: bytes) -> None:
@@ -414,6 +422,7 @@ class _Graph:
                     "plan": outcome.get("summary", {}),
                     "face_moved": last.facts.get("face_moved"),
                     "visible": bool(last.facts.get("visible")),
+                    "reversible": bool(last.facts.get("reversible")),
                     "seconds": sum(piece.seconds for piece in own.values()),
                 }
             )

@@ -44,6 +44,9 @@ class HalfSpace(Plan):
         _, y, _ = geometry.positions(xp, np.float64)
         return xp.broadcast_to(y < self.y, geometry.shape).copy()
 
+    def hull(self, to_template: Any) -> Any:
+        return (((0.0, -1.0, 0.0, -self.y),),)
+
     def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
         if self.material is None or modality == "RTDOSE":
             return super().fill(values, region, geometry, modality, xp)
