@@ -367,7 +367,7 @@ class _Graph:
         )
         applied = add("apply", apply_plan, who, ingested, looked, depends=None)
         names = self._names(case)
-        place = {"out": str(self.out), "names": names, **self.release.choice}
+        place = {"out": str(self.out), "names": names, **self.release.choice_for(self.defacer)}
         add(
             "export",
             export_case,

@@ -64,6 +64,12 @@ class ReleaseOptions:
         """JSON-able form, on which what is written depends."""
         return dataclasses.asdict(self)
 
+    def choice_for(self, defacer: str) -> dict[str, Any]:
+        """The same for one defacer: what is asked for reversible ones changes nothing for the others."""
+        from defacedask.defacers import is_reversible
+
+        return {**self.choice, "allow_reversible": self.allow_reversible and is_reversible(defacer)}
+
     def arguments(self, key: bytes) -> dict[str, Any]:
         """Arguments of `defacedask.stages.export.export`."""
         own = hmac.new(key, b"defacedask identities 1", hashlib.sha256).digest() if self.deidentify else b""

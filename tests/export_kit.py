@@ -35,6 +35,7 @@ class HalfSpace(Plan):
     """Everything anterior of a coronal plane (y < ``y``) becomes air, or ``material`` HU where it was air."""
 
     defacer: ClassVar[str] = "half_space"
+    flat: ClassVar[bool] = True
 
     y: float
     material: float | None = None

@@ -76,11 +76,14 @@ class Plan(abc.ABC):
         Names of fields that must not leave the site.
     hull_boxes : tuple of `defacedask.defacers.boxes.Box`
         In the average's space: hold all that the plan may change, whatever the patient's face; see `hull`.
+    flat : bool
+        The region ends at planes, and so does what is cut along it. Otherwise its edge may follow the skin.
     """
 
     defacer: ClassVar[str] = ""
     secret: ClassVar[tuple[str, ...]] = ()
     hull_boxes: ClassVar[tuple[Any, ...]] = ()
+    flat: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

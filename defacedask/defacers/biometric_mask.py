@@ -118,6 +118,7 @@ class BoxPlan(Plan):
     """
 
     secret: ClassVar[tuple[str, ...]] = ("key",)
+    flat: ClassVar[bool] = True
 
     to_boxes: np.ndarray
     boxes: tuple[Box, ...]

@@ -65,6 +65,7 @@ class QuickshearPlan(Plan):
     """
 
     defacer: ClassVar[str] = "quickshear"
+    flat: ClassVar[bool] = True
 
     normal: tuple[float, float, float]
     offset: float

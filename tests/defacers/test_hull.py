@@ -80,6 +80,7 @@ def left(pair):
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEFACERS)
 def test_two_faces_in_one_pose_have_one_hull(pair, left, name):
     hulls = []
@@ -94,6 +95,7 @@ def test_two_faces_in_one_pose_have_one_hull(pair, left, name):
     assert np.array_equal(*hulls)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEFACERS)
 def test_the_face_is_not_found_in_the_hull(pair, left, name):
     head, (plan, changed) = pair[0], left(name)[0]
@@ -103,6 +105,7 @@ def test_the_face_is_not_found_in_the_hull(pair, left, name):
     assert found < min(found_by_average(head) for head in pair)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["carina", "quickshear"])
 def test_the_face_is_found_in_the_exact_mask(pair, left, name):
     """The attack works: the region that used to be published, and the voxels that changed."""
