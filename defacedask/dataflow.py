@@ -113,6 +113,7 @@ def study(
     deidentify: bool = False,
     private: str | None = None,
     allow_visible: bool = False,
+    allow_reversible: bool = False,
     gallery: str | None = None,
     feature_classes: str | Iterable[str] | None = None,
     protect: str | Sequence[str] = (),
@@ -146,8 +147,9 @@ def study(
         Keep pictures of heads for the report. They identify people.
     export : bool
         Write the defaced DICOM, below ``OUT/defaced/DEFACER``, with its record in ``OUT/audit.jsonl``.
-    deidentify, private, allow_visible
-        Of what is written: see `defacedask.defacing.deface`.
+    deidentify, private, allow_visible, allow_reversible
+        Of what is written: see `defacedask.defacing.deface`. A defacer that only covers the face is compared like any
+        other; without ``allow_reversible`` its result is not written.
     protect : str or sequence of str
         Names of structures that stay as they are, with ``*`` and ``?``; the brain always does.
     margin_mm : float
@@ -191,6 +193,7 @@ def study(
         deidentify=deidentify,
         private=private,
         allow_visible=allow_visible,
+        allow_reversible=allow_reversible,
         gallery=gallery,
         feature_classes=feature_classes,
         protect=protect,

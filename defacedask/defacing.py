@@ -20,7 +20,7 @@ from defacedask.errors import ConfigError, OutputError, StoreError
 from defacedask.executors import executor_for
 from defacedask.pieces import Outcome, Piece, piece_path, run_piece
 from defacedask.preparing import make_output, nothing_found
-from defacedask.release_options import ReleaseOptions
+from defacedask.release_options import ReleaseOptions, check_reversible
 from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export, record_path, refuse
@@ -49,11 +49,13 @@ class DefaceResult:
         The record.
     cases : list of dict
         case, patient, status (done | refused | failed | copied), reason, written (modality -> instances), held_back,
-        notes, summary of the plan, face_moved (fraction of the face's skin), visible (the face is left), seconds.
+        notes, summary of the plan, face_moved (fraction of the face's skin), visible (the face is left), reversible
+        (it is covered, not removed), seconds.
     skipped : list of dict
         What the scan left out: path, reason.
     deidentified : bool
         Whether headers were de-identified too.
+    defacer : str
     """
 
     out: Path
@@ -61,6 +63,7 @@ class DefaceResult:
     cases: list[dict[str, Any]]
     skipped: list[dict[str, Any]]
     deidentified: bool = False
+    defacer: str = ""
 
     @property
     def ok(self) -> bool:
@@ -167,6 +170,7 @@ def deface(
     deidentify: bool = False,
     allow_visible: bool = False,
     already_defaced: str = "skip",
+    allow_reversible: bool = False,
     work: str | Path | None = None,
     key: bytes | None = None,
     client: Any = None,
@@ -201,6 +205,9 @@ def deface(
     already_defaced : str
         What is done with input whose header or sidecar says that it is defaced: ``skip`` leaves it out with the
         reason, ``again`` defaces it like any other, ``copy`` passes its files on as they came, and says so.
+    allow_reversible : bool
+        Write what a defacer leaves that only covers the face (``carina``); files and record say so. By default
+        nothing is done.
     work : path, optional
         Folder for the run's own data; by default ``OUT.work`` beside the output.
     key : bytes, optional
@@ -220,7 +227,7 @@ def deface(
     InputError
         If there is nothing to deface.
     ConfigError
-        For the control ``none``, an unknown defacer or option.
+        For the control ``none``, an unknown defacer or option, a reversible defacer that was not allowed.
     OutputError
         If a folder cannot be written.
     """
@@ -231,8 +238,9 @@ def deface(
     if defacer == "none":
         raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
     get_defacer(defacer, **(options or {}))
+    check_reversible(defacer, allow_reversible)
     check_margin(margin_mm)
-    release = ReleaseOptions.of(private, deidentify, allow_visible)
+    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible)
     check_mode(already_defaced, deidentify)
     whole = found
     found, passed = set_aside(found, already_defaced)
@@ -272,7 +280,7 @@ def deface(
     rows += [pass_on(one, folder, names, copies[one.case.id]) for one in passed]
     parts += copies.values()
     audit = collect(folder, parts, graph.left_out(found), run_key)
-    return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify)
+    return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify, defacer)
 
 
 def _collect_quietly(folder: Path, parts: Sequence[Path], key: bytes) -> None:
@@ -376,7 +384,7 @@ class _Graph:
         )
         applied = add("apply", apply_plan, who, ingested, looked, depends=None)
         names = self._names(case)
-        place = {"out": str(self.out), "names": names, **self.release.choice}
+        place = {"out": str(self.out), "names": names, **self.release.choice_for(self.defacer)}
         add(
             "export",
             export_case,
@@ -431,6 +439,7 @@ class _Graph:
                     "plan": outcome.get("summary", {}),
                     "face_moved": last.facts.get("face_moved"),
                     "visible": bool(last.facts.get("visible")),
+                    "reversible": bool(last.facts.get("reversible")),
                     "seconds": sum(piece.seconds for piece in own.values()),
                 }
             )

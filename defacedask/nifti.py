@@ -1,7 +1,10 @@
-"""NIfTI out: the file as it came with the plan's values in it, the mask of what changed, and a sidecar that says so.
+"""NIfTI out: the file as it came with the plan's values in it, a mask around what changed, a sidecar that says so.
 
 Header, scaling, data type and byte order are the original's, byte for byte; stored values outside the plan's region
 too. The sidecar keeps what the original's said and adds the DeidentificationMethod fields of BIDS.
+
+The mask that is published does not follow the skin (`defacedask.defacers.hull`): outside of it no voxel changed,
+inside any may have. Which ones did is a map of the face and stays with the key (`EXACT`).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done
 from defacedask.errors import DefacedaskError, InputError
 from defacedask.volume import geometry_of
 
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from defacedask.dicom.export import Context, Written
     from defacedask.dicom.model import Series
 
-__all__ = ["mask_path", "sidecar_path", "write_nifti"]
+__all__ = ["EXACT", "exact_path", "mask_path", "sidecar_path", "write_nifti"]
 
 #: Fields of BIDS, and of dcm2niix, that are no DICOM keywords and say how an image was made.
 TECHNICAL = frozenset(
@@ -42,12 +46,21 @@ TECHNICAL = frozenset(
     VendorReportedEchoSpacing WaterFatShift
     """.split()  # noqa: SIM905
 )
+#: What the mask that stays with the key holds: 0 not in the plan's region, 1 in it and as it was, 2 changed.
+EXACT = {0: "kept", 1: "region", 2: "changed"}
+#: What the published mask says of itself, in its header (80 bytes) and in the sidecar.
+HULL = "hull: no voxel outside changed, any inside may have; not a map of the face"
 _SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
 def mask_path(path: Path) -> Path:
     """``sub-01_T1w_defacemask.nii.gz`` of ``sub-01_T1w.nii.gz``."""
     return path.with_name(f"{_SUFFIX.sub('', path.name)}_defacemask.nii.gz")
+
+
+def exact_path(path: Path) -> Path:
+    """``sub-01_T1w_exactmask.nii.gz`` of ``sub-01_T1w.nii.gz``: the mask that stays with the key."""
+    return path.with_name(f"{_SUFFIX.sub('', path.name)}_exactmask.nii.gz")
 
 
 def sidecar_path(path: Path) -> Path:
@@ -69,7 +82,15 @@ def _save(path: Path, data: bytes) -> None:
 
 
 def write_nifti(
-    series: Series, plan: Plan, before: Any, after: Any, path: Path, context: Context
+    series: Series,
+    plan: Plan,
+    before: Any,
+    after: Any,
+    path: Path,
+    context: Context,
+    *,
+    to_template: np.ndarray | None = None,
+    exact: Path | None = None,
 ) -> list[Written]:
     """Write a defaced NIfTI file, its mask and its sidecar, and read them back.
 
@@ -83,6 +104,10 @@ def write_nifti(
     path : Path
         File to write.
     context : Context
+    to_template : (4, 4) array, optional
+        World LPS mm -> the average head's, for the published mask.
+    exact : Path, optional
+        File for the mask of what changed (`EXACT`), readable by its owner alone; not part of the output.
 
     Returns
     -------
@@ -98,6 +123,7 @@ def write_nifti(
     """
     import nibabel
 
+    from defacedask.defacers.hull import published
     from defacedask.dicom.export import Written, file_hash
     from defacedask.dicom.nifti_values import numbers_only
 
@@ -105,7 +131,8 @@ def write_nifti(
     loaded: Any = nibabel.load(source)
     header = loaded.header
     stored, defaced = before.values, after.values
-    region = np.asarray(plan.region(geometry_of(before)))
+    geometry = geometry_of(before)
+    region = np.asarray(plan.region(geometry))
     raw = bytearray(_raw(source))
     dtype, offset = np.dtype(header.get_data_dtype()), int(loaded.dataobj.offset)
     here = np.frombuffer(raw, dtype, count=stored.size, offset=offset).reshape(stored.shape)
@@ -127,18 +154,18 @@ def write_nifti(
     _save(path, bytes(raw))
 
     mask = mask_path(path)
-    image = nibabel.Nifti1Image(region.T.astype(np.uint8), None, None)
-    image.header.set_data_dtype(np.uint8)
-    image.set_qform(header.get_qform(), int(header["qform_code"]))
-    image.set_sform(header.get_sform(), int(header["sform_code"]))
-    image.header.set_xyzt_units(*header.get_xyzt_units())
-    _save(mask, image.to_bytes())
+    hull = published(plan, changed, geometry, to_template)
+    _save(mask, _mask_bytes(hull, header, HULL))
+    if exact is not None:
+        _save_for_owner(
+            exact, _mask_bytes(region.astype(np.uint8) + changed, header, "exact: follows the face")
+        )
 
     side = sidecar_path(path)
-    facts, gone = _sidecar(source, plan, context)
+    facts, gone = _sidecar(source, mask, context)
     side.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
-    _check(source, path, mask, defaced, region, offset, dtype, context.remap.identity is not None)
+    _check(source, path, mask, hull, defaced, region, offset, dtype, context.remap.identity is not None)
     one = Written(
         str(source), str(path), series.modality, series.uid, context.remap.uids(series.uid), file_hash(source),
         file_hash(path), int(changed.sum()),
@@ -170,7 +197,29 @@ def _anonymous(raw: bytearray, offset: int) -> bytearray:
     return raw
 
 
-def _sidecar(source: Path, plan: Plan, context: Context) -> tuple[dict[str, Any], int]:
+def _mask_bytes(labels: np.ndarray, header: Any, says: str) -> bytes:
+    """A (z, y, x) mask as a NIfTI file on the grid of an image's header."""
+    import nibabel
+
+    image = nibabel.Nifti1Image(labels.T.astype(np.uint8), None, None)
+    image.header.set_data_dtype(np.uint8)
+    image.set_qform(header.get_qform(), int(header["qform_code"]))
+    image.set_sform(header.get_sform(), int(header["sform_code"]))
+    image.header.set_xyzt_units(*header.get_xyzt_units())
+    image.header["descrip"] = says.encode("ascii")
+    return image.to_bytes()
+
+
+def _save_for_owner(path: Path, data: bytes) -> None:
+    """Write a file that nobody else may read, in a folder that nobody else may enter."""
+    for folder in reversed(path.parents):
+        folder.mkdir(exist_ok=True, mode=0o700)  # parents=True would leave those between open to all
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    _save(path, data)
+
+
+def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any], int]:
     """Fields of the new sidecar, and how many of the old one's are not among them."""
     try:
         facts = json.loads(sidecar_path(source).read_text("utf-8"))
@@ -182,28 +231,40 @@ def _sidecar(source: Path, plan: Plan, context: Context) -> tuple[dict[str, Any]
         facts = _without_identity(facts)
     method = facts.get("DeidentificationMethod", [])
     codes = facts.get("DeidentificationMethodCodeSequence", [])
+    shown = context.visible or context.reversible
+    if shown and isinstance(codes, list):  # an earlier claim was of other voxels
+        codes = [c for c in codes if not (isinstance(c, dict) and c.get("CodeValue") == CLEANED)]
     cleaned = {
-        "CodeValue": "113102",
+        "CodeValue": CLEANED,
         "CodingSchemeDesignator": "DCM",
         "CodeMeaning": "Clean Recognizable Visual Features Option",
     }
+    covered = {
+        "CodeValue": CODE[0],
+        "CodingSchemeDesignator": SCHEME,
+        "CodingSchemeVersion": context.version,
+        "CodeMeaning": CODE[1],
+    }
     own = [
-        *([] if context.visible else [cleaned]),
+        *([] if shown else [cleaned]),
         {
             "CodeValue": context.defacer[:16],
-            "CodingSchemeDesignator": "99DEFACEDASK",
+            "CodingSchemeDesignator": SCHEME,
             "CodingSchemeVersion": context.version,
-            "CodeMeaning": f"Face removed by defacedask with {context.defacer}",
+            "CodeMeaning": f"{done(context.reversible)} by defacedask with {context.defacer}",
         },
+        *([covered] if context.reversible else []),
     ]
     new = {
         **facts,
         "DeidentificationMethod": [
             *(method if isinstance(method, list) else [method]),
             f"defacedask {context.version} {context.defacer}",
+            *([METHOD] if context.reversible else []),
         ],
         "DeidentificationMethodCodeSequence": [*(codes if isinstance(codes, list) else []), *own],
-        "RecognizableVisualFeatures": "YES" if context.visible else "NO",
+        "RecognizableVisualFeatures": "YES" if shown else "NO",
+        "DefacedaskMask": {"File": mask.name, "Description": HULL},
         "DefacedaskPlanSHA256": context.digest,
     }
     return new, len(before - set(new))
@@ -245,13 +306,14 @@ def _check(
     source: Path,
     path: Path,
     mask: Path,
+    hull: np.ndarray,
     defaced: np.ndarray,
     region: np.ndarray,
     offset: int,
     dtype: np.dtype,
     anonymous: bool,
 ) -> None:
-    """Header and extensions byte for byte, values outside the region byte for byte, inside the plan's."""
+    """Header and extensions byte for byte, values outside region and mask byte for byte, inside the plan's."""
     import nibabel
 
     old, new = _raw(source), _raw(path)
@@ -271,5 +333,9 @@ def _check(
             f"values of {path.name} inside the region are not the plan's.", "Please report this."
         )
     read: Any = nibabel.load(mask)
-    if not np.array_equal(np.asarray(read.dataobj).T != 0, region):
-        raise DefacedaskError(f"the mask {mask.name} is not the plan's region.", "Please report this.")
+    written = np.asarray(read.dataobj).T != 0
+    if not np.array_equal(written, hull):
+        raise DefacedaskError(f"the mask {mask.name} is not the hull of the plan.", "Please report this.")
+    outside = ~written.ravel()
+    if (before[outside] != after[outside]).any():
+        raise DefacedaskError(f"values of {path.name} changed outside its mask.", "Please report this.")

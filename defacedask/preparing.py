@@ -159,6 +159,7 @@ def prepare(
     deidentify: bool = False,
     private: str | None = None,
     allow_visible: bool = False,
+    allow_reversible: bool = False,
     attacks: str | Iterable[str] | None = None,
     allow_upload: bool = False,
 ) -> Prepared:
@@ -175,7 +176,7 @@ def prepare(
         settings, export=export, gallery=known, radiomics={**settings.radiomics, "classes": classes}
     )
     settings = dataclasses.replace(settings, protect=patterns_of(protect), margin_mm=margin_mm)
-    release = ReleaseOptions.of(private, deidentify, allow_visible)
+    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible)
     settings = dataclasses.replace(settings, release=release.choice)
     make_output(folder, *RUN_FOLDERS)
     run_key = _run_key(folder, seed)

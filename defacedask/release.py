@@ -107,7 +107,7 @@ class Release:
                 stage="export",
                 case=case.id,
                 defacer=defacer,
-                depends=[names, secret, self._lost(case, defacer), self.options.choice],
+                depends=[names, secret, self._lost(case, defacer), self.options.choice_for(defacer)],
                 label="-".join(name),
                 priority=priority,
             )

@@ -6,6 +6,7 @@ from SourceImageSequence, the one place where they may stand; with the source at
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,7 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from defacedask.errors import InputError
+from defacedask.dicom.export.covered import problems as covered_problems
+from defacedask.dicom.export.covered import sidecar_problems
+from defacedask.errors import DefacedaskError, InputError
 
 __all__ = ["Problem", "Verification", "verified_files", "verify"]
 
@@ -220,14 +223,35 @@ def _files(found: _Found, written: list[dict[str, Any]]) -> list[dict[str, Any]]
     return named
 
 
+def _reversible(found: _Found, line: dict[str, Any], items: Iterable[tuple[str, str]]) -> bool:
+    """Whether the face can be recovered: as the record says, the file's last code of ours, or the defacer itself."""
+    from defacedask.defacers import is_reversible
+    from defacedask.dicom.export.covered import CODE, SCHEME
+
+    own = [value for value, scheme in items if scheme == SCHEME]
+    known = own[-1:] == [CODE[0]]
+    for name in (str(line.get("defacer", "")), *own[-1:]):
+        # of somebody else, and not installed here: the record and the codes are all there is
+        with contextlib.suppress(DefacedaskError):
+            known |= is_reversible(name)
+    if known and not line.get("reversible"):
+        found.say(line["file"], "record", "the record does not say that the face is covered, not removed")
+    return known or bool(line.get("reversible"))
+
+
 def _sidecar(found: _Found, line: dict[str, Any]) -> None:
     try:
         facts = json.loads((found.folder / line["file"]).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found.say(line["file"], "tags", "the sidecar cannot be read")
         return
-    codes = [item.get("CodeValue") for item in facts.get("DeidentificationMethodCodeSequence", [])]
-    if ("113102" in codes) == bool(line.get("visible")):
+    given = facts.get("DeidentificationMethodCodeSequence", [])
+    codes = [item.get("CodeValue") for item in given]
+    items = [(str(i.get("CodeValue", "")), str(i.get("CodingSchemeDesignator", ""))) for i in given]
+    if _reversible(found, line, items):
+        for what in sidecar_problems(facts):
+            found.say(line["file"], "tags", what)
+    elif ("113102" in codes) == bool(line.get("visible")):
         found.say(line["file"], "tags", "the sidecar does not say rightly whether the face is gone (113102)")
     if line.get("deidentified") and "113100" not in codes:
         found.say(line["file"], "tags", "the sidecar does not carry code 113100")
@@ -256,8 +280,11 @@ def _tags(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> Non
             (str(i.get("CodeValue", "")), str(i.get("CodingSchemeDesignator", "")))
             for i in dataset.get("DeidentificationMethodCodeSequence", None) or ()
         ]
-        visible = bool(line.get("visible"))
-        if (("113102", "DCM") in items) == visible:
+        visible, reversible = bool(line.get("visible")), _reversible(found, line, items)
+        if reversible:
+            for what in covered_problems(dataset, image=line["modality"] in PIXELS):
+                say(name, "tags", what)
+        elif (("113102", "DCM") in items) == visible:
             say(name, "tags", f"it {'carries' if visible else 'does not carry'} code 113102 in (0012,0064)")
         if line.get("deidentified"):
             if ("113100", "DCM") not in items or str(dataset.get("PatientIdentityRemoved", "")) != "YES":
@@ -270,7 +297,7 @@ def _tags(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> Non
             say(name, "tags", "(0012,0063) does not name defacedask")
         if line["modality"] in PIXELS:
             wanted = "YES" if visible else "NO"
-            if str(dataset.get("RecognizableVisualFeatures", "")) != wanted:
+            if not reversible and str(dataset.get("RecognizableVisualFeatures", "")) != wanted:
                 say(name, "tags", f"(0028,0302) is not {wanted}")
             if (dataset.get("ImageType", None) or [""])[0] != "DERIVED":
                 say(name, "tags", "its ImageType is not DERIVED")

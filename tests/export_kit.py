@@ -35,6 +35,7 @@ class HalfSpace(Plan):
     """Everything anterior of a coronal plane (y < ``y``) becomes air, or ``material`` HU where it was air."""
 
     defacer: ClassVar[str] = "half_space"
+    flat: ClassVar[bool] = True
 
     y: float
     material: float | None = None
@@ -43,6 +44,9 @@ class HalfSpace(Plan):
     def region(self, geometry: Geometry, xp: Any = np) -> Any:
         _, y, _ = geometry.positions(xp, np.float64)
         return xp.broadcast_to(y < self.y, geometry.shape).copy()
+
+    def hull(self, to_template: Any) -> Any:
+        return (((0.0, -1.0, 0.0, -self.y),),)
 
     def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
         if self.material is None or modality == "RTDOSE":

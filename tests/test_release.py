@@ -20,7 +20,7 @@ def study(virtual_patients, tmp_path_factory):
     """Run it, or go on with it."""
     out = tmp_path_factory.mktemp("release") / "out"
 
-    def run():
+    def run(**options):
         with dask.config.set(FEW_VIEWS):
             return dd.study(
                 virtual_patients / "VP-0001",
@@ -29,6 +29,7 @@ def study(virtual_patients, tmp_path_factory):
                 attacks="basic",
                 seed=3,
                 pictures=False,
+                **{"allow_reversible": True, **options},
             )
 
     return run
@@ -74,3 +75,24 @@ def test_a_file_that_was_tampered_with_is_found_out_and_one_that_is_gone_is_writ
     study()
     assert verify(out).ok
     assert other == {p: p.stat().st_mtime_ns for p in (out / "defaced" / "carina").rglob("*.dcm")}
+
+
+def test_without_leave_what_only_covers_the_face_is_compared_and_not_written(study, result):
+    """Comes last: it takes back what the others look at."""
+    out = result.out
+    assert any((out / "defaced" / "carina").rglob("*.dcm"))
+    other = {p: p.stat().st_mtime_ns for p in (out / "defaced" / "quickshear").rglob("*.dcm")}
+    again = study(allow_reversible=False)
+    assert not any((out / "defaced" / "carina").rglob("*.dcm"))
+    assert other == {p: p.stat().st_mtime_ns for p in (out / "defaced" / "quickshear").rglob("*.dcm")}
+    lines = [json.loads(line) for line in (out / "audit.jsonl").read_text().splitlines()]
+    refused = [line for line in lines if line["defacer"] == "carina"]
+    assert refused
+    assert all(line["status"] == "refused" and "un-masked" in line["reason"] for line in refused)
+    assert {line["status"] for line in lines if line["defacer"] == "quickshear"} == {"written"}
+    assert verify(out).ok
+    cases = again.tables["cases"]
+    assert cases["status"].tolist() == ["done"]
+    assert "--allow-reversible" in cases["reason"].tolist()[0]
+    assert "carina" in set(again.tables["recognition"]["defacer"])
+    assert "carina covers the face and does not remove it" in again.report.read_text()

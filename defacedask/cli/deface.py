@@ -33,6 +33,11 @@ import click
     show_default=True,
     help="Input that says it is defaced: leave it out, deface it again, or pass its files on as they came.",
 )
+@click.option(
+    "--allow-reversible",
+    is_flag=True,
+    help="Write what only covers the face (carina: it can be un-masked), marked as such.",
+)
 @click.option("--work", type=click.Path(path_type=Path), help="Folder for the run's own data [OUT.work].")
 @click.option("--key", type=click.Path(path_type=Path), help="File of the UID map's key [WORK/run.key].")
 @click.option("--keep-work", is_flag=True, help="Keep the original voxels in the work folder.")
@@ -56,6 +61,7 @@ def command(
     deidentify: bool,
     allow_visible: bool,
     already_defaced: str,
+    allow_reversible: bool,
     work: Path | None,
     key: Path | None,
     keep_work: bool,
@@ -67,23 +73,26 @@ def command(
     r"""Take the face out: DICOM in, defaced DICOM out (NIfTI in, NIfTI and mask out), with a record of what was done.
 
     Headers stay as they are except for UIDs and the record of defacing, unless --deidentify is given. A case that
-    cannot be defaced with confidence, or whose face is still visible afterwards, exports nothing. A second run does
-    only what is missing or has changed. Exit code 1 if a case was refused or failed.
+    cannot be defaced with confidence, or whose face is still visible afterwards, exports nothing (--allow-visible). A
+    defacer that only covers the face, as carina does, writes nothing unless --allow-reversible is given: the face can
+    be un-masked. A second run does only what is missing or has changed. Exit code 1 if a case was refused or failed.
 
     \b
     Example:
       defacedask deface patients/ --defacer quickshear --out defaced
       defacedask deface patients/ --defacer quickshear --out defaced --protect 'PTV*,GTV*' --margin-mm 3
       defacedask verify defaced
-      defacedask deface https://HOST/dicom-web/studies/UID --defacer carina --out defaced --store-to https://HOST/dicom-web
+      defacedask deface https://HOST/dicom-web/studies/UID --defacer quickshear --out defaced --store-to https://HOST/dicom-web
     """
     from defacedask.already import set_aside
     from defacedask.defacers import get_defacer
     from defacedask.dicom.catalogue import scan
+    from defacedask.release_options import check_reversible
     from defacedask.remote import localise
     from defacedask.stages.protecting import patterns_of
 
     get_defacer(defacer)
+    check_reversible(defacer, allow_reversible)
     place = work or out.absolute().with_name(out.absolute().name + ".work")
     inputs = tuple(localise(inputs, place / "fetched", say=click.echo))
     found = scan(*inputs)
@@ -99,6 +108,7 @@ def command(
         "deidentify": deidentify,
         "allow_visible": allow_visible,
         "already_defaced": already_defaced,
+        "allow_reversible": allow_reversible,
         "work": work,
         "keep_work": keep_work,
     }
@@ -190,6 +200,17 @@ def _summary(result: Any) -> None:
             )
         for note in row["notes"]:
             console.print(f"{row['case']}: {note}", markup=False, soft_wrap=True)
+    covered = sum(row["reversible"] for row in result.cases)
+    if covered:
+        console.print(
+            f"{result.defacer} covered the faces of {covered} cases and did not remove them: whoever has the files "
+            "can un-mask them. They say so (RecognizableVisualFeatures YES, no code 113102); do not pass them on as "
+            "de-identified.",
+            style="bold",
+            markup=False,
+            soft_wrap=True,
+            highlight=False,
+        )
     if result.skipped:
         console.print(
             f"{len(result.skipped)} files or series of the input were left out; audit.jsonl says why."

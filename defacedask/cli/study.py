@@ -27,6 +27,11 @@ from defacedask.cli.running import finish, run_study, study_options
 @click.option(
     "--allow-visible", is_flag=True, help="Write cases whose face is still visible, marked as such."
 )
+@click.option(
+    "--allow-reversible",
+    is_flag=True,
+    help="Write what only covers the face (carina: it can be un-masked), marked as such.",
+)
 @click.option("--seed", type=int, default=None, help="Fix the run's secret key, to repeat a run.")
 @click.option(
     "--reference", type=click.Path(exists=True, file_okay=False), help="Published tables, to print beside."

@@ -9,7 +9,15 @@ from typing import Any
 from defacedask.defacers.base import Defacer, Plan, plan_from_dict, plan_types
 from defacedask.errors import ConfigError
 
-__all__ = ["Defacer", "Plan", "defacer_names", "get_defacer", "get_plan_type", "plan_from_dict"]
+__all__ = [
+    "Defacer",
+    "Plan",
+    "defacer_names",
+    "get_defacer",
+    "get_plan_type",
+    "is_reversible",
+    "plan_from_dict",
+]
 
 #: Built-in defacers, imported when asked for. Others join through the entry point group ``defacedask.defacers``.
 BUILT_IN = {
@@ -57,6 +65,17 @@ def get_defacer(name: str, **options: Any) -> Defacer:
     except TypeError as error:
         known = ", ".join(getattr(kind, "__dataclass_fields__", {})) or "none"
         raise ConfigError(f"{name} does not take these options ({error}).", f"It knows: {known}.") from None
+
+
+def is_reversible(name: str) -> bool:
+    """Whether a defacer only covers the face, so that it can be recovered from the result.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name.
+    """
+    return bool(getattr(_load(name), "reversible", False))
 
 
 def get_plan_type(name: str) -> type[Plan]:

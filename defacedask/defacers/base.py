@@ -74,10 +74,16 @@ class Plan(abc.ABC):
         Registered name.
     secret : tuple of str
         Names of fields that must not leave the site.
+    hull_boxes : tuple of `defacedask.defacers.boxes.Box`
+        In the average's space: hold all that the plan may change, whatever the patient's face; see `hull`.
+    flat : bool
+        The region ends at planes, and so does what is cut along it. Otherwise its edge may follow the skin.
     """
 
     defacer: ClassVar[str] = ""
     secret: ClassVar[tuple[str, ...]] = ()
+    hull_boxes: ClassVar[tuple[Any, ...]] = ()
+    flat: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -149,6 +155,26 @@ class Plan(abc.ABC):
             Uncut.
         """
         return np.asarray(self.region(geometry_of(volume)))
+
+    def hull(self, to_template: np.ndarray | None) -> Sequence[Any] | None:
+        """What may be published of the region: convex pieces that do not follow the skin (`defacers.hull`).
+
+        Parameters
+        ----------
+        to_template : (4, 4) array or None
+            World LPS mm -> the average's LPS mm, where known.
+
+        Returns
+        -------
+        sequence of tuple of (4,) tuples, or None
+            For each piece its planes in the world, normal and offset; inside is ``normal . p > offset``. None: the
+            box around the region is taken. Default: `hull_boxes` through the head's affine.
+        """
+        from defacedask.defacers.hull import box_pieces
+
+        return (
+            box_pieces(self.hull_boxes, to_template) if self.hull_boxes and to_template is not None else None
+        )
 
     def summary(self) -> dict[str, Any]:
         """Plain facts for the report and the audit: every public field that is not an array."""
@@ -330,9 +356,13 @@ class Defacer(abc.ABC):
     ----------
     name : str
         What the user types after ``--defacer``.
+    reversible : bool
+        The face is only covered: whoever has the result can recover it. Such a result is written only if the user
+        asks for it by name, and never stamped as free of recognizable features.
     """
 
     name: ClassVar[str] = ""
+    reversible: ClassVar[bool] = False
 
     @abc.abstractmethod
     def plan(self, head: Head, *, key: bytes = b"", protected: Sequence[Protected] = ()) -> Plan:

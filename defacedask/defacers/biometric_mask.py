@@ -28,6 +28,7 @@ import numpy as np
 
 from defacedask.defacers.base import Defacer, Plan, air_of
 from defacedask.defacers.boxes import FAR, Box, in_boxes
+from defacedask.defacers.hull import box_pieces
 from defacedask.defacers.noise import NoiseField
 from defacedask.defacers.protect import unprotected
 from defacedask.errors import ConfigError, RefusedError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
+    from defacedask.defacers.hull import Piece
     from defacedask.defacers.protect import Protected
     from defacedask.head import Head
 
@@ -116,6 +118,7 @@ class BoxPlan(Plan):
     """
 
     secret: ClassVar[tuple[str, ...]] = ("key",)
+    flat: ClassVar[bool] = True
 
     to_boxes: np.ndarray
     boxes: tuple[Box, ...]
@@ -136,6 +139,10 @@ class BoxPlan(Plan):
     def region(self, geometry: Geometry, xp: Any = np) -> Any:
         """See `Plan.region`."""
         return unprotected(in_boxes(self.boxes, self.to_boxes, geometry, xp), self.protected, geometry, xp)
+
+    def hull(self, to_template: np.ndarray | None) -> tuple[Piece, ...]:
+        """The boxes themselves (see `Plan.hull`)."""
+        return box_pieces(self.boxes, self.to_boxes)
 
     def constant(self, modality: str) -> float | None:
         """See `Plan.constant`."""

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.defacers.base import Defacer, Plan
+from defacedask.defacers.boxes import Box
 from defacedask.defacers.dose_layer import carried_on, with_dose
+from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.layer import STEP, Sheet, make_sheet, ramp
 from defacedask.defacers.noise import NoiseField
 from defacedask.defacers.protect import unprotected
@@ -75,6 +77,7 @@ class CarinaPlan(Plan):
 
     defacer: ClassVar[str] = "carina"
     secret: ClassVar[tuple[str, ...]] = ("key",)
+    hull_boxes: ClassVar[tuple[Box, ...]] = FACE_AND_EARS
 
     pose: np.ndarray
     sheets: tuple[Sheet, ...]
@@ -205,6 +208,7 @@ class Carina(Defacer):
     """
 
     name: ClassVar[str] = "carina"
+    reversible: ClassVar[bool] = True
 
     clearance_mm: float = 4.0
     spread_mm: float = 18.0

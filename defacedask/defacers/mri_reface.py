@@ -35,7 +35,9 @@ import numpy as np
 
 from defacedask.backend import namespace
 from defacedask.defacers.base import Defacer, Plan, air_of
+from defacedask.defacers.boxes import Box
 from defacedask.defacers.fields import Stack, tiles
+from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.intensity import UNKNOWN, Palette
 from defacedask.defacers.noise import NoiseField
 from defacedask.defacers.palette import DOSE_FROM, DOSE_OVER
@@ -114,6 +116,7 @@ class MriRefacePlan(Plan):
 
     defacer: ClassVar[str] = "mri_reface"
     secret: ClassVar[tuple[str, ...]] = ("key",)
+    hull_boxes: ClassVar[tuple[Box, ...]] = FACE_AND_EARS
 
     to_template: np.ndarray
     template: str

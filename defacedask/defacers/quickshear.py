@@ -26,6 +26,7 @@ from defacedask.errors import ConfigError, RefusedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from defacedask.defacers.hull import Piece
     from defacedask.defacers.protect import Protected
     from defacedask.geometry import Geometry
     from defacedask.head import Head
@@ -64,6 +65,7 @@ class QuickshearPlan(Plan):
     """
 
     defacer: ClassVar[str] = "quickshear"
+    flat: ClassVar[bool] = True
 
     normal: tuple[float, float, float]
     offset: float
@@ -89,6 +91,12 @@ class QuickshearPlan(Plan):
         if self.bounded:
             region = region & half_space(self.bound_normal, self.bound_offset, geometry, xp)
         return unprotected(region, self.protected, geometry, xp)
+
+    def hull(self, to_template: np.ndarray | None) -> tuple[Piece, ...]:
+        """The half-spaces themselves (see `Plan.hull`)."""
+        planes = [(*self.normal, self.offset), *self.sides]
+        below = ((*self.bound_normal, self.bound_offset),) if self.bounded else ()
+        return tuple((plane, *below) for plane in planes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,6 +53,7 @@ def export(
     private: str = "keep",
     identity_key: bytes = b"",
     allow_visible: bool = False,
+    allow_reversible: bool = False,
 ) -> Outcome:
     """Write one defaced case.
 
@@ -79,16 +80,18 @@ def export(
         Secret with which headers are de-identified; empty: they stay as they were.
     allow_visible : bool
         Write the case although its face is still visible; the files say so.
+    allow_reversible : bool
+        Write the case although the face is only covered; the files say so.
 
     Returns
     -------
     Outcome
-        facts: written (modality -> instances), held_back, notes, folder, face_moved, visible.
+        facts: written (modality -> instances), held_back, notes, folder, face_moved, visible, reversible.
 
     Raises
     ------
     RefusedError
-        If there is no plan, it changes nothing, or the face is still visible.
+        If there is no plan, it changes nothing, or the face is still visible or only covered.
     DefacedaskError
         If a check failed; nothing of the case is exported.
     """
@@ -97,6 +100,9 @@ def export(
     it = Case.from_dict(dict(case))
     job = _Job(it, defacer, Path(out), below, names, Path(record), run_key, private, identity_key)
     try:
+        job.covered(allow_reversible)
+        if looked.facts.get("to_template") is not None:
+            job.to_template = np.asarray(looked.facts["to_template"])
         planned(looked, defacer)
         plan = load_plan(plans, it.id, defacer)
         store = CaseStore(ingested.facts["store"])
@@ -116,6 +122,7 @@ def export(
             "record": str(record_path(record, it.id, defacer)),
             "face_moved": job.moved,
             "visible": job.visible,
+            "reversible": job.reversible,
         }
     )
 
@@ -141,6 +148,22 @@ class _Job(Shelf):
     """One export: everything of a case that can be cleared is written and checked, the rest held back."""
 
     taken = added = 0  # voxels of body removed, voxels of air filled
+    to_template: np.ndarray | None = None  # world LPS mm -> the average's, where known
+
+    def covered(self, allow_reversible: bool) -> None:
+        """Settle whether the face is only covered, by what the defacer says of itself.
+
+        Raises
+        ------
+        RefusedError
+            If it is, and nobody asked for that.
+        """
+        from defacedask.defacers import is_reversible
+        from defacedask.release_options import reversible_reason
+
+        self.reversible = is_reversible(self.defacer)
+        if self.reversible and not allow_reversible:
+            raise RefusedError(*reversible_reason(self.defacer))
 
     def look(self, store: CaseStore, looked: Piece, allow_visible: bool) -> None:
         """See on the defaced image that the face is gone, before anything is written.
@@ -253,10 +276,14 @@ class _Job(Shelf):
         return self.added > 100 * self.taken and self.added > 0
 
     def nifti(self, series: Series, plan: Plan, before: Any, after: Any) -> int:
-        from defacedask.nifti import write_nifti
+        from defacedask.nifti import exact_path, write_nifti
 
         with writing("the defaced NIfTI"):
-            written = write_nifti(series, plan, before, after, self.place(series.files[0]), self.context)
+            path = self.place(series.files[0])
+            exact = exact_path(self.masks / path.name)
+            written = write_nifti(
+                series, plan, before, after, path, self.context, to_template=self.to_template, exact=exact
+            )
         self.done += written
         return written[0].voxels_changed
 

@@ -46,6 +46,8 @@ class Shelf:
     moved: float | None = None
     #: The face is known to be left, and is written nevertheless.
     visible = False
+    #: The face is covered, not removed, and that is written nevertheless.
+    reversible = False
 
     def __init__(
         self,
@@ -65,6 +67,8 @@ class Shelf:
         self.case, self.defacer, self.out, self.below = case, defacer, out, below
         self.names, self.private, self.version = names, private, __version__
         self.part = record_path(record, case.id, defacer)
+        #: Masks that follow the face: in the run's own folder, as its key, and for its owner alone.
+        self.masks = record.parent / "masks" / case.id / defacer
         self.uids = UidMap(run_key)
         self.known = frozenset(u for s in case.series for u in (s.uid, *s.instances) if u)
         studies = frozenset(s.study_uid for s in case.series if s.study_uid)
@@ -125,7 +129,9 @@ class Shelf:
         """What the writers share."""
         from defacedask.dicom.export import Context
 
-        return Context(self.remap, self.defacer, self.version, self.digest, self.private, self.visible)
+        return Context(
+            self.remap, self.defacer, self.version, self.digest, self.private, self.visible, self.reversible
+        )
 
     def hold(self, series: Series, reason: str) -> None:
         """Leave a series out, and say why."""
@@ -178,6 +184,7 @@ class Shelf:
         from defacedask.dicom.export.audit import read_lines, write_lines
 
         shutil.rmtree(self.partial, ignore_errors=True)
+        shutil.rmtree(self.masks, ignore_errors=True)
         for line in read_lines(self.part):
             if line["status"] == "written":
                 (self.out / line["file"]).unlink(missing_ok=True)
@@ -205,6 +212,7 @@ class Shelf:
             "unresolved": self.unresolved.get(one.path, 0),
             "deidentified": self.identity is not None,
             "visible": self.visible,
+            "reversible": self.reversible,
             "face_moved": None if self.moved is None else round(self.moved, 4),
             "dropped": list(one.dropped),
             "notes": [self._safe(note) for note in one.notes],

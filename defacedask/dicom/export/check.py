@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.dicom.export.covered import CLEANED, problems
 from defacedask.dicom.export.encoding import fit
 from defacedask.dicom.export.image import Context, Written, start
 from defacedask.dicom.export.references import instance_references, source_tokens, walk
@@ -145,8 +146,14 @@ def check_record(written: Written, dataset: Any, context: Context) -> None:
     codes = [
         str(i.get("CodeValue", "")) for i in dataset.get("DeidentificationMethodCodeSequence", None) or ()
     ]
-    if "113102" not in codes and not context.visible:
-        raise _fail(written, "it does not carry code 113102")
+    shown = context.visible or context.reversible
+    if (CLEANED in codes) == shown:
+        raise _fail(written, f"it {'carries' if shown else 'does not carry'} code {CLEANED}")
+    image = written.modality in DERIVED
+    if image and str(dataset.get("RecognizableVisualFeatures", "")) != ("YES" if shown else "NO"):
+        raise _fail(written, f"(0028,0302) is not {'YES' if shown else 'NO'}")
+    for what in problems(dataset, image=image) if context.reversible else ():
+        raise _fail(written, what)
     identity = context.remap.identity
     if identity and ("113100" not in codes or dataset.get("PatientIdentityRemoved") != "YES"):
         raise _fail(written, "it does not say that its header was de-identified")

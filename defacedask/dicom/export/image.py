@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.dicom.export.covered import done
 from defacedask.dicom.export.encoding import ALWAYS_LOSSY, fit, put_pixels, target_syntax
 from defacedask.dicom.export.record import derive, drop_pictures, file_meta, mark_cleaned, source_item
 from defacedask.dicom.export.references import Remap
@@ -34,6 +35,8 @@ class Context:
         ``keep`` or ``drop``.
     visible : bool
         The face, or much of it, is known to be left.
+    reversible : bool
+        The face is covered, not removed.
     """
 
     remap: Remap
@@ -42,10 +45,18 @@ class Context:
     digest: str
     private: str = "keep"
     visible: bool = False
+    reversible: bool = False
 
     def mark(self, dataset: Any, *, image: bool) -> None:
         """`mark_cleaned` with what is known of this case."""
-        mark_cleaned(dataset, self.defacer, self.version, image=image, visible=self.visible)
+        mark_cleaned(
+            dataset,
+            self.defacer,
+            self.version,
+            image=image,
+            visible=self.visible,
+            reversible=self.reversible,
+        )
 
     @property
     def known(self) -> Collection[str]:
@@ -220,7 +231,7 @@ def write_one(
     source_uid, source_class = str(dataset.SOPInstanceUID), str(dataset.SOPClassUID)
     context.remap(dataset)
     origin = (source_class, context.remap.source(source_uid))
-    derive(dataset, context.defacer, context.version, context.digest, origin)
+    derive(dataset, context.defacer, context.version, context.digest, origin, reversible=context.reversible)
     context.mark(dataset, image=True)
     _ranges(dataset, values, signed)
     if finish:
@@ -303,7 +314,8 @@ def _frame_derivation(dataset: Any, source: tuple[str, str], context: Context) -
 
     def item() -> Any:
         one = Dataset()
-        one.DerivationDescription = f"Face removed by defacedask {context.version} with {context.defacer}"
+        how = done(context.reversible)
+        one.DerivationDescription = f"{how} by defacedask {context.version} with {context.defacer}"
         one.DerivationCodeSequence = Sequence([code("113047", "DCM", "Pixel by pixel mask")])
         one.SourceImageSequence = Sequence([source_item(*source)])
         return one

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from defacedask.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done, drop_cleaned
 from defacedask.dicom.export.references import walk
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "mark_cleaned",
 ]
 
-SCHEME = "99DEFACEDASK"
 #: UUID version 5 of "defacedask" in the URL name space.
 IMPLEMENTATION_UID = "2.25.92081423133101405014935959705025182049"
 
@@ -127,7 +127,15 @@ def add_codes(dataset: Any, codes: Sequence[tuple[str, str]]) -> None:
         _append(dataset, "DeidentificationMethodCodeSequence", *new)
 
 
-def mark_cleaned(dataset: Any, defacer: str, version: str, *, image: bool, visible: bool = False) -> None:
+def mark_cleaned(
+    dataset: Any,
+    defacer: str,
+    version: str,
+    *,
+    image: bool,
+    visible: bool = False,
+    reversible: bool = False,
+) -> None:
     """Record the cleaning of recognizable visual features: (0012,0063), (0012,0064), (0028,0302), equipment.
 
     What an earlier de-identification recorded stays; whether the header was de-identified is not claimed here.
@@ -139,25 +147,34 @@ def mark_cleaned(dataset: Any, defacer: str, version: str, *, image: bool, visib
     image : bool
         Whether it has pixels.
     visible : bool
-        The face, or much of it, is known to be left: then 113102 is not claimed and (0028,0302) is YES.
+        The face, or much of it, is known to be left: then 113102 is not claimed, nor left if an earlier
+        de-identification claimed it, and (0028,0302) is YES.
+    reversible : bool
+        The face is covered, not removed: as for ``visible``, and a code and words of its own say so.
     """
-    method = f"defacedask {version} {defacer}"[:64]
+    methods = [f"defacedask {version} {defacer}"[:64], *([METHOD] if reversible else [])]
     old = dataset.get("DeidentificationMethod", None) or []
     old = [old] if isinstance(old, str) else [str(one) for one in old]
-    dataset.DeidentificationMethod = [*old, method] if old else method
-    own = code(defacer, SCHEME, f"Face removed by defacedask with {defacer}", version)
-    if not visible:
-        add_codes(dataset, [("113102", "Clean Recognizable Visual Features Option")])
-    _append(dataset, "DeidentificationMethodCodeSequence", own)
+    methods = [*old, *methods]
+    dataset.DeidentificationMethod = methods if len(methods) > 1 else methods[0]
+    how = "covered" if reversible else "removed"
+    own = [code(defacer, SCHEME, f"Face {how} by defacedask with {defacer}", version)]
+    if reversible:
+        own.append(code(CODE[0], SCHEME, CODE[1], version))
+    if visible or reversible:
+        drop_cleaned(dataset)
+    else:
+        add_codes(dataset, [(CLEANED, "Clean Recognizable Visual Features Option")])
+    _append(dataset, "DeidentificationMethodCodeSequence", *own)
     if image:
-        dataset.RecognizableVisualFeatures = "YES" if visible else "NO"
-    _append(dataset, "ContributingEquipmentSequence", _equipment(defacer, version))
+        dataset.RecognizableVisualFeatures = "YES" if visible or reversible else "NO"
+    _append(dataset, "ContributingEquipmentSequence", _equipment(defacer, version, reversible))
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):  # of the source, not of this instance
         if keyword in dataset:
             delattr(dataset, keyword)
 
 
-def _equipment(defacer: str, version: str) -> Any:
+def _equipment(defacer: str, version: str, reversible: bool) -> Any:
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
 
@@ -166,7 +183,7 @@ def _equipment(defacer: str, version: str) -> Any:
     item.Manufacturer = "The defacedask developers"
     item.ManufacturerModelName = "defacedask"
     item.SoftwareVersions = version
-    item.ContributionDescription = f"Face removed with {defacer}"
+    item.ContributionDescription = f"{done(reversible)} with {defacer}"
     return item
 
 
@@ -182,7 +199,15 @@ def source_item(sop_class: str, sop_instance: str) -> Any:
     return item
 
 
-def derive(dataset: Any, defacer: str, version: str, digest: str, source: tuple[str, str]) -> None:
+def derive(
+    dataset: Any,
+    defacer: str,
+    version: str,
+    digest: str,
+    source: tuple[str, str],
+    *,
+    reversible: bool = False,
+) -> None:
     """Say what a pixel object was derived from and how.
 
     Parameters
@@ -193,12 +218,14 @@ def derive(dataset: Any, defacer: str, version: str, digest: str, source: tuple[
         Name, version of the program, SHA-256 of the plan.
     source : (SOP class UID, SOP instance UID)
         Of the original: the one place where a source UID is meant to be.
+    reversible : bool
+        The face is covered, not removed.
     """
     from pydicom.sequence import Sequence
 
     kind = [str(v) for v in dataset.get("ImageType", None) or ("ORIGINAL", "PRIMARY")]
     dataset.ImageType = ["DERIVED", *kind[1:]] if len(kind) > 1 else ["DERIVED", "PRIMARY"]
-    text = f"Face removed by defacedask {version} with {defacer}; plan SHA-256 {digest}"
+    text = f"{done(reversible)} by defacedask {version} with {defacer}; plan SHA-256 {digest}"
     before = str(dataset.get("DerivationDescription", "") or "").strip()
     dataset.DerivationDescription = f"{before[:800]}; {text}" if before else text
     _append(dataset, "DerivationCodeSequence", code("113047", "DCM", "Pixel by pixel mask"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,40 @@ def frame_grids(dataset: Any) -> list[Geometry]:
     return out
 
 
+#: cm² of cut edge of a segment beyond which it is held back where the edge may follow the skin: some noses.
+MOST_CUT_CM2 = 10.0
+
+
+def cut_cm2(before: np.ndarray, after: np.ndarray, grids: Sequence[Geometry]) -> float:
+    """Area of the edge along which a segment was cut: pixels that stayed beside pixels of it that went.
+
+    Parameters
+    ----------
+    before, after : (frames, rows, columns) arrays
+    grids : sequence of Geometry
+        Of the frames.
+
+    Returns
+    -------
+    float
+        cm²; a frame counts as thick as its neighbours are apart.
+    """
+    gone, kept = (before != 0) & (after == 0), after != 0
+    places = np.array([grid.origin for grid in grids])
+    area = 0.0
+    for axis in (1, 2):
+        one: list[slice] = [slice(None)] * 3
+        other: list[slice] = [slice(None)] * 3
+        one[axis], other[axis] = slice(None, -1), slice(1, None)
+        a, b = tuple(one), tuple(other)
+        edges = ((gone[a] & kept[b]) | (kept[a] & gone[b])).sum(axis=(1, 2))
+        for k in map(int, np.flatnonzero(edges)):
+            apart = np.linalg.norm(places - places[k], axis=1)
+            thick = float(apart[apart > 1e-3].min(initial=10.0))
+            area += float(edges[k]) * grids[k].spacing[3 - axis] * thick / 100
+    return area
+
+
 def cleared_frames(dataset: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """Stored values of all frames before and after.
 
@@ -59,7 +93,7 @@ def cleared_frames(dataset: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     RefusedError
-        If a segment that follows the skin meets the region, or a frame has no place.
+        If a segment that follows the skin meets the region, or is cut along much of it, or a frame has no place.
     """
     if str(dataset.get("SegmentationType", "")) not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise RefusedError("its kind of segmentation is not known")
@@ -78,6 +112,10 @@ def cleared_frames(dataset: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         ]
         if any(is_outline(name, "") or is_skin(name, "") for name in (label, *codes)):
             raise RefusedError(f"its segment {label!r} may follow the skin of the face")
+    if not getattr(plan, "flat", False) and (area := cut_cm2(before, after, grids)) > MOST_CUT_CM2:
+        raise RefusedError(
+            f"its segments are cut along {area:.0f} cm² of the face, and the edge may draw the skin"
+        )
     return before, after
 
 

@@ -124,7 +124,8 @@ def faces_table(run: Run) -> Table | None:
     notes = [
         "A case counts once: any view in which it is detected or matched is enough. Intervals are exact "
         "(Clopper–Pearson, 95 %); the upper bound is one-sided.",
-        "A face that is detected need not be the patient’s: mri_reface and carina put one there by design.",
+        "A face that is detected need not be the patient’s: mri_reface puts one there by design, and carina a layer "
+        "that may look like one.",
         "Originals are compared with their own other views, never with the same picture.",
         "A match rate is of the cases whose person the gallery shows (in a gallery of originals: whose original "
         "shows a face in that image), which may be fewer than the cases looked at.",

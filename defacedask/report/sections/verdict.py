@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,7 +111,7 @@ def headline(run: Run) -> Verdict:
         )
         if hits:
             why.append(f"Recognised after defacing even so, and more often than by chance: {hits}.")
-        return Verdict("void", first, why + _left_out(run) + more)
+        return Verdict("void", first, why + _left_out(run) + _covered(run) + more)
     if void:
         which = ", ".join(name_of(run, c) for c in void)
         first = f"The privacy result is void for {which}: there the originals themselves are not recognised. "
@@ -143,7 +144,7 @@ def headline(run: Run) -> Verdict:
     where = {"second-scan": "in their other scan", "photographs": "in their photographs"}
     seen = where.get(good[0].gallery, "at another view")
     more.insert(0, f"Originals recognised {seen} (positive control): {matched}.")
-    more += _left_out(run)
+    more += _left_out(run) + _covered(run)
     weak = [c for c in good if c.state == "weak"]
     for control in weak:
         cause = _failing(run, control) if control.calibrated else f"{name_of(run, control)}: {control.reason}"
@@ -168,6 +169,22 @@ def _left_out(run: Run) -> list[str]:
             )
     if len(run.tables["cases"]) and not len(run.tables["radiomics"]):
         found.append("What defacing cost in radiomics was not judged: no structure was measured in this run.")
+    return found
+
+
+def _covered(run: Run) -> list[str]:
+    """Say which defacers leave the face inside, whatever the attacks found."""
+    from defacedask.defacers import is_reversible
+    from defacedask.errors import DefacedaskError
+
+    found = []
+    for defacer in run.defacers:
+        with contextlib.suppress(DefacedaskError):  # of somebody else: nothing is known
+            if is_reversible(defacer):
+                found.append(
+                    f"{defacer} covers the face and does not remove it: whoever has its images can un-mask the "
+                    "original. They are not de-identified, and are written only with --allow-reversible."
+                )
     return found
 
 
