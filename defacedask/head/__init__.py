@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from defacedask.head.atlas import Atlas
+    from defacedask.head.place import Look
     from defacedask.head.registration import Registration
     from defacedask.head.surface import DepthMap
     from defacedask.head.template import Template
 
 __all__ = ["Figure", "Head"]
 
-#: mm of the working grid.
-SPACING = 2.0
+#: mm of the working grid, and of the one on which the head is looked for.
+SPACING, COARSE = 2.0, 4.0
+#: Degrees between header and head from which on the working grid follows the head.
+TURNED = 60.0
 
 
 class Head:
@@ -38,6 +41,8 @@ class Head:
         CT, MR or PT; see `defacedask.volume.make_volume`. Lazy volumes are read slab by slab.
     template : Template, optional
         Average head to register to (see `defacedask.head.template`); default the built-in one.
+    registration : Registration, optional
+        Where the head lies, if that is known already; by default it is looked for.
 
     Raises
     ------
@@ -45,12 +50,19 @@ class Head:
         For a modality of which no air value is known.
     """
 
-    def __init__(self, volume: xr.DataArray, *, template: Template | None = None) -> None:
+    def __init__(
+        self,
+        volume: xr.DataArray,
+        *,
+        template: Template | None = None,
+        registration: Registration | None = None,
+    ) -> None:
         self.volume = volume
         self.geometry: Geometry = geometry_of(volume)
         self.modality: str = volume.attrs["modality"]
         self.air = air_of(self.modality)
         self._template = template
+        self._known = registration
 
     # --- the working grid
 
@@ -62,47 +74,66 @@ class Head:
         return atlas_of(self._template)
 
     @cached_property
-    def _working(self) -> tuple[np.ndarray, Geometry, float]:
-        from defacedask.head.body import material_level
-        from defacedask.head.grid import cropped_values, reduced
+    def _fine(self) -> tuple[np.ndarray, Geometry]:
+        from defacedask.head.grid import reduced
 
-        fine, grid = reduced(self.volume, SPACING)
-        level = material_level(fine, self.modality)
-        values, working = cropped_values(fine, grid, spacing=SPACING, level=level, air=self.air)
-        return values, working, level
+        return reduced(self.volume, SPACING)
+
+    @cached_property
+    def _placed(self) -> tuple[Look, tuple[np.ndarray, np.ndarray | None, float], Registration]:
+        """The image on its working grid, the rough brain in it, and the template's place."""
+        from defacedask.head.place import Look, centre_of, find_head, look_closer
+
+        fine, geometry = self._fine
+        how: dict[str, Any] = {"level": self.level, "air": self.air}
+        del self.__dict__["_fine"]
+        if self._known:
+            turn = _turn(self._known.rigid)
+            look = Look.of(fine, geometry, self.modality, spacing=SPACING, turn=turn, **how)
+            return look, centre_of(look), self._known
+        starts = find_head(Look.of(fine, geometry, self.modality, spacing=COARSE, **how), self.atlas)
+        turn = _turn(starts[0])
+        while True:
+            look = Look.of(fine, geometry, self.modality, spacing=SPACING, turn=turn, **how)
+            rough = centre_of(look)
+            found = look_closer(look, rough[0], starts, self.atlas)
+            better = _turn(found.rigid, turn)
+            if better is turn or len(starts) == 1:
+                return look, rough, found
+            # the second look saw another pose: once more, on a grid on which that one is upright
+            starts, turn = [found.rigid, found.rival][: len(starts) - 1], better
 
     @property
     def values(self) -> np.ndarray:
         """(z, y, x) float32 real values on `grid` (HU, arbitrary, SUV or Bq/mL)."""
-        return self._working[0]
+        return self._placed[0].values
 
     @property
     def grid(self) -> Geometry:
-        """Working grid: 2 mm, array axes S, P, L, cropped to what is not air; patient LPS mm."""
-        return self._working[1]
+        """Working grid: 2 mm, cropped to what is not air; patient LPS mm.
 
-    @property
-    def level(self) -> float:
-        """Value that parts the patient from air, in real units."""
-        return self._working[2]
-
-    # --- the body
+        Array axes S, P, L of the header; of the head itself where it is turned by more than 60 degrees against that.
+        """
+        return self._placed[0].grid
 
     @cached_property
-    def _body(self) -> tuple[np.ndarray, np.ndarray]:
-        from defacedask.head.body import body_mask
+    def level(self) -> float:
+        """Value that parts the patient from air, in real units."""
+        from defacedask.head.body import material_level
 
-        return body_mask(self.values, self.level, SPACING)
+        return material_level(self._fine[0], self.modality)
+
+    # --- the body
 
     @property
     def body(self) -> np.ndarray:
         """Bool on `grid`: the patient, closed and filled; no couch, headrest, mask frame or tube."""
-        return self._body[0]
+        return self._placed[0].body
 
     @property
     def other(self) -> np.ndarray:
         """Bool on `grid`: material that is not the patient."""
-        return self._body[1]
+        return self._placed[0].other
 
     @cached_property
     def drop(self) -> np.ndarray:
@@ -123,45 +154,15 @@ class Head:
 
     # --- where it is
 
-    @cached_property
-    def _rough(self) -> tuple[np.ndarray, np.ndarray | None, float]:
-        """Rough centre of the brain (mm), enclosure map (CT) and mL of brain seen without a template."""
-        from defacedask.head.brain import rough_brain, rough_centre
-
-        if self.modality == "CT":
-            rough, seen = rough_brain(self.values, self.body)
-            if rough.any():
-                centre = self.grid.to_world(np.argwhere(rough).mean(axis=0) * 2 + 0.5)
-                return centre, seen, float(rough.sum() * (2 * SPACING) ** 3 / 1000)
-            return rough_centre(self.body, self.grid), seen, 0.0
-        return rough_centre(self.body, self.grid), None, float("nan")
-
     @property
     def enclosed_ml(self) -> float:
         """CT: mL of soft tissue that bone encloses on nearly all sides; NaN on other modalities."""
-        return self._rough[2]
+        return self._placed[1][2]
 
-    @cached_property
+    @property
     def registration(self) -> Registration:
         """The template's place in the patient."""
-        from defacedask.head.morphology import dilate
-        from defacedask.head.registration import register
-
-        if self.modality == "CT":
-            limits = (-200.0, 200.0)
-        else:
-            limits = (0.0, float(np.percentile(self.values[self.body], 99.5)) if self.body.any() else 1.0)
-        atlas = self.atlas
-        return register(
-            self.values,
-            self.grid,
-            dilate(self.body, 3),
-            self._rough[0],
-            atlas.levels(self.modality),
-            atlas.grid,
-            atlas.centre,
-            limits=limits,
-        )
+        return self._placed[2]
 
     @property
     def to_template(self) -> np.ndarray:
@@ -193,9 +194,10 @@ class Head:
         """Bool on `grid`: CT only, by Hounsfield units and enclosure, without the template; else empty."""
         from defacedask.head.brain import brain_from_ct
 
-        if self.modality != "CT" or self._rough[1] is None:
+        seen = self._placed[1][1]
+        if self.modality != "CT" or seen is None:
             return np.zeros(self.grid.shape, dtype=bool)
-        return brain_from_ct(self.values, self.body, self._rough[1])
+        return brain_from_ct(self.values, self.body, seen)
 
     @cached_property
     def brain(self) -> np.ndarray:
@@ -329,3 +331,11 @@ class Head:
             "to_template": self.to_template.tolist(),
             "quality": {name: figure.to_dict() for name, figure in self.quality.items()},
         }
+
+
+def _turn(pose: np.ndarray, now: np.ndarray | None = None) -> np.ndarray | None:
+    """Rotation that makes a head upright; what it is ``now`` (None: the header's axes) where that will do."""
+    from defacedask.head.turns import angle_between, nearest_rigid
+
+    turn = nearest_rigid(np.asarray(pose), np.zeros(3))[:3, :3]
+    return turn if float(angle_between(turn, np.eye(3) if now is None else now)) > TURNED else now

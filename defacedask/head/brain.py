@@ -9,7 +9,15 @@ import numpy as np
 from defacedask.geometry import Geometry
 from defacedask.head.morphology import close, components, dilate, erode, fill_slices, largest
 
-__all__ = ["brain_from_ct", "enclosure", "halved", "refined_brain", "rough_brain", "rough_centre"]
+__all__ = [
+    "brain_from_ct",
+    "enclosed_parts",
+    "enclosure",
+    "halved",
+    "outline_centre",
+    "refined_brain",
+    "rough_brain",
+]
 
 #: Bone on the 4 mm grid (partial volume lowers thin bone), HU.
 BONE = 180.0
@@ -21,7 +29,7 @@ def halved(values: np.ndarray) -> np.ndarray:
     return values[: 2 * n[0], : 2 * n[1], : 2 * n[2]].reshape(n[0], 2, n[1], 2, n[2], 2).mean(axis=(1, 3, 5))
 
 
-def enclosure(bone: np.ndarray, body: np.ndarray) -> np.ndarray:
+def enclosure(bone: np.ndarray, body: np.ndarray, *, any_way_up: bool = False) -> np.ndarray:
     """In how many of the 26 directions of the grid a voxel sees bone.
 
     Inside the skull nearly all do, in muscle few do. Upward directions also end where the body or the picture ends,
@@ -31,6 +39,8 @@ def enclosure(bone: np.ndarray, body: np.ndarray) -> np.ndarray:
     ----------
     bone, body : (z, y, x) bool arrays
         Axis 0 towards superior.
+    any_way_up : bool
+        It is not known which way is up: all directions end where the picture does, none where the body does.
 
     Returns
     -------
@@ -41,10 +51,10 @@ def enclosure(bone: np.ndarray, body: np.ndarray) -> np.ndarray:
     for d in itertools.product((-1, 0, 1), repeat=3):
         if d == (0, 0, 0):
             continue
-        met = bone | ~body if d[0] > 0 else bone.copy()
+        met = bone | ~body if d[0] > 0 and not any_way_up else bone.copy()
         axis = next(i for i in range(3) if d[i])
         planes = np.moveaxis(met, axis, 0)
-        if d[0] > 0:
+        if d[0] > 0 or any_way_up:
             for i in range(3):
                 if d[i]:
                     np.moveaxis(met, i, 0)[-1 if d[i] > 0 else 0] = True
@@ -59,39 +69,83 @@ def enclosure(bone: np.ndarray, body: np.ndarray) -> np.ndarray:
 
 
 def rough_brain(values: np.ndarray, body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Soft tissue that bone encloses on nearly all sides, on CT, at half resolution.
+    """Soft tissue that bone encloses on nearly all sides, on CT.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32 array
+        HU on a grid of 4 mm.
+    body : bool array
 
     Returns
     -------
     rough : bool array
-        Largest such part, on the halved grid.
+        Largest such part.
     seen : uint8 array
-        See `enclosure`, on the halved grid.
+        See `enclosure`.
     """
-    coarse = halved(values)
-    inside = halved(body.astype(np.float32)) >= 0.5
-    seen = enclosure(close(coarse > BONE, 1), inside)
-    soft = (coarse > -20) & (coarse < 110) & (seen >= 22) & inside
+    seen = enclosure(close(values > BONE, 1), body)
+    soft = (values > -20) & (values < 110) & (seen >= 22) & body
     opened = erode(soft, 1)
     return largest(opened if opened.sum() >= 100 else soft), seen
 
 
-def rough_centre(body: np.ndarray, grid: Geometry) -> np.ndarray:
+def enclosed_parts(values: np.ndarray, body: np.ndarray, count: int = 2) -> list[np.ndarray]:
+    """Middles of the largest parts of soft tissue that bone encloses on CT, whichever way is up.
+
+    Parameters
+    ----------
+    values, body
+        See `rough_brain`.
+    count : int
+        At most so many.
+
+    Returns
+    -------
+    list of (3,) arrays
+        Indices, largest part first; parts below 300 voxels of 4 mm (19 mL) are left out.
+    """
+    seen = enclosure(close(values > BONE, 1), body, any_way_up=True)
+    labels = components(erode((values > -20) & (values < 110) & (seen >= 22) & body, 1))
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    largest_first = np.argsort(-sizes, kind="stable")[:count]
+    return [np.argwhere(labels == k).mean(axis=0) for k in largest_first if sizes[k] >= 300]
+
+
+def outline_centre(body: np.ndarray, grid: Geometry, up: np.ndarray | None = None) -> np.ndarray:
     """Where the middle of the brain might be, from the outline alone: middle of the body's top 150 mm, 75 mm down.
+
+    Parameters
+    ----------
+    body : (z, y, x) bool array
+    grid : Geometry
+        Of ``body``.
+    up : (3,) array, optional
+        Which way is up, world LPS; default: along the array's axis 0.
 
     Returns
     -------
     (3,) array
         World LPS mm.
     """
-    points = np.argwhere(body)
+    by = max(1, round(6.0 / grid.spacing[0]))
+    points = np.argwhere(body[::by, ::by, ::by]) * by
     if len(points) == 0:
         return grid.centre
-    world = grid.to_world(points)
-    top = float(world[:, 2].max())
-    upper = world[world[:, 2] > top - 150.0]
+    axes = grid.directions[:, ::-1].T if up is None else _upright(up)
+    along = grid.to_world(points) @ axes.T
+    top = float(along[:, 2].max())
+    upper = along[along[:, 2] > top - 150.0]
     middle = (np.percentile(upper, 2, axis=0) + np.percentile(upper, 98, axis=0)) / 2
-    return np.array([middle[0], middle[1], top - 75.0])
+    return np.array([middle[0], middle[1], top - 75.0]) @ axes
+
+
+def _upright(up: np.ndarray) -> np.ndarray:
+    """Rows: three axes at right angles, the last of which is ``up``."""
+    side = np.cross(up, np.eye(3)[np.abs(up).argmin()])
+    side /= np.linalg.norm(side)
+    return np.stack([side, np.cross(up, side), up])
 
 
 def refined_brain(

@@ -1,4 +1,4 @@
-"""The working grid of a head: 2 mm, axes along LPS, cropped to what is not air; and the values on it."""
+"""The working grid of a head: 2 mm, axes along the head's, cropped to what is not air; and the values on it."""
 
 from __future__ import annotations
 
@@ -139,9 +139,15 @@ def resample(
 
 
 def cropped_values(
-    fine: np.ndarray, geometry: Geometry, *, spacing: float, level: float, air: float
+    fine: np.ndarray,
+    geometry: Geometry,
+    *,
+    spacing: float,
+    level: float,
+    air: float,
+    turn: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Geometry]:
-    """Values on the working grid: axes along LPS, cropped to what is not air.
+    """Values on the working grid: axes along LPS, or turned against it, cropped to what is not air.
 
     Parameters
     ----------
@@ -155,6 +161,9 @@ def cropped_values(
         Values above it are material; the grid is cropped to them with 16 mm around.
     air : float
         Value outside the acquisition's field of view.
+    turn : (3, 3) array, optional
+        Rotation of world LPS that makes the head upright: the array axes are S, P, L of what it turns to. Default:
+        none, the header's own.
 
     Returns
     -------
@@ -163,7 +172,11 @@ def cropped_values(
     grid : Geometry
         Of ``values``.
     """
-    whole = geometry.aligned(spacing)
+    upright = np.eye(4)
+    if turn is not None:
+        upright[:3, :3] = turn
+    source = Geometry(geometry.shape, upright @ geometry.affine, geometry.frame_of_reference)
+    whole = source.aligned(spacing)
     solid = (fine > level).nonzero()
     if len(solid[0]) == 0:
         first, last = np.zeros(3, dtype=int), np.array(whole.shape)
@@ -171,10 +184,10 @@ def cropped_values(
         # a lone bright voxel must not widen the grid: a thousandth of the material may fall outside
         ends = np.array([np.percentile(axis, [0.05, 99.95]) for axis in solid])
         corners = np.array(np.meshgrid(*ends)).reshape(3, -1).T
-        index = whole.to_index(geometry.to_world(corners))
+        index = whole.to_index(source.to_world(corners))
         pad = 16.0 / spacing
         first = np.maximum(np.floor(index.min(axis=0) - pad), 0).astype(int)
         last = np.minimum(np.ceil(index.max(axis=0) + pad) + 1, whole.shape).astype(int)
     block = whole.block(first.tolist(), last.tolist())
-    grid = Geometry(block.shape, block.affine, block.frame_of_reference)
+    grid = Geometry(block.shape, upright.T @ block.affine, block.frame_of_reference)
     return resample(fine, geometry, grid, outside=air), grid

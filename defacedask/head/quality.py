@@ -68,6 +68,7 @@ GATES: dict[str, float] = {
     "match_CT": 0.22,
     "match_MR": 0.33,
     "match_PT": 0.33,
+    "margin": 0.10,
     "outline_CT": 0.7,
     "outline_MR": 0.88,
     "outline_PT": 0.86,
@@ -93,7 +94,7 @@ def figures(head: Head) -> Iterator[Figure]:
     ------
     Figure
     """
-    for make in (_body, _enclosed, _match, _in_view, _eyes, _outline, _agreement):
+    for make in (_body, _enclosed, _match, _margin, _in_view, _eyes, _outline, _agreement):
         figure = make(head)
         if figure is not None:
             yield figure
@@ -143,6 +144,16 @@ def _match(head: Head) -> Figure:
     )
 
 
+def _margin(head: Head) -> Figure:
+    return Figure.at_least(
+        "margin",
+        head.registration.margin,
+        GATES["margin"],
+        "by how much this pose matches better than any other way up or round, as a part of its match",
+        "it is not clear which way up or round the head is, or whether it is a head",
+    )
+
+
 def _outline(head: Head) -> Figure:
     return Figure.at_least(
         "outline",
@@ -167,10 +178,12 @@ def _in_view(head: Head) -> Figure:
 
 def _eyes(head: Head) -> Figure:
     eyes = np.array([head.landmark("eye_left"), head.landmark("eye_right")])
-    top = head.grid.to_world(np.argwhere(head.body).max(axis=0))[2]
+    # along the working grid's own S
+    top = int(np.flatnonzero(head.body.any(axis=(1, 2))).max())
+    above = (top - head.grid.to_index(eyes)[:, 0]) * head.grid.spacing[0]
     return Figure.at_least(
         "eyes_in_view_mm",
-        float(top - eyes[:, 2].max()),
+        float(above.min()),
         GATES["eyes_in_view_mm"],
         "mm of head in view above the middle of the eyes, whose radius is 12 mm",
         "the eyes lie outside the field of view",

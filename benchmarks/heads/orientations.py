@@ -1,0 +1,192 @@
+"""Real heads turned against their header through the whole sphere, and images without a head: what would be exported.
+
+    uv run python -m benchmarks.heads.orientations DATA --out turned [--turns 60] [--only pt_100,...] [--part 0/2]
+
+The voxels stay as they are, and the header's axes are turned: so every orientation is exact, and the face lies in the
+same voxels each time. Where it lies is known from the look at the head as it came. *Exported with a face*: the case
+would be written, and more than a tenth of the tissue in the skin of its face has its old value. That measure shares
+nothing with the turned look. Each row is kept in OUT/HEAD.jsonl, so that a second call goes on where one was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from benchmarks.heads.data import named_heads
+from benchmarks.heads.non_heads import non_heads
+from defacedask.geometry import Geometry
+from defacedask.head import Head
+from defacedask.head.turns import angle_between, sphere
+from defacedask.volume import geometry_of, make_volume
+
+__all__ = ["main", "moved_by", "turned"]
+
+#: Part of the face's skin that may keep its value, and what counts as the right pose (degrees, mm).
+LEFT, DEGREES, MILLIMETRES = 0.10, 10.0, 12.0
+
+
+def moved_by(volume: xr.DataArray, turn: np.ndarray, *, mirror: bool = False) -> np.ndarray:
+    """(4, 4) motion of the world that turns a volume about its centre; mirrored left to right before, if asked."""
+    centre = geometry_of(volume).centre
+    out = np.eye(4)
+    out[:3, :3] = turn @ (np.diag([-1.0, 1.0, 1.0]) if mirror else np.eye(3))
+    out[:3, 3] = centre - out[:3, :3] @ centre
+    return out
+
+
+def turned(volume: xr.DataArray, motion: np.ndarray) -> xr.DataArray:
+    """The same voxels under another header: its positions are moved by ``motion`` (4, 4)."""
+    grid = geometry_of(volume)
+    return make_volume(
+        volume.data,
+        Geometry(grid.shape, motion @ grid.affine, grid.frame_of_reference),
+        modality=volume.attrs["modality"],
+        units=volume.attrs["units"],
+        slope=volume.coords["slope"].values,
+        intercept=volume.coords["intercept"].values,
+    )
+
+
+def face_voxels(volume: xr.DataArray, head: Head) -> np.ndarray:
+    """Bool (z, y, x): tissue in the skin of the face, by a look at the head as it came."""
+    from defacedask.head.grid import resample
+    from defacedask.head.morphology import dilate
+    from defacedask.volume import real_values
+
+    near = resample(dilate(head.face_skin, 1), head.grid, geometry_of(volume), nearest=True)
+    return near & (real_values(volume).values > head.level)
+
+
+def judged(volume: xr.DataArray, face: np.ndarray | None, defacer: str) -> dict[str, Any]:
+    """What becomes of one image: refused, held back or done, and how much of the face's skin is unchanged."""
+    from defacedask.witness import sighting, verdict
+
+    from defacedask.defacers import get_defacer
+    from defacedask.errors import RefusedError
+
+    head = Head(volume)
+    row: dict[str, Any] = {"score": head.registration.score, "margin": head.registration.margin}
+    try:
+        head.require()
+        plan = get_defacer(defacer).plan(head, key=b"orientations")
+    except RefusedError as error:
+        failed = [f.name for f in head.quality.values() if not f.ok]
+        return row | {"outcome": "refused", "why": failed[0] if failed else "plan", "reason": str(error)}
+    row["outline"] = head.outline_agreement
+    defaced = plan.apply(volume)
+    if face is not None:
+        row["unchanged"] = float((defaced.values == volume.values)[face].mean())
+    begun = time.process_time()
+    checked = verdict(volume, defaced, sighting(volume), head)
+    row["witness_cpu"] = time.process_time() - begun
+    if checked.held:
+        return row | {"outcome": "held", "why": checked.why, "reason": checked.sentence}
+    return row | {"outcome": "done", "pose": np.asarray(head.pose).tolist()}
+
+
+def rows_of(
+    name: str, volume: xr.DataArray, turns: Sequence[tuple[str, np.ndarray]], defacer: str, seen: set[str]
+) -> Iterator[dict[str, Any]]:
+    """One row a turn that has none yet."""
+    todo = [(label, motion) for label, motion in turns if label not in seen]
+    if not todo:
+        return
+    first = Head(volume)
+    face = face_voxels(volume, first)
+    points = [first.grid.to_world(np.argwhere(first.brain).mean(axis=0)), first.landmark("nasion")]
+    for label, motion in todo:
+        begun = time.process_time()
+        row = {"head": name, "turn": label, **judged(turned(volume, motion), face, defacer)}
+        if "pose" in row:
+            found, known = np.array(row.pop("pose")), first.pose @ np.linalg.inv(motion)
+            if np.linalg.det(motion[:3, :3]) > 0:
+                row["degrees"] = float(angle_between(found[:3, :3], known[:3, :3]))
+            now = [(motion @ np.append(p, 1.0)) for p in points]
+            row["mm"] = [float(np.linalg.norm(((found - known) @ p)[:3])) for p in now]
+        row["cpu"] = round(time.process_time() - begun, 2)
+        yield row
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--turns", type=int, default=60)
+    parser.add_argument("--first", type=int, default=0, help="how many of them now; 0: all")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--defacer", default="quickshear")
+    parser.add_argument("--part", default="0/1", help="K/N: each N-th head, from the K-th")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    only = {n for n in options.only.split(",") if n}
+    part, parts = (int(n) for n in options.part.split("/"))
+    for k, (name, read) in enumerate(named_heads(options.data)):
+        if k % parts != part or (only and name not in only):
+            continue
+        volume = read().load()
+        file = options.out / f"{name}.jsonl"
+        seen = {r["turn"] for r in _read(file)}
+        # a stride that shares no factor with the count: the first few are spread over the sphere, too
+        order = [(17 * k) % options.turns for k in range(options.first or options.turns)]
+        turns = [(str(n), moved_by(volume, sphere(options.turns)[n])) for n in order]
+        turns.append(("mirrored", moved_by(volume, np.eye(3), mirror=True)))
+        with file.open("a") as out:
+            for row in rows_of(name, volume, turns, options.defacer, seen):
+                out.write(json.dumps(row) + "\n")
+                out.flush()
+                print(name, row["turn"], row["outcome"], row.get("why", ""), row.get("unchanged"), flush=True)
+    if part == 0 and not only:
+        file = options.out / "non-heads.jsonl"
+        seen = {r["head"] for r in _read(file)}
+        with file.open("a") as out:
+            for name, make in non_heads(options.data):
+                if name not in seen:
+                    out.write(
+                        json.dumps({"head": name, "turn": "", **judged(make().load(), None, options.defacer)})
+                    )
+                    out.write("\n")
+                    out.flush()
+    write_table(options.out)
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def write_table(folder: Path) -> None:
+    """Counts of outcomes, and every case that would have been exported with a face."""
+    rows = [r for f in sorted(folder.glob("*.jsonl")) if f.stem != "non-heads" for r in _read(f)]
+    lines = ["| | looks | done | of these with a face | refused | held back | why |", "|" + " --- |" * 7]
+    groups: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
+    for row in rows:
+        group = "OpenKBP" if row["head"].startswith("pt_") else row["head"]
+        groups[f"{group}{', mirrored' if row['turn'] == 'mirrored' else ''}"].append(row)
+    groups["all"] = rows
+    groups["no heads"] = _read(folder / "non-heads.jsonl")
+    for name, some in groups.items():
+        count = collections.Counter(r["outcome"] for r in some)
+        faces = [r for r in some if r["outcome"] == "done" and r.get("unchanged", 0.0) > LEFT]
+        why = collections.Counter(r["why"] for r in some if "why" in r)
+        reasons = ", ".join(f"{k} {n}" for k, n in why.most_common())
+        cells = [name, len(some), count["done"], len(faces), count["refused"], count["held"], reasons]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines += [
+        f"With a face: {r['head']} {r['turn']} {r['unchanged']:.2f}"
+        for r in rows
+        if r["outcome"] == "done" and r.get("unchanged", 0.0) > LEFT
+    ]
+    (folder / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
