@@ -174,6 +174,13 @@ class Head:
         """(4, 4) rigid: patient LPS mm -> the head's frame (L, P, S of the upright head; the template's origin)."""
         return self.registration.rigid
 
+    @property
+    def against_header(self) -> float:
+        """Degrees between the head's axes and those that the header calls L, P, S."""
+        from defacedask.head.turns import angle_between
+
+        return float(angle_between(self.pose[:3, :3], np.eye(3)))
+
     def landmark(self, name: str) -> np.ndarray:
         """The template's landmark in the patient, LPS mm (as exact as the affine: some mm)."""
         return (np.linalg.inv(self.to_template) @ np.append(self.atlas.landmarks[name], 1.0))[:3]
