@@ -203,7 +203,9 @@ def run_attack(
         )
         return {key: future}
 
-    done = {piece.case: piece for piece in run_cases(jobs, submit, executor, progress)}
+    done = {
+        piece.case: piece for piece in run_cases(jobs, submit, executor, progress, case_id=lambda j: j[0].id)
+    }
     tables = _tables(prepared, [(case, pair, done[case.id]) for case, pair in jobs])
     return StudyResult(prepared.folder, tables, write_report(prepared.folder))
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from defacedask.dicom.people import People
 
 __all__ = ["ReleaseOptions"]
 
@@ -57,7 +61,18 @@ class ReleaseOptions:
         """JSON-able form, on which what is written depends."""
         return dataclasses.asdict(self)
 
-    def arguments(self, key: bytes) -> dict[str, Any]:
-        """Arguments of `defacedask.stages.export.export`."""
+    def naming(self, key: bytes, people: People | None = None) -> dict[str, Any]:
+        """Those of `arguments` on which names of files and of the case depend."""
         own = hmac.new(key, b"defacedask identities 1", hashlib.sha256).digest() if self.deidentify else b""
-        return {"private": self.private, "identity_key": own, "allow_visible": self.allow_visible}
+        return {"identity_key": own, **({"people": people} if self.deidentify and people else {})}
+
+    def arguments(self, key: bytes, people: People | None = None) -> dict[str, Any]:
+        """Arguments of `defacedask.stages.export.export`."""
+        return {**self.naming(key, people), "private": self.private, "allow_visible": self.allow_visible}
+
+    def depends(self, key: bytes, people: People | None = None) -> Any:
+        """JSON-able form of all that on which what is written depends; of the people only a code under the key."""
+        if not self.deidentify:
+            return self.choice
+        text = json.dumps(people, sort_keys=True).encode()
+        return [self.choice, hmac.new(key, b"defacedask people 1" + text, hashlib.sha256).hexdigest()]
