@@ -117,7 +117,7 @@ def write_nifti(
         )
     # voxels outside the region keep their bytes, not-a-numbers' too
     if context.remap.identity is not None:
-        raw = _anonymous(raw, offset, offset + here.nbytes)
+        raw = _anonymous(bytearray(raw), offset, offset + here.nbytes)
     new = here.copy()
     new[region] = defaced[region].astype(dtype)
     raw[offset : offset + new.nbytes] = new.tobytes()

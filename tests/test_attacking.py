@@ -147,6 +147,7 @@ def test_dry_run_says_what_belongs_together(folders, tmp_path):
     done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 0, done.output
     assert "1 pairs; nothing was done" in done.output
+    assert "compared when they are attacked" in done.output
     assert "no defaced case belongs to it" in done.output
     assert not (tmp_path / "o").exists()
 

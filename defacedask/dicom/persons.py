@@ -178,7 +178,7 @@ class Persons:
             files: Counter[str] = Counter()
             for unit in person:
                 files[unit.id] += unit.files
-            chosen = min(files, key=lambda one: (-files[one], one))
+            chosen = min(files, key=lambda one: (-files[one], len(one), one))
             spellings.append(chosen)
             taken[chosen] += 1
             label = chosen if taken[chosen] == 1 else f"{chosen} [{taken[chosen]}]"

@@ -165,8 +165,8 @@ class Identity:
         self._anonymizer.add_element_handler(Dates())
         self._anonymizer.add_element_handler(Keep())
 
-        self.new_id = self._draw("PatientID", person, self.words)
-        self.new_name = self._draw("PatientName", person, self.words)
+        self.new_id = self._draw("PatientID", secret.hexdigest()[:32], self.words)
+        self.new_name = self._draw("PatientName", secret.hexdigest()[:32], self.words)
 
     def _draw(self, keyword: str, old: str, words: Words) -> str:
         """What dicognito makes of a value; drawn again while it holds somebody's word."""
