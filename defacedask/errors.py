@@ -19,7 +19,7 @@ __all__ = [
 
 
 def printable(text: object) -> str:
-    """Text that any terminal and table takes: bytes of a file name that are no text are written out."""
+    """Text that any terminal and table takes: bytes of a file name that are no text are written as numbers."""
     return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
