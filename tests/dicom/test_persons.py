@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from defacedask.dicom.headers import Header
+from defacedask.dicom.people import collect_people, person_key
 from defacedask.dicom.persons import Persons, plain_id
 
 
@@ -106,3 +107,36 @@ def test_a_study_of_two_ids_is_said():
     found, notes = labels(header("A"), header("B", series="2"))
     assert found == ["A", "B"]
     assert "names 2 patients" in notes[0]
+
+
+def keys(*headers):
+    persons = Persons(headers)
+    people = collect_people(headers, persons)
+    return [person_key(people, persons.label(h)) for h in headers]
+
+
+def test_one_person_has_one_key_in_every_spelling_and_cohort():
+    one, two = header("VP-0001", "9"), header("0000vp-1", "9", "2")
+    assert (
+        len({*keys(one), *keys(two), *keys(one, two), *keys(two, header("Q", "3"))} - {*keys(header("Q"))})
+        == 1
+    )
+
+
+def test_several_persons_of_one_id_have_several_keys():
+    three = [header("P", str(k), str(k), name=f"{n}^X", birth=f"19{k}00101") for k, n in enumerate("ABC", 5)]
+    assert len(set(keys(*three))) == 3
+    assert len(set(keys(header("1", "8"), header("001", "9")))) == 2
+
+
+def test_what_people_are_called_is_collected_over_all_files():
+    files = [
+        header("P", name="Alt^Eva"),
+        header("P", series="2", name="Neu^Eva"),
+        header("Q", "2", name="Uhl^Jo"),
+    ]
+    files[1].values["OtherPatientIDs"] = "X1\\X2"
+    people = collect_people(files, Persons(files))
+    assert people["P"]["names"] == ["Alt^Eva", "Neu^Eva"]
+    assert "X1\\X2" in people["P"]["ids"]
+    assert people["Q"]["names"] == ["Uhl^Jo"]
