@@ -14,7 +14,8 @@ from typing import Any
 
 from defacedask.dicom.defaced import said
 from defacedask.dicom.model import KINDS, Case, Scan, Series, Skipped
-from defacedask.errors import ConfigError, OutputError
+from defacedask.errors import ConfigError, DefacedaskError, OutputError
+from defacedask.pieces import FAILED
 from defacedask.store import writing
 
 __all__ = ["COPIED", "MODES", "Passed", "check_mode", "pass_on", "set_aside", "take_back"]
@@ -151,13 +152,25 @@ def pass_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> dic
     Returns
     -------
     dict
-        A row as `defacedask.defacing.DefaceResult.cases` has them, of status ``copied``.
+        A row as `defacedask.defacing.DefaceResult.cases` has them, of status ``copied``, or ``failed`` if a file of
+        another run is in the way or one cannot be read or written.
 
     Raises
     ------
     OutputError
-        If a file of another run is in the way, or nothing can be written.
+        If nothing can be written at all: the disk is full or read-only.
     """
+    try:
+        return _row(one, COPIED, *_passed_on(one, out, names, part))
+    except DefacedaskError as error:
+        if getattr(error, "fatal", False):
+            raise
+        take_back(part, out)
+        return _row(one, FAILED, {}, str(error))
+
+
+def _passed_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> tuple[dict[str, int], str]:
+    """Copy the files; how many of each modality, and what is to be said of them."""
     from defacedask.dicom.export.audit import write_lines
     from defacedask.dicom.export.image import file_hash
 
@@ -196,17 +209,22 @@ def pass_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> dic
             )
     write_lines(part, lines)
     by = dict.fromkeys(said(series.facts["already_defaced"]) for series in one.series)
+    return counts, f"{', '.join(by)}: passed on as it came, and not looked at"
+
+
+def _row(one: Passed, status: str, written: dict[str, int], reason: str) -> dict[str, Any]:
     return {
         "case": one.case.id,
         "patient": one.case.patient_id,
-        "status": COPIED,
-        "reason": f"{', '.join(by)}: passed on as it came, and not looked at",
-        "written": counts,
+        "status": status,
+        "reason": reason,
+        "written": written,
         "held_back": [],
         "notes": [],
         "plan": {},
         "face_moved": None,
         "visible": False,
+        "reversible": False,
         "seconds": 0.0,
     }
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PreparedAttack", "attack", "prepare_attack", "run_attack"]
 
-_NO_PARTNER = "no defaced case belongs to it (by patient, name or grid); it stays in the gallery"
-_NO_ORIGINAL = "no original belongs to it (by patient, name or grid)"
+_NO_PARTNER = "no defaced case belongs to it (by patient, name, grid or voxels); it stays in the gallery"
+_NO_ORIGINAL = "no original belongs to it (by patient, name, grid or voxels)"
 
 
 @dataclasses.dataclass
@@ -148,7 +148,7 @@ def prepare_attack(
     if not pairing.pairs:
         raise InputError(
             f"none of the {len(scans[1].cases)} defaced cases belongs to any of the {len(scans[0].cases)} originals, "
-            "neither by the patient's id nor by name nor by grid.",
+            "neither by the patient's id nor by name, grid or voxels.",
             "Give folders that hold the same patients, or name the files alike.",
         )
     pictured = config.option("output.pictures") if pictures is None else pictures
@@ -203,7 +203,9 @@ def run_attack(
         )
         return {key: future}
 
-    done = {piece.case: piece for piece in run_cases(jobs, submit, executor, progress)}
+    done = {
+        piece.case: piece for piece in run_cases(jobs, submit, executor, progress, case_id=lambda j: j[0].id)
+    }
     tables = _tables(prepared, [(case, pair, done[case.id]) for case, pair in jobs])
     return StudyResult(prepared.folder, tables, write_report(prepared.folder))
 
@@ -227,7 +229,8 @@ def _tables(prepared: PreparedAttack, jobs: Sequence[tuple[Case, Pair | None, Pi
             facts = {**common, "looks": piece.facts.get(part, [])}
             looks.append(Piece("faces", case.id, who, piece.key, piece.status, facts=facts))
         pictures += [{**one, "patient": patients[case.id]} for one in piece.facts.get("pictures", [])]
-        paired = f"paired by {pair.how} with {pair.defaced.id}." if pair else _NO_PARTNER + "."
+        alone = prepared.pairing.reasons.get(case.id, _NO_PARTNER)
+        paired = f"paired by {pair.how} with {pair.defaced.id}." if pair else f"{alone}."
         rows.append(
             {
                 "case": case.id,
@@ -240,8 +243,9 @@ def _tables(prepared: PreparedAttack, jobs: Sequence[tuple[Case, Pair | None, Pi
                 "seconds_attack": piece.seconds,
             }
         )
-    lonely = [(case, _NO_PARTNER) for case in prepared.pairing.originals]
-    lonely += [(case, _NO_ORIGINAL) for case in prepared.pairing.defaced]
+    why = prepared.pairing.reasons
+    lonely = [(case, why.get(case.id, _NO_PARTNER)) for case in prepared.pairing.originals]
+    lonely += [(case, why.get(case.id, _NO_ORIGINAL)) for case in prepared.pairing.defaced]
     skipped = [dataclasses.asdict(s) for scan in (prepared.originals, prepared.defaced) for s in scan.skipped]
     skipped += [
         {

@@ -222,9 +222,9 @@ def run(
         graph = case_graph(case, prepared.folder, prepared.settings, prepared.run_key, executor, priority)
         return release.extend(graph, case, executor, priority) if release else graph
 
-    pieces = run_cases(prepared.cases, submit, executor, progress)
+    pieces = run_cases(prepared.cases, submit, executor, progress, case_id=lambda case: case.id)
     if release:
-        release.record(pieces)
+        pieces = release.record(pieces)
     tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)
     page = write_report(prepared.folder, reference=reference)
     return StudyResult(prepared.folder, tables, page)

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defacedask.already import COPIED, check_mode, pass_on, set_aside, take_back
-from defacedask.errors import ConfigError, OutputError, StoreError
+from defacedask.errors import ConfigError, DefacedaskError, StoreError
 from defacedask.executors import executor_for
-from defacedask.pieces import Outcome, Piece, piece_path, run_piece
+from defacedask.pieces import FAILED, Outcome, Piece, piece_path, run_piece
 from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions, check_reversible
 from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
-from defacedask.stages.export import export, record_path, refuse
+from defacedask.stages.export import export, not_taken_back, record_path, refuse
 from defacedask.stages.ingest import case_key, ingest
 from defacedask.stages.places import store_path, volume_path
 from defacedask.stages.plans import look
@@ -32,6 +32,8 @@ from defacedask.store import CaseStore, remove, writing
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Scan
+    from defacedask.dicom.export.words import Words
+    from defacedask.dicom.people import People
 
 __all__ = ["DefaceResult", "deface", "look_protected", "read_key"]
 
@@ -234,6 +236,8 @@ def deface(
     from defacedask.defacers import get_defacer
     from defacedask.dicom.export import output_names
     from defacedask.dicom.export.audit import collect
+    from defacedask.dicom.export.words import words_of_people
+    from defacedask.dicom.people import people_of
 
     if defacer == "none":
         raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
@@ -252,10 +256,21 @@ def deface(
     make_output(folder, place)
     run_key = key or read_key(place / "run.key")
     files = [f for case in whole.cases for s in case.series for f in s.files]
-    names = output_names([*files, *(s.path for s in found.skipped)], inputs)
+    names = output_names(files, inputs, [s.path for s in found.skipped])
+    people = (found.people or people_of(whole.cases)) if deidentify else {}
+    words = words_of_people(people) if deidentify else None
     executor = executor_for(client)
     graph = _Graph(
-        folder, place, defacer, dict(options or {}), tuple(protect), margin_mm, release, run_key, names
+        folder,
+        place,
+        defacer,
+        dict(options or {}),
+        tuple(protect),
+        margin_mm,
+        release,
+        run_key,
+        names,
+        people,
     )
     for leftover in folder.glob(".partial-*"):
         remove(str(leftover))
@@ -271,24 +286,24 @@ def deface(
         return graph.submit(case, executor, priority)
 
     try:
-        pieces = run_cases(found.cases, submit, executor, progress)
+        pieces = run_cases(found.cases, submit, executor, progress, case_id=lambda case: case.id)
     finally:
         # also after a full disk: what was finished is on record
         parts = [record_path(graph.record, case.id, defacer) for case in found.cases]
-        _collect_quietly(folder, parts, run_key)
+        _collect_quietly(folder, parts, run_key, words)
     rows = graph.finish(found.cases, pieces, keep_work)
     rows += [pass_on(one, folder, names, copies[one.case.id]) for one in passed]
     parts += copies.values()
-    audit = collect(folder, parts, graph.left_out(found), run_key)
+    audit = collect(folder, parts, graph.left_out(found, words), run_key, words)
     return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify, defacer)
 
 
-def _collect_quietly(folder: Path, parts: Sequence[Path], key: bytes) -> None:
+def _collect_quietly(folder: Path, parts: Sequence[Path], key: bytes, words: Words | None) -> None:
     from defacedask.dicom.export.audit import collect
 
     # an error here would hide the one that led here, which says the same
-    with contextlib.suppress(OutputError):
-        collect(folder, parts, (), key)
+    with contextlib.suppress(DefacedaskError, OSError):
+        collect(folder, parts, (), key, words)
 
 
 def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.PathLike[str]]) -> None:
@@ -324,6 +339,7 @@ class _Graph:
     release: ReleaseOptions
     run_key: bytes
     names: dict[str, str]
+    people: People = dataclasses.field(default_factory=dict)
 
     @property
     def record(self) -> Path:
@@ -334,11 +350,10 @@ class _Graph:
 
     def _lost(self, case: Case) -> list[str]:
         """Something new if output that is on record is gone, so that it is written again."""
-        from defacedask.dicom.export.audit import read_lines
+        from defacedask.dicom.export.audit import lost_files
 
-        lines = read_lines(record_path(self.record, case.id, self.defacer))
-        written = [line["file"] for line in lines if line["status"] == "written"]
-        return [] if all((self.out / name).exists() for name in written) else [secrets.token_hex(8)]
+        gone = lost_files(record_path(self.record, case.id, self.defacer), self.out)
+        return [secrets.token_hex(8)] if gone else []
 
     def submit(self, case: Case, executor: Any, priority: int) -> dict[tuple[str, str, str], Any]:
         """Submit one case; (stage, case, defacer) -> future of a `Piece`."""
@@ -384,7 +399,11 @@ class _Graph:
         )
         applied = add("apply", apply_plan, who, ingested, looked, depends=None)
         names = self._names(case)
-        place = {"out": str(self.out), "names": names, **self.release.choice_for(self.defacer)}
+        place = {
+            "out": str(self.out),
+            "names": names,
+            "release": self.release.depends(self.defacer, self.run_key, self.people),
+        }
         add(
             "export",
             export_case,
@@ -394,7 +413,7 @@ class _Graph:
                 "names": names,
                 "record": str(self.record),
                 "run_key": self.run_key,
-                **self.release.arguments(self.run_key),
+                **self.release.arguments(self.run_key, self.people),
             },
             ingested,
             looked,
@@ -406,23 +425,19 @@ class _Graph:
     def finish(self, cases: Sequence[Case], pieces: Sequence[Piece], keep_work: bool) -> list[dict[str, Any]]:
         """One row a case; what is refused leaves nothing in the output."""
         rows = []
+        by_case: dict[str, list[Piece]] = {}
+        for piece in pieces:
+            by_case.setdefault(piece.case, []).append(piece)
         for case in cases:
-            own = {piece.stage: piece for piece in pieces if piece.case == case.id}
-            last = own["export"]
+            own = {piece.stage: piece for piece in by_case.get(case.id, ())}
+            last = own.get("export") or own["submit"]
             if not last.ok:
-                refuse(
-                    case,
-                    last.reason,
-                    defacer=self.defacer,
-                    out=self.out,
-                    names=self._names(case),
-                    record=self.record,
-                    run_key=self.run_key,
-                    identity_key=self.release.arguments(self.run_key)["identity_key"],
-                )
+                last = self._refuse(case, last)
             elif not keep_work:
-                remove(store_path(str(self.work / "store"), case.id))
-            outcome = own["look"].facts.get("plans", {}).get(self.defacer, {})
+                with contextlib.suppress(OSError):  # what is left is removed by the next run
+                    remove(store_path(str(self.work / "store"), case.id))
+            look_facts = own["look"].facts if "look" in own else {}
+            outcome = look_facts.get("plans", {}).get(self.defacer, {})
             rows.append(
                 {
                     "case": case.id,
@@ -432,7 +447,7 @@ class _Graph:
                     "written": last.facts.get("written", {}) if last.ok else {},
                     "held_back": last.facts.get("held_back", []) if last.ok else [],
                     "notes": [
-                        *own["ingest"].facts.get("notes", []),
+                        *(own["ingest"].facts.get("notes", []) if "ingest" in own else ()),
                         *filter(None, [outcome.get("remains", {}).get("sentence")]),
                         *last.facts.get("notes", []),
                     ],
@@ -445,7 +460,24 @@ class _Graph:
             )
         return rows
 
-    def left_out(self, found: Scan) -> list[dict[str, Any]]:
+    def _refuse(self, case: Case, last: Piece) -> Piece:
+        """Take back what an earlier run left of a case; if that fails, the case's own row says so."""
+        try:
+            refuse(
+                case,
+                last.reason,
+                defacer=self.defacer,
+                out=self.out,
+                names=self._names(case),
+                record=self.record,
+                run_key=self.run_key,
+                **self.release.naming(self.run_key, self.people),
+            )
+        except Exception as error:  # one case's trouble, whatever it is
+            return dataclasses.replace(last, status=FAILED, reason=f"{last.reason} {not_taken_back(error)}")
+        return last
+
+    def left_out(self, found: Scan, words: Words | None = None) -> list[dict[str, Any]]:
         """Lines of the record for what the scan skipped, without source paths or UIDs."""
         from defacedask.dicom.export import UidMap, clean_name, file_hash
 
@@ -457,6 +489,7 @@ class _Graph:
             name = clean_name(self.names.get(skip.path, Path(skip.path).name), uids, known)
             if self.release.deidentify:
                 name = f"left-out/{number:04d}"  # names of files may name people
+            reason = skip.reason if words is None else words.clean(skip.reason)
             try:
                 digest = file_hash(skip.path)
             except OSError:
@@ -472,7 +505,7 @@ class _Graph:
                     "input_sha256": digest,
                     "output_sha256": "",
                     "plan_sha256": "",
-                    "reason": clean_name(skip.reason, uids, known),
+                    "reason": clean_name(reason, uids, known),
                 }
             )
         return lines

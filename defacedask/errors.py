@@ -14,7 +14,13 @@ __all__ = [
     "RefusedError",
     "RemoteError",
     "StoreError",
+    "printable",
 ]
+
+
+def printable(text: object) -> str:
+    """Text that any terminal and table takes: bytes of a file name that are no text are written as numbers."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class DefacedaskError(Exception):
@@ -46,7 +52,18 @@ class ConfigError(DefacedaskError, ValueError):
 
 
 class OutputError(DefacedaskError, OSError):
-    """The output cannot be written: read-only, full, or in use."""
+    """The output cannot be written: read-only, full, or in use.
+
+    Parameters
+    ----------
+    message, hint : str
+    fatal : bool
+        No other case could be written either: the disk is full or read-only, or its quota is used up.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, fatal: bool = False) -> None:
+        super().__init__(message, hint)
+        self.fatal = fatal
 
 
 class StoreError(DefacedaskError, OSError):

@@ -147,7 +147,7 @@ def write_nifti(
         )
     # voxels outside the region keep their bytes, not-a-numbers' too; inside they go, for they would draw the skin
     if context.remap.identity is not None:
-        raw = _anonymous(raw, offset)
+        raw = _anonymous(bytearray(raw), offset, offset + here.nbytes)
     new = here.copy()
     new[region] = defaced[region].astype(dtype)
     raw[offset : offset + new.nbytes] = new.tobytes()
@@ -188,10 +188,14 @@ def write_nifti(
     return out
 
 
-def _anonymous(raw: bytearray, offset: int) -> bytearray:
-    """Blank the header's free text and its extensions, which may hold a whole DICOM header."""
+def _anonymous(raw: bytearray, offset: int, end: int) -> bytearray:
+    """Blank the header's free text and its extensions, which may hold a DICOM header; nothing follows the voxels."""
     size = 540 if 540 in (int.from_bytes(raw[:4], order) for order in ("little", "big")) else 348
-    texts = [(240, 80), (320, 24), (508, 16)] if size == 540 else [(14, 18), (148, 80), (228, 24), (328, 16)]
+    if size == 540:
+        texts = [(240, 80), (320, 24), (508, 16), (525, 15)]
+    else:
+        texts = [(4, 28), (148, 80), (228, 24), (328, 16)]
+    del raw[end:]
     for start, length in [*texts, (size, max(offset - size, 0))]:
         raw[start : start + length] = bytes(length)
     return raw
@@ -228,7 +232,7 @@ def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any]
     facts = facts if isinstance(facts, dict) else {}
     before = set(facts)
     if context.remap.identity is not None:
-        facts = _without_identity(facts)
+        facts = _cleaned(_without_identity(facts), context.remap.identity.words)
     method = facts.get("DeidentificationMethod", [])
     codes = facts.get("DeidentificationMethodCodeSequence", [])
     shown = context.visible or context.reversible
@@ -268,6 +272,17 @@ def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any]
         "DefacedaskPlanSHA256": context.digest,
     }
     return new, len(before - set(new))
+
+
+def _cleaned(value: Any, words: Any) -> Any:
+    """Texts of a sidecar without the words of anybody in the cohort."""
+    if isinstance(value, str):
+        return words.clean(value)
+    if isinstance(value, list):
+        return [_cleaned(one, words) for one in value]
+    if isinstance(value, dict):
+        return {name: _cleaned(one, words) for name, one in value.items()}
+    return value
 
 
 def _without_identity(facts: dict[str, Any]) -> dict[str, Any]:
@@ -317,9 +332,9 @@ def _check(
     import nibabel
 
     old, new = _raw(source), _raw(path)
-    if anonymous:
-        old = bytes(_anonymous(bytearray(old), offset))
     size = defaced.size * dtype.itemsize
+    if anonymous:
+        old = bytes(_anonymous(bytearray(old), offset, offset + size))
     if len(old) != len(new) or old[:offset] != new[:offset] or old[offset + size :] != new[offset + size :]:
         raise DefacedaskError(f"the header of {path.name} is not the original's.", "Please report this.")
     kept = ~region.ravel()

@@ -1,23 +1,32 @@
 """Which defaced case belongs to which original, whoever defaced it.
 
 UIDs, patient ids and grids may all have been changed. Pairs are made by what agrees best: first the patient, then the
-name, then the grid; each case is used once, and what finds no partner is said.
+name, then the grid, then the voxels; each case is used once, and what finds no partner is said.
+
+None of these keys is trusted. Where several cases share one, their frames of reference and their voxels decide
+(`defacedask.likeness`), and who cannot be told apart is not paired. A pair whose key is unique is compared when it is
+attacked (`defacedask.stages.attack`), and refused there if the two are not one scan.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from defacedask.dicom.model import Case, Series
+from defacedask.dicom.persons import plain_id
 from defacedask.geometry import Geometry
+from defacedask.likeness import OTHER, SAME, Likeness, likeness
 
 __all__ = ["Pair", "Pairing", "pair_cases", "pair_series", "plain_name"]
 
+#: Pairs of images whose voxels are compared at most, where a key leaves so many.
+MOST_COMPARED = 400
 #: Words that tools and people put into names of defaced files.
 _WORDS = (
     "defaced|deface|defacing|refaced|reface|faceless|noface|anonymi[sz]ed|anonymous|anon|deidentified|deid|masked|"
@@ -48,11 +57,21 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Pairing:
-    """All pairs, and the cases without a partner."""
+    """All pairs, and the cases without a partner.
+
+    Attributes
+    ----------
+    pairs : tuple of Pair
+    originals, defaced : tuple of Case
+        Without a partner.
+    reasons : dict
+        Case id -> why it has none, where more can be said than that nothing agrees; one clause.
+    """
 
     pairs: tuple[Pair, ...]
     originals: tuple[Case, ...]
     defaced: tuple[Case, ...]
+    reasons: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def plain_name(text: str) -> str:
@@ -61,44 +80,141 @@ def plain_name(text: str) -> str:
     return re.sub(r"\s+", "", re.sub(rf"(?:^|(?<= ))(?:{_WORDS})(?= |$)", "", spaced))
 
 
-def pair_cases(originals: Sequence[Case], defaced: Sequence[Case]) -> Pairing:
+def pair_cases(
+    originals: Sequence[Case],
+    defaced: Sequence[Case],
+    *,
+    alike: Callable[[Case, Case], Likeness] | None = None,
+) -> Pairing:
     """Pair two lists of cases.
 
     Parameters
     ----------
     originals, defaced : sequences of Case
+    alike : callable, optional
+        How alike the images of an original and of a defaced case are; by default their voxels are read and compared.
+        It is asked only where a key does not tell.
 
     Returns
     -------
     Pairing
-        Pairs in the order of the originals. Within each way of pairing the best agreement is taken first; names and
-        grids pair only what they name once on both sides.
+        Pairs in the order of the originals. A key pairs only what it names once on both sides; several cases of one
+        patient are told apart by frame of reference, voxels, name, grid, in this order.
     """
-    left, right = list(originals), list(defaced)
-    pairs: list[Pair] = []
-
-    def take(one: Case, other: Case, how: str) -> None:
-        pairs.append(Pair(one, other, how))
-        left.remove(one)
-        right.remove(other)
-
-    ranked = [
-        (_agreement(one, other), -i, -j, one, other)
-        for i, one in enumerate(left)
-        for j, other in enumerate(right)
-        if _shared(one, other) and one.patient_id and one.patient_id == other.patient_id
-    ]
-    for _, _, _, one, other in sorted(ranked, key=lambda r: r[:3], reverse=True):
-        if one in left and other in right:
-            take(one, other, "the patient's id")
+    work = _Pairing(list(originals), list(defaced), alike or alike_cases)
+    work.by_patient()
     for how, key in _KEYS:
-        for one in tuple(left):
-            found = [other for other in right if _shared(one, other) and key(one, other)]
-            rivals = [a for a in left if found and _shared(a, found[0]) and key(a, found[0])]
-            if len(found) == 1 and len(rivals) == 1:
-                take(one, found[0], how)
+        work.unique(list(work.left), list(work.right), key, how)
+    work.by_voxels(list(work.left), list(work.right), "the voxels", least=0.5)
     order = {case.id: k for k, case in enumerate(originals)}
-    return Pairing(tuple(sorted(pairs, key=lambda p: order[p.original.id])), tuple(left), tuple(right))
+    pairs = tuple(sorted(work.pairs, key=lambda p: order[p.original.id]))
+    there = {case.id for case in (*work.left, *work.right)}
+    reasons = {name: why for name, why in work.reasons.items() if name in there}
+    return Pairing(pairs, tuple(work.left), tuple(work.right), reasons)
+
+
+def alike_cases(original: Case, defaced: Case) -> Likeness:
+    """Compare the image a head is found on with its twin."""
+    twin = pair_series(original, defaced)[0][1]
+    return likeness(original.primary, twin) if twin is not None else Likeness()
+
+
+class _Pairing:
+    """Cases on their way into pairs."""
+
+    def __init__(self, left: list[Case], right: list[Case], alike: Callable[[Case, Case], Likeness]) -> None:
+        self.left, self.right, self._alike = left, right, alike
+        self.pairs: list[Pair] = []
+        self.reasons: dict[str, str] = {}
+        self._known: dict[tuple[str, str], Likeness] = {}
+
+    def alike(self, one: Case, other: Case) -> Likeness:
+        """Likeness of two cases, asked once."""
+        key = (one.id, other.id)
+        if key not in self._known:
+            self._known[key] = self._alike(one, other)
+        return self._known[key]
+
+    def _possible(self, one: Case, other: Case) -> bool:
+        known = self._known.get((one.id, other.id))
+        return _shared(one, other) and (known is None or known.verdict != OTHER)
+
+    def _take(self, one: Case, other: Case, how: str) -> None:
+        self.pairs.append(Pair(one, other, how))
+        self.left.remove(one)
+        self.right.remove(other)
+
+    def unique(
+        self, left: Sequence[Case], right: Sequence[Case], key: Callable[[Case, Case], bool], how: str
+    ) -> None:
+        """Pair what a key names once on both sides."""
+
+        def agree(one: Case, other: Case) -> bool:
+            return self._possible(one, other) and key(one, other)
+
+        for one in left:
+            found = [other for other in right if other in self.right and agree(one, other)]
+            rivals = [a for a in left if a in self.left and found and agree(a, found[0])]
+            if one in self.left and len(found) == 1 and len(rivals) == 1:
+                self._take(one, found[0], how)
+
+    def by_voxels(self, left: Sequence[Case], right: Sequence[Case], how: str, least: float = 0.0) -> bool:
+        """Pair what shows the same scan; False if there are too many to compare."""
+        left, right = [c for c in left if c in self.left], [c for c in right if c in self.right]
+        if len(left) * len(right) > MOST_COMPARED:
+            return False
+
+        def same(one: Case, other: Case) -> bool:
+            found = self.alike(one, other)
+            return found.verdict == SAME and found.common >= least
+
+        self.unique(left, right, same, how)
+        return True
+
+    def by_patient(self) -> None:
+        """Pair by the patient's id, in whatever spelling."""
+        groups: dict[str, tuple[list[Case], list[Case]]] = defaultdict(lambda: ([], []))
+        for side, cases in enumerate((self.left, self.right)):
+            for case in cases:
+                if _id(case):
+                    groups[plain_id(_id(case)) or _id(case)][side].append(case)
+        for left, right in groups.values():
+            if len(left) == 1 and len(right) == 1:
+                self.unique(left, right, lambda *_: True, "the patient's id")
+            elif left and right:
+                self._several(left, right)
+
+    def _several(self, left: Sequence[Case], right: Sequence[Case]) -> None:
+        """Cases of one id: several scans of a patient, or several patients."""
+        how = "the patient's id"
+        self.unique(left, right, _same_frame, f"{how} and the frame of reference")
+        compared = self.by_voxels(left, right, f"{how} and the voxels")
+        self.unique(left, right, _same_name, f"{how} and the name of the image")
+        self.unique(left, right, _same_grid, f"{how} and the grid")
+        rest = [c for c in left if c in self.left], [c for c in right if c in self.right]
+        if len(rest[0]) == len(rest[1]) == 1:
+            self.unique(*rest, lambda *_: True, how)
+        for case in (*rest[0], *rest[1]):
+            voxels = "voxels" if compared else "voxels (too many to compare)"
+            self.reasons[case.id] = (
+                f"{len(left)} originals and {len(right)} defaced cases have the patient's id {_id(case)}; neither "
+                f"frame of reference, {voxels}, name nor grid tells them apart"
+            )
+
+
+def _id(case: Case) -> str:
+    """PatientID as it stands in the file; of a NIfTI file whom its name or folder stands for."""
+    own = case.primary
+    return (case.patient_id if own.facts.get("format") == "NIfTI" else own.patient_id) or case.patient_id
+
+
+def _same_frame(one: Case, other: Case) -> bool:
+    return bool(one.frame_of_reference) and one.frame_of_reference == other.frame_of_reference
+
+
+def _same_name(one: Case, other: Case) -> bool:
+    name = plain_name(_stem(one.primary))
+    return bool(name) and name == plain_name(_stem(other.primary))
 
 
 def _same_patient_name(one: Case, other: Case) -> bool:
@@ -155,14 +271,6 @@ def _likeness(one: Series, other: Series) -> tuple[bool, bool, float]:
         _grids_agree(one, other),
         plain_name(_stem(one)) == plain_name(_stem(other)),
         -abs(np.log(max(one.voxels, 1) / max(other.voxels, 1))),
-    )
-
-
-def _agreement(one: Case, other: Case) -> tuple[bool, bool, bool]:
-    return (
-        one.frame_of_reference == other.frame_of_reference and bool(one.frame_of_reference),
-        plain_name(_stem(one.primary)) == plain_name(_stem(other.primary)),
-        _same_grid(one, other),
     )
 
 

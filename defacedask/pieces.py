@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import logging
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.errors import DefacedaskError, OutputError, RefusedError
-from defacedask.store import writing
+from defacedask.store import FULL, writing
 
 __all__ = ["Outcome", "Piece", "piece_path", "run_piece"]
 
@@ -158,7 +157,7 @@ def run_piece(
     except RefusedError as error:
         piece.status, piece.reason = REFUSED, str(error)
     except OutputError as error:
-        piece.status, piece.reason, piece.fatal = FAILED, str(error), True
+        piece.status, piece.reason, piece.fatal = FAILED, str(error), error.fatal
     except DefacedaskError as error:
         piece.status, piece.reason = FAILED, str(error)
     except MemoryError:
@@ -168,7 +167,7 @@ def run_piece(
         )
     except OSError as error:
         piece.status, piece.reason = FAILED, f"{stage}: {error.strerror or error}"
-        piece.fatal = error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+        piece.fatal = error.errno in FULL
     except Exception as error:
         piece.status, piece.reason = FAILED, f"{stage}: {type(error).__name__}: {error}"
         piece.facts = {"traceback": traceback.format_exc()}
@@ -179,7 +178,10 @@ def run_piece(
         with writing(f"the record of {stage} of {case}"):
             _save(path, piece)
     except OutputError as error:
-        piece.status, piece.reason, piece.fatal = FAILED, str(error), True
+        piece.status, piece.reason, piece.fatal = FAILED, str(error), error.fatal
+    except Exception as error:  # facts that cannot be kept concern this case alone
+        piece.status, piece.reason = FAILED, f"the record of {stage} cannot be kept ({error})."
+        piece.rows, piece.facts = {}, {}
     return piece
 
 
@@ -205,9 +207,11 @@ def _save(path: Path, piece: Piece) -> None:
 
 def _load(path: Path) -> Piece | None:
     try:
-        return Piece(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        piece = Piece(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    whole = isinstance(piece.facts, dict) and isinstance(piece.rows, dict) and isinstance(piece.key, str)
+    return piece if whole else None
 
 
 def _reset_peak() -> None:

@@ -26,6 +26,7 @@ from defacedask.store import writing
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Skipped
+    from defacedask.dicom.people import People
 
 __all__ = [
     "CONTROL",
@@ -140,6 +141,7 @@ class Prepared:
     skipped: Sequence[Skipped]
     settings: Settings
     run_key: bytes
+    people: People = dataclasses.field(default_factory=dict, repr=False)
 
 
 def prepare(
@@ -169,7 +171,7 @@ def prepare(
     settings = _settings(defacers, faces, tolerance, pictures)
     classes = check_classes(feature_classes)
     check_margin(margin_mm)
-    found, skipped = _cases(cases)
+    found, skipped, people = _cases(cases)
     known = gallery or config.option("recognition.gallery")
     check_gallery(known, [case.patient_id or case.id for case in found])
     settings = dataclasses.replace(
@@ -181,7 +183,11 @@ def prepare(
     make_output(folder, *RUN_FOLDERS)
     run_key = _run_key(folder, seed)
     write_config(folder, settings, run_key)
-    return Prepared(folder, found, skipped, settings, run_key)
+    if deidentify and not people:
+        from defacedask.dicom.people import people_of
+
+        people = people_of(found)
+    return Prepared(folder, found, skipped, settings, run_key, people)
 
 
 def _settings(
@@ -201,11 +207,12 @@ def _settings(
     )
 
 
-def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped]]:
+def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped], People]:
     from defacedask.dicom.catalogue import Case, Scan, scan
 
+    people: People = {}
     if isinstance(cases, Scan):
-        found, skipped = cases.cases, cases.skipped
+        found, skipped, people = cases.cases, cases.skipped, cases.people
     elif isinstance(cases, Case):
         found, skipped = (cases,), ()
     elif (
@@ -215,10 +222,10 @@ def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped]]:
     else:
         inputs = [cases] if isinstance(cases, (str, Path)) else list(cases)
         result = scan(*inputs)
-        found, skipped = result.cases, result.skipped
+        found, skipped, people = result.cases, result.skipped, result.people
     if not found:
         raise nothing_found(skipped)
-    return found, skipped
+    return found, skipped, people
 
 
 def nothing_found(skipped: Sequence[Skipped], what: str = "image series to work on") -> InputError:

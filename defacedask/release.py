@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.pieces import Piece, run_piece
+from defacedask.pieces import FAILED, Piece, run_piece
 from defacedask.preparing import KEPT, PLANS
 from defacedask.release_options import ReleaseOptions
-from defacedask.stages.export import export, record_path, refuse
+from defacedask.stages.export import export, not_taken_back, record_path, refuse
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case
@@ -74,14 +74,14 @@ class Release:
 
     def _lost(self, case: Case, defacer: str) -> list[str]:
         """Something new if a file that is on record is gone, so that it is written again."""
-        from defacedask.dicom.export.audit import read_lines
+        from defacedask.dicom.export.audit import lost_files
 
-        lines = read_lines(record_path(self.parts, case.id, defacer))
-        written = [line["file"] for line in lines if line["status"] == "written"]
-        return [] if all((self.folder / name).exists() for name in written) else [secrets.token_hex(8)]
+        gone = lost_files(record_path(self.parts, case.id, defacer), self.folder)
+        return [secrets.token_hex(8)] if gone else []
 
     def extend(self, graph: Graph, case: Case, executor: Any, priority: int) -> Graph:
         """Add one export a defacer to a case's graph (see `defacedask.dataflow.case_graph`)."""
+        people = self.prepared.people
         secret = hashlib.sha256(self.prepared.run_key).hexdigest()
         names = self._names(case)
         for defacer in self.defacers:
@@ -98,7 +98,7 @@ class Release:
                     "names": names,
                     "record": str(self.parts),
                     "run_key": self._key(defacer),
-                    **self.options.arguments(self.prepared.run_key),
+                    **self.options.arguments(self.prepared.run_key, people),
                 },
                 graph["ingest", case.id, ""],
                 graph["look", case.id, ""],
@@ -107,29 +107,52 @@ class Release:
                 stage="export",
                 case=case.id,
                 defacer=defacer,
-                depends=[names, secret, self._lost(case, defacer), self.options.choice_for(defacer)],
+                depends=[
+                    names,
+                    secret,
+                    self._lost(case, defacer),
+                    self.options.depends(defacer, self.prepared.run_key, people),
+                ],
                 label="-".join(name),
                 priority=priority,
             )
         return graph
 
-    def record(self, pieces: Iterable[Piece]) -> Path:
-        """Take back what was refused, and join the parts of the record to ``OUT/audit.jsonl``."""
+    def record(self, pieces: Iterable[Piece]) -> list[Piece]:
+        """Take back what was refused, and join the parts of the record to ``OUT/audit.jsonl``.
+
+        Returns
+        -------
+        list of Piece
+            As given; where something could not be taken back, the piece is failed and says so.
+        """
         from defacedask.dicom.export.audit import collect
+        from defacedask.dicom.export.words import words_of_people
 
         cases = {case.id: case for case in self.prepared.cases}
+        after: list[Piece] = []
         for piece in pieces:
-            if piece.stage == "export" and not piece.ok:
-                refuse(
-                    cases[piece.case],
-                    piece.reason,
-                    defacer=piece.defacer,
-                    out=self.folder,
-                    below=f"defaced/{piece.defacer}",
-                    names=self._names(cases[piece.case]),
-                    record=self.parts,
-                    run_key=self._key(piece.defacer),
-                    identity_key=self.options.arguments(self.prepared.run_key)["identity_key"],
-                )
+            if piece.ok or piece.stage not in ("export", "submit"):
+                after.append(piece)
+                continue
+            try:
+                for defacer in [piece.defacer] if piece.stage == "export" else self.defacers:
+                    refuse(
+                        cases[piece.case],
+                        piece.reason,
+                        defacer=defacer,
+                        out=self.folder,
+                        below=f"defaced/{defacer}",
+                        names=self._names(cases[piece.case]),
+                        record=self.parts,
+                        run_key=self._key(defacer),
+                        **self.options.naming(self.prepared.run_key, self.prepared.people),
+                    )
+                after.append(piece)
+            except Exception as error:  # one case's trouble, whatever it is
+                reason = f"{piece.reason} {not_taken_back(error)}"
+                after.append(dataclasses.replace(piece, status=FAILED, reason=reason, upstream=False))
         parts = [record_path(self.parts, case, defacer) for case in cases for defacer in self.defacers]
-        return collect(self.folder, parts, key=self.prepared.run_key)
+        words = words_of_people(self.prepared.people) if self.options.deidentify else None
+        collect(self.folder, parts, key=self.prepared.run_key, words=words)
+        return after

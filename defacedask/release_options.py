@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from defacedask.dicom.people import People
 
 __all__ = ["ReleaseOptions", "check_reversible", "reversible_reason"]
 
@@ -64,21 +68,32 @@ class ReleaseOptions:
         """JSON-able form, on which what is written depends."""
         return dataclasses.asdict(self)
 
-    def choice_for(self, defacer: str) -> dict[str, Any]:
-        """The same for one defacer: what is asked for reversible ones changes nothing for the others."""
-        from defacedask.defacers import is_reversible
-
-        return {**self.choice, "allow_reversible": self.allow_reversible and is_reversible(defacer)}
-
-    def arguments(self, key: bytes) -> dict[str, Any]:
-        """Arguments of `defacedask.stages.export.export`."""
+    def naming(self, key: bytes, people: People | None = None) -> dict[str, Any]:
+        """Those of `arguments` on which names of files and of the case depend."""
         own = hmac.new(key, b"defacedask identities 1", hashlib.sha256).digest() if self.deidentify else b""
+        return {"identity_key": own, **({"people": people} if self.deidentify and people else {})}
+
+    def arguments(self, key: bytes, people: People | None = None) -> dict[str, Any]:
+        """Arguments of `defacedask.stages.export.export`."""
         return {
+            **self.naming(key, people),
             "private": self.private,
-            "identity_key": own,
             "allow_visible": self.allow_visible,
             "allow_reversible": self.allow_reversible,
         }
+
+    def depends(self, defacer: str, key: bytes, people: People | None = None) -> Any:
+        """JSON-able form of all that on which what is written depends; of the people only a code under the key.
+
+        What is asked for reversible defacers changes nothing for the others.
+        """
+        from defacedask.defacers import is_reversible
+
+        choice = {**self.choice, "allow_reversible": self.allow_reversible and is_reversible(defacer)}
+        if not self.deidentify:
+            return choice
+        text = json.dumps(people, sort_keys=True).encode()
+        return [choice, hmac.new(key, b"defacedask people 1" + text, hashlib.sha256).hexdigest()]
 
 
 def check_reversible(defacer: str, allowed: bool) -> None:

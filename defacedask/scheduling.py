@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from defacedask.errors import OutputError
+from defacedask.errors import DefacedaskError, OutputError
 from defacedask.pieces import FAILED, Piece
 
 __all__ = ["run_cases"]
@@ -23,6 +23,7 @@ def run_cases(
     submit: Callable[[Any, int], Mapping[Name, Any]],
     executor: Any,
     progress: Callable[[int, int, Piece | None], None] | None = None,
+    case_id: Callable[[Any], str] | None = None,
 ) -> list[Piece]:
     """Submit all cases, wait, and give a second try to those that lost a worker.
 
@@ -34,25 +35,43 @@ def run_cases(
     executor : DaskExecutor or HereExecutor
     progress : callable, optional
         ``progress(finished, total, piece)``.
+    case_id : callable, optional
+        Id of a case: one that cannot even be submitted then becomes a failed piece of the stage ``submit``.
 
     Returns
     -------
     list of Piece
-        One for each future.
+        One for each future, and for each case that could not be submitted.
 
     Raises
     ------
     OutputError
         If a piece says that nothing more can be written; what was finished stays.
     """
-    graphs = [submit(case, -k) for k, case in enumerate(cases)]
+    broken: list[Piece] = []
+
+    def start(case: Any, priority: int) -> Mapping[Name, Any]:
+        try:
+            return submit(case, priority)
+        except Exception as error:
+            if case_id is None or getattr(error, "fatal", False):
+                raise
+            what = str(error) if isinstance(error, DefacedaskError) else f"{type(error).__name__}: {error}"
+            broken.append(Piece("submit", case_id(case), "", "", FAILED, f"it could not be started: {what}"))
+            return {}
+
+    graphs = [start(case, -k) for k, case in enumerate(cases)]
     names = {future: name for graph in graphs for name, future in graph.items()}
     owners = {future: k for k, graph in enumerate(graphs) for future in graph.values()}
-    total, finished = len(names), 0
+    total, finished = len(names) + len(broken), 0
     pieces: dict[Name, Piece] = {}
     lost: dict[int, str] = {}
     if progress:
         progress(0, total, None)
+    for piece in broken:
+        finished += 1
+        if progress:
+            progress(finished, total, piece)
 
     def take(name: Name, future: Any, owner: int, again: bool) -> None:
         nonlocal finished
@@ -74,14 +93,16 @@ def run_cases(
             progress(finished, total, piece)
         if piece.fatal and not piece.upstream:
             executor.cancel(list(names))
-            raise OutputError(piece.reason, "What was finished stays; the same command goes on from there.")
+            raise OutputError(
+                piece.reason, "What was finished stays; the same command goes on from there.", fatal=True
+            )
 
     for future in executor.as_completed(list(names)):
         take(names[future], future, owners[future], again=False)
     for owner in sorted(lost):
         # finished pieces are kept on disk: only what is missing runs again
-        graph = {name: f for name, f in submit(cases[owner], 0).items() if name not in pieces}
+        graph = {name: f for name, f in start(cases[owner], 0).items() if name not in pieces}
         again = {future: name for name, future in graph.items()}
         for future in executor.as_completed(list(again)):
             take(again[future], future, owner, again=True)
-    return list(pieces.values())
+    return [*pieces.values(), *broken]

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
+import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -30,13 +32,15 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from defacedask.config import option
-from defacedask.errors import OutputError, StoreError
+from defacedask.errors import DefacedaskError, OutputError, StoreError
 from defacedask.geometry import Geometry
 from defacedask.volume import DIMS, geometry_of
 
 __all__ = ["CaseStore", "StoredStructure", "create_case", "input_key", "join_url", "remove", "writing"]
 
 FORMAT = 1
+#: Errors of the disk itself, which the next case would meet too.
+FULL = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 
 
 def join_url(root: str, *parts: str) -> str:
@@ -50,14 +54,15 @@ def is_local(url: str) -> bool:
 
 
 def input_key(files: Sequence[str]) -> str:
-    """SHA-256 that changes when a case's files change: their paths' last parts, sizes and times of change.
+    """SHA-256 that changes when a case's files change: their paths, sizes and times of change.
 
-    Reading all bytes would cost as much as the ingest that it is to avoid.
+    Reading all bytes would cost as much as the ingest that it is to avoid. The whole path counts: files of one name,
+    size and time in two folders are two.
     """
     digest = hashlib.sha256(f"format {FORMAT}".encode())
     for name in sorted(files):
         facts = Path(name).stat()
-        digest.update(f"{Path(name).name}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(name) + f"\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
@@ -66,13 +71,18 @@ def writing(what: str) -> Iterator[None]:
     """Turn a failure of the file system into one `OutputError` that says what could not be written."""
     try:
         yield
-    except OutputError:
+    except DefacedaskError:
         raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(
-            f"cannot write {what}: {reason}.", "Free space or choose another output folder."
-        ) from error
+        if error.errno in FULL:
+            raise OutputError(
+                f"cannot write {what}: {reason}.", "Free space or choose another output folder.", fatal=True
+            ) from error
+        # no fault of the disk: a name that is too long, a file in the way, an input that is gone
+        where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+        hint = "Look at what is named there, then run again." if where else "Choose another output folder."
+        raise OutputError(f"cannot write {what}: {reason}{where}.", hint) from error
 
 
 def remove(url: str) -> None:

@@ -11,7 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["STUDY_NAMES", "standard_name", "standard_names", "target_dose", "target_kind"]
+__all__ = [
+    "STUDY_NAMES",
+    "standard_name",
+    "standard_names",
+    "standard_vocabulary",
+    "target_dose",
+    "target_kind",
+]
 
 #: The study's structures, in the order of its tables.
 STUDY_NAMES = (
@@ -99,6 +106,17 @@ _LEVELS = {
     "lo": 0,
     "ld": 0,
 }
+
+
+def standard_vocabulary() -> frozenset[str]:
+    """Single words of at least three letters that names of structures are made of, in lower case."""
+    texts = [
+        *_SINGLE.values(),
+        *_PAIRED.values(),
+        *STUDY_NAMES,
+        *(w for side in _SIDES.values() for w in side),
+    ]
+    return frozenset(w for text in texts for w in re.split(r"[\W_]+", text.lower()) if len(w) > 2)
 
 
 def standard_name(name: str) -> str:

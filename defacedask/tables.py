@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from defacedask.errors import InputError, OutputError
+from defacedask.errors import InputError, OutputError, printable
 from defacedask.schemas import SCHEMAS, TEN_FEATURES, Column
 
 __all__ = [
@@ -71,7 +71,9 @@ def as_table(name: str, rows: pd.DataFrame | Iterable[Mapping[str, Any]] | None)
         For an unknown table, a required column that is missing or a value that does not fit its column.
     """
     schema = _schema(name)
-    frame = rows.copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows or []))
+    frame = (
+        rows.copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame([_readable(r) for r in rows or []])
+    )
     if not len(frame):
         extra = [c for c in frame.columns if c not in {s.name for s in schema}]
         return pd.concat([empty_table(name), frame.loc[:, extra].reset_index(drop=True)], axis=1)
@@ -86,6 +88,11 @@ def as_table(name: str, rows: pd.DataFrame | Iterable[Mapping[str, Any]] | None)
         if label not in done:
             done[str(label)] = _plain(frame[label])
     return pd.DataFrame(done).reset_index(drop=True)
+
+
+def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose texts can be written: names of files need not be text."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _cast(values: pd.Series, column: Column, table: str) -> pd.Series:

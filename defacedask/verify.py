@@ -13,11 +13,15 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from defacedask.dicom.export.covered import problems as covered_problems
 from defacedask.dicom.export.covered import sidecar_problems
 from defacedask.errors import DefacedaskError, InputError
+from defacedask.verify_people import identities, names_left
+
+if TYPE_CHECKING:
+    from defacedask.dicom.export.leaks import Search
 
 __all__ = ["Problem", "Verification", "verified_files", "verify"]
 
@@ -57,12 +61,15 @@ class Verification:
     counts : dict
         Modality -> instances written.
     problems : list of Problem
+    unseen : list of str
+        What could not be checked with what was given, one sentence each.
     """
 
     written: int
     refused: int
     counts: dict[str, int]
     problems: list[Problem]
+    unseen: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -80,10 +87,11 @@ def verify(
     out : path
         With ``audit.jsonl``.
     key : bytes, optional
-        Of the run: proves that the record is the one its holder wrote.
+        Of the run: proves that the record is the one its holder wrote, and where headers were de-identified looks for
+        the names and ids of everybody in the cohort, whose codes are in the seal.
     source : iterable of path, optional
         The originals: all their instance and series UIDs are looked for, and where headers were de-identified
-        the names and ids of their patients, too.
+        the names and ids of everybody in them.
 
     Returns
     -------
@@ -112,16 +120,20 @@ def verify(
                 datasets[line["file"]] = (line, dataset)
         elif line["file"].endswith(".json"):
             _sidecar(found, line)
-    uids, words = _source_facts(source)
+    uids, plain = _source_facts(source)
     known = uids | _named_sources(datasets)
     _tags(found, datasets)
     _references(found, datasets)
     _leaks(found, datasets, lines, known)
-    _people(found, datasets, lines, words)
+    searches = [one for one in (plain, _sealed_search(found, key)) if one is not None]
+    identities(found, datasets, lines, named)
+    for search in searches:
+        names_left(found, datasets, lines, named, search)
+    unseen = _unseen(lines, bool(searches))
     counts = Counter(line["modality"] for line in written)
     refused = sum(int(line.get("files", 1)) for line in lines if line.get("status") == "refused")
-    problems = sorted(found.problems, key=lambda p: (p.file, p.check, p.what))
-    return Verification(len(written), refused, dict(counts), problems)
+    problems = sorted(set(found.problems), key=lambda p: (p.file, p.check, p.what))
+    return Verification(len(written), refused, dict(counts), problems, unseen)
 
 
 def verified_files(out: str | Path, *, key: bytes = b"") -> tuple[list[Path], list[Problem]]:
@@ -146,8 +158,6 @@ def _record(folder: Path) -> list[dict[str, Any]]:
         raise InputError(f"{folder} has no {AUDIT}.", "Name the folder that `defacedask deface --out` wrote.")
     try:
         lines = read_lines(folder / AUDIT)
-        if not all(isinstance(line, dict) for line in lines):
-            raise ValueError("not an object")
     except (ValueError, OSError) as error:
         raise InputError(f"{folder / AUDIT} cannot be read ({error}).", "The record is damaged.") from None
     return lines
@@ -180,6 +190,27 @@ class _Found:
             self.say(line["file"], "tags", error.message)
             return None
         return dataset
+
+
+def _sealed_search(found: _Found, key: bytes) -> Search | None:
+    """Search for the people whose codes are in the seal; none without the key, or without codes."""
+    from defacedask.dicom.export.audit import SEAL
+    from defacedask.dicom.export.leaks import searcher
+
+    try:
+        coded = json.loads((found.folder / SEAL).read_text(encoding="utf-8")).get("words")
+        return searcher(coded, key) if key and isinstance(coded, dict) else None
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+
+
+def _unseen(lines: list[dict[str, Any]], searched: bool) -> list[str]:
+    if searched or not any(line.get("deidentified") for line in lines):
+        return []
+    return [
+        "Whether a name or id of somebody is left in a text was not looked for: this needs the run's key (--key) or "
+        "the originals (--source)."
+    ]
 
 
 def _seal(found: _Found, key: bytes) -> None:
@@ -346,23 +377,20 @@ def _is_safe(dataset: Any, tag: Any) -> bool:
     return safe_private(dataset, tag)
 
 
-def _source_facts(source: Iterable[str | os.PathLike[str]]) -> tuple[set[str], set[str]]:
-    """UIDs of the originals, and words that name people in them."""
+def _source_facts(source: Iterable[str | os.PathLike[str]]) -> tuple[set[str], Search | None]:
+    """UIDs of the originals, and a search for the words that name people in them."""
     given = list(source)
     if not given:
-        return set(), set()
+        return set(), None
     from defacedask.dicom.catalogue import scan
-    from defacedask.dicom.export.identity import words_of
-    from defacedask.dicom.headers import open_dataset
+    from defacedask.dicom.export.leaks import plain_search
+    from defacedask.dicom.export.words import words_of_people
 
     result = scan(*given)
     series = [s for case in result.cases for s in case.series]
     uids = {u for s in series for u in (s.uid, *s.instances)}
-    words: set[str] = set()
-    for one in series:
-        if one.facts.get("format") != "NIfTI":
-            words |= words_of(open_dataset(one.files[0]))
-    return uids | {s.series_uid for s in result.skipped if s.series_uid}, words
+    found = plain_search(words_of_people(result.people).forms)
+    return uids | {s.series_uid for s in result.skipped if s.series_uid}, found
 
 
 def _named_sources(datasets: dict[str, tuple[dict[str, Any], Any]]) -> set[str]:
@@ -398,25 +426,3 @@ def _leaks(
                 "leaks",
                 "a UID of the source is in its name or its line",
             )
-
-
-def _people(
-    found: _Found,
-    datasets: dict[str, tuple[dict[str, Any], Any]],
-    lines: list[dict[str, Any]],
-    words: set[str],
-) -> None:
-    """Words that name people in the originals, in headers that were de-identified, their names and lines."""
-    from defacedask.dicom.export.identity import named_in, names_somebody
-
-    for name, (line, dataset) in datasets.items():
-        if line.get("deidentified"):
-            where = named_in(dataset, words)
-            if where:
-                found.say(name, "leaks", f"{where} still names the patient")
-    for line in lines:
-        # files are numbered, and somebody's id may be such a number
-        folder = str(PurePosixPath(str(line.get("file"))).parent)
-        said = [folder, str(line.get("case")), str(line.get("reason")), *line.get("notes", ())]
-        if line.get("deidentified") and any(names_somebody(text, words) for text in said):
-            found.say(str(line.get("file", "")), "leaks", "the patient is named in its name or its line")

@@ -147,6 +147,7 @@ def test_dry_run_says_what_belongs_together(folders, tmp_path):
     done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 0, done.output
     assert "1 pairs; nothing was done" in done.output
+    assert "compared when they are attacked" in done.output
     assert "no defaced case belongs to it" in done.output
     assert not (tmp_path / "o").exists()
 
@@ -201,3 +202,61 @@ def test_bad_options_are_said_before_anything_is_done(tmp_path, options, says):
     with pytest.raises(InputError, match="'stl'"):
         attack(tmp_path, tmp_path, tmp_path / "out", surfaces="stl")
     assert not (tmp_path / "out").exists()
+
+
+# --- pairs that are not
+
+
+@pytest.fixture(scope="module")
+def swapped(virtual_patients, tmp_path_factory):
+    """Two virtual patients under their own ids, and the same images cut, under each other's."""
+    root = tmp_path_factory.mktemp("swapped")
+    shutil.copytree(virtual_patients, root / "original")
+    cases = sorted(dd.scan(root / "original").cases, key=lambda c: c.patient_id)
+    for k, (case, other) in enumerate(zip(cases, cases[::-1], strict=True)):
+        (root / "defaced" / str(k)).mkdir(parents=True)
+        for n, path in enumerate(case.primary.files):
+            dataset = pydicom.dcmread(path)
+            values = dataset.pixel_array.copy()
+            values[: values.shape[0] // 4] = values.min()
+            dataset.PixelData, dataset.PatientID = values.tobytes(), other.patient_id
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"2.25.9{k}{n:03}"
+            dataset.SeriesInstanceUID, dataset.StudyInstanceUID = f"2.25.8{k}", f"2.25.7{k}"
+            dataset.FrameOfReferenceUID = f"2.25.6{k}"
+            dataset.save_as(root / "defaced" / str(k) / f"{n:03}.dcm")
+    return root
+
+
+@pytest.mark.slow
+def test_swapped_pairs_are_refused(swapped, tmp_path):
+    result = attack(
+        swapped / "original", swapped / "defaced", tmp_path / "out", attacks="plain", pictures=False
+    )
+    cases = result.tables["cases"]
+    assert cases["status"].tolist() == ["refused", "refused"]
+    for reason in cases["reason"]:
+        assert "does not show the scan that it is paired with" in reason
+
+
+def test_persons_who_share_one_id_are_paired_by_what_is_theirs(swapped, tmp_path):
+    from defacedask.pairing import pair_cases
+
+    folders = {}
+    for side in ("original", "defaced"):
+        folders[side] = shutil.copytree(swapped / side, tmp_path / side)
+        for path in folders[side].rglob("*.dcm"):
+            dataset = pydicom.dcmread(path)
+            dataset.PatientID, dataset.PatientName = "4711", "Same^Name"
+            dataset.save_as(path)
+    originals, defaced = (dd.scan(folder).cases for folder in folders.values())
+    pairing = pair_cases(originals, defaced)
+    assert {p.how for p in pairing.pairs} == {"the patient's id and the voxels"}
+    for pair in pairing.pairs:
+        patient = next(part for part in pair.original.primary.files[0].split("/") if part.startswith("VP-"))
+        number = pair.defaced.primary.files[0].split("/")[-2]
+        assert int(patient[-1]) - 1 == int(number)
+    # one of the two defaced is somebody else's: nobody is guessed for it
+    shutil.rmtree(folders["original"] / "VP-0001")
+    left = pair_cases(dd.scan(folders["original"]).cases, defaced)
+    assert len(left.pairs) == 1
+    assert len(left.defaced) == 1

@@ -4,6 +4,7 @@ import pytest
 
 from defacedask.dicom.model import Case, Series
 from defacedask.geometry import Geometry
+from defacedask.likeness import Likeness
 from defacedask.pairing import pair_cases, pair_series, plain_name
 
 
@@ -112,3 +113,64 @@ def test_images_of_a_pair():
         ("2", "7"),
         ("3", None),
     ]
+
+
+# --- keys that several cases share
+
+SAME_SCAN, OTHER_SCAN = Likeness(0.9, 0.9, 1.0), Likeness(0.02, 0.0, 1.0)
+
+
+def truth(table):
+    """Likeness as somebody would find it who knows whose each is."""
+    return lambda one, other: SAME_SCAN if table[one.id] == other.id else OTHER_SCAN
+
+
+def test_three_persons_of_one_id_are_told_apart_by_their_voxels():
+    originals = [case(n, "P") for n in "abc"]
+    defaced = [case(n, "P") for n in "xyz"]
+    asked = truth({"a": "z", "b": "x", "c": "y"})
+    pairing = pair_cases(originals, defaced, alike=asked)
+    assert found(pairing) == [("a", "z"), ("b", "x"), ("c", "y")]
+    assert {p.how for p in pairing.pairs} == {"the patient's id and the voxels"}
+
+
+def test_who_cannot_be_told_apart_is_not_paired_and_why_is_said():
+    originals = [case(n, "P") for n in "abc"]
+    pairing = pair_cases(originals, [case(n, "P") for n in "xy"], alike=lambda *_: OTHER_SCAN)
+    assert pairing.pairs == ()
+    assert set(pairing.reasons) == set("abcxy")
+    assert "3 originals and 2 defaced cases have the patient's id P" in pairing.reasons["a"]
+    # nor if nothing can be compared and everything else agrees
+    pairing = pair_cases(originals, [case(n, "P") for n in "xy"], alike=lambda *_: Likeness())
+    assert pairing.pairs == ()
+
+
+def test_voxels_overrule_names_and_grids():
+    originals = [case("a", "P", series("a", description="T1")), case("b", "P", series("b", shift=5))]
+    defaced = [case("x", "P", series("x", description="T1")), case("y", "P", series("y", shift=5))]
+    pairing = pair_cases(originals, defaced, alike=truth({"a": "y", "b": "x"}))
+    assert found(pairing) == [("a", "y"), ("b", "x")]
+
+
+def test_an_id_in_two_spellings_is_one_id():
+    assert found(pair_cases([case("a", "VP-0001"), case("b", "VP-0002")], [case("x", "vp1")])) == [("a", "x")]
+
+
+def test_new_ids_everywhere_and_one_grid_for_all_are_paired_by_voxels():
+    originals = [case(n, f"P{n}") for n in "abc"]
+    defaced = [case(n, f"N{n}") for n in "xyz"]
+    pairing = pair_cases(originals, defaced, alike=truth({"a": "y", "b": "z", "c": ""}))
+    assert found(pairing) == [("a", "y"), ("b", "z")]
+    assert {p.how for p in pairing.pairs} == {"the voxels"}
+    assert [c.id for c in pairing.originals] == ["c"]
+
+
+def test_too_many_to_compare_are_not_guessed():
+    originals, defaced = ([case(f"{n}{k}", "P") for k in range(21)] for n in "ax")
+
+    def never(*_):
+        raise AssertionError("asked")
+
+    pairing = pair_cases(originals, defaced, alike=never)
+    assert pairing.pairs == ()
+    assert "too many to compare" in pairing.reasons["a0"]

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 
 import pytest
 
+from defacedask import pieces
 from defacedask.errors import InputError, OutputError, RefusedError
 from defacedask.pieces import Outcome, Piece, piece_path, run_piece
 
@@ -69,7 +71,8 @@ def test_a_broken_record_runs_again(tmp_path):
     [
         (RefusedError("no head."), "refused", False, "no head."),
         (InputError("bad file.", "Fix it."), "failed", False, "bad file. Fix it."),
-        (OutputError("cannot write x.", ""), "failed", True, "cannot write x."),
+        (OutputError("cannot write x.", "", fatal=True), "failed", True, "cannot write x."),
+        (OutputError("cannot write x.", ""), "failed", False, "cannot write x."),
         (OSError(errno.ENOSPC, "No space left on device"), "failed", True, "s: No space left on device"),
         (OSError(errno.ENOENT, "No such file"), "failed", False, "s: No such file"),
         (ZeroDivisionError("x"), "failed", False, "s: ZeroDivisionError: x"),
@@ -112,8 +115,35 @@ def test_records_are_whole_json(tmp_path):
     assert json.loads(files[0].read_text())["facts"] == {"b": [1]}
 
 
-def test_a_record_that_cannot_be_written_is_fatal(tmp_path):
+def test_a_record_that_cannot_be_written_concerns_its_case_alone(tmp_path):
     (tmp_path / "c").write_text("in the way")
     piece = run(good, tmp_path)
-    assert piece.fatal
+    assert (piece.status, piece.fatal) == ("failed", False)
     assert "record of s of c" in piece.reason
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_record_on_a_full_disk_is_fatal(tmp_path, monkeypatch, code):
+    def full(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(pieces, "_save", full)
+    assert run(good, tmp_path).fatal
+
+
+def test_facts_that_cannot_be_kept_are_no_exception(tmp_path):
+    piece = run(lambda *_: Outcome(facts={"odd": object()}), tmp_path)
+    assert (piece.status, piece.fatal) == ("failed", False)
+    assert "cannot be kept" in piece.reason
+
+
+@pytest.mark.parametrize("text", ['{"stage": ', "[]", "[1, 2]", "null", "\0", '{"stage": "s", "facts": 3}'])
+def test_whatever_a_damaged_record_holds_it_is_made_again(tmp_path, text):
+    run(good, tmp_path)
+    path = piece_path(tmp_path, "c", "s", "d")
+    kept = path.read_text()
+    path.write_text(text)
+    assert run(good, tmp_path).ok
+    damaged = {**json.loads(kept), "facts": None}
+    path.write_text(json.dumps(damaged))
+    assert run(good, tmp_path).facts == {"b": [1]}

@@ -58,3 +58,29 @@ def test_every_outcome_comes_home():
     executor = HereExecutor()
     pieces = run_cases([("a", None), ("b", None)], submitter(executor), executor)
     assert [piece.case for piece in pieces] == ["a", "b"]
+
+
+def test_a_case_that_cannot_be_submitted_is_a_piece():
+    executor = HereExecutor()
+    submit = submitter(executor)
+
+    def odd(case, priority):
+        if case[0] == "bad":
+            raise ValueError("no such thing")
+        return submit(case, priority)
+
+    seen = []
+    cases = [("a", None), ("bad", None), ("b", None)]
+    pieces = run_cases(
+        cases, odd, executor, lambda n, total, piece: seen.append((n, total)), lambda case: case[0]
+    )
+    assert {p.case: p.status for p in pieces} == {"a": "done", "b": "done", "bad": "failed"}
+    (reason,) = [p.reason for p in pieces if p.case == "bad"]
+    assert "could not be started: ValueError: no such thing" in reason
+    assert seen[-1] == (3, 3)
+
+    def full(case, priority):
+        raise OutputError("the disk is full.", fatal=True)
+
+    with pytest.raises(OutputError, match="disk is full"):
+        run_cases(cases, full, executor, None, lambda case: case[0])

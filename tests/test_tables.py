@@ -186,3 +186,10 @@ def test_read_only(tmp_path, monkeypatch):
     monkeypatch.setattr(pathlib.Path, "open", refuse)
     with pytest.raises(OutputError, match="the disk is read-only"):
         tables.write_tables(tmp_path, {"cases": []})
+
+
+def test_names_that_are_no_text_are_written_out(tmp_path):
+    rows = [{"path": "/x/caf\udce9.txt", "reason": "it is empty", "files": 1}]
+    table = tables.as_table("skipped", rows)
+    tables.write_tables(tmp_path, {"skipped": table})
+    assert tables.read_tables(tmp_path)["skipped"]["path"].tolist() == ["/x/caf\\udce9.txt"]

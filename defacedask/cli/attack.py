@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from defacedask.errors import printable
+
 __all__ = ["command"]
 
 
@@ -59,8 +61,9 @@ def command(
 ) -> None:
     r"""Try to recognise defaced heads as their originals, whoever defaced them.
 
-    ORIGINAL and DEFACED are folders or files, DICOM or NIfTI. Cases are paired by patient id, else by name, else
-    by grid; what has no partner is said. Exit code 1 if a pair failed or was refused.
+    ORIGINAL and DEFACED are folders or files, DICOM or NIfTI. Cases are paired by patient id, else by name, grid or
+    voxels; what has no partner is said. A pair whose voxels are not those of one scan is refused, whatever its names
+    say. Exit code 1 if a pair failed or was refused.
 
     \b
     Example:
@@ -83,10 +86,12 @@ def _dry(original: Path, defaced: Path) -> None:
     for pair in pairing.pairs:
         click.echo(f"{pair.original.id}: {pair.defaced.id}, by {pair.how}")
     for case in pairing.originals:
-        click.echo(f"{case.id}: no defaced case belongs to it")
+        click.echo(f"{case.id}: {pairing.reasons.get(case.id, 'no defaced case belongs to it')}")
     for case in pairing.defaced:
-        click.echo(f"{case.id}: no original belongs to this defaced case")
-    click.echo(f"{len(pairing.pairs)} pairs; nothing was done (--dry-run).")
+        click.echo(f"{case.id}: {pairing.reasons.get(case.id, 'no original belongs to this defaced case')}")
+    click.echo(
+        f"{len(pairing.pairs)} pairs; nothing was done (--dry-run): their voxels are compared when they are attacked."
+    )
     if not pairing.pairs:
         raise click.exceptions.Exit(1)
 
@@ -106,17 +111,18 @@ def _run(prepared: Any, cluster: str, workers: int | None) -> None:
     console = Console(stderr=True)
 
     def say(text: str, **style: Any) -> None:
-        console.print(text, markup=False, soft_wrap=True, highlight=False, **style)
+        console.print(printable(text), markup=False, soft_wrap=True, highlight=False, **style)
 
     leaving = upload_warning(prepared.settings.faces)
     if leaving:
         say(leaving, style="bold")
     if prepared.surfaces:
         say(f"Surfaces go to {prepared.folder / 'surfaces'}: they identify people.", style="bold")
+    why = prepared.pairing.reasons
     for case in prepared.pairing.originals:
-        say(f"{case.id}: no defaced case belongs to it; it stays in the gallery")
+        say(f"{case.id}: {why.get(case.id, 'no defaced case belongs to it')}; it stays in the gallery")
     for case in prepared.pairing.defaced:
-        say(f"{case.id}: no original belongs to this defaced case; it is left out")
+        say(f"{case.id}: {why.get(case.id, 'no original belongs to this defaced case')}; it is left out")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with contextlib.ExitStack() as stack:
         client = None if cluster == "here" else stack.enter_context(connect(cluster, workers))

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from defacedask.errors import printable
+
 
 @click.command("deface")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
@@ -96,6 +98,8 @@ def command(
     place = work or out.absolute().with_name(out.absolute().name + ".work")
     inputs = tuple(localise(inputs, place / "fetched", say=click.echo))
     found = scan(*inputs)
+    for note in found.notes:
+        click.echo(printable(f"Note: {note}"), err=True)
     names = patterns_of(protect)
     if dry_run:
         _dry(*set_aside(found, already_defaced), defacer, names)
@@ -131,14 +135,15 @@ def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) 
         for series in case.series:
             kinds[series.modality] = kinds.get(series.modality, 0) + len(series.files)
         click.echo(
-            f"{case.id}: patient {case.patient_id}: " + ", ".join(f"{n} {k}" for k, n in kinds.items())
+            printable(f"{case.id}: patient {case.patient_id}: ")
+            + ", ".join(f"{n} {k}" for k, n in kinds.items())
         )
     for one in passed:
         click.echo(
             f"{one.case.id}: already defaced: {len(one.series)} series would be passed on as they came"
         )
     for skip in found.skipped:
-        click.echo(f"left out: {skip.path}: {skip.reason}")
+        click.echo(printable(f"left out: {skip.path}: {skip.reason}"))
     kept = f", keeping {', '.join(protect)}" if protect else ""
     click.echo(f"{len(found.cases)} cases would be defaced by {defacer}{kept}; nothing was done (--dry-run).")
     if not found.cases and not passed:
@@ -168,7 +173,7 @@ def _run(
             bar.update(task, completed=finished, total=total)
             if piece is not None and piece.status != DONE and not piece.upstream:
                 bar.console.print(
-                    f"{piece.case}: {piece.status}: {piece.reason}", markup=False, soft_wrap=True
+                    printable(f"{piece.case}: {piece.status}: {piece.reason}"), markup=False, soft_wrap=True
                 )
 
         result = deface(found, out, defacer, client=client, progress=show, **options)
@@ -193,13 +198,17 @@ def _summary(result: Any) -> None:
     console.print(table)
     for row in result.cases:
         if row["reason"]:
-            console.print(f"{row['case']}: {row['status']}: {row['reason']}", markup=False, soft_wrap=True)
+            console.print(
+                printable(f"{row['case']}: {row['status']}: {row['reason']}"), markup=False, soft_wrap=True
+            )
         for one in row["held_back"]:
             console.print(
-                f"{row['case']}: held back: {one['what']}: {one['reason']}", markup=False, soft_wrap=True
+                printable(f"{row['case']}: held back: {one['what']}: {one['reason']}"),
+                markup=False,
+                soft_wrap=True,
             )
         for note in row["notes"]:
-            console.print(f"{row['case']}: {note}", markup=False, soft_wrap=True)
+            console.print(printable(f"{row['case']}: {note}"), markup=False, soft_wrap=True)
     covered = sum(row["reversible"] for row in result.cases)
     if covered:
         console.print(
@@ -217,7 +226,7 @@ def _summary(result: Any) -> None:
         )
     done = sum(row["status"] in ("done", "copied") for row in result.cases)
     console.print(
-        f"{done} of {len(result.cases)} cases written to {result.out}; "
+        printable(f"{done} of {len(result.cases)} cases written to {result.out}; ")
         + (
             "headers were de-identified; the key in the work folder can undo it."
             if result.deidentified

@@ -12,6 +12,7 @@ import click
 from defacedask.dicom.catalogue import scan
 from defacedask.dicom.defaced import said
 from defacedask.dicom.model import Scan, Series
+from defacedask.errors import printable
 from defacedask.geometry import Geometry
 from defacedask.remote import localise
 
@@ -61,12 +62,12 @@ def _tables(result: Scan) -> None:
             for series in case.series:
                 table.add_row(
                     escape(case.id) if first else "",
-                    escape(case.patient_id) if first else "",
+                    escape(printable(case.patient_id)) if first else "",
                     series.modality + (" *" if series is case.primary and len(case.images) > 1 else ""),
                     str(len(series.files)),
                     _grid(series),
                     escape(_content(series)),
-                    escape(series.description),
+                    escape(printable(series.description)),
                 )
                 first = False
             table.add_section()
@@ -76,10 +77,10 @@ def _tables(result: Scan) -> None:
         for name in ("what", "files", "because", "first of them"):
             table.add_column(name, overflow="fold")
         for (kind, reason), files, path in _by_reason(result):
-            table.add_row(kind, str(files), escape(reason), escape(path))
+            table.add_row(kind, str(files), escape(printable(reason)), escape(printable(path)))
         console.print(table)
     for note in result.notes:
-        console.print(f"Note: {escape(note)}")
+        console.print(f"Note: {escape(printable(note))}")
     console.print(_sentence(result))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from defacedask.cli.running import finish, run_study, study_options
+from defacedask.errors import printable
 
 
 @click.command(name="study")
@@ -50,16 +51,19 @@ def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -
     from defacedask.remote import localise
 
     found = scan(*localise(inputs, out / "store" / "fetched", say=click.echo))
+    for note in found.notes:
+        click.echo(printable(f"Note: {note}"), err=True)
     if dry_run:
         names = resolve_defacers(options["defacers"])
         for case in found.cases:
             parts = ", ".join(f"{s.modality} ({len(s.files)} files)" for s in case.images)
             click.echo(
-                f"{case.id}: patient {case.patient_id}: {parts}; {len(case.structures)} structure sets, "
+                printable(f"{case.id}: patient {case.patient_id}: {parts}")
+                + f"; {len(case.structures)} structure sets, "
                 f"{len(case.doses)} doses"
             )
         for skip in found.skipped:
-            click.echo(f"skipped: {skip.path}: {skip.reason}")
+            click.echo(printable(f"skipped: {skip.path}: {skip.reason}"))
         click.echo(f"{len(found.cases)} cases x {', '.join(names)}; nothing was done (--dry-run).")
         return
     finish(run_study(found, out, **options))

@@ -6,19 +6,27 @@ from pathlib import Path
 
 import click
 
+from defacedask.errors import printable
+
 
 @click.command("verify")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--key", type=click.Path(exists=True, path_type=Path), help="Key file of the run: checks the seal."
+    "--key",
+    type=click.Path(exists=True, path_type=Path),
+    help="Key file of the run: checks the seal, and looks for names and ids. [OUT.work/run.key, OUT/store/run.key]",
 )
 @click.option(
-    "--source", multiple=True, type=click.Path(exists=True), help="Originals, whose UIDs are looked for."
+    "--source",
+    multiple=True,
+    type=click.Path(exists=True),
+    help="Originals: their UIDs and people are looked for.",
 )
 def command(out: Path, key: Path | None, source: tuple[str, ...]) -> None:
-    r"""Check a defaced folder against its record: hashes, tags, references, leaks of the source's UIDs.
+    r"""Check a defaced folder against its record: hashes, tags, references, leaks of the source's UIDs and people.
 
-    Exit code 1 if anything is wrong; every problem is one line.
+    People's names and ids can be looked for with the key of the run or with the originals. Without both, what was not
+    looked for is said. Exit code 1 if anything is wrong; every problem is one line.
 
     \b
     Example:
@@ -28,14 +36,23 @@ def command(out: Path, key: Path | None, source: tuple[str, ...]) -> None:
     from defacedask.defacing import read_key
     from defacedask.verify import verify
 
+    key = key or next(filter(Path.is_file, _usual_keys(out)), None)
     result = verify(out, key=read_key(key) if key else b"", source=source)
     for problem in result.problems:
-        click.echo(f"{problem.file or out}: {problem.check}: {problem.what}")
+        click.echo(printable(f"{problem.file or out}: {problem.check}: {problem.what}"))
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(result.counts.items())) or "nothing"
     click.echo(
         f"{result.written} instances on record as written ({kinds}), {result.refused} as refused or left out."
     )
+    for sentence in result.unseen:
+        click.echo(sentence)
     if result.problems:
         click.echo(f"{len(result.problems)} problems.")
         raise click.exceptions.Exit(1)
     click.echo("The folder is what was written, and no UID of the source was found where it should not be.")
+
+
+def _usual_keys(out: Path) -> list[Path]:
+    """Where `deface` and `study` leave the key of a run."""
+    whole = out.absolute()
+    return [whole.with_name(whole.name + ".work") / "run.key", whole / "store" / "run.key"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from defacedask.dicom.bulk import Unreadable, read_headers
@@ -15,10 +16,14 @@ from defacedask.dicom.dose_planes import join_planes
 from defacedask.dicom.enhanced import enhanced_series
 from defacedask.dicom.find import find_files, is_nifti
 from defacedask.dicom.headers import Header
+from defacedask.dicom.keys import COPY, parts_of_series, several_series
 from defacedask.dicom.linking import OBJECTS, object_series
 from defacedask.dicom.model import KINDS, Case, Scan, Series, Skipped
 from defacedask.dicom.mosaic import tiled_by_type
 from defacedask.dicom.nifti import nifti_series
+from defacedask.dicom.nifti_keys import settle_files
+from defacedask.dicom.people import collect_people
+from defacedask.dicom.persons import Persons
 from defacedask.dicom.registration import registered, relate
 from defacedask.dicom.series import CLASSIC, ENHANCED, IMAGE_CLASSES, class_name, image_series
 from defacedask.errors import RefusedError
@@ -27,15 +32,6 @@ __all__ = ["Case", "Scan", "Series", "Skipped", "case_id", "scan"]
 
 #: Images that plans are made on, best first.
 _MODALITIES = ("CT", "MR", "PT")
-# what of an instance must agree for two files to be copies of one another
-_IDENTITY = (
-    "SOPClassUID",
-    "Rows",
-    "Columns",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "NumberOfFrames",
-)
 
 
 def case_id(patient_id: str, frame_of_reference: str) -> str:
@@ -82,7 +78,7 @@ class _Catalogue:
     # --- from files to series
 
     def add(self, headers: list[Header]) -> None:
-        groups: dict[tuple[str, str], list[Header]] = defaultdict(list)
+        groups: dict[str, list[Header]] = defaultdict(list)
         left_out: set[str] = set()
         for header in headers:
             uid = header.text("SeriesInstanceUID")
@@ -93,11 +89,22 @@ class _Catalogue:
             elif not uid:
                 self.skip([header], "it has no series UID")
             else:
-                groups[_patient(header), uid].append(header)
+                groups[uid].append(header)
+        self.persons = Persons(header for group in groups.values() for header in group)
+        self.notes += self.persons.notes
+        parts: list[list[Header]] = []
         for _, group in sorted(groups.items()):
-            self._group(self._once(sorted(group, key=lambda header: header.path)))
-        self.objects, refused = join_planes(self.objects)
-        for planes, reason in refused:
+            found = parts_of_series(sorted(group, key=lambda header: header.path), self.persons)
+            self.notes += found.notes
+            parts += found.parts
+            for refused, reason in found.refused:
+                self._leave(refused, reason)
+        for refused, reason in several_series(parts, self.persons):
+            self._leave(refused, reason)
+        for part in parts:
+            self._group(part)
+        self.objects, apart = join_planes(self.objects)
+        for planes, reason in apart:
             self.skipped.append(
                 Skipped(
                     min(file for one in planes for file in one.files),
@@ -108,7 +115,7 @@ class _Catalogue:
                     planes[0].modality,
                 )
             )
-        missing = set(self.wanted) - {uid for _, uid in groups}
+        missing = set(self.wanted) - set(groups)
         for uid in sorted(missing):
             self.skipped.append(
                 Skipped(self.wanted[uid], "it is on the list, but none of its files was found", uid, files=0)
@@ -116,34 +123,14 @@ class _Catalogue:
         if left_out:
             self.notes.append(f"{len(left_out)} series are not on the list and were left out.")
 
-    def _once(self, group: list[Header]) -> list[Header]:
-        """Each instance once; different images under one instance UID are all refused."""
-        first: dict[str, Header] = {}
-        clash: set[str] = set()
-        copies: list[Header] = []
-        for header in group:
-            uid = header.text("SOPInstanceUID")
-            other = first.setdefault(uid, header)
-            if other is header:
-                continue
-            if all(other.values.get(k) == header.values.get(k) for k in _IDENTITY):
-                copies.append(header)
-            else:
-                clash.add(uid)
-        if clash:
-            self.skip(group, "different images in it have the same SOP instance UID")
-            return []
-        if copies:
-            self.skip(copies, "it is a copy of an instance that is already there; the first is used")
-        return list(first.values())
-
     def _group(self, group: list[Header]) -> None:
         images: list[Header] = []
         for header in group:
             kind = header.text("SOPClassUID")
             if kind in OBJECTS:
                 try:
-                    self.objects.append(object_series(header))
+                    series, frames = object_series(header)
+                    self.objects.append((self._owned(series, header), frames))
                 except RefusedError as error:
                     self.skip([header], error.message)
             elif kind in IMAGE_CLASSES:
@@ -171,15 +158,26 @@ class _Catalogue:
         kinds = {header.text("SOPClassUID") for header in images}
         try:
             if kinds <= set(ENHANCED):
-                self.images.append(enhanced_series(images))
+                self.images.append(self._owned(enhanced_series(images), images[0]))
             elif kinds <= set(CLASSIC):
-                self.images.append(image_series(images))
+                self.images.append(self._owned(image_series(images), images[0]))
             else:
                 raise RefusedError("it mixes single-frame and multi-frame images")
         except RefusedError as error:
             self._refuse(images, error.message)
         except Exception as error:  # a header nobody foresaw refuses its series, not the scan
             self._refuse(images, f"its header is damaged ({type(error).__name__}: {error})"[:300])
+
+    def _owned(self, series: Series, header: Header) -> Series:
+        """Series with its person on it, where that is not just its own PatientID."""
+        label = self.persons.label(header)
+        if not series.patient_id or label == series.patient_id:
+            return series
+        return dataclasses.replace(series, facts={**series.facts, "patient": label})
+
+    def _leave(self, headers: list[Header], reason: str) -> None:
+        """Refuse, or just skip what shows nothing new."""
+        (self.skip if reason == COPY else self._refuse)(headers, reason)
 
     def _refuse(self, headers: list[Header], reason: str) -> None:
         self.skip(headers, reason)
@@ -230,12 +228,30 @@ class _Catalogue:
         cases = []
         for (_, frame), lists in groups.items():
             one = _unmoved(lists)[0]
-            name = case_id(one.patient_id or one.study_uid, frame)
+            person = one.facts.get("patient", one.patient_id)
+            # of a NIfTI file the frame is its content: the id stays, whatever lies beside it
+            whose = one.patient_id if one.facts.get("format") == "NIfTI" else person
+            name = case_id(whose or one.study_uid, frame)
             ordered = {
                 k: tuple(sorted(v, key=lambda s: (s.number, s.uid, s.files))) for k, v in lists.items()
             }
-            cases.append(Case(name, one.patient_id, one.frame_of_reference, **ordered))
-        return tuple(sorted(cases, key=lambda case: case.id))
+            cases.append(Case(name, person, one.frame_of_reference, **ordered))
+        return tuple(sorted(self._distinct(cases), key=lambda case: case.id))
+
+    def _distinct(self, cases: list[Case]) -> list[Case]:
+        """No two cases of one id, not even where case does not count: stores and pieces go by it."""
+        ids = Counter(case.id.casefold() for case in cases)
+        out = []
+        for case in cases:
+            if ids[case.id.casefold()] > 1:
+                content = "\0".join(
+                    sorted(f"{case.patient_id}\0{u}" for s in case.series for u in s.instances)
+                )
+                more = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+                self.notes.append(f"Two cases came to the id {case.id}: one is called {case.id}-{more}.")
+                case = dataclasses.replace(case, id=f"{case.id}-{more}")
+            out.append(case)
+        return out
 
     def _join(self, groups: dict[tuple[str, str], dict[str, list[Series]]]) -> None:
         """Let images that a registration relates to a CT (or a PET to an MR) be part of that image's case."""
@@ -301,12 +317,8 @@ def _unmoved(lists: dict[str, list[Series]]) -> list[Series]:
     return [series for series in lists["images"] if "registered" not in series.facts]
 
 
-def _patient(header: Header) -> str:
-    return header.text("PatientID") or f"study {header.text('StudyInstanceUID')}"
-
-
 def _person(series: Series) -> str:
-    return series.patient_id or f"study {series.study_uid}"
+    return series.facts.get("patient") or series.patient_id or f"study {series.study_uid}"
 
 
 def _not_an_image(kind: str) -> str:
@@ -352,11 +364,20 @@ def scan(*inputs: str | os.PathLike[str], workers: int | None = None) -> Scan:
             else:
                 headers.append(one)
         catalogue.add(headers)
+    files = []
     for path in nifti:
         try:
-            catalogue.images.append(nifti_series(path))
+            files.append(nifti_series(path))
         except RefusedError as error:
             catalogue.skipped.append(Skipped(path, error.message))
+        except Exception as error:  # one strange file must not end a scan of thousands
+            catalogue.skipped.append(
+                Skipped(path, f"it cannot be read ({type(error).__name__}: {error})"[:300])
+            )
+    settled = settle_files(files)
+    catalogue.images += settled.files
+    catalogue.skipped += settled.skipped
+    catalogue.notes += settled.notes
     cases = catalogue.cases()
     defaced = [s for case in cases for s in case.images if "already_defaced" in s.facts]
     catalogue.notes += [
@@ -365,4 +386,6 @@ def scan(*inputs: str | os.PathLike[str], workers: int | None = None) -> Scan:
         for s in defaced
     ]
     skipped = tuple(sorted(catalogue.skipped, key=lambda s: (s.path, s.reason)))
-    return Scan(cases, skipped, tuple(catalogue.notes))
+    return Scan(
+        cases, skipped, tuple(catalogue.notes), collect_people(headers, Persons(headers), settled.files)
+    )

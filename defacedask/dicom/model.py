@@ -43,10 +43,10 @@ class Series:
         JSON-able header facts that are needed later. Images: transfer_syntax, lossy, image_type, bits_allocated,
         bits_stored, signed, photometric, padding (if any), patient_position, laterality, body_part, manufacturer,
         scanner, visual_features, deidentification and already_defaced (what an earlier defacing recorded; see
-        `defacedask.dicom.defaced`), suv (PET; see
-        `defacedask.dicom.suv.suv_facts`), frames (multi-frame: order along the stack); NIfTI: format, units, stored,
-        modality_because. Others: frames_of_reference, structures (names, RTSTRUCT and SEG), label, and units, type
-        and summation of a dose.
+        `defacedask.dicom.defaced`), patient (where the PatientID alone does not say who it is: see
+        `defacedask.dicom.persons`), suv (PET; see `defacedask.dicom.suv.suv_facts`), frames (multi-frame: order along
+        the stack); NIfTI: format, units, stored, modality_because, sha256 (of the file). Others: frames_of_reference,
+        structures (names, RTSTRUCT and SEG), label, and units, type and summation of a dose.
     """
 
     uid: str
@@ -96,6 +96,7 @@ class Case:
     id : str
         Safe as a file name anywhere, unique in a scan, the same for the same patient and frame in any scan.
     patient_id, frame_of_reference : str
+        The id as most files write it, with a number where several persons share it (``P [2]``).
     images, structures, doses, plans, others : tuple of Series
     """
 
@@ -205,12 +206,16 @@ class Scan:
         In the order of their ids.
     skipped : tuple of Skipped
     notes : tuple of str
-        What was noticed and changes nothing: copies of a file, series that a list leaves out.
+        What was noticed and changes nothing: copies of a file, series that a list leaves out, ids of one patient in
+        two spellings.
+    people : dict
+        Names and ids of everybody (`defacedask.dicom.people`), for de-identification; not part of `to_dict`.
     """
 
     cases: tuple[Case, ...]
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    people: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.cases)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,12 @@ def _modality(path: str, image: Any, sidecar: dict[str, Any]) -> tuple[str, str,
     return "MR", "1", "nothing says that it is anything else"
 
 
+def _folder_of_subject(path: str) -> re.Match[str] | None:
+    """The nearest folder that is called like a subject of a BIDS tree."""
+    found = [re.fullmatch(r"(sub-[A-Za-z0-9]+)", part) for part in Path(path).parts[-2::-1]]
+    return next((match for match in found if match), None)
+
+
 def nifti_series(path: str) -> Series:
     """Describe a NIfTI file as a one-series case.
 
@@ -110,9 +117,13 @@ def nifti_series(path: str) -> Series:
     stored = image.header.get_data_dtype()
     if stored.kind not in "iuf":
         raise RefusedError(f"its values are neither integers nor real numbers ({stored})")
-    digest = hashlib.sha256(
-        image.header.binaryblock + f"{Path(path).name} {Path(path).stat().st_size}".encode()
-    )
+    try:
+        with Path(path).open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RefusedError(f"it cannot be read ({error.strerror})") from None
+    # header, name and size are the same for all subjects of some trees: only the content tells them apart
+    digest = hashlib.sha256(f"{content} ".encode() + os.fsencode(Path(path).name))
     uid = f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}"
     try:
         geometry = _geometry(image, uid)
@@ -125,7 +136,7 @@ def nifti_series(path: str) -> Series:
     sidecar = _sidecar(path)
     modality, units, why = _modality(path, image, sidecar)
     defaced = by_sidecar(sidecar) or by_name(stem)
-    subject = re.search(r"(?:^|[_/])(sub-[A-Za-z0-9]+)", stem)
+    subject = re.search(r"(?:^|_)(sub-[A-Za-z0-9]+)", stem) or _folder_of_subject(path)
     return Series(
         uid=uid,
         modality=modality,
@@ -144,6 +155,7 @@ def nifti_series(path: str) -> Series:
             "modality_because": why,
             "stored": stored.newbyteorder("=").name,
             **({} if defaced is None else {"already_defaced": defaced}),
+            "sha256": content,
         },
     )
 

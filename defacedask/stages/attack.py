@@ -17,6 +17,7 @@ from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.evaluation.attack_names import BODY, DOSE
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.geometry import Geometry
+from defacedask.likeness import OTHER_DETAIL, SAME, SAME_DETAIL, Likeness, compare, compare_moved
 from defacedask.pieces import Outcome
 from defacedask.stages.faces import examination_of, recognisers_of
 from defacedask.stages.objects import dose_level, find_outline
@@ -235,9 +236,16 @@ class _Job:
         if head is not None:
             match = match_images(head, values, geometry)
             pose, to_template = head.pose, head.to_template
+            own = real_values(original).values
+            found = compare(own, before, values, geometry)
             if not match.in_place:
                 pose, to_template = self._own_pose(volume, match)
                 drop = None
+            if found.verdict != SAME:
+                start = np.linalg.inv(pose) @ head.pose
+                self._prove(modality, found, compare_moved(own, before, values, geometry, start))
+            if not match.in_place:
+                pass
             elif (match.gain, match.offset) != (1.0, 0.0):
                 values = (values - np.float32(match.offset)) / np.float32(match.gain)
                 self.notes.append(
@@ -282,6 +290,28 @@ class _Job:
             f"{match.correlation:.2f}); its own pose was found."
         )
         return found.pose, found.to_template
+
+    def _prove(self, modality: str, found: Likeness, moved: Likeness) -> None:
+        """See that the defaced image shows the scan it is paired with; a name or an id is no proof of that.
+
+        Raises
+        ------
+        RefusedError
+            If the two differ wherever they are laid on each other.
+        """
+        if moved.verdict == SAME:
+            return
+        best = float(np.nanmax([found.detail, moved.detail, -1.0]))
+        if best < OTHER_DETAIL:
+            raise RefusedError(
+                "the defaced image does not show the scan that it is paired with: behind the face, too, its voxels "
+                f"are others (their details correlate by {best:.2f}; one scan and its defaced version reach "
+                f"{SAME_DETAIL} and more).",
+                "Look at the ids and names of the two.",
+            )
+        self.notes.append(
+            f"{modality}: that the two images are of one scan is not sure (their details correlate by {best:.2f})."
+        )
 
     # --- what hangs on the images
 

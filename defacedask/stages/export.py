@@ -7,6 +7,7 @@ back what an earlier run left. What the record says of each instance lies beside
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from defacedask.defacers import Plan
     from defacedask.dicom.model import Case, Series
 
-__all__ = ["export", "record_path", "refuse"]
+__all__ = ["export", "not_taken_back", "record_path", "refuse"]
 
 #: Real value above which a CT voxel belongs to the body.
 SKIN_HU = -300.0
@@ -52,6 +53,7 @@ def export(
     run_key: bytes,
     private: str = "keep",
     identity_key: bytes = b"",
+    people: Mapping[str, Mapping[str, Any]] | None = None,
     allow_visible: bool = False,
     allow_reversible: bool = False,
 ) -> Outcome:
@@ -78,6 +80,8 @@ def export(
         ``keep`` or ``drop`` private elements.
     identity_key : bytes
         Secret with which headers are de-identified; empty: they stay as they were.
+    people : mapping, optional
+        Names and ids of everybody in the cohort (`defacedask.dicom.people`); by default those of this case's files.
     allow_visible : bool
         Write the case although its face is still visible; the files say so.
     allow_reversible : bool
@@ -98,7 +102,7 @@ def export(
     from defacedask.dicom.model import Case
 
     it = Case.from_dict(dict(case))
-    job = _Job(it, defacer, Path(out), below, names, Path(record), run_key, private, identity_key)
+    job = _Job(it, defacer, Path(out), below, names, Path(record), run_key, private, identity_key, people)
     try:
         job.covered(allow_reversible)
         if looked.facts.get("to_template") is not None:
@@ -112,7 +116,9 @@ def export(
             job.write(plan, store)
         job.publish()
     except BaseException as error:
-        job.give_up(str(error) if isinstance(error, DefacedaskError) else f"{type(error).__name__}: {error}")
+        what = str(error) if isinstance(error, DefacedaskError) else f"{type(error).__name__}: {error}"
+        with contextlib.suppress(Exception):  # what led here is what counts; `refuse` tries again and says
+            job.give_up(what)
         raise
     return Outcome(
         facts={
@@ -127,6 +133,14 @@ def export(
     )
 
 
+def not_taken_back(error: Exception) -> str:
+    """Sentence on a `refuse` that failed."""
+    what = str(error) if isinstance(error, DefacedaskError) else f"{type(error).__name__}: {error}"
+    return (
+        f"What an earlier run left of the case could not be taken back ({what}): look into the output folder."
+    )
+
+
 def refuse(
     case: Case,
     reason: str,
@@ -138,9 +152,10 @@ def refuse(
     record: str | Path,
     run_key: bytes,
     identity_key: bytes = b"",
+    people: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Record that nothing of a case is exported, and take back what an earlier run left of it."""
-    shelf = Shelf(case, defacer, Path(out), below, names, Path(record), run_key, "drop", identity_key)
+    shelf = Shelf(case, defacer, Path(out), below, names, Path(record), run_key, "drop", identity_key, people)
     shelf.give_up(reason)
 
 

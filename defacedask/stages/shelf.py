@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.errors import OutputError
+from defacedask.errors import OutputError, StoreError
 from defacedask.store import writing
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Shelf:
     ----------
     case : Case
     defacer : str
-    out, below, names, record, run_key, private, identity_key
+    out, below, names, record, run_key, private, identity_key, people
         See `defacedask.stages.export.export`.
     """
 
@@ -60,6 +61,7 @@ class Shelf:
         run_key: bytes,
         private: str,
         identity_key: bytes = b"",
+        people: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         from defacedask import __version__
         from defacedask.dicom.export import Remap, UidMap
@@ -75,9 +77,14 @@ class Shelf:
         identity = None
         if identity_key:
             from defacedask.dicom.export.identity import Identity
+            from defacedask.dicom.export.words import words_of_people
+            from defacedask.dicom.people import people_of, person_key
 
-            person = case.patient_id or f"study {case.primary.study_uid}"
-            identity = Identity(identity_key, person, private=private)
+            label = case.patient_id or f"study {case.primary.study_uid}"
+            known = people_of([case]) if people is None else people
+            identity = Identity(
+                identity_key, person_key(known, label), words_of_people(known), private=private
+            )
             frames = {s.frame_of_reference for s in case.series} | {case.frame_of_reference}
             self.known |= studies | {f for f in frames if f and not f.startswith(STANDARD)}
         self.identity = identity
@@ -98,13 +105,14 @@ class Shelf:
             return self.case.id, {}
         from defacedask.dicom.catalogue import case_id
 
-        patient = self.identity.patient_id(self.case.patient_id or self.case.primary.study_uid)
+        patient = self.identity.new_id
         public = case_id(patient, self.uids(f"case {self.case.id}"))
         renamed: dict[str, str] = {}
         count: dict[str, int] = {}
         for series in self.case.series:
             nifti = series.facts.get("format") == "NIfTI"
-            if nifti and _BIDS.fullmatch(self.names[series.files[0]]):
+            name = self.names[series.files[0]]
+            if nifti and _BIDS.fullmatch(name) and not self.identity.words.find(name):
                 continue  # labels of a data set are pseudonyms, and other files refer to them
             number = count[series.modality] = count.get(series.modality, 0) + 1
             folder = f"{patient}/{public.rsplit('-', 1)[-1]}/{series.modality}-{number:02d}"
@@ -119,9 +127,11 @@ class Shelf:
 
     def relative(self, source: str) -> str:
         """Path of the file for a source file, below ``out``, without source UIDs."""
-        from defacedask.dicom.export import clean_name
+        from defacedask.dicom.export.names import clean_name, fitting
 
         name = self.renamed.get(source) or clean_name(self.names[source], self.uids, self.known)
+        folder, _, last = name.rpartition("/")  # new UIDs may be longer than those they replace
+        name = f"{folder}/{fitting(last)}" if folder else fitting(last)
         return f"{self.below}/{name}" if self.below else name
 
     @property
@@ -149,16 +159,16 @@ class Shelf:
 
     def publish(self) -> None:
         """Move everything into place and write this case's part of the record."""
-        from defacedask.dicom.export.audit import read_lines, write_lines
+        from defacedask.dicom.export.audit import write_lines
 
-        earlier = {line["file"] for line in read_lines(self.part) if line["status"] == "written"}
+        earlier = self._earlier()
         lines = [self._line(one) for one in self.done]
         now = {line["file"] for line in lines}
         for name in now - earlier:
-            if (self.out / name).exists():
+            if os.path.lexists(self.out / name):
                 raise OutputError(
-                    f"{name} is already in the output folder and not of an earlier run.",
-                    "Choose an empty output folder.",
+                    f"{name} is already in the output folder and not of an earlier run of this case.",
+                    "Remove it, or choose an empty output folder.",
                 )
         moved: list[Path] = []
         with writing(f"the defaced files of {self.case.id}"):
@@ -179,15 +189,34 @@ class Shelf:
             lines.append(self._refused(one["source"], one["modality"], one["reason"]))
         write_lines(self.part, lines)
 
+    def _earlier(self) -> set[str]:
+        """Files that an earlier run wrote of this case, also where its part of the record is damaged."""
+        from defacedask.dicom.export.audit import AUDIT, read_lines
+
+        try:
+            lines = read_lines(self.part)
+        except StoreError:
+            try:
+                lines = [
+                    line
+                    for line in read_lines(self.out / AUDIT)
+                    if (line.get("case"), line.get("defacer")) == (self.public, self.defacer)
+                ]
+            except StoreError:
+                lines = []
+        names = {str(line.get("file", "")) for line in lines if line.get("status") == "written"}
+        return {
+            name for name in names if name and ".." not in Path(name).parts and not Path(name).is_absolute()
+        }
+
     def give_up(self, reason: str) -> None:
         """Remove what this and earlier runs wrote of the case; record each instance as refused."""
-        from defacedask.dicom.export.audit import read_lines, write_lines
+        from defacedask.dicom.export.audit import write_lines
 
         shutil.rmtree(self.partial, ignore_errors=True)
         shutil.rmtree(self.masks, ignore_errors=True)
-        for line in read_lines(self.part):
-            if line["status"] == "written":
-                (self.out / line["file"]).unlink(missing_ok=True)
+        for name in self._earlier():
+            (self.out / name).unlink(missing_ok=True)
         lines = [
             self._refused(source, series.modality, reason)
             for series in self.case.series
@@ -243,12 +272,15 @@ class Shelf:
         for source in self.names:
             if source in text:
                 text = text.replace(source, self.relative(source))
+            if self.identity is not None and Path(source).name in text:
+                text = text.replace(Path(source).name, Path(self.relative(source)).name)
         from defacedask.dicom.export import clean_name
 
         text = clean_name(text, self.uids, self.known)
         if self.identity is not None:
             for old in (self.case.id, self.case.patient_id):
                 text = text.replace(old, self.public) if len(old) > 3 else text
+            text = self.identity.words.clean(text)
         return re.sub(r"(?<![\w.])/(?:[^\s/'\"]+/)+", "", text)
 
     def counts(self) -> dict[str, int]:

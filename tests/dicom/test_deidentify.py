@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
 from defacedask.dicom.export.audit import collect, read_lines
-from defacedask.dicom.export.identity import Identity, named_in, words_of
+from defacedask.dicom.export.identity import Identity, named_in, own_forms
+from defacedask.dicom.export.words import Words
 from defacedask.dicom.image import read_image
 from defacedask.dicom.structures import read_structures
 from defacedask.errors import ConfigError, InputError
@@ -166,9 +167,10 @@ def header(**elements) -> Dataset:
 
 def test_same_key_same_person_and_no_two_share_a_shift():
     one, again, other = (Identity(KEY, person) for person in ("A", "A", "B"))
-    assert one.patient_id("A") == again.patient_id("A") != other.patient_id("B")
+    assert one.new_id == again.new_id != other.new_id
+    assert one.new_name == again.new_name != other.new_name
     assert one.days == again.days != other.days
-    assert one.patient_id("A") != Identity(KEY[::-1], "A").patient_id("A")
+    assert one.new_id != Identity(KEY[::-1], "A").new_id
     first, second = header(**PEOPLE), header(**PEOPLE)
     one(first)
     again(second)
@@ -203,8 +205,10 @@ def test_private_elements_that_are_known_to_be_safe_may_stay():
 
 
 def test_words():
-    words = words_of(header(PatientName="Van der Berg^Ann", PatientID="12"))
-    assert words == {"van der berg^ann", "berg"}
+    forms = own_forms(header(PatientName="Van der Berg^Ann", PatientID="12"))
+    assert forms.names == {"berg", "ann"}
+    assert forms.ids == frozenset()
+    words = Words(forms)
     assert named_in(header(ImageComments="see Dr. BERG."), words)
     assert not named_in(header(ImageComments="Bergen"), words)
 
@@ -223,7 +227,7 @@ def test_somebody_may_be_called_patient():
     assert dataset.StructureSetLabel == "X 1"
     meanings = [i.CodeMeaning for i in dataset.DeidentificationMethodCodeSequence]
     assert "Retain Patient Characteristics Option" in meanings
-    assert not named_in(dataset, {"virtual^patient", "virtual", "patient", "vp-0001"})
+    assert not named_in(dataset, Words(own_forms(header(PatientName="Virtual^Patient", PatientID="VP-0001"))))
 
 
 def test_options():

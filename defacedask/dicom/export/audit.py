@@ -6,24 +6,30 @@ there, whole or not at all. It names outputs by their path below the folder and 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from defacedask.dicom.export.leaks import coded_words
+from defacedask.errors import StoreError
 from defacedask.store import writing
 
-__all__ = ["AUDIT", "SEAL", "collect", "read_lines", "seal_of", "write_lines"]
+if TYPE_CHECKING:
+    from defacedask.dicom.export.words import Words
+
+__all__ = ["AUDIT", "SEAL", "collect", "lost_files", "read_lines", "seal_of", "write_lines"]
 
 AUDIT, SEAL = "audit.jsonl", "audit.seal.json"
 
 
 def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Write lines, whole or not at all."""
-    text = "".join(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n" for line in lines)
+    text = "".join(_json(line) + "\n" for line in lines)
     with writing(f"the record {path.name}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -34,11 +40,43 @@ def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
             partial.unlink(missing_ok=True)
 
 
+def _json(line: dict[str, Any]) -> str:
+    text = json.dumps(line, sort_keys=True, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # a file name that is no text
+        return json.dumps(line, sort_keys=True)
+    return text
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of a part or of the whole record; none if it is not there."""
+    """Lines of a part or of the whole record; none if it is not there.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged or cannot be read.
+    """
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        # a line ends with a line feed alone: names may hold other characters that end lines
+        text = path.read_text(encoding="utf-8").split("\n")
+        lines = [json.loads(line) for line in text if line.strip()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"the record {path.name} is damaged ({error}).", "It is written anew.") from None
+    if not all(isinstance(line, dict) for line in lines):
+        raise StoreError(f"the record {path.name} is damaged (a line is no object).", "It is written anew.")
+    return lines
+
+
+def lost_files(part: Path, out: Path) -> bool:
+    """Whether a file that a case's part of the record names as written is gone, or the part is damaged."""
+    try:
+        written = [str(line["file"]) for line in read_lines(part) if line.get("status") == "written"]
+        return not all((out / name).is_file() for name in written)
+    except (StoreError, KeyError, OSError):
+        return True
 
 
 def seal_of(path: Path, key: bytes = b"") -> dict[str, Any]:
@@ -55,7 +93,13 @@ def seal_of(path: Path, key: bytes = b"") -> dict[str, Any]:
     return seal
 
 
-def collect(out: Path, parts: Iterable[Path], more: Sequence[dict[str, Any]] = (), key: bytes = b"") -> Path:
+def collect(
+    out: Path,
+    parts: Iterable[Path],
+    more: Sequence[dict[str, Any]] = (),
+    key: bytes = b"",
+    words: Words | None = None,
+) -> Path:
     """Make ``OUT/audit.jsonl`` and its seal of the cases' parts.
 
     Parameters
@@ -68,19 +112,27 @@ def collect(out: Path, parts: Iterable[Path], more: Sequence[dict[str, Any]] = (
         Lines of what belongs to no case.
     key : bytes
         Of the run, for the seal.
+    words : Words, optional
+        Of the people whose headers were de-identified: the seal gets codes of them under the key.
 
     Returns
     -------
     Path
         Of the record.
     """
-    lines = [line for part in parts for line in read_lines(part)]
-    lines += list(more)
+    lines = list(more)
+    for part in parts:
+        # whoever reads the folder then finds files that are on no record
+        with contextlib.suppress(StoreError):
+            lines += read_lines(part)
     lines.sort(key=lambda line: (str(line.get("file", "")), str(line.get("status", ""))))
     path = out / AUDIT
     write_lines(path, lines)
     with writing("the seal of the record"):
         partial = out / f".{SEAL}.{os.getpid()}"
-        partial.write_text(json.dumps(seal_of(path, key), indent=1) + "\n", encoding="utf-8")
+        seal = seal_of(path, key)
+        if words is not None and key:
+            seal["words"] = coded_words(words.forms, key)
+        partial.write_text(json.dumps(seal, indent=1) + "\n", encoding="utf-8")
         partial.replace(out / SEAL)
     return path
