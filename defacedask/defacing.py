@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from defacedask.defacers import code_of
 from defacedask.errors import ConfigError, OutputError, StoreError
 from defacedask.executors import executor_for
 from defacedask.pieces import Outcome, Piece, run_piece
@@ -104,6 +105,7 @@ def look_protected(
     margin_mm: float,
     run_key: bytes,
     case: Mapping[str, Any],
+    code: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Look at the head and make one defacer's plan; named structures stay as they are.
 
@@ -122,6 +124,7 @@ def look_protected(
         protect=protect,
         margin_mm=margin_mm,
         all_there=True,
+        code={} if code is None else {defacer: code},
     )
 
 
@@ -179,11 +182,11 @@ def deface(
     out : path
         Output folder; holds defaced files, ``audit.jsonl`` and its seal, nothing else.
     defacer : str
-        Registered name; not ``none``.
+        Registered name, with options if any (``quickshear:form=published``); not ``none``.
     inputs : sequence of path
         What the user named: files keep their path below these folders.
     options : mapping
-        Of the defacer.
+        Of the defacer, too.
     protect : sequence of str
         Patterns of structure names that stay as they are.
     margin_mm : float
@@ -219,13 +222,13 @@ def deface(
     OutputError
         If a folder cannot be written.
     """
-    from defacedask.defacers import get_defacer
+    from defacedask.defacers import resolve
     from defacedask.dicom.export import output_names
     from defacedask.dicom.export.audit import collect
 
+    defacer, chosen = resolve(defacer, **(options or {}))
     if defacer == "none":
         raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
-    get_defacer(defacer, **(options or {}))
     check_margin(margin_mm)
     release = ReleaseOptions.of(private, deidentify, allow_visible)
     if not found.cases:
@@ -238,9 +241,7 @@ def deface(
     files = [f for case in found.cases for s in case.series for f in s.files]
     names = output_names([*files, *(s.path for s in found.skipped)], inputs)
     executor = executor_for(client)
-    graph = _Graph(
-        folder, place, defacer, dict(options or {}), tuple(protect), margin_mm, release, run_key, names
-    )
+    graph = _Graph(folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names)
     for leftover in folder.glob(".partial-*"):
         remove(str(leftover))
 
@@ -349,7 +350,8 @@ class _Graph:
         what = {"case": case.to_dict(), "root": root}
         who = {**what, "defacer": self.defacer, "plans": str(plans)}
         ingested = add("ingest", ingest, what, depends=state)
-        choice = {"options": self.options, "protect": self.protect, "margin_mm": self.margin_mm}
+        code = code_of(self.defacer)
+        choice = {"options": self.options, "protect": self.protect, "margin_mm": self.margin_mm, "code": code}
         looked = add(
             "look",
             look_protected,
