@@ -31,6 +31,7 @@ _PUBLIC = {
     "Head": "defacedask.head",
     "get_defacer": "defacedask.defacers",
     "plan": "defacedask.dataflow",
+    "deface": "defacedask.defacing",
     "study": "defacedask.dataflow",
     "attack": "defacedask.attacking",
     "write_report": "defacedask.report",

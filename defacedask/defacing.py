@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
 import secrets
@@ -301,6 +302,11 @@ class _Graph:
     run_key: bytes
     names: dict[str, str]
 
+    @functools.cached_property
+    def code(self) -> dict[str, str]:
+        """Which code the defacer is."""
+        return code_of(self.defacer)
+
     @property
     def record(self) -> Path:
         return self.work / "record"
@@ -350,8 +356,12 @@ class _Graph:
         what = {"case": case.to_dict(), "root": root}
         who = {**what, "defacer": self.defacer, "plans": str(plans)}
         ingested = add("ingest", ingest, what, depends=state)
-        code = code_of(self.defacer)
-        choice = {"options": self.options, "protect": self.protect, "margin_mm": self.margin_mm, "code": code}
+        choice = {
+            "options": self.options,
+            "protect": self.protect,
+            "margin_mm": self.margin_mm,
+            "code": self.code,
+        }
         looked = add(
             "look",
             look_protected,

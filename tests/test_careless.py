@@ -157,3 +157,32 @@ def test_edited_code_gives_a_new_result_from_the_same_folder(patient, tmp_path):
     assert lowest() == before + 10
     # the same code in another version of the distribution, too
     assert not set(run(-990.0, version="1.1")) & set(second)
+
+
+def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(patient, tmp_path):
+    source = tmp_path / "in"
+    shutil.copytree(patient, source, ignore=shutil.ignore_patterns("MR*", "PT*"))
+
+    def run(value: float) -> dict[str, str]:
+        shutil.rmtree(tmp_path / "plug", ignore_errors=True)
+        install(tmp_path / "plug", CARELESS.replace("{value}", str(value)))
+        few = ("--no-export", "--no-pictures", "--attacks", "basic", "--workers", 1)
+        done = program(
+            tmp_path / "plug",
+            "study",
+            source,
+            "--out",
+            tmp_path / "out",
+            "--defacers",
+            "careless,biometric_mask",
+            *few,
+        )
+        assert done.returncode == 0, done.stderr
+        pieces = (tmp_path / "out" / "store" / "pieces").glob("*/*.json")
+        return {piece.stem: json.loads(piece.read_text())["key"] for piece in pieces}
+
+    first, second = run(-1000.0), run(-990.0)
+    assert set(first) == set(second)
+    new = {name for name in first if first[name] != second[name]}
+    assert new == {"look", *(name for name in first if name.endswith("-careless"))}
+    assert {"apply-biometric_mask", "faces-biometric_mask", "faces-original"} <= set(first) - new

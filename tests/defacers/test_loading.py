@@ -13,7 +13,7 @@ from defacedask.cli import main
 from defacedask.defacers import code_of, defacer_names, get_defacer
 from defacedask.defacers.base import plan_types
 from defacedask.defacers.sources import source_files, source_hash
-from defacedask.errors import ConfigError
+from defacedask.errors import ConfigError, DefacedaskError
 
 CODE = CARELESS.replace("{value}", "-1000.0")
 
@@ -165,3 +165,18 @@ def test_our_own_are_the_defacers_and_the_head():
     names = {name for name, _ in source_files(type(get_defacer("carina")))}
     assert {"defacedask/defacers/carina.py", "defacedask/head/registration.py"} <= names
     assert "defacedask/report/write.py" not in names
+
+
+def test_a_worker_with_other_code_refuses_to_work(tmp_path):
+    """What was planned by one code is not applied by another, nor planned under another's name."""
+    from defacedask.defacers.none import NoPlan
+    from defacedask.stages.plans import _same_code, _save_plan, load_plan
+
+    here = code_of("none")
+    _save_plan(NoPlan(), here, tmp_path / "case" / "none.json")
+    assert isinstance(load_plan(str(tmp_path), "case", "none"), NoPlan)
+    _save_plan(NoPlan(), {**here, "source": "0" * 64}, tmp_path / "case" / "none.json")
+    with pytest.raises(DefacedaskError, match="the code of none in this worker is not that of the run"):
+        load_plan(str(tmp_path), "case", "none")
+    with pytest.raises(DefacedaskError, match="not that of the run"):
+        _same_code("none", here, {**here, "version": "0"})

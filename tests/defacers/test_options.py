@@ -99,13 +99,11 @@ def test_a_study_takes_them_in_its_list():
 
 
 def test_plan_and_deface_take_them(virtual_patients, tmp_path):
-    from defacedask.defacing import deface
-
     scan = dd.scan(virtual_patients)
     with pytest.raises(ConfigError, match="has no option 'bufer'"):
         dd.plan(scan.cases[0], "quickshear:bufer=3")
     with pytest.raises(ConfigError, match="has no option 'bufer'"):
-        deface(scan, tmp_path / "out", "quickshear:bufer=3")
+        dd.deface(scan, tmp_path / "out", "quickshear:bufer=3")
     with pytest.raises(ConfigError, match="leaves the face in"):
-        deface(scan, tmp_path / "out", "none")
+        dd.deface(scan, tmp_path / "out", "none")
     assert dd.plan(scan.cases[0], "quickshear:form=published", buffer_mm=4).summary()["form"] == "published"

@@ -267,3 +267,17 @@ def test_what_makes_no_plan_is_told_with_its_reason():
 )
 def test_our_own_keep_the_contract(name, options):
     check_defacer(type(get_defacer(name)), **options)
+
+
+def test_the_one_in_the_readme_keeps_it(tmp_path, monkeypatch):
+    import re
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "readme_plug_in.py").write_text(
+        re.search(r"```python\n(import dataclasses.*?)```", text, re.DOTALL)[1]
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from readme_plug_in import Visor
+
+    check_defacer(Visor)
