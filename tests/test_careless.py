@@ -159,30 +159,32 @@ def test_edited_code_gives_a_new_result_from_the_same_folder(patient, tmp_path):
     assert not set(run(-990.0, version="1.1")) & set(second)
 
 
-def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(patient, tmp_path):
-    source = tmp_path / "in"
-    shutil.copytree(patient, source, ignore=shutil.ignore_patterns("MR*", "PT*"))
+def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(virtual_patients, tmp_path, monkeypatch):
+    """All stages of one case, those after the apply without their work."""
+    from defacedask import dataflow, defacers
+    from defacedask.executors import executor_for
+    from defacedask.pieces import Outcome
+    from defacedask.preparing import prepare
 
-    def run(value: float) -> dict[str, str]:
-        shutil.rmtree(tmp_path / "plug", ignore_errors=True)
-        install(tmp_path / "plug", CARELESS.replace("{value}", str(value)))
-        few = ("--no-export", "--no-pictures", "--attacks", "basic", "--workers", 1)
-        done = program(
-            tmp_path / "plug",
-            "study",
-            source,
-            "--out",
-            tmp_path / "out",
-            "--defacers",
-            "careless,biometric_mask",
-            *few,
-        )
-        assert done.returncode == 0, done.stderr
-        pieces = (tmp_path / "out" / "store" / "pieces").glob("*/*.json")
-        return {piece.stem: json.loads(piece.read_text())["key"] for piece in pieces}
+    for stage in ("judge_faces", "measure_original", "measure_radiomics", "measure_geometry", "measure_dose"):
+        monkeypatch.setattr(dataflow, stage, lambda *before, **options: Outcome())
+    case = dd.scan(virtual_patients).cases[0]
 
-    first, second = run(-1000.0), run(-990.0)
-    assert set(first) == set(second)
+    def keys() -> dict[tuple[str, str], str]:
+        names = "quickshear,biometric_mask"
+        ready = prepare(case, tmp_path / "out", defacers=names, seed=1, export=False, pictures=False)
+        graph = dataflow.case_graph(case, ready.folder, ready.settings, ready.run_key, executor_for(None))
+        pieces = {(stage, defacer): future.result() for (stage, _, defacer), future in graph.items()}
+        assert {piece.status for piece in pieces.values()} == {"done"}
+        return {name: piece.key for name, piece in pieces.items()}
+
+    first = keys()
+    real = defacers.source_hash
+    edited = {"Quickshear": "0" * 64}
+    monkeypatch.setattr(defacers, "source_hash", lambda kind: edited.get(kind.__name__) or real(kind))
+    second = keys()
     new = {name for name in first if first[name] != second[name]}
-    assert new == {"look", *(name for name in first if name.endswith("-careless"))}
-    assert {"apply-biometric_mask", "faces-biometric_mask", "faces-original"} <= set(first) - new
+    assert new == {("look", ""), *(name for name in first if name[1] == "quickshear")}
+    assert {("apply", "biometric_mask"), ("faces", "biometric_mask"), ("faces", "original")} <= set(
+        first
+    ) - new
