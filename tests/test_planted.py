@@ -101,8 +101,9 @@ def test_a_blank_head_is_neither_detected_nor_recognised(run):
     dose = free(run, table(run, "dose", defacer="planted_blank", metric="Dmean"), "planted_blank")
     assert (dose["defaced"].dropna() == 0).all()
     volumes = table(run, "geometry", defacer="planted_blank")
-    away = volumes[volumes["structure"].isin(["Eye_L", "Parotid_R", "Bone_Mandible", "Target"])]
-    assert len(away) == 12
+    # one patient's target lies in the brain, which stays
+    away = volumes[volumes["structure"].isin(["Eye_L", "Parotid_R", "Bone_Mandible"])]
+    assert len(away) == 9
     assert (away["region_percent"] == 100).all()
     assert (away["after_ml"] == 0).all()
     assert volumes["target"].any()
