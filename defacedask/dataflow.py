@@ -80,30 +80,33 @@ def plan(case: Case, defacer: str, *, key: bytes = b"", **options: Any) -> Plan:
     case : Case
         From `defacedask.scan`.
     defacer : str
-        Registered name.
+        Registered name, with options if any: ``quickshear:form=published``.
     key : bytes
         Secret for defacers that draw noise; by default a fresh one.
     **options
-        Of the defacer.
+        Of the defacer, too.
 
     Raises
     ------
+    ConfigError
+        For an unknown defacer or option.
     RefusedError
         If the head does not allow a trustworthy plan.
     """
     from defacedask.dicom.image import read_image
     from defacedask.head import Head
 
+    maker = get_defacer(defacer, **options)
     head = Head(read_image(case.primary))
     head.require()
-    return get_defacer(defacer, **options).plan(head, key=key or secrets.token_bytes(32))
+    return maker.plan(head, key=key or secrets.token_bytes(32))
 
 
 def study(
     cases: Any,
     out: str | Path,
     *,
-    defacers: str | Iterable[str] | None = None,
+    defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
     recogniser: str | Iterable[str] | None = None,
     tolerance: float | None = None,
     seed: int | None = None,
@@ -132,8 +135,9 @@ def study(
     out : path
         Folder for everything that is left (see INTERFACE in README). A second run with the same folder does
         only what is missing or has changed.
-    defacers : str or sequence of str
-        Names, or ``all`` (the study's four). The convert-only control ``none`` always runs beside them.
+    defacers : str, sequence of str, or mapping
+        Names, or ``all`` (the study's four), with options as in ``quickshear:form=published``; or name -> options.
+        The convert-only control ``none`` always runs beside them.
     recogniser : str or sequence of str
         Registered recognisers, or ``onnx:PATH`` for a network in a file.
     tolerance : float
@@ -279,6 +283,7 @@ def case_graph(
         {
             "plans": plans,
             "defacers": settings.defacers,
+            "code": settings.code,
             "run_key": run_key,
             "case": case.id,
             "protect": settings.protect,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
 import secrets
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defacedask.already import COPIED, check_mode, pass_on, set_aside, take_back
+from defacedask.defacers import code_of
 from defacedask.errors import ConfigError, DefacedaskError, StoreError
 from defacedask.executors import executor_for
 from defacedask.pieces import FAILED, Outcome, Piece, piece_path, run_piece
@@ -110,6 +112,7 @@ def look_protected(
     margin_mm: float,
     run_key: bytes,
     case: Mapping[str, Any],
+    code: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Look at the head and make one defacer's plan; named structures stay as they are.
 
@@ -128,6 +131,7 @@ def look_protected(
         protect=protect,
         margin_mm=margin_mm,
         all_there=True,
+        code={} if code is None else {defacer: code},
     )
 
 
@@ -187,11 +191,11 @@ def deface(
     out : path
         Output folder; holds defaced files, ``audit.jsonl`` and its seal, nothing else.
     defacer : str
-        Registered name; not ``none``.
+        Registered name, with options if any (``quickshear:form=published``); not ``none``.
     inputs : sequence of path
         What the user named: files keep their path below these folders.
     options : mapping
-        Of the defacer.
+        Of the defacer, too.
     protect : sequence of str
         Patterns of structure names that stay as they are.
     margin_mm : float
@@ -233,15 +237,15 @@ def deface(
     OutputError
         If a folder cannot be written.
     """
-    from defacedask.defacers import get_defacer
+    from defacedask.defacers import resolve
     from defacedask.dicom.export import output_names
     from defacedask.dicom.export.audit import collect
     from defacedask.dicom.export.words import words_of_people
     from defacedask.dicom.people import people_of
 
+    defacer, chosen = resolve(defacer, **(options or {}))
     if defacer == "none":
         raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
-    get_defacer(defacer, **(options or {}))
     check_reversible(defacer, allow_reversible)
     check_margin(margin_mm)
     release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible)
@@ -260,18 +264,7 @@ def deface(
     people = (found.people or people_of(whole.cases)) if deidentify else {}
     words = words_of_people(people) if deidentify else None
     executor = executor_for(client)
-    graph = _Graph(
-        folder,
-        place,
-        defacer,
-        dict(options or {}),
-        tuple(protect),
-        margin_mm,
-        release,
-        run_key,
-        names,
-        people,
-    )
+    graph = _Graph(folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people)
     for leftover in folder.glob(".partial-*"):
         remove(str(leftover))
     # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now
@@ -341,6 +334,11 @@ class _Graph:
     names: dict[str, str]
     people: People = dataclasses.field(default_factory=dict)
 
+    @functools.cached_property
+    def code(self) -> dict[str, str]:
+        """Which code the defacer is."""
+        return code_of(self.defacer)
+
     @property
     def record(self) -> Path:
         return self.work / "record"
@@ -389,7 +387,12 @@ class _Graph:
         what = {"case": case.to_dict(), "root": root}
         who = {**what, "defacer": self.defacer, "plans": str(plans)}
         ingested = add("ingest", ingest, what, depends=state)
-        choice = {"options": self.options, "protect": self.protect, "margin_mm": self.margin_mm}
+        choice = {
+            "options": self.options,
+            "protect": self.protect,
+            "margin_mm": self.margin_mm,
+            "code": self.code,
+        }
         looked = add(
             "look",
             look_protected,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "ConfigError",
+    "ContractError",
     "DefacedaskError",
     "InputError",
     "MissingExtraError",
@@ -49,6 +50,10 @@ class InputError(DefacedaskError, ValueError):
 
 class ConfigError(DefacedaskError, ValueError):
     """An option or configuration value is wrong."""
+
+
+class ContractError(DefacedaskError, AssertionError):
+    """A plug-in does not keep what `defacedask.defacers.base` asks of it."""
 
 
 class OutputError(DefacedaskError, OSError):

@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from defacedask import config
-from defacedask.defacers import STUDY_DEFACERS, get_defacer
+from defacedask.defacers import STUDY_DEFACERS, code_of, resolve
 from defacedask.errors import ConfigError, InputError
 from defacedask.evaluation.galleries import check_gallery
 from defacedask.evaluation.texture import check_classes
@@ -76,6 +76,8 @@ class Settings:
         Patterns of names of structures that stay as they are, besides the brain.
     margin_mm : float
         Kept around them.
+    code : dict
+        Name of a defacer -> `defacedask.defacers.code_of`.
     """
 
     defacers: dict[str, dict[str, Any]]
@@ -89,33 +91,60 @@ class Settings:
     gallery: str = "originals"
     protect: tuple[str, ...] = ()
     margin_mm: float = 3.0
+    code: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def looking(self) -> list[Any]:
         """What the look at a head depends on, JSON-able."""
-        return [self.defacers, [list(self.protect), self.margin_mm] if self.protect else None]
+        return [self.defacers, self.code, [list(self.protect), self.margin_mm] if self.protect else None]
 
 
-def resolve_defacers(names: str | Iterable[str] | None) -> dict[str, dict[str, Any]]:
+def resolve_defacers(
+    names: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None,
+) -> dict[str, dict[str, Any]]:
     """Names -> options: ``all`` and None mean the study's four; the control ``none`` always comes first.
+
+    Parameters
+    ----------
+    names : str, sequence of str, or mapping
+        Names with commas between, each with its options if any (``quickshear:form=published,carina``); or name ->
+        options. With ``all``, one that is named beside it takes these options instead.
 
     Raises
     ------
     ConfigError
-        For an unknown name.
+        For an unknown name or option, or a defacer that is named with two sets of options.
     """
-    if names is None or names == "all":
-        chosen: list[str] = list(STUDY_DEFACERS)
+    given: list[tuple[str, Mapping[str, Any]]]
+    if names is None:
+        given = [("all", {})]
+    elif isinstance(names, Mapping):
+        given = list(names.items())
     else:
         parts = names.split(",") if isinstance(names, str) else list(names)
-        chosen = [part.strip() for part in parts if part.strip()]
-        if "all" in chosen:
-            chosen = [*STUDY_DEFACERS, *(c for c in chosen if c != "all")]
-    if not chosen:
+        given = [(part.strip(), {}) for part in parts if part.strip()]
+    if not given:
         raise ConfigError("no defacer was named.", "Use --defacers all, or a list such as quickshear,carina.")
+    whole = any(text == "all" for text, _ in given)
+    chosen: dict[str, dict[str, Any]] = {
+        CONTROL: {},
+        **({name: {} for name in STUDY_DEFACERS} if whole else {}),
+    }
+    named: set[str] = set()
+    for text, more in given:
+        if text == "all":
+            continue
+        name, options = resolve(text, **more)
+        if name in named and chosen[name] != options:
+            raise ConfigError(
+                f"{name} is named with two sets of options; a study knows each defacer by its name.",
+                "Run two studies, or leave one out.",
+            )
+        named.add(name)
+        chosen[name] = options
     for name in chosen:
-        get_defacer(name)
-    return {name: {} for name in dict.fromkeys([CONTROL, *chosen])}
+        resolve(name)
+    return chosen
 
 
 def resolve_tolerance(given: float | None) -> float:
@@ -148,7 +177,7 @@ def prepare(
     cases: Any,
     out: str | Path,
     *,
-    defacers: str | Iterable[str] | None = None,
+    defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
     recogniser: str | Iterable[str] | None = None,
     tolerance: float | None = None,
     seed: int | None = None,
@@ -191,14 +220,16 @@ def prepare(
 
 
 def _settings(
-    defacers: str | Iterable[str] | None,
+    defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None,
     faces: dict[str, Any],
     tolerance: float | None,
     pictures: bool | None,
 ) -> Settings:
     radiomics = config.option("radiomics")
+    chosen = resolve_defacers(defacers)
     return Settings(
-        defacers=resolve_defacers(defacers),
+        defacers=chosen,
+        code={name: code_of(name) for name in chosen},
         recogniser=",".join(faces["recognisers"]),
         tolerance=resolve_tolerance(tolerance),
         faces=faces,

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from rt_writers import contour, contours_of
 
-from defacedask.defacers.base import Plan
+from defacedask.defacers.base import Defacer, Plan
 from defacedask.dicom.catalogue import Case, scan
 from defacedask.dicom.export import output_names
 from defacedask.errors import RefusedError
@@ -25,6 +25,7 @@ from defacedask.stages import residual
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export
 from defacedask.stages.ingest import ingest
+from defacedask.stages.kept import Kept, save_kept
 
 KEY = bytes(range(32))
 SHAPE = (12, 40, 36)
@@ -41,7 +42,7 @@ class HalfSpace(Plan):
     material: float | None = None
     body: float = -300.0
 
-    def region(self, geometry: Geometry, xp: Any = np) -> Any:
+    def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
         _, y, _ = geometry.positions(xp, np.float64)
         return xp.broadcast_to(y < self.y, geometry.shape).copy()
 
@@ -54,13 +55,15 @@ class HalfSpace(Plan):
         return xp.where(values < self.body, xp.float32(self.material), values)
 
 
-class HalfSpaceDefacer:
+@dataclasses.dataclass(frozen=True)
+class HalfSpaceDefacer(Defacer):
     """Registered as ``half_space`` by the fixture of that name."""
 
-    def __init__(self, y: float = -2.0) -> None:
-        self.y = y
+    name: ClassVar[str] = "half_space"
 
-    def plan(self, head: Any = None, *, key: bytes = b"", protected: Any = ()) -> HalfSpace:
+    y: float = -2.0
+
+    def propose(self, head: Any, *, key: bytes, protected: Any) -> HalfSpace:
         return HalfSpace(self.y)
 
 
@@ -267,10 +270,11 @@ def one_case(folder: Path) -> Case:
     return found.cases[0]
 
 
-def save_plan(plans: Path, case: str, plan: Plan) -> None:
+def save_plan(plans: Path, case: str, plan: Plan, kept: tuple[Kept, ...] = ()) -> None:
     path = plans / case / f"{plan.defacer}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(plan.to_dict()))
+    save_kept(plans, case, kept)
 
 
 def run_export(

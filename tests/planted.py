@@ -1,4 +1,4 @@
-"""Defacers whose outcome is known: nothing done, a blur, and the whole head blanked. For tests only."""
+"""Defacers whose outcome is known: nothing done, a blur, and all but the brain blanked. For tests only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLANTED = {
 class _Everywhere(Plan):
     """May change every voxel."""
 
-    def region(self, geometry, xp=np):
+    def wanted(self, geometry, xp=np):
         return xp.ones(geometry.shape, dtype=bool)
 
 
@@ -65,16 +65,16 @@ class BlurPlan(_Everywhere):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BlankPlan(_Everywhere):
-    """The whole head becomes air."""
+    """All of the head but the brain becomes air."""
 
     defacer: ClassVar[str] = "planted_blank"
 
 
 def _made_by(kind: type[Plan], title: str) -> type[Defacer]:
-    def plan(self: Any, head: Any, *, key: bytes = b"", protected: Any = ()) -> Plan:
+    def propose(self: Any, head: Any, *, key: bytes, protected: Any) -> Plan:
         return kind()
 
-    made = type(title, (Defacer,), {"name": kind.defacer, "plan": plan, "__doc__": kind.__doc__})
+    made = type(title, (Defacer,), {"name": kind.defacer, "propose": propose, "__doc__": kind.__doc__})
     return dataclasses.dataclass(frozen=True)(made)
 
 

@@ -89,13 +89,13 @@ def test_a_study_keeps_them_and_flags_the_case(stored):
 
 def test_a_structure_that_could_not_be_read_refuses_the_case(stored):
     store = CaseStore(stored[2].facts["store"])
-    kept, missing = protecting.protected_structures(store, ["Parotid_?"], 3.0)
+    kept, missing = protecting.kept_structures(store, ["Parotid_?"])
     assert len(kept) == 2
     assert missing == []
     store.facts["unread_structures"] = [{"names": ["PTV70", "Cord"], "reason": "it is damaged."}]
     with pytest.raises(RefusedError, match="PTV70 is to be protected but could not be read: it is damaged"):
-        protecting.protected_structures(store, ["ptv*"], 3.0)
-    assert protecting.protected_structures(store, ["Parotid_L"], 3.0)[1] == []
+        protecting.kept_structures(store, ["ptv*"])
+    assert protecting.kept_structures(store, ["Parotid_L"])[1] == []
 
 
 def test_unread_structure_sets_are_on_record(cohort, tmp_path, monkeypatch):
@@ -109,7 +109,7 @@ def test_unread_structure_sets_are_on_record(cohort, tmp_path, monkeypatch):
     case = dd.scan(cohort).cases[0]
     store = CaseStore(ingest(case=case.to_dict(), root=str(tmp_path)).facts["store"])
     with pytest.raises(RefusedError, match="could not be read"):
-        protecting.protected_structures(store, ["Bone_Mandible"], 3.0)
+        protecting.kept_structures(store, ["Bone_Mandible"])
 
 
 def test_patterns_and_margins(tmp_path):

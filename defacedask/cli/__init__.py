@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+from defacedask.cli.verbose import show_traceback
 from defacedask.errors import DefacedaskError
 
 __all__ = ["main"]
 
-COMMANDS = ("scan", "deface", "study", "demo", "phantom", "report", "attack", "verify", "template")
+COMMANDS = ("scan", "deface", "study", "demo", "phantom", "report", "attack", "verify", "template", "list")
 
 
 class LazyGroup(click.Group):
@@ -38,8 +39,10 @@ def program() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the program; an expected error becomes one sentence on standard error and exit code 1."""
+    found: dict[str, Any] = {}
     try:
-        return program(args=arguments, prog_name="defacedask", standalone_mode=True)
+        return program(args=arguments, prog_name="defacedask", standalone_mode=True, obj=found)
     except DefacedaskError as error:
+        show_traceback(found, error)
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

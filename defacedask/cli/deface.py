@@ -7,12 +7,15 @@ from typing import Any
 
 import click
 
+from defacedask.cli.verbose import verbose_option
 from defacedask.errors import printable
 
 
 @click.command("deface")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--defacer", required=True, help="Name of the defacer, such as quickshear.")
+@click.option(
+    "--defacer", required=True, help="Name and options, such as quickshear or quickshear:form=published."
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the defaced files.")
 @click.option("--protect", default="", metavar="NAMES", help="Structures that stay, such as 'PTV*,GTV*'.")
 @click.option("--margin-mm", type=float, default=3.0, show_default=True, help="Kept around them.")
@@ -53,6 +56,7 @@ from defacedask.errors import printable
     help="Archive for the result: https://HOST/dicom-web or dimse://AET@HOST:PORT.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@verbose_option
 def command(
     inputs: tuple[str, ...],
     defacer: str,
@@ -82,19 +86,19 @@ def command(
     \b
     Example:
       defacedask deface patients/ --defacer quickshear --out defaced
+      defacedask deface patients/ --defacer quickshear:form=published:buffer_mm=4 --out defaced
       defacedask deface patients/ --defacer quickshear --out defaced --protect 'PTV*,GTV*' --margin-mm 3
       defacedask verify defaced
       defacedask deface https://HOST/dicom-web/studies/UID --defacer quickshear --out defaced --store-to https://HOST/dicom-web
     """
     from defacedask.already import set_aside
-    from defacedask.defacers import get_defacer
+    from defacedask.defacers import resolve
     from defacedask.dicom.catalogue import scan
     from defacedask.release_options import check_reversible
     from defacedask.remote import localise
     from defacedask.stages.protecting import patterns_of
 
-    get_defacer(defacer)
-    check_reversible(defacer, allow_reversible)
+    check_reversible(resolve(defacer)[0], allow_reversible)
     place = work or out.absolute().with_name(out.absolute().name + ".work")
     inputs = tuple(localise(inputs, place / "fetched", say=click.echo))
     found = scan(*inputs)

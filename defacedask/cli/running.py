@@ -22,7 +22,12 @@ __all__ = ["finish", "run_study", "study_options"]
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `study` and `demo` both take."""
     options = [
-        click.option("--defacers", default="all", show_default=True, help="Comma-separated names, or all."),
+        click.option(
+            "--defacers",
+            default="all",
+            show_default=True,
+            help="Names with commas, or all; with options: 'quickshear:form=published,carina'.",
+        ),
         click.option(
             "--recogniser",
             default=None,

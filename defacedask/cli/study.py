@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from defacedask.cli.running import finish, run_study, study_options
+from defacedask.cli.verbose import verbose_option
 from defacedask.errors import printable
 
 
@@ -38,6 +39,7 @@ from defacedask.errors import printable
     "--reference", type=click.Path(exists=True, file_okay=False), help="Published tables, to print beside."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@verbose_option
 def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -> None:
     """Compare defacers on your own patients: the face, the radiomics, the dose; tables and a report.
 

@@ -3,16 +3,18 @@
 A plan is plain data. What it does at a voxel depends on that voxel's world position and original value alone,
 never on the grid or on neighbours, so applying it block by block equals applying it to the whole volume, and
 the plan made on a CT applies to the PET, the MR and the dose grid in the same frame of reference.
+
+Safety belongs to these two classes. A plug-in says what it wants (`Defacer.propose`, `Plan.wanted`) and what comes
+in its place (`Plan.fill`); `Defacer.plan` adds the brain and what the user protects, `Plan.region` takes both out of
+what is wanted, and `Plan.deface_block` puts back, bit for bit, what was changed there all the same.
 """
 
 from __future__ import annotations
 
 import abc
-import base64
 import dataclasses
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +23,9 @@ import numpy as np
 import xarray as xr
 
 from defacedask.backend import namespace
-from defacedask.errors import InputError
+from defacedask.defacers.codec import encode, is_record, plan_from_dict, record
+from defacedask.defacers.contract import HOOKS, PLAN_HOOKS, keep_final
+from defacedask.errors import ContractError, InputError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.volume import geometry_of, to_stored
 
@@ -29,19 +33,15 @@ if TYPE_CHECKING:
     from defacedask.defacers.protect import Protected
     from defacedask.head import Head
 
-__all__ = ["AIR", "Defacer", "Plan", "air_of", "plan_from_dict", "plan_types", "record"]
+__all__ = ["AIR", "BRAIN_MARGIN", "Defacer", "Plan", "air_of", "plan_from_dict", "plan_types", "record"]
 
 #: What empty space reads in each modality, in real units (HU, arbitrary, SUV or Bq/mL, Gy).
 AIR = {"CT": -1000.0, "MR": 0.0, "PT": 0.0, "RTDOSE": 0.0}
 
+#: mm around the brain in which nothing changes, unless a defacer has an option ``brain_margin_mm``.
+BRAIN_MARGIN = 2.0
+
 plan_types: dict[str, type[Plan]] = {}
-_records: dict[str, type] = {}
-
-
-def record(kind: type) -> type:
-    """Let a frozen dataclass with a ``kind`` (class attribute, unique) be a field of plans."""
-    _records[kind.kind] = kind  # type: ignore[attr-defined]
-    return kind
 
 
 def air_of(modality: str) -> float:
@@ -78,23 +78,31 @@ class Plan(abc.ABC):
         In the average's space: hold all that the plan may change, whatever the patient's face; see `hull`.
     flat : bool
         The region ends at planes, and so does what is cut along it. Otherwise its edge may follow the skin.
+    wants_nothing : bool
+        Whether plans of this class change nothing, as the control's; the base then asks them for nothing.
+    protected : tuple of Protected
+        What stays as it is, the brain first. `Defacer.plan` sets it, whatever a plug-in put there.
     """
 
     defacer: ClassVar[str] = ""
     secret: ClassVar[tuple[str, ...]] = ()
     hull_boxes: ClassVar[tuple[Any, ...]] = ()
     flat: ClassVar[bool] = False
+    wants_nothing: ClassVar[bool] = False
+
+    protected: tuple[Protected, ...] = dataclasses.field(default=(), kw_only=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        keep_final(cls, Plan, PLAN_HOOKS)
         if cls.defacer:
-            plan_types[cls.defacer] = cls
+            _register(cls)
 
     # --- what a subclass says
 
     @abc.abstractmethod
-    def region(self, geometry: Geometry, xp: Any = np) -> Any:
-        """Voxels that may change.
+    def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
+        """Voxels that the defacer wants to change; what must stay is taken out of it by the base (see `region`).
 
         Parameters
         ----------
@@ -146,15 +154,15 @@ class Plan(abc.ABC):
         """
         return self
 
-    def region_of(self, volume: xr.DataArray) -> np.ndarray:
-        """Voxels of a volume that `apply` may change: `region`, unless a dose ends elsewhere than the image shows.
+    def placed(self, volume: xr.DataArray) -> Plan:
+        """Let the plan that says where `apply` may change a volume differ from this one: a dose may end elsewhere.
 
         Parameters
         ----------
         volume : xarray.DataArray
             Uncut.
         """
-        return np.asarray(self.region(geometry_of(volume)))
+        return self
 
     def hull(self, to_template: np.ndarray | None) -> Sequence[Any] | None:
         """What may be published of the region: convex pieces that do not follow the skin (`defacers.hull`).
@@ -176,38 +184,11 @@ class Plan(abc.ABC):
             box_pieces(self.hull_boxes, to_template) if self.hull_boxes and to_template is not None else None
         )
 
-    def summary(self) -> dict[str, Any]:
-        """Plain facts for the report and the audit: every public field that is not an array."""
-        out: dict[str, Any] = {"defacer": self.defacer}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name in self.secret:
-                out[f"{field.name}_sha256"] = hashlib.sha256(repr(value).encode()).hexdigest()
-            elif isinstance(value, (tuple, list)) and any(type(v) in _records.values() for v in value):
-                out[field.name] = [v.summary() for v in value]
-            elif isinstance(value, (str, int, float, bool, type(None), tuple, list, dict)):
-                out[field.name] = value
-        return out
+    def change_block(self, stored: Any, geometry: Geometry, slope: Any, intercept: Any, modality: str) -> Any:
+        """One block of stored values, changed inside `region`: what `fill` says, rounded.
 
-    # --- what all plans share
-
-    def deface_block(self, stored: Any, geometry: Geometry, slope: Any, intercept: Any, modality: str) -> Any:
-        """Pure kernel: one block of stored values in, the same type out.
-
-        Parameters
-        ----------
-        stored : (z, y, x) array
-            NumPy or CuPy.
-        geometry : Geometry
-            Of this block.
-        slope, intercept : (z, 1, 1) arrays
-            Rescale of the block's slices.
-        modality : str
-
-        Returns
-        -------
-        array
-            Of the same library, shape and dtype; bit-identical outside `region`.
+        For defacers that mix old and new, where `fill` is not enough. Arguments and answer as in `deface_block`;
+        ``stored`` must not be changed in place.
         """
         xp = namespace(stored)
         region = self.region(geometry, xp)
@@ -227,6 +208,151 @@ class Plan(abc.ABC):
         fresh = to_stored(new, slope, intercept, stored.dtype, xp)
         xp.copyto(out[box], xp.broadcast_to(fresh, region.shape), where=region)
         return out
+
+    def summary(self) -> dict[str, Any]:
+        """Plain facts for the report and the audit: every public field that is not an array."""
+        out: dict[str, Any] = {"defacer": self.defacer}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "protected" and not value:
+                continue
+            if field.name in self.secret:
+                out[f"{field.name}_sha256"] = hashlib.sha256(repr(value).encode()).hexdigest()
+            elif isinstance(value, (tuple, list)) and any(is_record(v) for v in value):
+                out[field.name] = [v.summary() for v in value]
+            elif isinstance(value, (str, int, float, bool, type(None), tuple, list, dict)):
+                out[field.name] = value
+        return out
+
+    # --- what belongs to the base
+
+    def region(self, geometry: Geometry, xp: Any = np) -> Any:
+        """Voxels that may change: those `wanted`, without what is protected.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Any grid in the plan's frame of reference, or a block of one.
+        xp : module
+            Array namespace of the answer.
+
+        Returns
+        -------
+        bool array of ``geometry.shape``
+
+        Raises
+        ------
+        ContractError
+            If `wanted` gives anything but such an array.
+        """
+        from defacedask.defacers.protect import unprotected
+
+        return unprotected(self._wanted(geometry, xp), self.protected, geometry, xp)
+
+    def _wanted(self, geometry: Geometry, xp: Any) -> Any:
+        if self.wants_nothing:
+            return xp.zeros(geometry.shape, dtype=bool)
+        wanted = self.wanted(geometry, xp)
+        if (
+            not isinstance(wanted, xp.ndarray)
+            or wanted.shape != tuple(geometry.shape)
+            or wanted.dtype != bool
+        ):
+            raise ContractError(
+                f"`wanted` of {type(self).__name__} gave no bool array of the grid's shape {geometry.shape} "
+                f"in {xp.__name__}.",
+                "It must answer for whatever grid and array library it is asked.",
+            )
+        return wanted
+
+    def region_of(self, volume: xr.DataArray) -> np.ndarray:
+        """Voxels of a volume that `apply` may change: `region`, unless a dose ends elsewhere than the image shows.
+
+        Parameters
+        ----------
+        volume : xarray.DataArray
+            Uncut.
+        """
+        return np.asarray(self.placed(volume).protecting(self.protected).region(geometry_of(volume)))
+
+    def protecting(self, protected: Sequence[Protected]) -> Plan:
+        """The same plan with these structures protected and no others.
+
+        Parameters
+        ----------
+        protected : sequence of Protected
+        """
+        if tuple(map(id, protected)) == tuple(map(id, self.protected)):
+            return self
+        return dataclasses.replace(self, protected=tuple(protected))
+
+    def withheld(self, geometry: Geometry) -> dict[str, int]:
+        """Count the voxels of a grid that are wanted, and stay because of each protected structure.
+
+        Returns
+        -------
+        dict
+            Name of the structure -> voxels; a voxel near two structures counts for both.
+        """
+        wanted = self._wanted(geometry, np)
+        out: dict[str, int] = {}
+        for one in self.protected:
+            out[one.name] = max(out.get(one.name, 0), int((wanted & one.keep(geometry)).sum()))
+        return out
+
+    def deface_block(self, stored: Any, geometry: Geometry, slope: Any, intercept: Any, modality: str) -> Any:
+        """Pure kernel: one block of stored values in, the same type out.
+
+        Parameters
+        ----------
+        stored : (z, y, x) array
+            NumPy or CuPy; it is not changed.
+        geometry : Geometry
+            Of this block.
+        slope, intercept : (z, 1, 1) arrays
+            Rescale of the block's slices.
+        modality : str
+
+        Returns
+        -------
+        array
+            Of the same library, shape and dtype; what is protected has its bits, whatever `change_block` did.
+
+        Raises
+        ------
+        ContractError
+            If `change_block` gives anything else.
+        """
+        xp = namespace(stored)
+        if self.wants_nothing:
+            return stored.copy()
+        given = _guarded(stored, xp)
+        out = self.change_block(given, geometry, slope, intercept, modality)
+        same = isinstance(out, xp.ndarray) and out.shape == stored.shape and out.dtype == stored.dtype
+        if not same:
+            raise ContractError(
+                f"{type(self).__name__} gave back a block of another library, shape or type of number.",
+                "`change_block` must give what it was given.",
+            )
+        if out is given or (xp is np and not out.flags.writeable):
+            out = out.copy()
+        self._restore(out, stored, geometry, xp)
+        return out
+
+    def _restore(self, out: Any, stored: Any, geometry: Geometry, xp: Any) -> None:
+        """Put back what changed within what is protected, in place; looks only where something changed."""
+        from defacedask.defacers.protect import unprotected
+
+        if not self.protected:
+            return
+        changed = bits(out) != bits(stored)
+        box = _bounds(changed, xp)
+        if box is None:
+            return
+        changed = changed[box]
+        part = geometry.block([s.start for s in box], [s.stop for s in box])
+        lost = changed & ~unprotected(changed, self.protected, part, xp)
+        xp.copyto(out[box], stored[box], where=lost)
 
     def apply(self, volume: xr.DataArray) -> xr.DataArray:
         """Deface a volume, lazily if it is lazy.
@@ -248,7 +374,8 @@ class Plan(abc.ABC):
         """
         modality = volume.attrs["modality"]
         air_of(modality)
-        tuned = self.tuned(volume)
+        # without what it is not asked for, and with what must stay
+        tuned = self if self.wants_nothing else self.tuned(volume).protecting(self.protected)
         geometry = geometry_of(volume)
         slope = np.asarray(volume.coords["slope"].values)[:, None, None]
         intercept = np.asarray(volume.coords["intercept"].values)[:, None, None]
@@ -277,8 +404,40 @@ class Plan(abc.ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict; arrays are compressed and base64-coded. It holds the secret fields."""
-        fields = {f.name: _encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        fields = {f.name: encode(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return {"defacer": self.defacer, "fields": fields}
+
+
+def _register(kind: type[Plan]) -> None:
+    """Make a class of plans known by its defacer's name.
+
+    Raises
+    ------
+    ContractError
+        If another class has that name.
+    """
+    other = plan_types.get(kind.defacer, kind)
+    if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise ContractError(
+            f"the plans {kind.__module__}.{kind.__qualname__} go by the name {kind.defacer!r}, which "
+            f"{other.__module__}.{other.__qualname__} has.",
+            "Choose another name for the defacer and its plans.",
+        )
+    plan_types[kind.defacer] = kind
+
+
+def bits(values: Any) -> Any:
+    """Array to compare bit by bit: floats as whole numbers, so that a NaN is like itself."""
+    return values.view(f"u{values.dtype.itemsize}") if values.dtype.kind == "f" else values
+
+
+def _guarded(stored: Any, xp: Any) -> Any:
+    """Block that a plug-in may read: writing to it must not reach the original."""
+    if xp is not np:
+        return stored.copy()
+    view = stored.view()
+    view.flags.writeable = False
+    return view
 
 
 def _bounds(region: Any, xp: Any) -> tuple[slice, ...] | None:
@@ -292,60 +451,6 @@ def _bounds(region: Any, xp: Any) -> tuple[slice, ...] | None:
             return None
         box.append(slice(int(there[0]), int(there[-1]) + 1))
     return tuple(box)
-
-
-def plan_from_dict(facts: dict[str, Any]) -> Plan:
-    """Inverse of `Plan.to_dict`, for any registered kind of plan.
-
-    Raises
-    ------
-    InputError
-        For an unknown defacer.
-    """
-    # both make the records among the fields known: what is protected, and the defacer's own
-    import defacedask.defacers.protect  # noqa: F401
-    from defacedask.defacers import get_plan_type
-
-    kind = get_plan_type(facts["defacer"])
-    return kind(**{name: _decode(value) for name, value in facts["fields"].items()})
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        packed = base64.b64encode(zlib.compress(np.ascontiguousarray(value).tobytes(), 6)).decode()
-        return {"__array__": packed, "dtype": value.dtype.str, "shape": list(value.shape)}
-    if type(value) in _records.values():
-        fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"__record__": value.kind, "fields": fields}
-    if isinstance(value, Geometry):
-        return {"__geometry__": value.to_dict()}
-    if isinstance(value, bytes):
-        return {"__bytes__": base64.b64encode(value).decode()}
-    if isinstance(value, dict):
-        return {k: _encode(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encode(v) for v in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        if "__array__" in value:
-            raw = zlib.decompress(base64.b64decode(value["__array__"]))
-            return np.frombuffer(raw, dtype=value["dtype"]).reshape(value["shape"]).copy()
-        if "__geometry__" in value:
-            return Geometry.from_dict(value["__geometry__"])
-        if "__record__" in value:
-            fields = {name: _decode(v) for name, v in value["fields"].items()}
-            return _records[value["__record__"]](**fields)
-        if "__bytes__" in value:
-            return base64.b64decode(value["__bytes__"])
-        return {k: _decode(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return tuple(_decode(v) for v in value)
-    return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -364,14 +469,35 @@ class Defacer(abc.ABC):
     name: ClassVar[str] = ""
     reversible: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        keep_final(cls, Defacer, HOOKS)
+
     @abc.abstractmethod
-    def plan(self, head: Head, *, key: bytes = b"", protected: Sequence[Protected] = ()) -> Plan:
-        """Look at a head and decide.
+    def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> Plan:
+        """Look at a head and decide what to change.
 
         Parameters
         ----------
         head : Head
             Everything that may be asked about one head.
+        key : bytes
+            Secret of the run and case, for defacers that draw noise.
+        protected : tuple of Protected
+            What will stay as it is, the brain first: the base sees to that. For plans that are laid out around it.
+
+        Raises
+        ------
+        RefusedError
+            If the head does not allow a trustworthy plan.
+        """
+
+    def plan(self, head: Head, *, key: bytes = b"", protected: Sequence[Protected] = ()) -> Plan:
+        """Look at a head and decide; brain and protected structures stay as they are, whatever is proposed.
+
+        Parameters
+        ----------
+        head : Head
         key : bytes
             Secret of the run and case, for defacers that draw noise.
         protected : sequence of Protected
@@ -380,8 +506,26 @@ class Defacer(abc.ABC):
         Raises
         ------
         RefusedError
-            If the head does not allow a trustworthy plan.
+            If the head does not allow a trustworthy plan, or no brain is found that could be protected.
+        ContractError
+            If what is proposed is not a plan of this defacer.
         """
+        from defacedask.defacers.protect import brain_of
+
+        kind = plan_types.get(self.name)
+        kept: tuple[Protected, ...] = ()
+        if kind is None or not kind.wants_nothing:
+            if not head.brain.any():
+                raise RefusedError("no brain was found in this head, so none could be protected.")
+            kept = (brain_of(head, getattr(self, "brain_margin_mm", BRAIN_MARGIN)), *protected)
+        plan = self.propose(head, key=key, protected=kept)
+        if type(plan) is not kind:
+            raise ContractError(
+                f"{type(self).__name__} proposed a {type(plan).__name__}, which is not the plan of the defacer "
+                f"{self.name!r}.",
+                "`name` of the defacer and `defacer` of its plan must be the same word.",
+            )
+        return plan.protecting(kept)
 
     @classmethod
     def describe(cls) -> str:

@@ -30,14 +30,11 @@ from defacedask.defacers.base import Defacer, Plan, air_of
 from defacedask.defacers.boxes import FAR, Box, in_boxes
 from defacedask.defacers.hull import box_pieces
 from defacedask.defacers.noise import NoiseField
-from defacedask.defacers.protect import unprotected
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import xarray as xr
 
     from defacedask.defacers.hull import Piece
@@ -114,7 +111,6 @@ class BoxPlan(Plan):
         Whether the face box ends below the chin instead of at the bottom of the field of view.
     tissue_ml : float
         Body removed, mL.
-    protected : tuple of Protected
     """
 
     secret: ClassVar[tuple[str, ...]] = ("key",)
@@ -130,15 +126,14 @@ class BoxPlan(Plan):
     covers: str
     bounded: bool
     tissue_ml: float
-    protected: tuple[Protected, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """See `Plan.summary`; the region's values are patient data and stay out."""
         return {k: v for k, v in super().summary().items() if k != "quantiles"}
 
-    def region(self, geometry: Geometry, xp: Any = np) -> Any:
-        """See `Plan.region`."""
-        return unprotected(in_boxes(self.boxes, self.to_boxes, geometry, xp), self.protected, geometry, xp)
+    def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
+        """See `Plan.wanted`."""
+        return in_boxes(self.boxes, self.to_boxes, geometry, xp)
 
     def hull(self, to_template: np.ndarray | None) -> tuple[Piece, ...]:
         """The boxes themselves (see `Plan.hull`)."""
@@ -233,16 +228,14 @@ class _Boxes(Defacer):
         """Map, boxes that must meet the body, extended boxes, whether bounded below."""
         raise NotImplementedError
 
-    def plan(self, head: Head, *, key: bytes = b"", protected: Sequence[Protected] = ()) -> BoxPlan:
-        """See `Defacer.plan`.
+    def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> BoxPlan:
+        """See `Defacer.propose`.
 
         Raises
         ------
         RefusedError
             If the face box, or both ear boxes, hold nothing of the patient.
         """
-        from defacedask.defacers.protect import brain_of
-
         matrix, needed, boxes, bounded = self._boxes(head)
         body = head.grid.to_world(np.argwhere(head.body)) @ matrix[:3, :3].T + matrix[:3, 3]
         met = {box.name: bool(box.contains(body).any()) for box in needed}
@@ -272,7 +265,7 @@ class _Boxes(Defacer):
             covers=covers,
             bounded=bounded,
             tissue_ml=0.0,
-            protected=(brain_of(head, self.brain_margin_mm), *protected),
+            protected=protected,
         )
         removed = first.region(head.grid) & head.body
         ml = float(removed.sum() * head.grid.voxel_volume / 1000)

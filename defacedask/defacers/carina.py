@@ -21,15 +21,12 @@ from defacedask.defacers.dose_layer import carried_on, with_dose
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.layer import STEP, Sheet, make_sheet, ramp
 from defacedask.defacers.noise import NoiseField
-from defacedask.defacers.protect import unprotected
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine
 from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import xarray as xr
 
     from defacedask.defacers.protect import Protected
@@ -72,7 +69,6 @@ class CarinaPlan(Plan):
         Secret.
     added_ml : float
         Volume of the layer, mL.
-    protected : tuple of Protected
     """
 
     defacer: ClassVar[str] = "carina"
@@ -89,10 +85,9 @@ class CarinaPlan(Plan):
     grain: tuple[float, float, float]
     key: bytes
     added_ml: float
-    protected: tuple[Protected, ...]
 
-    def region(self, geometry: Geometry, xp: Any = np) -> Any:
-        """In front of the skin map and behind the envelope of any sheet (see `Plan.region`)."""
+    def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
+        """In front of the skin map and behind the envelope of any sheet (see `Plan.wanted`)."""
         region = xp.zeros(geometry.shape, dtype=bool)
         for sheet in self.sheets:
             box = self._box(sheet, geometry)
@@ -105,12 +100,11 @@ class CarinaPlan(Plan):
                 head = apply_affine(self.pose, *part.positions(xp, np.float64))
                 below, above = sheet.depth(head, xp)
                 inside[tile] |= (below > 0) & (above > -OVERLAP)
-        return unprotected(region, self.protected, geometry, xp)
+        return region
 
-    def region_of(self, volume: xr.DataArray) -> np.ndarray:
-        """In a dose the layer reaches back to where that ends (see `Plan.region_of`)."""
-        plan = self.tuned(volume) if volume.attrs["modality"] == "RTDOSE" else self
-        return np.asarray(plan.region(geometry_of(volume)))
+    def placed(self, volume: xr.DataArray) -> CarinaPlan:
+        """In a dose the layer reaches back to where that ends (see `Plan.placed`)."""
+        return self.tuned(volume) if volume.attrs["modality"] == "RTDOSE" else self
 
     def _box(self, sheet: Sheet, geometry: Geometry) -> tuple[slice, ...] | None:
         low, high = sheet.box
@@ -216,8 +210,8 @@ class Carina(Defacer):
     bumps_mm: float = 8.0
     rim_mm: float = 15.0
 
-    def plan(self, head: Head, *, key: bytes = b"", protected: Sequence[Protected] = ()) -> CarinaPlan:
-        """See `Defacer.plan`."""
+    def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> CarinaPlan:
+        """See `Defacer.propose`."""
         at = self._landmarks(head)
         sheets = tuple(self._sheets(head, at, key))
         plan = CarinaPlan(
@@ -231,7 +225,7 @@ class Carina(Defacer):
             grain=(0.0, 0.0, 0.0),
             key=key,
             added_ml=0.0,
-            protected=tuple(protected),
+            protected=protected,
         )
         index = np.rint(head.grid.to_index(plan._shell_points())).astype(int)
         inside = ((index >= 0) & (index < head.grid.shape)).all(axis=1)

@@ -41,7 +41,6 @@ from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.intensity import UNKNOWN, Palette
 from defacedask.defacers.noise import NoiseField
 from defacedask.defacers.palette import DOSE_FROM, DOSE_OVER
-from defacedask.defacers.protect import unprotected
 from defacedask.defacers.refacing import FIT_GRID, GAP_STEP, HALF_GRID, moved_average
 from defacedask.errors import ConfigError, InputError
 from defacedask.geometry import Geometry
@@ -50,7 +49,7 @@ from defacedask.sampling import apply_affine
 from defacedask.volume import real_values, to_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import xarray as xr
 
@@ -111,7 +110,6 @@ class MriRefacePlan(Plan):
         Secret.
     covered : float
         Fraction of the patient's facial skin in view at least 3 mm below the new skin.
-    protected : tuple of Protected
     """
 
     defacer: ClassVar[str] = "mri_reface"
@@ -129,7 +127,6 @@ class MriRefacePlan(Plan):
     body_grid: Geometry
     key: bytes
     covered: float
-    protected: tuple[Protected, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """See `Plan.summary`, with what the values were matched to."""
@@ -190,8 +187,8 @@ class MriRefacePlan(Plan):
         x, y, z = (xp.broadcast_to(a, part.shape).ravel() for a in at)
         return x, y, z
 
-    def region(self, geometry: Geometry, xp: Any = np) -> Any:
-        """See `Plan.region`; on MR it includes the air around the body, of which only ghosts are replaced."""
+    def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
+        """See `Plan.wanted`; on MR it includes the air around the body, of which only ghosts are replaced."""
         out = xp.zeros(geometry.shape, dtype=bool)
         if self._cleans:
             for box, part in self._air_tiles(geometry, xp):
@@ -199,7 +196,7 @@ class MriRefacePlan(Plan):
                 out[box] = (self._away.at((x, y, z), xp)[0] > AIR_FROM).reshape(part.shape)
         for box, part, where in self._tiles(geometry, xp):
             out[box] |= (where[0] > 0).reshape(part.shape)
-        return unprotected(out, self.protected, geometry, xp)
+        return out
 
     @property
     def _cleans(self) -> bool:
@@ -241,8 +238,8 @@ class MriRefacePlan(Plan):
         coarse = float(np.mean(geometry.spacing))
         return _average(name, round(0.3 * max(0.0, coarse - 1.6), 2))
 
-    def deface_block(self, stored: Any, geometry: Geometry, slope: Any, intercept: Any, modality: str) -> Any:
-        """See `Plan.deface_block`; works on the replaced part of the block alone."""
+    def change_block(self, stored: Any, geometry: Geometry, slope: Any, intercept: Any, modality: str) -> Any:
+        """See `Plan.change_block`; works on the replaced part of the block alone."""
         xp = namespace(stored)
         out = stored.copy()
         slope = xp.asarray(slope, dtype=np.float32)
@@ -251,7 +248,7 @@ class MriRefacePlan(Plan):
             self._clean(out, geometry, slope, intercept, xp)
         for box, part, where in self._tiles(geometry, xp):
             region = (where[0] > 0).reshape(part.shape)
-            at = xp.nonzero(unprotected(region, self.protected, part, xp))
+            at = xp.nonzero(region)
             if at[0].size == 0:
                 continue
             flat = (at[0] * part.shape[1] + at[1]) * part.shape[2] + at[2]
@@ -265,7 +262,7 @@ class MriRefacePlan(Plan):
         return out
 
     def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
-        """See `Plan.fill`: the new values without the feather (`deface_block` has it)."""
+        """See `Plan.fill`: the new values without the feather (`change_block` has it)."""
         at = xp.nonzero(region)
         x, y, z = self._template(geometry, xp)
         flat = (at[0] * geometry.shape[1] + at[1]) * geometry.shape[2] + at[2]
@@ -347,7 +344,7 @@ class MriRefacePlan(Plan):
         for box, part in self._air_tiles(geometry, xp):
             values = out[box].astype(np.float32) * slope[box[0]] + intercept[box[0]]
             bright = values > xp.float32(self.palette.clean_above)
-            at = xp.nonzero(unprotected(bright, self.protected, part, xp))
+            at = xp.nonzero(bright)
             if at[0].size == 0:
                 continue
             places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
@@ -401,8 +398,8 @@ class MriReface(Defacer):
         if not 5.0 <= self.brain_margin_mm <= 11.0:
             raise ConfigError(f"brain_margin_mm is {self.brain_margin_mm:g}.", "Choose from 5 to 11 mm.")
 
-    def plan(self, head: Head, *, key: bytes = b"", protected: Sequence[Protected] = ()) -> MriRefacePlan:
-        """See `Defacer.plan`.
+    def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> MriRefacePlan:
+        """See `Defacer.propose`.
 
         Raises
         ------
@@ -410,7 +407,6 @@ class MriReface(Defacer):
             If too little of the face is in view, or the average cannot be laid clear of it.
         """
         from defacedask.defacers.palette import body_distance, head_palette
-        from defacedask.defacers.protect import brain_of
         from defacedask.defacers.refacing import fit_average, require_cover
 
         fit = fit_average(head)
@@ -427,7 +423,7 @@ class MriReface(Defacer):
             body_grid=head.grid,
             key=key,
             covered=fit.covered,
-            protected=(brain_of(head, self.brain_margin_mm), *protected),
+            protected=protected,
         )
         plan = dataclasses.replace(plan, palette=head_palette(head, fit, plan.laid[2]))
         if head.modality == "MR":

@@ -10,8 +10,6 @@ import numpy as np
 from defacedask.defacers.base import Defacer, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from defacedask.defacers.protect import Protected
     from defacedask.geometry import Geometry
     from defacedask.head import Head
@@ -24,8 +22,9 @@ class NoPlan(Plan):
     """Changes nothing."""
 
     defacer: ClassVar[str] = "none"
+    wants_nothing: ClassVar[bool] = True
 
-    def region(self, geometry: Geometry, xp: Any = np) -> Any:
+    def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
         """Empty."""
         return xp.zeros(geometry.shape, dtype=bool)
 
@@ -36,6 +35,6 @@ class NoDefacing(Defacer):
 
     name: ClassVar[str] = "none"
 
-    def plan(self, head: Head, *, key: bytes = b"", protected: Sequence[Protected] = ()) -> NoPlan:
+    def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> NoPlan:
         """Return the empty plan, for any head."""
         return NoPlan()

@@ -24,8 +24,6 @@ from defacedask.defacers.shear import first_edge, front_edge, half_space, lower_
 from defacedask.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from defacedask.defacers.hull import Piece
     from defacedask.defacers.protect import Protected
     from defacedask.geometry import Geometry
@@ -36,7 +34,7 @@ __all__ = ["Quickshear", "QuickshearPlan", "sagittal_profile"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class QuickshearPlan(Plan):
-    """One half-space, two more at its sides, maybe bounded by another, without what is protected.
+    """One half-space, two more at its sides, maybe bounded by another.
 
     Attributes
     ----------
@@ -61,7 +59,6 @@ class QuickshearPlan(Plan):
         Body removed, mL.
     unbounded_tissue_ml : float
         What the published, unbounded half-space would remove, mL.
-    protected : tuple of Protected
     """
 
     defacer: ClassVar[str] = "quickshear"
@@ -78,19 +75,16 @@ class QuickshearPlan(Plan):
     face_removed: float
     tissue_ml: float
     unbounded_tissue_ml: float
-    protected: tuple[Protected, ...] = ()
     sides: tuple[tuple[float, float, float, float], ...] = ()
 
-    def region(self, geometry: Geometry, xp: Any = np) -> Any:
-        """See `Plan.region`."""
-        from defacedask.defacers.protect import unprotected
-
+    def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
+        """See `Plan.wanted`."""
         region = half_space(self.normal, self.offset, geometry, xp)
         for x, y, z, offset in self.sides:
             region = region | half_space((x, y, z), offset, geometry, xp)
         if self.bounded:
             region = region & half_space(self.bound_normal, self.bound_offset, geometry, xp)
-        return unprotected(region, self.protected, geometry, xp)
+        return region
 
     def hull(self, to_template: np.ndarray | None) -> tuple[Piece, ...]:
         """The half-spaces themselves (see `Plan.hull`)."""
@@ -143,10 +137,8 @@ class Quickshear(Defacer):
         if not 0.0 <= self.sides_degrees <= 60.0:
             raise ConfigError(f"sides_degrees is {self.sides_degrees}.", "Choose from 0 to 60.")
 
-    def plan(self, head: Head, *, key: bytes = b"", protected: Sequence[Protected] = ()) -> QuickshearPlan:
-        """See `Defacer.plan`; refused for a head without a brain in view."""
-        from defacedask.defacers.protect import brain_of
-
+    def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> QuickshearPlan:
+        """See `Defacer.propose`; refused for a head without a brain in view."""
         profile, corner = sagittal_profile(head)
         chain = lower_chain(profile) + corner  # millimetres: the profile's pixels are 1 mm
         pose = head.pose
@@ -191,7 +183,6 @@ class Quickshear(Defacer):
             face_removed=float(gone.mean()) if len(face) else float("nan"),
             tissue_ml=float((cut & above).sum() if bounded else cut.sum()) * volume,
             unbounded_tissue_ml=float(cut.sum()) * volume,
-            protected=(brain_of(head, self.brain_margin_mm), *protected),
             sides=tuple(tuple(side.tolist()) for side in sides),
         )
 

@@ -87,7 +87,7 @@ def remains(plan: Plan, head: Head) -> tuple[Plan, Remains]:
     Parameters
     ----------
     plan : Plan
-        Any; one without a field ``protected`` leaves nothing because of it.
+        Any; one that protects nothing leaves nothing because of it.
     head : Head
         That it was made on.
 
@@ -97,10 +97,10 @@ def remains(plan: Plan, head: Head) -> tuple[Plan, Remains]:
         The same, each of its protected structures with its own figure.
     remains : Remains
     """
-    protected = getattr(plan, "protected", ())
+    protected = plan.protected
     if not protected:
         return plan, Remains()
-    bare = dataclasses.replace(plan, protected=())  # type: ignore[call-arg]
+    bare = plan.protecting(())
     skin = np.argwhere(head.face_skin)
     if not len(skin):
         return plan, Remains()
@@ -123,8 +123,7 @@ def remains(plan: Plan, head: Head) -> tuple[Plan, Remains]:
             by[one.name] = by.get(one.name, 0.0) + percent
         ours.append(dataclasses.replace(one, face_percent=percent, leaves=_leaves(around, meant, mine)))
     total = 100.0 * float(kept.sum()) / float(meant.sum())
-    plan = dataclasses.replace(plan, protected=tuple(ours))  # type: ignore[call-arg]
-    return plan, Remains(total, by, _leaves(around, meant, kept))
+    return plan.protecting(ours), Remains(total, by, _leaves(around, meant, kept))
 
 
 def _shell(skin: np.ndarray) -> np.ndarray:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from defacedask.errors import ContractError
 from defacedask.pieces import Outcome, Piece
+from defacedask.stages.kept import compare, load_kept
 from defacedask.stages.places import one_thread, volume_path
 from defacedask.stages.plans import load_plan, planned
 from defacedask.store import CaseStore, write_volume, writing
@@ -17,22 +21,36 @@ def apply(ingested: Piece, looked: Piece, *, plans: str, case: str, defacer: str
     Returns
     -------
     Outcome
-        facts: for each path, voxels and millilitres changed.
+        facts: for each path, voxels and millilitres changed, and voxels changed in each structure that stays.
+
+    Raises
+    ------
+    ContractError
+        If a voxel of the brain or of a protected structure changed.
     """
     planned(looked, defacer)
     plan = load_plan(plans, case, defacer)
     store = CaseStore(ingested.facts["store"])
-    changed: dict[str, dict[str, float]] = {}
+    kept = load_kept(plans, case)
+    changed: dict[str, dict[str, Any]] = {}
     with one_thread(), writing(f"the defaced volumes of {case}"):
         for path in (*store.images, *store.doses):
             volume = store.volume(path)
             defaced = plan.apply(volume)
             write_volume(store.url, volume_path(defacer, path), defaced)
             again = store.volume(volume_path(defacer, path))
-            count = int((again.data != volume.data).sum().compute())
+            count, inside = compare(volume, again, geometry_of(volume), kept)
+            for name, number in inside.items():
+                if number:
+                    raise ContractError(
+                        f"{defacer} changed {number} voxels of {name} in the {volume.attrs['modality']}, which must "
+                        "stay as they are.",
+                        "Nothing of this case is used; the fault lies in the defacer.",
+                    )
             changed[path] = {
                 "voxels": count,
                 "ml": count * geometry_of(volume).voxel_volume / 1000,
                 "fraction": count / volume.size,
+                "kept": inside,
             }
     return Outcome(facts={"changed": changed})

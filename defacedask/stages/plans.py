@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 
 from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.pieces import Outcome, Piece
+from defacedask.stages.kept import Kept, save_kept
 from defacedask.stages.places import ORIGINAL, one_thread
-from defacedask.stages.protecting import protected_structures
+from defacedask.stages.protecting import drawn_brain, kept_structures
 from defacedask.store import CaseStore, write_volume, writing
 from defacedask.volume import geometry_of, make_volume
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from defacedask.head import Head
 
 __all__ = ["load_plan", "look", "planned"]
+
+log = logging.getLogger(__name__)
 
 
 def look(
@@ -37,6 +41,7 @@ def look(
     protect: Sequence[str] = (),
     margin_mm: float = 3.0,
     all_there: bool = False,
+    code: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Outcome:
     """Look at the head once and let every defacer make its plan.
 
@@ -46,6 +51,8 @@ def look(
         Folder; plans land in PLANS/CASE/DEFACER.json.
     defacers : mapping
         Name -> options.
+    code : mapping, optional
+        Name -> `defacedask.defacers.code_of` where the run was started; a worker that has another refuses to work.
     run_key : bytes
         Secret of the run; each case and defacer gets its own key from it.
     protect : sequence of str
@@ -58,8 +65,9 @@ def look(
     Returns
     -------
     Outcome
-        facts: image (path planned on), pose, quality, notes, plans (defacer -> status, reason, digest, summary,
-        remains: see `defacedask.defacers.remaining.Remains`).
+        facts: image (path planned on), pose, quality, notes, plans (defacer -> status, reason, code, digest, summary,
+        withheld_ml: of what it wanted, what stays, by structure; remains: see
+        `defacedask.defacers.remaining.Remains`).
 
     Raises
     ------
@@ -67,7 +75,7 @@ def look(
         If there is no head, too little of one, a quality is below its gate, or a structure that is to be
         protected could not be read.
     """
-    from defacedask.defacers import get_defacer
+    from defacedask.defacers import code_of, get_defacer
     from defacedask.defacers.remaining import remains
     from defacedask.head import Head
     from defacedask.head.faceless import front_of_face
@@ -81,27 +89,43 @@ def look(
         front = front_of_face(head)
         front.require()
         _check_registered(store, head)
-        kept, missing = protected_structures(store, protect, margin_mm, head)
+        kept, missing = kept_structures(store, protect, head)
         if missing and all_there:
             raise RefusedError(missing[0], "See `defacedask scan` for the names, or leave the pattern out.")
+        protected = [one.protected(margin_mm) for one in kept]
+        drawn = drawn_brain(store, head)
+        if drawn is not None:
+            kept.append(drawn)
+            protected.append(drawn.protected(0.0))
+        save_kept(plans, case, [Kept("Brain", np.asarray(head.brain), head.grid), *kept])
         outcomes: dict[str, dict[str, Any]] = {}
         for name, options in defacers.items():
             secret = hmac.new(run_key, f"{case}\0{name}".encode(), hashlib.sha256).digest()
             try:
-                plan = get_defacer(name, **options).plan(head, key=secret, protected=kept)
+                own = _same_code(name, code_of(name), (code or {}).get(name))
+            except DefacedaskError as error:
+                outcomes[name] = {"status": "failed", "reason": str(error)}
+                continue
+            try:
+                plan = get_defacer(name, **options).plan(head, key=secret, protected=protected)
                 plan, left = remains(plan, head)
+                withheld = plan.withheld(head.grid)
             except RefusedError as error:
-                outcomes[name] = {"status": "refused", "reason": str(error)}
+                outcomes[name] = {"status": "refused", "reason": str(error), "code": own}
                 continue
             except Exception as error:
-                outcomes[name] = {"status": "failed", "reason": f"plan: {type(error).__name__}: {error}"}
+                log.info("the plan of %s for %s failed", name, case, exc_info=True)
+                reason = f"plan: {type(error).__name__}: {error}"
+                outcomes[name] = {"status": "failed", "reason": reason, "code": own}
                 continue
-            _save_plan(plan, Path(plans) / case / f"{name}.json")
+            _save_plan(plan, own, Path(plans) / case / f"{name}.json")
             outcomes[name] = {
                 "status": "done",
                 "reason": "",
+                "code": own,
                 "digest": plan.digest,
                 "summary": _jsonable(plan.summary()),
+                "withheld_ml": {k: n * head.grid.voxel_volume / 1000 for k, n in withheld.items()},
                 "remains": left.to_dict(),
             }
         drop = np.asarray(head.drop)
@@ -165,20 +189,45 @@ def _jsonable(value: Any) -> Any:
     return json.loads(json.dumps(value, default=lambda v: v.item() if isinstance(v, np.generic) else str(v)))
 
 
-def _save_plan(plan: Plan, path: Path) -> None:
+def _same_code(name: str, here: dict[str, str], there: Mapping[str, str] | None) -> dict[str, str]:
+    """Code of a defacer in this process, if it is that which another had.
+
+    Raises
+    ------
+    DefacedaskError
+        If it is not.
+    """
+    if there is not None and dict(there) != here:
+        raise DefacedaskError(
+            f"the code of {name} in this worker is not that of the run.",
+            "Install the same version everywhere, and start the workers anew after a change.",
+        )
+    return here
+
+
+def _save_plan(plan: Plan, code: Mapping[str, str], path: Path) -> None:
     with writing(f"the plan {path.name}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(plan.to_dict()), encoding="utf-8")
+        partial.write_text(json.dumps({**plan.to_dict(), "code": dict(code)}), encoding="utf-8")
         partial.chmod(0o600)  # it holds the noise key
         partial.replace(path)
 
 
 def load_plan(plans: str, case: str, defacer: str) -> Plan:
-    """Read a plan that `look` left."""
-    from defacedask.defacers import plan_from_dict
+    """Read a plan that `look` left.
 
-    return plan_from_dict(json.loads((Path(plans) / case / f"{defacer}.json").read_text(encoding="utf-8")))
+    Raises
+    ------
+    DefacedaskError
+        If it was made by other code than this process has.
+    """
+    from defacedask.defacers import code_of, plan_from_dict
+
+    facts = json.loads((Path(plans) / case / f"{defacer}.json").read_text(encoding="utf-8"))
+    if "code" in facts:
+        _same_code(defacer, code_of(defacer), facts["code"])
+    return plan_from_dict(facts)
 
 
 def planned(looked: Piece, defacer: str) -> None:

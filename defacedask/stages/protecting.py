@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from defacedask.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
-    from defacedask.defacers.protect import Protected
     from defacedask.head import Head
+    from defacedask.stages.kept import Kept
     from defacedask.store import CaseStore
 
-__all__ = ["check_margin", "fits", "patterns_of", "protected_structures"]
+__all__ = ["check_margin", "drawn_brain", "fits", "kept_structures", "patterns_of"]
 
 #: How the reader of structures marks one whose contours it could not use.
 _UNUSED = "not used:"
@@ -45,22 +45,21 @@ def fits(pattern: str, *names: str) -> bool:
     return any(fnmatch.fnmatchcase(name.casefold(), pattern.casefold()) for name in names)
 
 
-def protected_structures(
-    store: CaseStore, patterns: Sequence[str], margin_mm: float, head: Head | None = None
-) -> tuple[list[Protected], list[str]]:
-    """Protected structures of a case, by standard name or the name in the structure set.
+def kept_structures(
+    store: CaseStore, patterns: Sequence[str], head: Head | None = None
+) -> tuple[list[Kept], list[str]]:
+    """Structures of a case that stay as they are, by standard name or the name in the structure set.
 
     Parameters
     ----------
     store : CaseStore
     patterns : sequence of str
-    margin_mm : float
     head : Head, optional
         Whose brain stands in for a structure called Brain that the case lacks.
 
     Returns
     -------
-    kept : list of Protected
+    kept : list of Kept
     missing : list of str
         One sentence for each pattern that fits nothing there is a voxel of.
 
@@ -69,7 +68,7 @@ def protected_structures(
     RefusedError
         If a structure that a pattern fits could not be read: it cannot be kept.
     """
-    from defacedask.defacers.protect import Protected, brain_of
+    from defacedask.stages.kept import Kept
 
     lost: dict[str, str] = {}
     for row in store.facts.get("unread_structures", ()):
@@ -82,7 +81,7 @@ def protected_structures(
                 lost |= dict.fromkeys((part.name, part.original_name), unused.removeprefix(_UNUSED).strip())
             else:
                 parts.append((path, part))
-    kept: dict[tuple[str, int], Protected] = {}
+    kept: dict[tuple[str, int], Kept] = {}
     missing: list[str] = []
     for pattern in patterns:
         for name, reason in lost.items():
@@ -102,13 +101,44 @@ def protected_structures(
             if (path, part.index) not in kept:
                 end = [a + n for a, n in zip(part.start, part.shape, strict=True)]
                 grid = store.geometry(path).block(part.start, end)
-                kept[path, part.index] = Protected.of(part.original_name, mask, grid, margin_mm=margin_mm)
+                kept[path, part.index] = Kept(part.original_name, mask, grid)
         if found:
             continue
         if fits(pattern, "Brain") and head is not None:
-            kept["head", 0] = brain_of(head, margin_mm)
+            kept["head", 0] = Kept("Brain", head.brain, head.grid)
         else:
             missing.append(
                 f"no structure of the case is called {pattern}, so nothing of that name is protected."
             )
     return list(kept.values()), missing
+
+
+#: Dice overlap of a drawn brain with the one found in the image from which it is believed to be the brain.
+ALIKE = 0.7
+
+
+def drawn_brain(store: CaseStore, head: Head) -> Kept | None:
+    """The brain as somebody drew it, where a structure set has one that is about where the brain was found.
+
+    A drawn brain reaches to the skull, one that is found ends a voxel before it: both stay.
+
+    Parameters
+    ----------
+    store : CaseStore
+    head : Head
+    """
+    from defacedask.head.grid import resample
+    from defacedask.stages.kept import Kept
+
+    for path in store.structure_sets:
+        for part in store.structures(path):
+            if part.name != "Brain" or any(w.startswith(_UNUSED) for w in part.warnings):
+                continue
+            mask = part.mask
+            end = [a + n for a, n in zip(part.start, part.shape, strict=True)]
+            grid = store.geometry(path).block(part.start, end)
+            found = resample(head.brain, head.grid, grid, nearest=True)
+            whole = float(head.brain.sum()) * head.grid.voxel_volume / grid.voxel_volume
+            if 2.0 * float((found & mask).sum()) >= ALIKE * (whole + float(mask.sum())):
+                return Kept(f"{part.original_name} (as drawn)", mask, grid)
+    return None

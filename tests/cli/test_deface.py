@@ -188,22 +188,23 @@ def test_read_only_output(tmp_path):
 def test_protected_structures_by_pattern(tmp_path):
     from defacedask.dicom.catalogue import scan as look_for
     from defacedask.stages.ingest import ingest
-    from defacedask.stages.protecting import protected_structures
+    from defacedask.stages.protecting import kept_structures
     from defacedask.store import CaseStore
 
     write_patient(tmp_path / "in")
     case = look_for(tmp_path / "in").cases[0]
     facts = ingest(case=case.to_dict(), root=str(tmp_path / "store")).facts
     store = CaseStore(facts["store"])
-    kept, missing = protected_structures(store, ["bra*", "DEEP", "Brain"], 3.0)
+    kept, missing = kept_structures(store, ["bra*", "DEEP", "Brain"])
     assert missing == []
     assert [p.name for p in kept] == ["Brain", "Deep"]
     mask = store.structures(store.structure_sets[0])[1]
     grid = store.geometry("images/CT")
     assert mask.original_name == "Brain"
-    assert kept[0].keep(grid)[mask.box][mask.mask].all()
-    assert kept[0].margin_mm == 3.0
-    kept, missing = protected_structures(store, ["PTV*"], 3.0)
+    protected = kept[0].protected(3.0)
+    assert protected.keep(grid)[mask.box][mask.mask].all()
+    assert protected.margin_mm == 3.0
+    kept, missing = kept_structures(store, ["PTV*"])
     assert kept == []
     assert "PTV*" in missing[0]
 

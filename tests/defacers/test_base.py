@@ -31,7 +31,7 @@ class Above(Plan):
     where: Geometry | None = None
     kept: tuple[Protected, ...] = ()
 
-    def region(self, geometry, xp=np):
+    def wanted(self, geometry, xp=np):
         return xp.broadcast_to(geometry.positions(xp, np.float64)[2] > self.height, geometry.shape)
 
 

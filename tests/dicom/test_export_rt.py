@@ -251,7 +251,7 @@ def test_an_island_of_the_region_inside_a_hole_of_its_own_does_not_fill_it():
     class Ring(HalfSpace):
         defacer = "ring"
 
-        def region(self, geometry, xp=np):
+        def wanted(self, geometry, xp=np):
             x, y, _ = geometry.positions(xp, np.float64)
             away = np.hypot(x, y)
             return xp.broadcast_to((away > 7) & (away < 14), geometry.shape).copy()

@@ -216,7 +216,7 @@ class Plane(Plan):
     normal: tuple[float, float, float]
     offset: float
 
-    def region(self, geometry, xp=np):
+    def wanted(self, geometry, xp=np):
         x, y, z = geometry.positions(xp, np.float64)
         return x * self.normal[0] + y * self.normal[1] + z * self.normal[2] > self.offset
 

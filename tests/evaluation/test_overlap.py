@@ -23,7 +23,7 @@ class Below(Plan):
     defacer: ClassVar[str] = "planted_below"
     y: float = 0.0
 
-    def region(self, geometry, xp=np):
+    def wanted(self, geometry, xp=np):
         return xp.broadcast_to(geometry.positions()[1] < self.y, geometry.shape)
 
 

@@ -1,0 +1,50 @@
+"""``defacedask list``."""
+
+from __future__ import annotations
+
+import click
+
+from defacedask.cli.verbose import show_traceback, verbose_option
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["defacers", "recognisers", "attacks"]))
+@verbose_option
+def command(what: str) -> None:
+    """Say which defacers (with their options), recognisers or attacks there are.
+
+    Exit code 1 if a plug-in cannot be loaded.
+
+    Example: defacedask list defacers
+    """
+    if what == "defacers":
+        if not _defacers():
+            raise click.exceptions.Exit(1)
+    elif what == "recognisers":
+        from defacedask.evaluation.recognition import recogniser_names
+
+        click.echo("\n".join(recogniser_names()))
+    else:
+        from defacedask.evaluation.attack_names import NAMES
+
+        click.echo("\n".join(f"{name}: {what}" for name, what in NAMES.items()))
+
+
+def _defacers() -> bool:
+    from defacedask.defacers import code_of, defacer_names, get_defacer
+    from defacedask.defacers.options import known_options
+    from defacedask.errors import ConfigError
+
+    well = True
+    for name in defacer_names():
+        try:
+            kind = type(get_defacer(name))
+        except ConfigError as error:
+            well = False
+            show_traceback(click.get_current_context().obj, error)
+            click.echo(f"{name}: cannot be used: {error}")
+            continue
+        code = code_of(name)
+        click.echo(f"{name} ({code['distribution']} {code['version']}): {kind.describe()}")
+        click.echo(f"    options: {known_options(kind)}")
+    return well
