@@ -10,8 +10,10 @@ What is done at a voxel follows from its place ``p`` in the average's space alon
 - ``inside(p)``, mm within the part that is replaced, gives the share of the new value: 0 at the edge, 1 from 3.5 mm
   on. The brain, grown by 6 mm, lies outside.
 - ``p - shift(p)`` is where in the average the new value comes from; the shift is smooth (see `refacing`) and lays the
-  new skin at least 4 mm in front of the patient's over the face. In front of it all is air: masks, tubes and
+  new skin at least 5 mm in front of the patient's over the face. In front of it all is air: masks, tubes and
   glasses go too, and so does what of the patient's ears and nose reaches farther out than the average's.
+- Between the new skin and the old there is soft tissue only: a sinus or a dark bone of the average there would be
+  taken for air.
 - Values: CT is painted from the average's synthesised CT, its fat and muscle moved to the patient's; MR from the
   average T1, through a histogram match (for other contrasts a match by place) and a smooth local gain; PET gets a low
   uptake in the new tissue, the quarter of the patient's own body with the least; each with noise of the image's own
@@ -41,7 +43,7 @@ from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.intensity import UNKNOWN, Palette
 from defacedask.defacers.noise import NoiseField
 from defacedask.defacers.palette import DOSE_FROM, DOSE_OVER
-from defacedask.defacers.refacing import FIT_GRID, GAP_STEP, HALF_GRID, moved_average
+from defacedask.defacers.refacing import FIT_GRID, GAP_STEP, HALF_GRID, from_half, moved_average
 from defacedask.errors import ConfigError, InputError
 from defacedask.geometry import Geometry
 from defacedask.head.template import load_template
@@ -68,6 +70,9 @@ GAIN_STEP = 1 / 48
 AIR_FROM = 8.0
 #: mm above the new skin beyond which all is air.
 NEAR = 6.0
+#: mm below the new skin from which on all above the old skin is solid, and its least value in each average.
+CRUST = 2.0
+SOLID = {"average_ct": -20.0, "average_t1": 120.0}
 #: HU from which the patient had bone, and up to which tissue laid elsewhere goes.
 BONE, SOFT = 150.0, 80.0
 
@@ -109,7 +114,7 @@ class MriRefacePlan(Plan):
     key : bytes
         Secret.
     covered : float
-        Fraction of the patient's facial skin in view at least 3 mm below the new skin.
+        Fraction of the patient's facial skin in view at least 3 mm below the new skin, or cut off as far above it.
     """
 
     defacer: ClassVar[str] = "mri_reface"
@@ -156,8 +161,9 @@ class MriRefacePlan(Plan):
 
     @functools.cached_property
     def _from(self) -> Stack:
-        """Shift, mm (x, y, z)."""
-        return Stack(self.laid[0], FIT_GRID)
+        """Four channels: shift, mm (x, y, z), and mm above the old skin, where it lies deepest round about."""
+        shift, new, _ = self.laid
+        return Stack(np.concatenate([shift, (new + from_half(self.gap, GAP_STEP))[None]]), FIT_GRID)
 
     @functools.cached_property
     def _field(self) -> Stack:
@@ -301,8 +307,9 @@ class MriRefacePlan(Plan):
         if near.size:
             average = self._checked(palette.template, geometry)
             here = tuple(h[near] for h in head)
-            shift = self._from.at(here, xp)
-            painted[near] = average.at(tuple(h - s for h, s in zip(here, shift, strict=True)), xp)[0]
+            *shift, height = self._from.at(here, xp)
+            value = average.at(tuple(h - s for h, s in zip(here, shift, strict=True)), xp)[0]
+            painted[near] = _fleshed(value, above[near], height, SOLID[palette.template], xp)
         if modality == "CT":
             return self._ct(painted, places, xp)
         if modality == "MR":
@@ -368,6 +375,14 @@ class MriRefacePlan(Plan):
         if same_image(self.palette, volume):
             return self
         return dataclasses.replace(self, palette=volume_palette(self, volume))
+
+
+def _fleshed(value: Any, above: Any, height: Any, least: float, xp: Any) -> Any:
+    """No hollow and no dark bone of the average between the old skin and the new: it would pass for a skin there."""
+    layer = xp.clip((-above - xp.float32(CRUST)) / xp.float32(2.0), 0, 1) * xp.clip(
+        height / xp.float32(2.0) + xp.float32(1.0), 0, 1
+    )
+    return value + layer * xp.maximum(xp.float32(least) - value, 0)
 
 
 def _softened(new: Any, old: Any, xp: Any) -> Any:

@@ -1,14 +1,18 @@
 """Lay the average face over a head: how far, and which part of the head it takes the place of.
 
 Everything happens on one coarse grid in the average head's own space (LPS mm). The average is moved along its own
-smooth outward direction by an offset that varies slowly (no finer than `GRAIN`), so that it keeps its own features
-and takes over no more than the size of the patient's face. The offset is chosen so that
+smooth outward direction by an offset that varies slowly over the skin (no finer than `GRAIN`) and not with the height
+above it: it keeps its own features and takes over no more than the size of the patient's face. An offset that grew
+with the height would stretch ears to slabs and lips to a snout. The offset is chosen so that
 
 - over the face the patient's skin lies at least `CLEARANCE` below the new one (no part of the old surface survives,
   and none of the new one coincides with it),
-- towards the rim (hairline, behind the ears, neck) the new skin runs out into the old one.
+- towards the rim (hairline, behind the ears, neck) the new skin runs out into the old one,
+- what stands out from the head beside the face (markers, hair, ghosts, tubes) is not covered, which would grow a
+  knob over it, but cut off: all in front of the new skin becomes air.
 
-The ears are swapped where the average has them: an offset that covered any ear would be a lump.
+The ears are swapped where the average has them: an offset that covered any ear would be a lump. They move with the
+skin round about, and are laid flatter where the image ends before they do.
 """
 
 from __future__ import annotations
@@ -42,16 +46,31 @@ __all__ = [
 FIT_GRID = Geometry.from_spacing((80, 88, 76), (3.0, 3.0, 3.0), (-112.5, -190.0, -190.0))
 #: Every other point of it.
 HALF_GRID = Geometry.from_spacing((40, 44, 38), (6.0, 6.0, 6.0), FIT_GRID.origin)
-#: mm between old and new skin over the face, in the patient.
-CLEARANCE = 4.0
+#: mm between old and new skin over the face, in the patient: and more a mm of the image's coarsest step, up to 6 mm,
+#: since both skins are drawn only that well.
+CLEARANCE, COARSER = 5.0, 0.25
 #: mm, standard deviation of the finest change of the offset, and of the first, rough one.
 GRAIN, ROUGH = 16.0, 30.0
+#: mm, by how much the offset may differ from the rough one.
+FINER = 15.0
 #: mm over which the new skin runs out into the old.
 RIM = 28.0
 #: Weight of skin that lies deeper than it must, against skin that does not lie deep enough.
 SLACK = 0.04
 #: mm of old tissue below the old skin that are replaced with it.
 DEPTH = 8.0
+#: mm below the smooth head where ears begin.
+ROOT = 9.0
+#: Part of their height that ears keep at least where the image ends.
+LOWEST = 0.3
+#: mm around the average's ears within which the patient's may lie.
+EAR = 9.0
+#: mm, half the thickness of what is no part of the head itself: it is cut off and not covered.
+THIN = 9.0
+#: mm above the rough fit from which on skin beside the face begins to count less; at twice as much it does not.
+OUTLIER = 7.0
+#: mm below the rough fit from which on what has no skin (an open skull, a cut image) begins to count less.
+HOLLOW = 12.0
 #: mm of a step of the stored offset and gap.
 OFFSET_STEP, GAP_STEP = 0.02, 0.25
 #: mm in front of the new skin within which everything is cleared.
@@ -73,6 +92,9 @@ class Average:
     off_face : float32 array
         mm along the skin from the face alone.
     ears : bool array
+    foot : (3, z, y, x) float32 array
+        Where the way inwards along ``outward`` meets the smooth head, index (z, y, x): one place for all points above
+        and below a piece of skin.
     """
 
     skin: np.ndarray
@@ -80,6 +102,9 @@ class Average:
     rim: np.ndarray
     off_face: np.ndarray
     ears: np.ndarray
+    foot: np.ndarray
+    rise: np.ndarray
+    at_ears: np.ndarray
 
 
 @functools.cache
@@ -111,9 +136,40 @@ def average_shape() -> Average:
     x, y, z = FIT_GRID.positions()
     between = (y > -70) & (y < 0) & (np.abs(x) > 45) & (z > -112) & (z < -12) & (np.abs(skin) < 12)
     inner = face | ears | between
+    foot, rise = _feet(gaussian_filter(far, 6.0 / step), outward, step)
+    ears = ears & (skin > -9)
+    wide = (distance_transform_edt(~ears) * step).astype(np.float32)
+    at_ears = map_coordinates(wide, foot, order=1, mode="nearest", prefilter=False) < EAR
     return Average(
-        skin, outward, _along_skin(inner, skin, step), _along_skin(face, skin, step), ears & (skin > -9)
+        skin,
+        outward,
+        _along_skin(inner, skin, step),
+        _along_skin(face, skin, step),
+        ears,
+        foot,
+        rise,
+        at_ears,
     )
+
+
+def _feet(height: np.ndarray, outward: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Follow the way outwards, and back, from each voxel to where a height is 0: index (z, y, x), and mm to there."""
+    from scipy.ndimage import map_coordinates
+
+    def read(field: np.ndarray) -> np.ndarray:
+        return map_coordinates(field, at, order=1, mode="nearest", prefilter=False)
+
+    slope = np.stack(np.gradient(height, step))
+    way = np.ascontiguousarray(outward[::-1])
+    left = (height / np.maximum((slope * way).sum(axis=0), 0.5)).astype(np.float32)
+    at = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in height.shape), indexing="ij"))
+    rise = np.zeros(height.shape, np.float32)
+    for _ in range(6):
+        # short steps, so that the way bends
+        move = np.clip(read(left), -10, 10)
+        at = at - np.stack([read(w) for w in way]) * (move / np.float32(step))
+        rise += move
+    return at, rise
 
 
 def _along_skin(mask: np.ndarray, skin: np.ndarray, step: float) -> np.ndarray:
@@ -191,7 +247,8 @@ class Fit:
     seen : bool array
         Where on `FIT_GRID` the patient's image has voxels.
     covered : float
-        Fraction of the patient's facial skin that lies at least 3 mm (in the patient) below the new one.
+        Fraction of the patient's facial skin that lies at least 3 mm (in the patient) below the new one, or is cut
+        off at least 3 mm above it.
     """
 
     offset: np.ndarray
@@ -227,6 +284,50 @@ def _old_skin(head: Head) -> tuple[np.ndarray, np.ndarray]:
     return np.where(edge, (0.5 - part) * step, away).astype(np.float32), seen
 
 
+def _proud(old: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Height over the head without all that is thinner than 18 mm (ears, hair, markers, ghosts, tubes), mm."""
+    from scipy.ndimage import distance_transform_edt
+
+    step = FIT_GRID.spacing[0]
+    # beyond the field of view the head may go on
+    core = distance_transform_edt((old <= 0) | ~seen) * step > THIN
+    return distance_transform_edt(~core) * step - THIN
+
+
+def _ears_in_view(head: Head, field: np.ndarray) -> np.ndarray:
+    """Lay the ears flatter where the image ends before they do: cut off they would be slabs.
+
+    Parameters
+    ----------
+    field : (z, y, x) array
+        Offset, mm, at every other point of `FIT_GRID`.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    shape = average_shape()
+    part = (slice(None, None, 2),) * 3
+    rise, foot, ear = shape.rise[part] + ROOT, shape.foot[(slice(None), *part)], shape.at_ears[part]
+    tall = float(np.percentile(shape.rise[shape.ears & (shape.skin <= 0)], 99)) + ROOT
+    out = np.moveaxis(np.asarray(shape.outward[(slice(None), *part)]), 0, -1)[ear]
+    base = FIT_GRID.to_world(foot[:, ear].T)
+    back = np.linalg.inv(head.to_template)
+    size, margin = np.array(head.geometry.shape), 1.0 / np.array(head.geometry.spacing)
+    room = np.full(len(base), 0.0)
+    steps = np.arange(1.0, tall + 1)
+    inside = np.ones(len(base), bool)
+    for t in steps:
+        point = base + out * (field[ear] + t - ROOT)[:, None]
+        index = head.geometry.to_index(point @ back[:3, :3].T + back[:3, 3])
+        inside &= ((index > margin - 0.5) & (index < size - 0.5 - margin)).all(axis=1)
+        room[inside] = t
+    share = np.ones(field.shape)
+    share[ear] = np.clip(room / steps[-1], LOWEST, 1.0)
+    if share.min() == 1:
+        return field
+    share = gaussian_filter(share, 1.0)
+    return field - np.maximum(rise - field, 0) * (1 / share - 1)
+
+
 def fit_average(head: Head) -> Fit:
     """Choose the offset of the average face for one head.
 
@@ -241,14 +342,16 @@ def fit_average(head: Head) -> Fit:
     step = FIT_GRID.spacing[0]
     old, seen = _old_skin(head)
     stretch = np.linalg.svd(head.to_template[:3, :3], compute_uv=False)
-    clearance = CLEARANCE * float(stretch[0])
+    coarse = min(max(head.geometry.spacing), 6.0)
+    clearance = (CLEARANCE + COARSER * coarse) * float(stretch[0])
 
     rim = ease(1 - shape.rim / RIM)
     # the patient's skin: edge voxels seen from outside, near enough to the average's to be the same part of the head
-    skin = (
-        (np.abs(old) < 0.6 * step) & seen & (np.abs(shape.skin) < 30) & (shape.rim < RIM + 12) & ~shape.ears
-    )
+    edge = (np.abs(old) < 0.6 * step) & seen & (np.abs(shape.skin) < 30) & (shape.rim < RIM + 12)
+    beside = np.broadcast_to(np.abs(FIT_GRID.positions()[0]) > 40, edge.shape) | (shape.off_face > 3)
+    skin = edge & ~shape.at_ears & ~(beside & (_proud(old, seen) > 3.0))
     at = np.argwhere(skin)
+    beside = beside[skin]
     on_face = shape.off_face[skin] < 3.0
     if on_face.sum() * step**2 < 12000:  # mm², about a third of a face
         raise RefusedError(
@@ -261,10 +364,15 @@ def fit_average(head: Head) -> Fit:
 
     # the offset is so smooth that half the grid's points hold it: sums and filters run on those
     half = tuple(n // 2 for n in FIT_GRID.shape)
-    cell = np.ravel_multi_index(tuple(np.minimum((at + 1) // 2, np.array(half) - 1).T), half)
-    between = at.T / 2
+    # skin that turns away from the way outwards does not come nearer along it
+    facing = np.stack(np.gradient(gaussian_filter(np.clip(old, -9, 9), 1.5), step))
+    facing = facing[:, skin] / np.maximum(np.linalg.norm(facing[:, skin], axis=0), 1e-3)
+    facing = np.clip((facing.T * outward).sum(axis=1) * step, 0, 1) ** 2
+    foot = shape.foot[:, skin] / 2
+    nearest = np.clip(np.rint(foot), 0, np.array(half)[:, None] - 1).astype(int)
+    cell = np.ravel_multi_index(tuple(nearest), half)
 
-    def above(offset: np.ndarray) -> np.ndarray:
+    def above(offset: np.ndarray, at: np.ndarray = at, outward: np.ndarray = outward) -> np.ndarray:
         """Height of the patient's skin over the moved average's, mm."""
         moved = at - outward * offset[:, None]
         return map_coordinates(shape.skin, moved.T, order=1, mode="nearest", prefilter=False)
@@ -277,24 +385,36 @@ def fit_average(head: Head) -> Fit:
                 out += share * gaussian_filter(binned, s / (2 * step), mode="constant", truncate=3.0)
         return total / base
 
-    field = np.zeros(half)
-    every = np.ones(len(at))
+    def sure(short: np.ndarray) -> np.ndarray:
+        """Weight of skin: what stands out beside the face is cut off, not covered; what lies deep is no skin."""
+        return (1 - ease(short / OUTLIER - 1) * beside) * (1 - ease(-short / HOLLOW - 1))
+
+    field = rough = np.zeros(half)
     for k in range(18):
-        offset = map_coordinates(field, between, order=1, mode="nearest", prefilter=False)
+        offset = map_coordinates(field, foot, order=1, mode="nearest", prefilter=False)
         short = above(offset) + target
         if k < 3:
-            field += spread(np.clip(short, -30, 30), every, ROUGH)
+            field = field + spread(np.clip(short, -30, 30), facing * (sure(short) if k else 1.0), ROUGH)
+            rough = field
+            if k == 2:
+                offset = map_coordinates(field, foot, order=1, mode="nearest", prefilter=False)
+                facing = facing * sure(above(offset) + target)
         else:
             # asymmetric least squares: over the face the new skin is an envelope, at the rim a fit
             weight = np.where(short > 0, 1.0, SLACK * one_sided + (1 - one_sided))
-            field += 1.3 * spread(short, weight, GRAIN)
+            field = field + 1.3 * spread(np.clip(short, -15, 15), weight * facing, GRAIN)
+            field = np.clip(field, rough - FINER, rough + FINER)
+    # the same all along the way outwards: an offset that grew with the height would stretch ears and lips to slabs
+    field = map_coordinates(field, shape.foot[:, ::2, ::2, ::2] / 2, order=1, mode="nearest", prefilter=False)
+    field = _ears_in_view(head, field)
     stored = np.rint(np.clip(field, -35, 35) / OFFSET_STEP).astype(np.int16)
     offset = from_half(stored, OFFSET_STEP)
     height = above(offset[skin])
-    covered = float((height[on_face] <= -3.0 * stretch[0]).mean())
+    covered = float((np.abs(height[on_face]) >= 3.0 * stretch[0]).mean())
     # how deep below the new skin the old one lies, at most, round about
     gap = np.zeros(FIT_GRID.shape, np.float32)
-    gap[skin] = np.maximum(-height, 0)
+    ways = np.stack([shape.outward[k][edge] for k in (2, 1, 0)], axis=-1) / step
+    gap[edge] = np.maximum(-above(offset[edge], np.argwhere(edge), ways), 0)
     gap = gaussian_filter(maximum_filter(gap, size=7), 2.0)[::2, ::2, ::2]
     deep = np.rint(np.clip(gap, 0, 31) / GAP_STEP).astype(np.int8)
     return Fit(stored, deep, old, seen, covered)
