@@ -265,6 +265,7 @@ def _tables(prepared: PreparedAttack, jobs: Sequence[tuple[Case, Pair | None, Pi
         **{name: as_table(name, part) for name, part in found.items()},
         "radiomics": as_table("radiomics", []),
         "dose": as_table("dose", []),
+        "unmasking": as_table("unmasking", [r for _, _, p in jobs for r in p.rows.get("unmasking", ())]),
     }
     tables |= derive_tables(tables, prepared.settings.tolerance)
     with writing("the list of pictures"):

@@ -69,6 +69,7 @@ def collect(
         "radiomics": as_table("radiomics", rows_of(pieces, "radiomics")),
         "dose": as_table("dose", rows_of(pieces, "dose")),
         "geometry": as_table("geometry", rows_of(pieces, "geometry")),
+        "unmasking": as_table("unmasking", rows_of(pieces, "unmasking")),
         "timing": as_table("timing", timing_rows(pieces)),
     }
     tables |= derive_tables(tables, settings.tolerance)

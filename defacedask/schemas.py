@@ -218,6 +218,17 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("note", "text", "what is unusual", False),
         ("structure_set", "text", "which of the case's structure sets", False),
     ),
+    "unmasking": _columns(
+        ("case", "text", "name of the case"),
+        ("defacer", "text", "who defaced"),
+        ("modality", "text", "of the image"),
+        ("attempt", "text", "mask | seam | classifier: how the old skin was looked for"),
+        ("skin_found", "number", "share of the face's true skin within 2 mm of what was found (0..1)"),
+        ("peel_found", "number", "the same for the best peel of constant thickness, which knows nothing"),
+        ("control_found", "number", "the same below a weak layer planted on the original: must be 0.8"),
+        ("control_holds", "flag", "the positive control holds; if not, the attempt proves nothing"),
+        ("reason", "text", "why it does not", False),
+    ),
     "timing": _columns(
         ("case", "text", "name of the case"),
         ("stage", "text", "part of the work"),

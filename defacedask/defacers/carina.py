@@ -1,11 +1,17 @@
-"""Carina: a layer of matched tissue laid in front of face and ears; no voxel of the body changes.
+"""Carina: a layer of tissue laid in front of face and ears, grown together with what lies below.
 
 Source: the study's description of CuratAI's deidentifier (body segmentation, face detection, then a mask with
 the face's intensities, interpolated by depth, on top of the images); the construction is ours. Three sheets in
-the head's frame (front, left, right; see `layer`) from brow to chin and ear to ear. The layer's values are drawn
-from the subcutaneous shell of the same image: its histogram, its grain and its noise, so that no threshold tells
-it from skin. The original face is still inside: un-masking it is one of the attacks to be tried. A dose grid, which
-ends at the skin and so shows the face, is carried on through the layer (`dose_layer`).
+the head's frame (front, left, right; see `layer`) from brow to chin and ear to ear.
+
+*No voxel of the body changes* and *the layer cannot be told from the body* exclude each other: the skin's partial
+volume would stay as a thin line below the layer, and the layer would end where the skin was. We chose the second. The
+layer's tissue goes on behind the old skin, by a secret depth that differs from place to place (`under_skin`): down to
+`CarinaPlan.deepest_mm` below the skin soft tissue is drawn anew, and nothing deeper changes, no bone on CT and no
+protected structure. What is drawn has the strata, histogram, brightness and grain of the image's own tissue as a
+function of depth (`strata`). A nose's cartilage, its airways and the eyes behind the lids are still inside: the
+original can be sought below, which is one of the attacks to be tried. A dose grid, which ends at the skin and so
+shows the face, is carried on through the layer (`dose_layer`).
 """
 
 from __future__ import annotations
@@ -19,12 +25,13 @@ from defacedask.defacers.base import Defacer, Plan
 from defacedask.defacers.boxes import Box
 from defacedask.defacers.dose_layer import carried_on, with_dose
 from defacedask.defacers.hull import FACE_AND_EARS
-from defacedask.defacers.layer import STEP, Sheet, make_sheet, ramp
-from defacedask.defacers.noise import NoiseField
+from defacedask.defacers.layer import Sheet, make_sheet, ramp
+from defacedask.defacers.strata import Strata, measured
+from defacedask.defacers.under_skin import SPREAD, skin_distance, with_depths
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine
-from defacedask.volume import geometry_of, real_values
+from defacedask.volume import real_values
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,14 +41,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Carina", "CarinaPlan"]
 
-#: mm behind the skin map in which voxels that read as air are filled too, so that no gap stays at the skin.
+#: mm behind the skin map that the layer covers in a dose.
 OVERLAP = 3.0
-#: mm below the skin that the layer's values are drawn from.
-SHELL = (1.5, 6.0)
-#: Values of the shell kept in the plan: quantiles.
-QUANTILES = 33
-#: Grain of the layer, mm (standard deviation of the smoothing that made it), as of fat lobules and muscle.
-GRAIN = 2.5
+#: mm behind the skin map where its partial volume ends: what the map's own voxels of 2 mm may be off, and half of one
+#: of the image's.
+SEAM, SEAM_VOXELS = 2.0, 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,20 +59,18 @@ class CarinaPlan(Plan):
     sheets : tuple of Sheet
     modality : str
         Of the image whose intensities the plan carries.
-    level : float
-        Real value that parts body from air there; body is left alone. NaN: everything in front of the skin map.
-    quantiles : tuple of float
-        Of the subcutaneous shell's values, in the image's units; empty: unknown, see `tuned`.
-    noise : float
-        Standard deviation of the image's noise, in its units.
-    lattice : (4, 4) array
-        Grid on which the noise is drawn: the image's own.
-    grain : (z, y, x)
-        Width of the noise's grain in steps of that grid.
+    strata : Strata or None
+        What tissue is drawn from; None: unknown, see `tuned`.
+    edge : float
+        mm in front of the envelope in which its partial volume with the air is drawn.
+    deepest_mm : float
+        Below the skin map: nothing deeper changes.
     key : bytes
         Secret.
     added_ml : float
         Volume of the layer, mL.
+    replaced_ml : float
+        Volume of the body's own soft tissue that is drawn anew, mL.
     """
 
     defacer: ClassVar[str] = "carina"
@@ -78,16 +80,15 @@ class CarinaPlan(Plan):
     pose: np.ndarray
     sheets: tuple[Sheet, ...]
     modality: str
-    level: float
-    quantiles: tuple[float, ...]
-    noise: float
-    lattice: np.ndarray
-    grain: tuple[float, float, float]
+    strata: Strata | None
+    edge: float
+    deepest_mm: float
     key: bytes
     added_ml: float
+    replaced_ml: float
 
     def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
-        """In front of the skin map and behind the envelope of any sheet (see `Plan.wanted`)."""
+        """In front of the secret depth and behind the envelope of any sheet (see `Plan.wanted`)."""
         region = xp.zeros(geometry.shape, dtype=bool)
         for sheet in self.sheets:
             box = self._box(sheet, geometry)
@@ -95,11 +96,15 @@ class CarinaPlan(Plan):
                 continue
             near = geometry.block([s.start for s in box], [s.stop for s in box])
             inside = region[box]
-            for tile in sheet.tiles(near, self.pose, OVERLAP, xp):
+            drawn = sheet.floor.size > 0
+            for tile in sheet.tiles(near, self.pose, 0.0 if drawn else OVERLAP, xp):
                 part = near.block([s.start for s in tile], [s.stop for s in tile])
                 head = apply_affine(self.pose, *part.positions(xp, np.float64))
                 below, above = sheet.depth(head, xp)
-                inside[tile] |= (below > 0) & (above > -OVERLAP)
+                if drawn:
+                    inside[tile] |= (below > -self.edge) & (sheet.over(sheet.floor, head, xp) > 0)
+                else:
+                    inside[tile] |= (below > 0) & (above > -OVERLAP)
         return region
 
     def placed(self, volume: xr.DataArray) -> CarinaPlan:
@@ -122,70 +127,56 @@ class CarinaPlan(Plan):
         """Tissue where there was air, body as it was; a dose carried on from under the skin (see `Plan.fill`)."""
         if modality == "RTDOSE" and any(sheet.dose.size for sheet in self.sheets):
             return carried_on(values, region, geometry, self.sheets, self.pose, OVERLAP, xp)
-        if modality != self.modality or not self.quantiles:
+        if modality != self.modality or self.strata is None:
             return values
         at = xp.nonzero(region)
         positions = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
-        cube = np.diag([GRAIN, GRAIN, GRAIN, 1.0])[:, [2, 1, 0, 3]]
-        texture = NoiseField(self.key, cube, (1.0, 1.0, 1.0), "texture").at(positions, xp)
-        # a normal number's probability picks the quantile: the layer has the shell's own histogram
-        levels = xp.linspace(0, 1, len(self.quantiles))
-        new = xp.interp(_probability(texture, xp), levels, xp.asarray(self.quantiles))
-        if self.noise > 0:
-            new = new + self.noise * NoiseField(self.key, self.lattice, self.grain, "noise").at(positions, xp)
+        head = apply_affine(self.pose, *positions)
+        none = xp.full(at[0].shape, -1000.0)
+        deep, seam, above = none.copy(), none.copy(), none.copy()
+        tone = xp.zeros(at[0].shape, dtype=xp.float32)
+        weight = xp.full(at[0].shape, 1e-3, dtype=xp.float32)
+        for sheet in self.sheets:
+            below, over = sheet.depth(head, xp)
+            index = sheet.index(head, xp)
+            here = (below > -self.edge) & (sheet.over(sheet.floor, head, xp) > 0)
+            # across the surface: along the axis a steep cheek is deep at once
+            below = below * sheet.sampled(sheet.upright, index, xp)
+            deep = xp.where(here, xp.maximum(deep, below), deep)
+            seam = xp.where(here, xp.maximum(seam, sheet.over(sheet.seam, head, xp)), seam)
+            above = xp.where(here, xp.maximum(above, over), above)
+            # from one sheet to the next without a step: each counts by how far inside it a place is
+            share = xp.where(here, xp.clip(below + 1.0, 0.05, 20.0), 0.0)
+            tone = tone + share * sheet.sampled(sheet.tone, index, xp) / 64
+            weight = weight + share
+        new = self.strata.draw(positions, deep, tone / weight, self.key, xp).astype(xp.float32)
         old = values[at]
+        low, high = self.strata.soft
+        bone = (old > high) & (above <= 0) if modality == "CT" else xp.zeros(old.shape, dtype=bool)
+        soft = (old >= low) & (old <= high)
+        drawn = xp.where((above > 0) | (seam > 0), ~bone, soft)
         out = values.copy()
-        # NaN is above nothing: without a level everything in the region is air
-        out[at] = xp.where(old >= self.level, old, new.astype(np.float32))
+        out[at] = xp.where(deep < 0, xp.maximum(old, new), xp.where(drawn, new, old))
         return out
 
     def tuned(self, volume: xr.DataArray) -> CarinaPlan:
-        """For another modality: values of the shell just below the skin map in that image."""
+        """For another modality: its own tissue below the skin map."""
         modality = volume.attrs["modality"]
         if modality == "RTDOSE":
             sheets = with_dose(self.sheets, self.pose, volume, OVERLAP)
             return dataclasses.replace(self, sheets=sheets)
         if modality == self.modality:
             return self
-        geometry = geometry_of(volume)
-        points = self._shell_points()
-        index = np.rint(geometry.to_index(points)).astype(int)
-        inside = ((index >= 0) & (index < geometry.shape)).all(axis=1)
-        if inside.sum() < 100:
+        found = measured(volume, self.sheets, self.pose, level=float("nan"))
+        if found is None:
             return self
-        found = real_values(volume).values[tuple(index[inside].T)]
-        return dataclasses.replace(
-            self,
-            modality=modality,
-            level=float("nan"),
-            quantiles=_quantiles(found),
-            noise=0.0,
-            lattice=geometry.affine,
-        )
-
-    def _shell_points(self) -> np.ndarray:
-        """World positions under the skin of the sheets (n, 3)."""
-        out = []
-        for sheet in self.sheets:
-            rows, columns = np.nonzero(sheet.envelope - sheet.skin > 2.0 / STEP)
-            for depth in np.arange(SHELL[0], SHELL[1], 1.5):
-                out.append(sheet.places(rows, columns, sheet.skin[rows, columns] * STEP - depth))
-        back = np.linalg.inv(self.pose)
-        return np.concatenate(out) @ back[:3, :3].T + back[:3, 3] if out else np.zeros((0, 3))
-
-
-def _probability(normal: Any, xp: Any) -> Any:
-    """Probability that a normal number is smaller, by a logistic approximation (error below 0.001)."""
-    return 1.0 / (1.0 + xp.exp(-1.5976 * normal - 0.070566 * normal**3))
-
-
-def _quantiles(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(float(v) for v in np.quantile(values, np.linspace(0.02, 0.98, QUANTILES)))
+        strata, sheets = found
+        return dataclasses.replace(self, modality=modality, strata=strata, sheets=sheets)
 
 
 @dataclasses.dataclass(frozen=True)
 class Carina(Defacer):
-    """A layer of matched tissue in front of face and ears; no voxel of the body changes.
+    """A layer of tissue on face and ears, grown together with the skin: soft tissue just below is drawn anew too.
 
     Parameters
     ----------
@@ -213,34 +204,39 @@ class Carina(Defacer):
     def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> CarinaPlan:
         """See `Defacer.propose`."""
         at = self._landmarks(head)
-        sheets = tuple(self._sheets(head, at, key))
+        # the thickest that a voxel is along any way: of that the skin's partial volume is made
+        least = SEAM + SEAM_VOXELS * max(head.geometry.spacing)
+        away = skin_distance(head)
+        bare = self._sheets(head, at, key)
+        sheets = tuple(with_depths(sheet, away, head.upright, key, least) for sheet in bare)
+        noise, grain = _noise_of(head)
+        found = measured(
+            head.volume, sheets, np.asarray(head.pose), level=float(head.level), noise=noise, grain=grain
+        )
+        if found is None:
+            raise RefusedError("there is too little skin in front of this head to match a layer to.")
+        strata, sheets = found
         plan = CarinaPlan(
             pose=np.asarray(head.pose),
             sheets=sheets,
             modality=head.modality,
-            level=float(head.level),
-            quantiles=(),
-            noise=0.0,
-            lattice=head.geometry.affine,
-            grain=(0.0, 0.0, 0.0),
+            strata=strata,
+            edge=0.75 * float(np.cbrt(head.geometry.voxel_volume)),
+            deepest_mm=least + SPREAD,
             key=key,
             added_ml=0.0,
+            replaced_ml=0.0,
             protected=protected,
         )
-        index = np.rint(head.grid.to_index(plan._shell_points())).astype(int)
-        inside = ((index >= 0) & (index < head.grid.shape)).all(axis=1)
-        found = head.values[tuple(index[inside].T)]
-        found = found[found > head.level]
-        if len(found) < 200:
-            raise RefusedError("there is too little skin in front of this head to match a layer to.")
-        noise, grain = _noise_of(head)
-        added = plan.region(head.grid) & (head.values < head.level)
+        region = plan.region(head.grid)
+        air = head.values < head.level
+        low, high = strata.soft
+        soft = (head.values >= max(low, head.level)) & (head.values <= high)
+        millilitre = head.grid.voxel_volume / 1000
         return dataclasses.replace(
             plan,
-            quantiles=_quantiles(found),
-            noise=noise,
-            grain=grain,
-            added_ml=float(added.sum() * head.grid.voxel_volume / 1000),
+            added_ml=float((region & air).sum() * millilitre),
+            replaced_ml=float((region & soft).sum() * millilitre),
         )
 
     def _landmarks(self, head: Head) -> dict[str, np.ndarray]:

@@ -68,7 +68,7 @@ def _over(sheet: Sheet, pose: np.ndarray, dose: np.ndarray, geometry: Geometry, 
     back = np.linalg.inv(pose)
     rows, columns = np.indices(sheet.skin.shape)
     sigma = SMOOTH / sheet.spacing
-    inward = _inward(sheet, sigma / 2)
+    inward = sheet.inward
 
     def at(gap: Any, depth: Any) -> np.ndarray:
         """Dose ``gap`` mm behind the skin map and ``depth`` mm on along the normal; -1 where the grid has ended."""
@@ -91,20 +91,11 @@ def _over(sheet: Sheet, pose: np.ndarray, dose: np.ndarray, geometry: Geometry, 
     # without a layer there is nothing to carry on
     covered = sheet.envelope > sheet.skin
     back_by = np.where(covered, np.rint(gap / STEP), 0).astype(np.int16)
-    return dataclasses.replace(sheet, skin=sheet.skin - back_by, dose=under, gap=back_by, least=least)
-
-
-def _inward(sheet: Sheet, sigma: float) -> np.ndarray:
-    """Unit vectors (rows, columns, 3) into the head, across the skin: along a steep cheek the axis leads nowhere."""
-    from scipy.ndimage import gaussian_filter
-
-    height = gaussian_filter(sheet.skin * STEP, sigma)
-    along_rows, along_columns = np.gradient(height, sheet.spacing)
-    out = np.empty((*height.shape, 3))
-    out[..., sheet.axis] = -sheet.sign
-    out[..., 1 - sheet.axis] = along_columns
-    out[..., 2] = along_rows
-    return out / np.linalg.norm(out, axis=-1, keepdims=True)
+    # what is drawn anew below the image's skin is the image's affair
+    none = np.zeros((0, 0), np.int16)
+    return dataclasses.replace(
+        sheet, skin=sheet.skin - back_by, dose=under, gap=back_by, least=least, seam=none, floor=none
+    )
 
 
 def carried_on(

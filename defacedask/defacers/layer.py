@@ -8,6 +8,7 @@ face: a nose becomes a broad rise that any nose under it would have made.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -52,6 +53,11 @@ class Sheet:
         How much deeper than the image's skin this skin map is, because the dose ends there; in steps of 0.05 mm.
     least : float
         Gy; what is less is no dose.
+    seam, floor : (rows, columns) int16 arrays
+        Heights behind the skin down to which everything but bone, and soft tissue, is drawn anew (`under_skin`); in
+        steps of 0.05 mm. Empty: nothing is.
+    tone : (rows, columns) int8 array
+        How dark or bright the tissue below is, in 1/64 of a standard deviation (`strata`); empty: not known.
     """
 
     kind: ClassVar[str] = "Sheet"
@@ -65,6 +71,9 @@ class Sheet:
     dose: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.float32))
     gap: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.int16))
     least: float = 0.0
+    seam: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    floor: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    tone: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0), np.int8))
 
     def summary(self) -> dict[str, Any]:
         """Side, area and mean thickness where there is a layer."""
@@ -78,13 +87,19 @@ class Sheet:
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest corner (L, P, S) in mm of the head's frame that the layer can reach."""
         rows, columns = np.nonzero(self.envelope > self.skin)
-        heights = np.concatenate([self.skin[rows, columns], self.envelope[rows, columns]]) * STEP
-        ends = [(0.0, 0.0)] * 3
-        ends[2] = _ends(self.origin[0] + rows * self.spacing, self.spacing)
-        ends[1 - self.axis] = _ends(self.origin[1] + columns * self.spacing, self.spacing)
-        ends[self.axis] = _ends(self.sign * heights, 3 * self.spacing)
-        low, high = np.array(ends).T
+        ends = (self.lowest, self.skin, self.envelope)
+        heights = np.concatenate([end[rows, columns] for end in ends]) * STEP
+        sides = [(0.0, 0.0)] * 3
+        sides[2] = _ends(self.origin[0] + rows * self.spacing, self.spacing)
+        sides[1 - self.axis] = _ends(self.origin[1] + columns * self.spacing, self.spacing)
+        sides[self.axis] = _ends(self.sign * heights, 3 * self.spacing)
+        low, high = np.array(sides).T
         return low, high
+
+    @property
+    def lowest(self) -> np.ndarray:
+        """Heights down to which anything may change, in steps of 0.05 mm."""
+        return self.floor if self.floor.size else self.skin
 
     def tiles(
         self, geometry: Geometry, pose: np.ndarray, overlap: float, xp: Any = np
@@ -106,7 +121,7 @@ class Sheet:
         across = 1 - self.axis
         # one step more for interpolation, and rounding
         window = 2 * (np.ceil(half[[2, across]] / self.spacing).astype(int) + 2) + 1
-        low = minimum_filter(self.skin, size=tuple(window), mode="nearest")
+        low = minimum_filter(self.lowest, size=tuple(window), mode="nearest")
         high = np.where(self.envelope > self.skin, self.envelope, np.iinfo(np.int16).min)
         high = maximum_filter(high, size=tuple(window), mode="nearest")
         row = np.rint((at[:, 2] - self.origin[0]) / self.spacing).astype(int)
@@ -152,7 +167,7 @@ class Sheet:
         -------
         below, above : float arrays
             mm below the envelope (negative: outside) and above the skin (negative: inside the head). ``below``
-            is negative wherever the maps end or there is no layer.
+            is far below 0 wherever the maps end or there is no layer.
         """
         index = self.index(head, xp)
         sample = ndimage_of(xp).map_coordinates
@@ -161,8 +176,40 @@ class Sheet:
         under = sample(skin, index, order=1, mode="nearest", prefilter=False)
         added = sample(thick, index, order=1, mode="constant", cval=0.0, prefilter=False)
         height = self.sign * head[self.axis]
-        below = xp.where(added > 0.3, under + added - height, -1.0)
+        below = xp.where(added > 0.3, under + added - height, -1000.0)
         return below, height - under
+
+    def over(self, heights: np.ndarray, head: tuple[Any, Any, Any], xp: Any = np) -> Any:
+        """How far positions in the head's frame lie over heights given as a map, mm (see `depth`)."""
+        found = self.sampled(heights, self.index(head, xp), xp) * xp.float32(STEP)
+        return self.sign * head[self.axis] - found
+
+    def sampled(self, values: np.ndarray, index: Any, xp: Any = np) -> Any:
+        """A map's values between its elements, float32 (see `index`)."""
+        field = xp.asarray(values).astype(xp.float32)
+        return ndimage_of(xp).map_coordinates(field, index, order=1, mode="nearest", prefilter=False)
+
+    @functools.cached_property
+    def upright(self) -> np.ndarray:
+        """Cosine of the angle between the envelope's normal and the axis, float32."""
+        from scipy.ndimage import gaussian_filter
+
+        smooth = gaussian_filter(self.envelope * STEP, 3.0 / self.spacing, mode="nearest")
+        along = np.gradient(smooth, self.spacing)
+        return (1.0 / np.sqrt(1.0 + along[0] ** 2 + along[1] ** 2)).astype(np.float32)
+
+    @functools.cached_property
+    def inward(self) -> np.ndarray:
+        """Unit vectors (rows, columns, 3) into the head, across the skin: an axis along a cheek leads nowhere."""
+        from scipy.ndimage import gaussian_filter
+
+        height = gaussian_filter(self.skin * STEP, 3.0 / self.spacing)
+        along_rows, along_columns = np.gradient(height, self.spacing)
+        out = np.empty((*height.shape, 3))
+        out[..., self.axis] = -self.sign
+        out[..., 1 - self.axis] = along_columns
+        out[..., 2] = along_rows
+        return np.asarray(out / np.linalg.norm(out, axis=-1, keepdims=True))
 
 
 def _ends(values: np.ndarray, margin: float) -> tuple[float, float]:

@@ -32,7 +32,7 @@ NAMES: dict[str, str] = {
     FORCED: "box and landmarks of the original's same view, where no face is detected; in every other attack too",
     BEST: "more views, another light and other skin levels; whatever is nearest counts",
     FILLED: "the average face put where the face is missing",
-    UNMASKED: "levels inside the tissue, peeling, and added material told from tissue by its texture",
+    UNMASKED: "levels inside the tissue, peeling, texture, the line under a layer, a classifier, the published mask",
     DENOISED: "ghosts of the face in what reads as air",
     BODY: "the body's contour of the structure set",
     DOSE: "the dose grid",

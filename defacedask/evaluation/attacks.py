@@ -58,6 +58,10 @@ class Target:
         World LPS mm to the head frame.
     to_template : (4, 4) array, optional
         World LPS mm to the template, affine; default the pose.
+    fine : (array, Geometry), optional
+        The head's box in the image's own voxels: a thin line under a layer is gone in the average of two.
+    mask : (z, y, x) bool array, optional
+        What is published as the region that was changed, in the voxels of `finest`.
     """
 
     values: np.ndarray
@@ -66,6 +70,13 @@ class Target:
     level: float
     pose: np.ndarray
     to_template: np.ndarray | None = None
+    fine: tuple[np.ndarray, Geometry] | None = None
+    mask: np.ndarray | None = None
+
+    @property
+    def finest(self) -> tuple[np.ndarray, Geometry]:
+        """Values and grid, as fine as they are known."""
+        return self.fine or (np.asarray(self.values, np.float32), self.geometry)
 
 
 def target_of(
@@ -77,6 +88,7 @@ def target_of(
     pose: np.ndarray,
     to_template: np.ndarray | None = None,
     drop: Any = None,
+    mask: Any = None,
 ) -> Target:
     """Cut a target out of an image: the head's box, averaged to about 2 mm where finer.
 
@@ -89,6 +101,8 @@ def target_of(
         See `Target`.
     drop : (z, y, x) bool array, optional
         What is not body in the original: read as air.
+    mask : (z, y, x) bool array, optional
+        Published with the image, on its grid: what was changed.
 
     Raises
     ------
@@ -98,12 +112,15 @@ def target_of(
     from defacedask.defacers.base import air_of
     from defacedask.evaluation.surface import HEAD_BOX, crop_to_box, regrid
 
-    block, geometry, drop = crop_to_box(np.asarray(values), geometry, drop, np.asarray(pose), HEAD_BOX)
+    whole, pose = geometry, np.asarray(pose)
+    block, own, drop = crop_to_box(np.asarray(values), whole, drop, pose, HEAD_BOX)
     block = np.asarray(block, np.float32)
     if drop is not None:
         block = np.where(drop, np.float32(air_of(modality)), block)
-    block, geometry = regrid(block, geometry, 2.0, interpolate=False)
-    return Target(block, geometry, modality, level, np.asarray(pose), to_template)
+    if mask is not None:
+        mask, _, _ = crop_to_box(np.asarray(mask), whole, None, pose, HEAD_BOX)
+    coarse, geometry = regrid(block, own, 2.0, interpolate=False)
+    return Target(coarse, geometry, modality, level, pose, to_template, (block, own), mask)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,14 +134,17 @@ class Attempt:
     variant : str
         Which of its settings.
     values : (z, y, x) float32 array
-        On the target's grid.
+        On the target's grid, or its own.
     level : float
+    geometry : Geometry, optional
+        Its own grid.
     """
 
     attack: str
     variant: str
     values: np.ndarray
     level: float
+    geometry: Geometry | None = None
 
 
 def template_filled(target: Target, template: Template | None = None) -> list[Attempt]:
@@ -206,8 +226,10 @@ def level_attempts(target: Target) -> list[Attempt]:
 
 def _unmasked(target: Target) -> list[Attempt]:
     from defacedask.evaluation.unmasking import unmasked
+    from defacedask.evaluation.unmasking_judged import learned
 
-    return unmasked(target)
+    classifier = learned(target.modality)
+    return [*unmasked(target), *([] if classifier is None else classifier.attempt(target))]
 
 
 #: What makes images to contour of a defaced image, by name; the other attacks are looks at what is there.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.evaluation.attack_names import BEST, FORCED, PET, PLAIN
+from defacedask.evaluation.attack_names import BEST, FORCED, PET, PLAIN, UNMASKED
 from defacedask.evaluation.looking import Examiner, best_views
 from defacedask.evaluation.views import View, view_grid
 from defacedask.geometry import Geometry
@@ -20,6 +20,7 @@ from defacedask.geometry import Geometry
 if TYPE_CHECKING:
     import pyvista
 
+    from defacedask.evaluation.attacks import Target
     from defacedask.evaluation.recognition import Recogniser
 
 __all__ = [
@@ -165,6 +166,7 @@ class Examination:
         shown: Shown,
         own: Sequence[Mapping[str, Any]],
         to_template: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
     ) -> pyvista.PolyData:
         """Look at a defaced image: plain, with the forced crop, and by every attack of the examination.
 
@@ -176,8 +178,10 @@ class Examination:
             At the original. The level is theirs, where they have this image.
         to_template : (4, 4) array, optional
             World LPS mm to the template, affine; default the pose.
+        mask : (z, y, x) bool array, optional
+            What is published with the image as the region that was changed.
         """
-        from defacedask.evaluation.attacks import ATTACKS, attempts, target_of
+        from defacedask.evaluation.attacks import ATTACKS, attempts
         from defacedask.evaluation.surface import skin_surface
 
         levels = [look["level"] for look in own if (look["path"], look["attack"]) == (shown.path, PLAIN)]
@@ -191,19 +195,11 @@ class Examination:
         best = self._best(own, shown.path)
         if BEST in names:
             examiner.see(surface, extra_views(best[0]), **about, level=shown.level, attack=BEST)
-        target = target_of(
-            shown.values,
-            shown.geometry,
-            modality=shown.modality,
-            level=shown.level,
-            pose=examiner.pose,
-            to_template=to_template,
-            drop=shown.drop,
-        )
+        target = self.target(shown, examiner.pose, to_template, mask)
         for attempt in attempts(target, names):
             made = skin_surface(
                 attempt.values,
-                target.geometry,
+                attempt.geometry or target.geometry,
                 level=attempt.level,
                 pose=examiner.pose,
                 smooth_mm=self.smooth_mm,
@@ -217,6 +213,31 @@ class Examination:
                 variant=attempt.variant,
             )
         return surface
+
+    def target(
+        self,
+        shown: Shown,
+        pose: np.ndarray,
+        to_template: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+    ) -> Target:
+        """What the attacks are done to."""
+        from defacedask.evaluation.attacks import target_of
+
+        return target_of(
+            shown.values,
+            shown.geometry,
+            modality=shown.modality,
+            level=shown.level,
+            pose=pose,
+            to_template=to_template,
+            drop=shown.drop,
+            mask=mask,
+        )
+
+    def judges(self, modality: str) -> bool:
+        """Whether un-masking of this modality is judged against the original."""
+        return UNMASKED in self.attacks and modality in self.modalities
 
     def _found(self, examiner: Examiner, shown: Shown) -> tuple[Shown, pyvista.PolyData]:
         """Settle the level of an original, and give the surface at it."""

@@ -79,7 +79,7 @@ def surface_change(
     grid = geometry_of(original)
     if not grid.close_to(geometry_of(defaced)):
         raise InputError("the defaced image lies on another grid than the original.")
-    region, box = _face_region(head, spacing_mm)
+    region, box = _face_region(head.to_template, spacing_mm)
     drop = np.asarray(head.drop)
     air = head.air
     index = grid.to_index(_points(box)).reshape(*box.shape, 3)
@@ -115,7 +115,7 @@ def _points(geometry: Geometry) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
 
 
-def _face_region(head: Head, spacing: float) -> tuple[np.ndarray, Geometry]:
+def _face_region(to_template: np.ndarray, spacing: float) -> tuple[np.ndarray, Geometry]:
     """Brow to chin, with some mm around, on an upright grid in the patient's world."""
     from scipy.ndimage import distance_transform_edt
 
@@ -132,13 +132,13 @@ def _face_region(head: Head, spacing: float) -> tuple[np.ndarray, Geometry]:
         if both:
             turned[: rows[0]] = False
         turned[rows[-1] + 1 :] = False
-    back = np.linalg.inv(head.to_template)
+    back = np.linalg.inv(to_template)
     ends = template.geometry.to_world(np.argwhere(near)) @ back[:3, :3].T + back[:3, 3]
     # room for skin that has moved
     low, high = ends.min(axis=0) - 25.0, ends.max(axis=0) + 25.0
     shape = np.ceil((high - low) / spacing).astype(int)[::-1]
     box = Geometry.from_spacing(shape.tolist(), (spacing,) * 3, low)
-    return resample(near, template.geometry, box, matrix=head.to_template, nearest=True), box
+    return resample(near, template.geometry, box, matrix=to_template, nearest=True), box
 
 
 def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:

@@ -1,4 +1,4 @@
-"""Looking below added material: by levels inside the tissue, by peeling, and by its texture.
+"""Looking below added material: by levels in the tissue, peeling, texture, the seam, and what is published with it.
 
 A defacer that lays material on the face leaves the face inside; one that puts another face on may leave what it
 did not reach. None of these attempts knows the original.
@@ -12,6 +12,7 @@ import numpy as np
 
 from defacedask.evaluation.attack_names import UNMASKED
 from defacedask.evaluation.attacks import Attempt, Target, span_of
+from defacedask.evaluation.unmasking_lines import mask_attempts, seam_attempt
 
 __all__ = ["peeled", "texture_split", "unmasked"]
 
@@ -22,7 +23,7 @@ SOFT_HU = (-250.0, 250.0)
 
 
 def unmasked(target: Target, mm: Sequence[float] = (3.0, 6.0, 10.0)) -> list[Attempt]:
-    """Look for a face below added material: by levels inside the tissue, by peeling and by texture.
+    """Look for a face below added material: all attempts that need no training.
 
     On CT the levels are those of fat against muscle and of muscle against bone; elsewhere, two and three times
     the skin's.
@@ -33,7 +34,13 @@ def unmasked(target: Target, mm: Sequence[float] = (3.0, 6.0, 10.0)) -> list[Att
     values = np.asarray(target.values, np.float32)
     by_level = [Attempt(UNMASKED, f"level {level:.4g}", values, level) for level in levels]
     depth = skin_depth(target)
-    return [*by_level, *_peeled(target, depth, mm), *_split(target, depth)]
+    return [
+        *by_level,
+        *_peeled(target, depth, mm),
+        *_split(target, depth),
+        *mask_attempts(target),
+        *seam_attempt(target),
+    ]
 
 
 def peeled(target: Target, mm: Sequence[float]) -> list[Attempt]:

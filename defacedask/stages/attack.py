@@ -16,6 +16,7 @@ import numpy as np
 from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.evaluation.attack_names import BODY, DOSE
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
+from defacedask.evaluation.unmasking_judged import control_shares, judged
 from defacedask.geometry import Geometry
 from defacedask.likeness import OTHER_DETAIL, SAME, SAME_DETAIL, Likeness, compare, compare_moved
 from defacedask.pieces import Outcome
@@ -148,13 +149,14 @@ def attack_case(
         job.run()
     specs = settings["recognisers"]
     return Outcome(
+        rows={"unmasking": job.rows},
         facts={
             "original": job.own.looks,
             "defaced": job.theirs.looks if job.theirs else [],
             "notes": job.notes,
             "pictures": job.kept,
             "recognisers": {one.name: spec for one, spec in zip(job.recognisers, specs, strict=True)},
-        }
+        },
     )
 
 
@@ -179,6 +181,7 @@ class _Job:
         self.kept: list[dict[str, Any]] = []
         self.theirs: Examiner | None = None
         self.levels: dict[str, float] = {}
+        self.rows: list[dict[str, Any]] = []
         self.grids: dict[str, Geometry] = {}  # of the images that structures lie on
 
     def run(self) -> None:
@@ -210,7 +213,9 @@ class _Job:
                     self.notes.append(f"the defaced case has no {series.modality} to compare with.")
                 continue
             # the other images of the frame follow the primary one: it comes first
-            looked_at += self._defaced(path, read_image(twin).load(), volume, drop, head if primary else None)
+            looked_at += self._defaced(
+                path, read_image(twin).load(), volume, drop, head if primary else None, twin.files[0]
+            )
         self._objects()
         if self.defaced and not looked_at:
             raise RefusedError("the defaced case has no image that the attacks look at.", "See --attacks.")
@@ -226,7 +231,13 @@ class _Job:
         self._keep(ORIGINAL, shown, self.examination.original(self.own, shown), self.own)
 
     def _defaced(
-        self, path: str, volume: Any, original: Any, drop: np.ndarray | None, head: Head | None
+        self,
+        path: str,
+        volume: Any,
+        original: Any,
+        drop: np.ndarray | None,
+        head: Head | None,
+        file: str,
     ) -> int:
         from defacedask.head.grid import resample
 
@@ -265,10 +276,19 @@ class _Job:
                 f"{modality}: the defaced image lies on another grid ({sizes[0]}, the original {sizes[1]}); it "
                 "was looked at on its own, and what is not body was resampled onto it."
             )
-            if drop is not None:
-                drop = resample(drop, before, geometry, nearest=True).astype(bool)
-        shown = Shown(path, modality, values, geometry, self.levels[path], drop)
-        surface = self.examination.defaced(self.theirs, shown, self.own.looks, to_template)
+        theirs = drop
+        if not geometry.close_to(before) and drop is not None:
+            theirs = resample(drop, before, geometry, nearest=True).astype(bool)
+        shown = Shown(path, modality, values, geometry, self.levels[path], theirs)
+        mask = _published_mask(Path(file), geometry)
+        surface = self.examination.defaced(self.theirs, shown, self.own.looks, to_template, mask)
+        in_place = head is not None and self.theirs.pose is head.pose
+        if in_place and head is not None and self.examination.judges(modality):
+            was = Shown(path, modality, real_values(original).values, before, shown.level, drop)
+            source = self.examination.target(was, head.pose, head.to_template)
+            target = self.examination.target(shown, head.pose, head.to_template, mask)
+            tried = judged(source, target, control_shares(source))
+            self.rows += [{"case": self.original.id, "defacer": self.name, **row} for row in tried]
         self._keep(self.name, shown, surface, self.theirs)
         return 1
 
@@ -385,6 +405,22 @@ class _Job:
         if self.pictures:
             about = {"folder": self.pictures, "case": case, "defacer": who, "modality": shown.modality}
             self.kept += keep_pictures(surface, examiner.pose, self.examination.size, **about)
+
+
+def _published_mask(file: Path, geometry: Geometry) -> np.ndarray | None:
+    """Mask that lies beside a defaced NIfTI file, if there is one on its grid."""
+    from defacedask.nifti import mask_path
+
+    if not file.name.lower().endswith((".nii", ".nii.gz")):
+        return None
+    beside = [p for p in (mask_path(file), mask_path(file).with_suffix("")) if p.is_file()]
+    if not beside:
+        return None
+    import nibabel
+
+    image: Any = nibabel.load(beside[0])
+    mask = np.asarray(image.dataobj).T != 0
+    return mask if mask.shape == geometry.shape else None
 
 
 def check_kind(kind: str) -> str:

@@ -277,12 +277,12 @@ class _Job(Shelf):
         return total
 
     def weigh(self, modality: str, part: Any, original: np.ndarray, defaced: np.ndarray) -> None:
-        """Count what the plan takes away and what it lays on, where the modality tells body from air."""
+        """Count what becomes air and what was air before, where the modality tells body from air."""
         if modality != "CT":
             return
         slope, intercept = (part.coords[name].values[:, None, None] for name in ("slope", "intercept"))
         was, now = (values * slope + intercept > SKIN_HU for values in (original, defaced))
-        self.taken += int((was & (original != defaced)).sum())
+        self.taken += int((was & ~now).sum())
         self.added += int((~was & now).sum())
 
     @property

@@ -16,10 +16,11 @@ import numpy as np
 
 from defacedask.evaluation.attack_names import ATTACK_SETS
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
+from defacedask.evaluation.unmasking_judged import control_shares, judged
 from defacedask.pieces import Outcome, Piece
 from defacedask.stages.objects import shown_objects
 from defacedask.stages.pictures import keep_pictures
-from defacedask.stages.places import loaded, one_thread, volume_path
+from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.stages.plans import load_plan
 from defacedask.store import CaseStore
 from defacedask.volume import geometry_of
@@ -96,6 +97,8 @@ def judge_faces(
     examiner = examiner_for(examination, recognisers, pose, own.facts["looks"] if own else ())
     levels: dict[str, float] = {}
     kept: list[dict[str, Any]] = []
+    controls: dict[str, dict[str, float]] = own.facts.get("unmasking_controls", {}) if own else {}
+    rows: list[dict[str, Any]] = []
     for path in store.images:
         with one_thread():
             stored = store.volume(volume_path(defacer, path))
@@ -113,6 +116,16 @@ def judge_faces(
         else:
             surface = examination.original(examiner, shown)
             levels[path] = next(look["level"] for look in examiner.looks if look["path"] == path)
+        if examination.judges(modality):
+            target = examination.target(dataclasses.replace(shown, level=levels[path]), pose, to_template)
+            if own is None:
+                controls[path] = control_shares(target)
+            elif controls.get(path):
+                with one_thread():
+                    before_it = loaded(store.volume(volume_path(ORIGINAL, path))).values
+                source = dataclasses.replace(shown, values=before_it)
+                found = judged(examination.target(source, pose, to_template), target, controls[path])
+                rows += [{"case": case, "defacer": defacer, **row} for row in found]
         if pictures:
             about = {"folder": pictures, "case": case, "defacer": defacer, "modality": modality}
             kept += keep_pictures(surface, pose, examination.size, **about)
@@ -124,9 +137,11 @@ def judge_faces(
         facts={
             "looks": examiner.looks,
             "levels": levels,
+            "unmasking_controls": controls if own is None else {},
             "pictures": kept,
             "recognisers": {
                 one.name: spec for one, spec in zip(recognisers, settings["recognisers"], strict=True)
             },
-        }
+        },
+        rows={"unmasking": rows},
     )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from defacedask.defacers import get_defacer, plan_from_dict
 from defacedask.dicom.export.shape import MOST_OF_SKIN, follows_skin
@@ -31,12 +32,62 @@ def defaced(head, plan):
     return plan.apply(head.volume)
 
 
-def test_no_voxel_of_the_body_changes(head, defaced):
-    before = real_values(head.volume).values
+def depth_of_body(head):
+    """mm below the skin, outside air reached from around the head."""
+    from scipy.ndimage import distance_transform_edt
+
+    from defacedask.evaluation.unmasking import outside_air
+    from defacedask.head.morphology import close
+
+    body = ~outside_air(~close(real_values(head.volume).values >= head.level, 3))
+    return distance_transform_edt(np.pad(body, 1), sampling=head.geometry.spacing)[1:-1, 1:-1, 1:-1]
+
+
+def test_nothing_deeper_than_stated_changes(head, plan, defaced):
     changed = defaced.values != head.volume.values
-    assert changed.sum() * head.geometry.voxel_volume > 100_000  # mm3: a real layer
-    assert not changed[before >= head.level].any()
+    before = real_values(head.volume).values
+    air = before < head.level
+    assert (changed & air).sum() * head.geometry.voxel_volume > 100_000  # mm3: a real layer
+    assert not changed[~np.asarray(plan.region(head.geometry))].any()
+    # the skin map is of voxels of 2 mm
+    deep = depth_of_body(head) > plan.deepest_mm + 2.0
+    assert deep.sum() > 1e5
+    assert not changed[deep].any()
+    # bone stays, also just below the skin
+    assert not changed[(before > plan.strata.soft[1]) & (depth_of_body(head) > 3.0)].any()
     assert defaced.dtype == head.volume.dtype
+
+
+def test_what_is_protected_stays(head):
+    from defacedask.defacers.protect import Protected
+
+    ball = np.zeros(head.geometry.shape, bool)
+    tip = np.rint(head.geometry.to_index(load_template("average_ct").landmarks["nose_tip"])).astype(int)
+    ball[tuple(slice(i - 4, i + 5) for i in tip)] = True
+    kept = Protected.of("Nose", ball, head.geometry)
+    out = get_defacer("carina").plan(head, key=KEY, protected=(kept,)).apply(head.volume)
+    np.testing.assert_array_equal(out.values[ball], head.volume.values[ball])
+
+
+def test_the_skin_does_not_stay_as_a_line(head, defaced):
+    # the first 2 mm below the old skin of the face hold no mixture with air any more
+    before, after = (real_values(v).values for v in (head.volume, defaced))
+    skin = (before >= head.level) & (before < -120) & (depth_of_body(head) < 2.5)
+    face = skin & (defaced.values != head.volume.values)
+    assert face.sum() > 3000
+    assert (after[face] < -220).mean() < 0.05 < (before[face] < -220).mean()
+
+
+def test_where_the_layer_ends_is_no_function_of_the_skin(head, plan):
+    other = get_defacer("carina").plan(head, key=b"x" * 32)
+    sheet, second = plan.sheets[0], other.sheets[0]
+    middle = sheet.envelope - sheet.skin > 100
+    # flat places, where the height is the depth
+    flat = middle & (np.abs(sheet.inward[..., 1]) > 0.9)
+    depth = (sheet.skin - sheet.floor)[flat] * 0.05
+    assert depth.min() > 2.0
+    assert depth.std() > 1.3
+    assert np.abs(np.corrcoef(depth, (second.skin - second.floor)[flat])[0, 1]) < 0.5
 
 
 def test_the_layer_covers_the_face(head, defaced):
@@ -53,19 +104,19 @@ def test_the_layer_covers_the_face(head, defaced):
         assert any(f and a for f, a in zip(filled, air, strict=True)), name
 
 
-def test_no_threshold_tells_the_layer_from_skin(head, plan, defaced):
-    changed = defaced.values != head.volume.values
-    layer = real_values(defaced).values[changed]
-    index = np.rint(head.geometry.to_index(plan._shell_points())).astype(int)
-    shell = real_values(head.volume).values[tuple(index.T)]
-    shell = shell[shell > head.level]
-    # the best single threshold: largest distance of the two distribution functions
+def test_no_threshold_tells_the_layer_from_tissue(head, defaced):
+    layer = (real_values(head.volume).values < head.level) & (defaced.values != head.volume.values)
+    values = real_values(defaced).values
+    outside = depth_of_body(head)
+    tissue = values[(outside > 3) & (outside < 9) & (values > -220) & (values < 160) & ~layer]
+    inner = values[layer & ndimage.binary_erosion(values > head.level, iterations=4)]
     grid = np.linspace(-400, 400, 400)
     gap = np.abs(
-        np.searchsorted(np.sort(layer), grid) / len(layer)
-        - np.searchsorted(np.sort(shell), grid) / len(shell)
+        np.searchsorted(np.sort(inner), grid) / len(inner)
+        - np.searchsorted(np.sort(tissue), grid) / len(tissue)
     )
     assert gap.max() < 0.25
+    assert (inner > 200).mean() < 0.001  # no bone in it
 
 
 @settings(max_examples=8)

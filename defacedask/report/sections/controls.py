@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from defacedask.evaluation.planted import KINDS, LEAST_FOUND
 from defacedask.report import numbers
 from defacedask.report.evidence import IMAGES, Control, Rate
 from defacedask.report.page import Cell, Head, Table, text
@@ -92,6 +93,26 @@ def control_table(run: Run) -> Table:
         )
     if not counted:
         add("negative: other persons", "different persons rarely within the tolerance", "no row", None)
+    hidden = run.tables.get("unmasking")
+    for kind, what in KINDS.items():
+        mine = None if hidden is None else hidden.loc[hidden["attempt"] == kind]
+        if mine is None or not len(mine):
+            continue
+        each = mine.drop_duplicates(["case", "modality"])
+        good = Rate(int(each["control_holds"].fillna(False).astype(bool).sum()), len(each))
+        by = []
+        for name, part in mine.groupby("defacer", sort=False):
+            found, peel = (numbers.rate(float(part[c].median())) for c in ("skin_found", "peel_found"))
+            by.append(f"{name} {found} (a peel {peel})")
+        add(
+            f"positive: un-masking by {kind}",
+            f"below {what}, planted on the original, {numbers.rate(LEAST_FOUND)} of the face’s skin is found "
+            "within 2 mm",
+            f"found in {count_words(good)}; where it is not, the attempt proves nothing",
+            good.hits == good.cases,
+            "of the defaced, median found: " + "; ".join(by),
+            good.hits > 0,
+        )
     return Table(
         "controls",
         "Controls",

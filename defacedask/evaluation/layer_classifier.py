@@ -1,0 +1,168 @@
+"""Tell an added layer from body by what it looks like, having learnt it on other persons.
+
+A logistic regression on the products of a few local features of `Rays`: value, blurred values, roughness, slopes,
+the darkest line nearby, depth. It is trained on heads of which both versions are known, defaced by the same defacer
+with other keys, and asked about a head of which only the defaced one is. Its odds, added up along each ray, say where
+the layer ends; the smoothest such surface is taken for the old skin.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from defacedask.evaluation.attack_names import UNMASKED
+from defacedask.evaluation.attacks import Attempt
+from defacedask.evaluation.face_rays import ALONG, DEEPEST, Rays
+
+if TYPE_CHECKING:
+    from defacedask.evaluation.attacks import Target
+
+__all__ = ["LayerClassifier", "Lesson", "lesson"]
+
+#: Samples of one head that are learnt from.
+SAMPLES = 12_000
+#: mm: only rays with at least so much layer teach, and no more of the body below than there is layer before it.
+LEAST_LAYER = 2.0
+#: Weight of the penalty on the squared coefficients.
+RIDGE = 3.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lesson:
+    """Samples of one head whose layer is known.
+
+    Attributes
+    ----------
+    features : (n, features) float32 array
+    added : (n,) bool array
+        Layer, not body.
+    """
+
+    features: np.ndarray
+    added: np.ndarray
+
+
+def lesson(original: Target, defaced: Target, seed: int = 0) -> Lesson:
+    """Samples of a head of which both versions are known."""
+    before, after = Rays.of(original), Rays.of(defaced)
+    thick = before.front - after.front
+    depths = np.broadcast_to(after.depths, after.values.shape)
+    with np.errstate(invalid="ignore"):
+        used = (thick > LEAST_LAYER)[..., None] & (depths < np.minimum(2.5 * thick, DEEPEST)[..., None])
+    at = np.argwhere(used)
+    chosen = np.random.default_rng(seed).permutation(len(at))[:SAMPLES]
+    where = tuple(at[chosen].T)
+    return Lesson(_features(after)[where], (depths < thick[..., None])[where])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerClassifier:
+    """What was learnt.
+
+    Attributes
+    ----------
+    middle, spread : (features,) arrays
+        With which features are brought to one scale.
+    weights : (terms,) array
+    """
+
+    middle: np.ndarray
+    spread: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def trained(cls, lessons: Iterable[Lesson], rounds: int = 12) -> LayerClassifier:
+        """Learn from heads (iteratively reweighted least squares)."""
+        known = list(lessons)
+        features = np.concatenate([one.features for one in known])
+        added = np.concatenate([one.added for one in known]).astype(np.float64)
+        middle, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+        terms = _terms((features - middle) / spread).astype(np.float64)
+        weights = np.zeros(terms.shape[1])
+        for _ in range(rounds):
+            chance = _chance(terms @ weights)
+            slope = np.maximum(chance * (1 - chance), 1e-4)
+            normal = (terms * slope[:, None]).T @ terms + RIDGE * np.eye(len(weights))
+            step = np.linalg.solve(normal, terms.T @ (added - chance) - RIDGE * weights)
+            weights = weights + step
+            if np.abs(step).max() < 1e-3:
+                break
+        return cls(middle, spread, weights)
+
+    def odds(self, rays: Rays) -> np.ndarray:
+        """Logarithm of the odds that each sample is layer, (rows, columns, samples)."""
+        return self.of_features(_features(rays))
+
+    def of_features(self, features: np.ndarray) -> np.ndarray:
+        """The same for features (..., features)."""
+        out = np.empty(features.shape[:-1], np.float32)
+        for k, line in enumerate(features):
+            scaled = (line - self.middle) / self.spread
+            out[k] = _terms(np.clip(scaled, -6, 6)) @ self.weights
+        return out
+
+    def auc(self, one: Lesson) -> float:
+        """Area under the ROC on samples whose truth is known."""
+        from scipy.stats import rankdata
+
+        odds = self.of_features(one.features[None])[0]
+        ranks, positive = rankdata(odds), int(one.added.sum())
+        negative = len(odds) - positive
+        if not positive or not negative:
+            return float("nan")
+        total = float(ranks[one.added].sum()) - positive * (positive + 1) / 2
+        return total / (positive * negative)
+
+    def attempt(self, target: Target, rays: Rays | None = None) -> list[Attempt]:
+        """Take off what is told to be layer."""
+        rays = Rays.of(target) if rays is None else rays
+        if np.isnan(rays.front).all():
+            return []
+        odds = np.clip(self.odds(rays), -4.0, 4.0)
+        # a skin at a depth makes everything before it layer and everything behind it body
+        before = np.concatenate([np.zeros((*odds.shape[:2], 1), np.float32), odds[..., :-1]], axis=2)
+        gain = before.cumsum(axis=2)
+        gain -= gain.mean(axis=2, keepdims=True)
+        skin = rays.follow(-gain * (ALONG / 2.0))
+        return [rays.as_attempt(target, skin, UNMASKED, "classifier")]
+
+
+def _chance(odds: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(odds, -30, 30)))
+
+
+def _terms(scaled: np.ndarray) -> np.ndarray:
+    """One, the features, and their products."""
+    rows, columns = np.triu_indices(scaled.shape[-1])
+    ones = np.ones((*scaled.shape[:-1], 1), scaled.dtype)
+    return np.concatenate([ones, scaled, scaled[..., rows] * scaled[..., columns]], axis=-1)
+
+
+def _features(rays: Rays) -> np.ndarray:
+    """(rows, columns, samples, features) float32."""
+    from scipy.ndimage import maximum_filter1d, uniform_filter
+
+    values = rays.values
+    there = ~np.isnan(rays.front)
+    inside = values[there][:, int(2 / ALONG) :]
+    low, middle, high = np.quantile(inside, [0.1, 0.5, 0.9]) if inside.size else (0.0, 0.0, 1.0)
+    unit = np.clip((values - middle) / max(float(high - low), 1e-6), -3.0, 3.0).astype(np.float32)
+    small, medium, large = (uniform_filter(unit, size) for size in ((1, 1, 3), (3, 3, 7), (7, 7, 15)))
+    rough = [
+        np.log(np.sqrt(np.maximum(uniform_filter(unit**2, size) - uniform_filter(unit, size) ** 2, 0)) + 0.01)
+        for size in ((3, 3, 5), (5, 5, 11))
+    ]
+    slopes = [np.abs(np.gradient(unit, axis=axis)) for axis in range(3)]
+    steep = [np.log(uniform_filter(one, (3, 3, 7)) + 0.01) for one in slopes]
+    by = int(4 / ALONG)
+    ahead, behind = np.empty_like(medium), np.empty_like(medium)
+    ahead[..., by:], ahead[..., :by] = medium[..., :-by], medium[..., :1]
+    behind[..., :-by], behind[..., -by:] = medium[..., by:], medium[..., -1:]
+    line = maximum_filter1d(np.minimum(ahead, behind) - medium, int(6 / ALONG), axis=2)
+    depth = np.broadcast_to((rays.depths / 10.0).astype(np.float32), unit.shape)
+    every = [unit, small, medium, large, *rough, *steep, ahead - medium, behind - medium, line, depth]
+    return np.stack([one.astype(np.float32) for one in every], axis=-1)

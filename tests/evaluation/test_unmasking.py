@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from defacedask.evaluation.attacks import target_of
+from defacedask.evaluation.face_rays import Rays
+from defacedask.evaluation.layer_classifier import LayerClassifier, lesson
+from defacedask.evaluation.planted import KINDS, LEAST_FOUND, planted
+from defacedask.evaluation.skin_found import FaceSkin
+from defacedask.evaluation.unmasking import peeled
+from defacedask.evaluation.unmasking_judged import judged
+from defacedask.evaluation.unmasking_lines import mask_attempts, seam_attempt
+from defacedask.head.template import load_template
+from defacedask.volume import geometry_of, real_values
+
+
+@pytest.fixture(scope="module")
+def original():
+    """The average head, which is nobody's, in its own frame."""
+    image = load_template("average_ct").image
+    values = real_values(image).values
+    return target_of(values, geometry_of(image), modality="CT", level=-300.0, pose=np.eye(4))
+
+
+@pytest.fixture(scope="module")
+def truth(original):
+    return FaceSkin.of(original)
+
+
+@pytest.fixture(scope="module")
+def weak(original):
+    return {kind: planted(original, kind) for kind in KINDS}
+
+
+def best(truth, target, attempts):
+    return max(truth.shares(target, attempts).values(), default=0.0)
+
+
+def test_the_skin_itself_is_found_and_a_covered_one_is_not(original, truth, weak):
+    assert truth.share(*original.finest, original.level) > 0.99
+    for target in weak.values():
+        assert truth.share(*target.finest, target.level) < 0.3
+    # nothing but its true place counts: 4 mm off is off
+    (off,) = peeled(original, [4.0])
+    assert truth.share(off.values, original.geometry, off.level) < 0.1
+
+
+def test_rays_know_where_the_skin_is(original, truth, weak):
+    front = Rays.of(original).front
+    target = weak["mask"]
+    uncovered = Rays.of(target).as_attempt(target, front, "unmasked", "known")
+    assert truth.share(uncovered.values, uncovered.geometry, uncovered.level) > 0.9
+
+
+def test_the_mask_attempt_sees_its_control(truth, weak):
+    assert best(truth, weak["mask"], mask_attempts(weak["mask"])) > LEAST_FOUND
+    assert mask_attempts(weak["seam"]) == []  # nothing is published with it
+
+
+def test_a_mask_that_does_not_follow_the_skin_shows_nothing(truth, weak):
+    target = weak["mask"]
+    _, geometry = target.finest
+    x, y, z = np.broadcast_arrays(*geometry.positions(dtype=np.float64))
+    box = (y < -55) & (np.abs(x) < 80) & (z > -140) & (z < 20)
+    hull = dataclasses.replace(target, mask=box)
+    peel = best(truth, target, peeled(target, (3.0, 5.0, 7.0, 9.0)))
+    assert best(truth, hull, mask_attempts(hull)) < min(peel, 0.4)
+
+
+def test_the_seam_attempt_sees_its_control_and_nothing_where_there_is_no_seam(truth, weak):
+    assert best(truth, weak["seam"], seam_attempt(weak["seam"])) > LEAST_FOUND
+    smooth = weak["mask"]  # tissue all the way, mixed with the skin as in a scanner
+    assert best(truth, smooth, seam_attempt(smooth)) < 0.6
+
+
+def test_the_classifier_sees_its_control(original, truth, weak):
+    classifier = LayerClassifier.trained(
+        [lesson(original, planted(original, "classifier", seed=s)) for s in (5, 6)]
+    )
+    assert classifier.auc(lesson(original, weak["classifier"])) > 0.95
+    assert best(truth, weak["classifier"], classifier.attempt(weak["classifier"])) > LEAST_FOUND
+
+
+@pytest.mark.parametrize(("control", "holds"), [(0.3, False), (0.9, True)])
+def test_a_control_that_fails_is_said(original, weak, monkeypatch, control, holds):
+    # without a classifier, which would have to learn first
+    monkeypatch.setattr("defacedask.evaluation.unmasking_judged.learned", lambda *_: None)
+    (row,) = judged(original, weak["seam"], {"seam": control})
+    assert row["attempt"] == "seam"
+    assert row["control_holds"] == holds
+    assert row["skin_found"] > LEAST_FOUND > row["peel_found"]
+    assert ("proves nothing" in row["reason"] and "30 %" in row["reason"]) != holds
