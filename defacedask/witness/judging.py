@@ -1,0 +1,3 @@
+from defacedask.witness.seeing import Sighting
+class Verdict: pass
+def verdict(*a): raise NotImplementedError
