@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.errors import InputError
+from defacedask.volume import geometry_of
 from defacedask.witness.centre import centres
 from defacedask.witness.cues import AHEAD, NOSE, air_seen, cues, skin_seen, toward
 from defacedask.witness.solid import SPACING, Solid, solid_of
@@ -16,7 +17,7 @@ from defacedask.witness.sphere import DIRECTIONS, angle, correlation, near, near
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Sighting", "sighting"]
+__all__ = ["Sighting", "hidden", "sighting"]
 
 #: Degrees of the sweep over all orientations, and of the steps after it.
 SWEEP, STEPS = 12.0, (6.0, 3.0)
@@ -24,6 +25,12 @@ SWEEP, STEPS = 12.0, (6.0, 3.0)
 SHIFTS = (8.0, 4.0)
 #: Degrees by which another way of looking differs from the best one.
 ELSEWHERE = 50.0
+#: mm between slices, and mm of the field of view, beyond which an image shows no shape of a face.
+THICKEST, NARROWEST = 7.5, 90.0
+#: A face is seen only where each cue fits at least so well, and both beat all that looks elsewhere by so much.
+LEAST = {"air": 0.40, "skin": 0.60, "margin": 0.20}
+#: From there on, by how much a cue must fit better to be sure.
+BY = {"air": 0.40, "skin": 0.25, "margin": 0.25}
 #: What all votes for the middle of the skull count beside the two cues.
 VOTE = 0.3
 
@@ -85,11 +92,31 @@ def sighting(volume: xr.DataArray) -> Sighting:
     Sighting
         With a reason and no place if there is no face to be seen.
     """
+    reason = hidden(volume)
+    if reason:
+        return _none(reason)
     try:
         solid = solid_of(volume)
     except InputError as error:
         return _none(error.message.rstrip("."))
     return sighting_of(solid)
+
+
+def hidden(volume: xr.DataArray) -> str:
+    """Why an image cannot show the witness a face by itself, whatever is in it; "" if it can.
+
+    A PET has no skin or air of its own that could be relied on; slices far apart (localisers) and fields of view
+    smaller than a face show no shape. Such an image is judged at the place that another image of its frame gives.
+    """
+    if volume.attrs["modality"] not in ("CT", "MR"):
+        return f"a {volume.attrs['modality']} does not show by itself where a face is"
+    grid = geometry_of(volume)
+    if max(grid.spacing) > THICKEST:
+        return f"its slices are {max(grid.spacing):.1f} mm apart (at most {THICKEST:g} mm shows a face's shape)"
+    across = min(n * mm for n, mm in zip(grid.shape, grid.spacing, strict=True))
+    if across < NARROWEST:
+        return f"its field of view is only {across:.0f} mm wide (a face needs {NARROWEST:g} mm)"
+    return ""
 
 
 def _none(reason: str, figures: dict[str, float] | None = None) -> Sighting:
@@ -118,11 +145,16 @@ def sighting_of(solid: Solid) -> Sighting:
         "skin_alone": best.apart[1],
         "votes": best.votes,
     }
+    for name, what in (("air", "air in nose and throat"), ("skin", "outline of a head"), ("margin", "one front")):
+        if figures[name] < LEAST[name]:
+            return _none(f"no {what}: {figures[name]:.2f}, at least {LEAST[name]:.2f} is needed", figures)
+    sure = min(1.0, *(0.05 + (figures[name] - LEAST[name]) / by for name, by in BY.items()))
     distance = skin_seen(solid, smooth, best.centre)
     nose = best.axes @ toward(NOSE)
     around = distance[angle(DIRECTIONS, nose) < 8.0]
     reach = float(np.nanmax(around)) if np.isfinite(around).any() else 130.0
-    return Sighting(best.centre + min(reach, 160.0) * nose, best.axes @ AHEAD, 1.0, figures, "", best.centre, best.axes)
+    place = best.centre + min(reach, 160.0) * nose
+    return Sighting(place, best.axes @ AHEAD, sure, figures, "", best.centre, best.axes)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
