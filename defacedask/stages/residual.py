@@ -67,8 +67,10 @@ class Residual:
             )
 
 
-def residual_face(store: CaseStore, looked: Piece, defacer: str) -> Residual | None:
-    """Compare the head's image before and after.
+def residual_face(store: CaseStore, looked: Piece, defacer: str, path: str = "") -> Residual | None:
+    """Compare an image before and after, where the plan's own pose has the face.
+
+    The independent measure is `defacedask.witness`: a wrong pose proves itself right here.
 
     Parameters
     ----------
@@ -77,6 +79,8 @@ def residual_face(store: CaseStore, looked: Piece, defacer: str) -> Residual | N
     looked : Piece
         Of the stage that looked at the head; its facts name the image and where the head lies in it.
     defacer : str
+    path : str
+        Of the image; by default the one that the plan was made on.
 
     Returns
     -------
@@ -89,7 +93,7 @@ def residual_face(store: CaseStore, looked: Piece, defacer: str) -> Residual | N
     place = looked.facts.get("to_template")
     if place is None:
         return None
-    path = looked.facts["image"]
+    path = path or looked.facts["image"]
     head: Any = Head(store.volume(path).load())
     # where the head lies was found when the plan was made; finding it again would cost as much as all the rest
     head.__dict__["registration"] = types.SimpleNamespace(

@@ -12,6 +12,6 @@ grid along the image's own axes.
 from __future__ import annotations
 
 from defacedask.witness.judging import Verdict, verdict
-from defacedask.witness.seeing import Sighting, sighting
+from defacedask.witness.seeing import Sighting, hidden, sighting
 
-__all__ = ["Sighting", "Verdict", "sighting", "verdict"]
+__all__ = ["Sighting", "Verdict", "hidden", "sighting", "verdict"]

@@ -136,5 +136,7 @@ def _along(values: np.ndarray, solid: Solid, centre: np.ndarray, steps: np.ndarr
     back = np.linalg.inv(solid.grid.affine)
     start = back[:3, :3] @ centre + back[:3, 3]
     index = start + (DIRECTIONS @ back[:3, :3].T)[:, None, :] * steps[None, :, None]
-    found = map_coordinates(values, index.reshape(-1, 3).T, order=order, mode="constant", cval=0, prefilter=False)
+    found = map_coordinates(
+        values, index.reshape(-1, 3).T, order=order, mode="constant", cval=0, prefilter=False
+    )
     return found.reshape(len(DIRECTIONS), len(steps))

@@ -81,7 +81,13 @@ def verdict(
         raise InputError("the defaced image lies on another grid than the original.")
     figures: dict[str, Any] = {"sighting": seen.facts()}
     if seen.reason:
-        return Verdict(None, None, True, f"no face can be found in it ({seen.reason}), so that none can be seen to be gone", figures)
+        return Verdict(
+            None,
+            None,
+            True,
+            f"no face can be found in it ({seen.reason}), so that none can be seen to be gone",
+            figures,
+        )
     agrees, apart = None, ""
     if plan_place is not None and plan_facing is not None:
         degrees = float(angle(seen.facing, np.asarray(plan_facing) / np.linalg.norm(plan_facing)))
@@ -97,7 +103,9 @@ def verdict(
     if agrees is False:
         return Verdict(None if points == 0 else share, False, True, apart, figures)
     if points < LEAST_POINTS:
-        return Verdict(None, agrees, False, "no skin of the face is in view, so that none could be left", figures)
+        return Verdict(
+            None, agrees, False, "no skin of the face is in view, so that none could be left", figures
+        )
     held = share < LEAST_MOVED
     sentence = (
         f"{100 * share:.0f} % of the skin in the middle of its face moved by {LEAST_MM:g} mm or more "

@@ -49,7 +49,8 @@ class Sighting:
         0 to 1; 0 if there is no face.
     cues : dict
         Figures: ``air`` and ``skin`` (fit of each cue, -1 to 1), ``margin`` (by how much both together beat the best
-        that looks elsewhere), ``air_alone`` and ``skin_alone`` (degrees by which each cue alone would look elsewhere).
+        that looks elsewhere), ``air_alone`` and ``skin_alone`` (degrees by which each cue alone would look
+        elsewhere), ``votes`` (of the skin for this middle of the skull).
     reason : str
         Why there is no face; "" if there is one.
     centre : (3,) array
@@ -112,7 +113,9 @@ def hidden(volume: xr.DataArray) -> str:
         return f"a {volume.attrs['modality']} does not show by itself where a face is"
     grid = geometry_of(volume)
     if max(grid.spacing) > THICKEST:
-        return f"its slices are {max(grid.spacing):.1f} mm apart (at most {THICKEST:g} mm shows a face's shape)"
+        return (
+            f"its slices are {max(grid.spacing):.1f} mm apart (at most {THICKEST:g} mm shows a face's shape)"
+        )
     across = min(n * mm for n, mm in zip(grid.shape, grid.spacing, strict=True))
     if across < NARROWEST:
         return f"its field of view is only {across:.0f} mm wide (a face needs {NARROWEST:g} mm)"
@@ -145,7 +148,11 @@ def sighting_of(solid: Solid) -> Sighting:
         "skin_alone": best.apart[1],
         "votes": best.votes,
     }
-    for name, what in (("air", "air in nose and throat"), ("skin", "outline of a head"), ("margin", "one front")):
+    for name, what in (
+        ("air", "air in nose and throat"),
+        ("skin", "outline of a head"),
+        ("margin", "one front"),
+    ):
         if figures[name] < LEAST[name]:
             return _none(f"no {what}: {figures[name]:.2f}, at least {LEAST[name]:.2f} is needed", figures)
     sure = min(1.0, *(0.05 + (figures[name] - LEAST[name]) / by for name, by in BY.items()))
@@ -177,7 +184,9 @@ def _seen(solid: Solid, smooth: np.ndarray, centre: np.ndarray) -> tuple[np.ndar
 
 
 def _scores(seen: tuple[np.ndarray, np.ndarray], index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    air, skin = (correlation(what[index], cue.pattern, cue.weight) for what, cue in zip(seen, cues(), strict=True))
+    air, skin = (
+        correlation(what[index], cue.pattern, cue.weight) for what, cue in zip(seen, cues(), strict=True)
+    )
     return air, skin
 
 
