@@ -9,6 +9,7 @@ import pydicom
 import pytest
 
 import defacedask as dd
+from defacedask.defacing import deface
 from defacedask.dicom.export.audit import read_lines
 from defacedask.phantom import write_phantom
 from defacedask.stages import witnessing
@@ -30,7 +31,7 @@ def case_of_two(tmp_path_factory):
 
 @pytest.mark.slow
 def test_an_image_whose_patient_moved_is_held_back_alone(case_of_two):
-    done = dd.deface(dd.scan(case_of_two / "in"), case_of_two / "out", "quickshear")
+    done = deface(dd.scan(case_of_two / "in"), case_of_two / "out", "quickshear")
     row = done.cases[0]
     assert row["status"] == "done"
     assert set(row["written"]) >= {"CT"}
@@ -55,12 +56,17 @@ def test_a_wrong_pose_does_not_prove_itself_right(virtual_patients, tmp_path, mo
         seen = real(url, key, path)
         flip = np.diag([-1.0, -1.0, 1.0])
         return Sighting(
-            seen.centre + flip @ (seen.place - seen.centre), flip @ seen.facing, seen.sure, seen.cues, "", seen.centre,
+            seen.centre + flip @ (seen.place - seen.centre),
+            flip @ seen.facing,
+            seen.sure,
+            seen.cues,
+            "",
+            seen.centre,
             flip @ seen.axes,
-        )  # fmt: skip
+        )
 
     monkeypatch.setattr(witnessing, "_sighting", turned)
-    done = dd.deface(dd.scan(first), tmp_path / "out", "quickshear")
+    done = deface(dd.scan(first), tmp_path / "out", "quickshear")
     row = done.cases[0]
     assert row["status"] == "refused"
     assert "away from where the plan has it" in row["reason"]
