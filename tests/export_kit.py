@@ -21,7 +21,7 @@ from defacedask.dicom.export import output_names
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.pieces import Outcome, Piece
-from defacedask.stages import residual
+from defacedask.stages import residual, witnessing
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export
 from defacedask.stages.ingest import ingest
@@ -74,7 +74,7 @@ def half_space(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(defacers.BUILT_IN, "half_space", "export_kit:HalfSpaceDefacer")
     # a ball has no face that could be measured
-    monkeypatch.setattr(residual, "residual_face", lambda *_: residual.Residual(1.0))
+    monkeypatch.setattr(witnessing, "judge", judge_as(1.0))
 
 
 def geometry(directions: np.ndarray | None = None) -> Geometry:
@@ -285,11 +285,13 @@ def run_export(
     out: Path | None = None,
     key: bytes = KEY,
     moved: float | None = 1.0,
+    judge: Any = None,
     **options: Any,
 ) -> tuple[Outcome, Path]:
     """Ingest, apply and export one case with a plan; gives the outcome and the output folder.
 
-    ``moved`` stands in for how far the face has gone: a ball has none that could be measured.
+    ``moved`` stands in for how far the face has gone: a ball has none that could be measured. ``judge`` is asked in
+    its stead.
     """
     plan = plan or HalfSpace(-2.0)
     case = options.pop("case", None) or one_case(folder)
@@ -312,8 +314,20 @@ def run_export(
         **options,
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(residual, "residual_face", lambda *_: residual.Residual(moved))
+        patch.setattr(witnessing, "judge", judge or judge_as(moved))
         return export(ingested, looked, applied, **arguments), out
+
+
+def judge_as(moved: float | None) -> Any:
+    """In place of `defacedask.stages.witnessing.judge`: the same share of the face has moved in every image."""
+
+    def judge(store: Any, looked: Piece, defacer: str) -> list[witnessing.Judged]:
+        found = residual.Residual(moved)
+        notes = () if found.ok and moved is not None else (found.sentence,)
+        reason = "" if found.ok else found.sentence
+        return [witnessing.Judged(p, reason, () if reason else notes, moved, {}) for p in store.images]
+
+    return judge
 
 
 def stub_look(ingested: Piece, *, plans: str, defacer: str, case: Any, root: str, **options: Any) -> Outcome:

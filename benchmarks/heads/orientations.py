@@ -68,10 +68,9 @@ def face_voxels(volume: xr.DataArray, head: Head) -> np.ndarray:
 
 def judged(volume: xr.DataArray, face: np.ndarray | None, defacer: str) -> dict[str, Any]:
     """What becomes of one image: refused, held back or done, and how much of the face's skin is unchanged."""
-    from defacedask.witness import sighting, verdict
-
     from defacedask.defacers import get_defacer
     from defacedask.errors import RefusedError
+    from defacedask.witness import sighting, verdict
 
     head = Head(volume)
     row: dict[str, Any] = {"score": head.registration.score, "margin": head.registration.margin}
@@ -86,10 +85,11 @@ def judged(volume: xr.DataArray, face: np.ndarray | None, defacer: str) -> dict[
     if face is not None:
         row["unchanged"] = float((defaced.values == volume.values)[face].mean())
     begun = time.process_time()
-    checked = verdict(volume, defaced, sighting(volume), head)
+    gaze = np.linalg.inv(head.pose)[:3, :3] @ (0.0, -1.0, 0.0)
+    checked = verdict(volume, defaced, sighting(volume), head.landmark("nose_tip"), gaze)
     row["witness_cpu"] = time.process_time() - begun
     if checked.held:
-        return row | {"outcome": "held", "why": checked.why, "reason": checked.sentence}
+        return row | {"outcome": "held", "why": "witness", "reason": checked.sentence}
     return row | {"outcome": "done", "pose": np.asarray(head.pose).tolist()}
 
 

@@ -90,7 +90,8 @@ def export(
     Returns
     -------
     Outcome
-        facts: written (modality -> instances), held_back, notes, folder, face_moved, visible, reversible.
+        facts: written (modality -> instances), held_back, notes, folder, face_moved, visible, reversible, witness
+        (image -> figures of `defacedask.stages.witnessing.Judged`).
 
     Raises
     ------
@@ -129,6 +130,7 @@ def export(
             "face_moved": job.moved,
             "visible": job.visible,
             "reversible": job.reversible,
+            "witness": job.witness,
         }
     )
 
@@ -181,28 +183,39 @@ class _Job(Shelf):
             raise RefusedError(*reversible_reason(self.defacer))
 
     def look(self, store: CaseStore, looked: Piece, allow_visible: bool) -> None:
-        """See on the defaced image that the face is gone, before anything is written.
+        """See on every defaced image that the face is gone, before anything is written.
+
+        The case is refused if it is left in the image that the plan was made on; any other image is held back alone,
+        with what lies on it.
 
         Raises
         ------
         RefusedError
         """
-        from defacedask.stages.residual import residual_face
+        from defacedask.stages.witnessing import judge
 
-        found = residual_face(store, looked, self.defacer)
-        if found is None:
-            raise RefusedError(
-                "where the head lies is not on record, so that it cannot be seen whether the face is gone.",
-                "Run again: the head is looked at anew.",
-            )
-        self.moved = found.moved
-        if found.ok and found.moved is not None:
-            return
-        self.notes.append(found.sentence)
-        if not found.ok:
-            if not allow_visible:
-                found.require()
-            self.visible = True
+        for found in judge(store, looked, self.defacer):
+            uid = str(store.volume(found.path).attrs.get("series_uid"))
+            name = found.path.rsplit("/", 1)[-1]
+            self.witness[name] = found.figures
+            for file in next((s.files for s in self.case.images if s.uid == uid), ()):
+                self.judged[file] = found
+            first = found.path == store.images[0]
+            if first:
+                self.moved = found.moved
+            self.notes += [f"{name}: {note}" for note in found.notes]
+            if not found.reason:
+                continue
+            if allow_visible:
+                self.visible = True
+                self.notes.append(f"{name}: {found.reason}")
+            elif first:
+                raise RefusedError(
+                    f"{name}: {found.reason}.",
+                    "Use another defacer or protect less; --allow-visible writes it nevertheless, and says so.",
+                )
+            else:
+                self.barred[uid] = found.reason
 
     def write(self, plan: Plan, store: CaseStore) -> None:
         """Write and check everything that can be cleared; hold back the rest."""
@@ -214,7 +227,10 @@ class _Job(Shelf):
             raise RefusedError("the image that the plan was made on is not in the case store.")
         changed = {}
         for series in self.case.images:
-            if series.uid in paths:
+            if series.uid in self.barred:
+                self.hold(series, self.barred[series.uid])
+                paths.pop(series.uid, None)
+            elif series.uid in paths:
                 changed[series.uid] = self.image(series, plan, store, paths[series.uid])
             else:
                 self.hold(series, "it could not be read, so it was not defaced")
@@ -370,7 +386,8 @@ class _Job(Shelf):
         image = _image_of(series, self.case)
         path = paths.get(image.uid)
         if path is None:
-            self.hold(series, "the image it lies on was not defaced")
+            held = image.uid in self.barred
+            self.hold(series, "the image it lies on was " + ("held back" if held else "not defaced"))
             return
         # in the coordinates that its contours have
         geometry = own_geometry(image) if "registered" in image.facts else store.geometry(path)
@@ -400,6 +417,9 @@ class _Job(Shelf):
         from defacedask.dicom.export.segmentation import write_segmentation
 
         if series.modality == "SEG":
+            if _image_of(series, self.case).uid in self.barred:
+                self.hold(series, "the image it lies on was held back")
+                return
             for source in series.files:
                 try:
                     with writing("the segmentation"):

@@ -8,7 +8,6 @@ nose, which is their known fault: they do not pass, and are written only if the 
 from __future__ import annotations
 
 import dataclasses
-import types
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,8 +66,10 @@ class Residual:
             )
 
 
-def residual_face(store: CaseStore, looked: Piece, defacer: str) -> Residual | None:
-    """Compare the head's image before and after.
+def residual_face(store: CaseStore, looked: Piece, defacer: str, path: str = "") -> Residual | None:
+    """Compare an image before and after, where the plan's own pose has the face.
+
+    The independent measure is `defacedask.witness`: a wrong pose proves itself right here.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def residual_face(store: CaseStore, looked: Piece, defacer: str) -> Residual | N
     looked : Piece
         Of the stage that looked at the head; its facts name the image and where the head lies in it.
     defacer : str
+    path : str
+        Of the image; by default the one that the plan was made on.
 
     Returns
     -------
@@ -85,16 +88,16 @@ def residual_face(store: CaseStore, looked: Piece, defacer: str) -> Residual | N
     """
     from defacedask.evaluation.surface_change import surface_change
     from defacedask.head import Head
+    from defacedask.head.registration import Registration
 
     place = looked.facts.get("to_template")
     if place is None:
         return None
-    path = looked.facts["image"]
-    head: Any = Head(store.volume(path).load())
+    path = path or looked.facts["image"]
     # where the head lies was found when the plan was made; finding it again would cost as much as all the rest
-    head.__dict__["registration"] = types.SimpleNamespace(
-        affine=np.asarray(place), rigid=np.asarray(looked.facts["pose"])
-    )
+    pose = np.asarray(looked.facts["pose"])
+    known = Registration(pose, np.asarray(place), np.nan, np.nan, True, pose)
+    head: Any = Head(store.volume(path).load(), registration=known)
     head.__dict__["brain"] = np.zeros(head.grid.shape, bool)  # is not asked for here
     try:
         change = surface_change(head, store.volume(volume_path(defacer, path)), least_mm=LEAST_MM)

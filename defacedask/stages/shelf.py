@@ -16,6 +16,7 @@ from defacedask.store import writing
 if TYPE_CHECKING:
     from defacedask.dicom.export import Context, Written
     from defacedask.dicom.model import Case, Series
+    from defacedask.stages.witnessing import Judged
 
 __all__ = ["Shelf", "record_path"]
 
@@ -95,6 +96,9 @@ class Shelf:
         self.held: list[dict[str, str]] = []
         self.notes: list[str] = []
         self.unresolved: dict[str, int] = {}
+        self.judged: dict[str, Judged] = {}  # by source file
+        self.barred: dict[str, str] = {}  # series that may not leave, and why
+        self.witness: dict[str, dict[str, Any]] = {}  # figures of each image
         self.partial = out / f".partial-{case.id}-{defacer}"
 
     # --- names
@@ -242,11 +246,18 @@ class Shelf:
             "deidentified": self.identity is not None,
             "visible": self.visible,
             "reversible": self.reversible,
-            "face_moved": None if self.moved is None else round(self.moved, 4),
+            **self._measured(one.source),
             "dropped": list(one.dropped),
             "notes": [self._safe(note) for note in one.notes],
             "reason": "",
         }
+
+    def _measured(self, source: str) -> dict[str, Any]:
+        """What was measured on an image itself; for what is no image, on the one that the plan was made on."""
+        found = self.judged.get(source)
+        moved = self.moved if found is None else found.moved
+        out: dict[str, Any] = {"face_moved": None if moved is None else round(moved, 4)}
+        return out if found is None else {**out, "witness": found.figures}
 
     def _refused(self, source: str, modality: str, reason: str) -> dict[str, Any]:
         from defacedask.dicom.export import file_hash

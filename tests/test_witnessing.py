@@ -1,0 +1,75 @@
+"""Every image of a case is judged itself before anything is written: the real chain, from files to files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pydicom
+import pytest
+
+import defacedask as dd
+from defacedask.defacing import deface
+from defacedask.dicom.export.audit import read_lines
+from defacedask.phantom import write_phantom
+from defacedask.stages import witnessing
+from defacedask.witness import Sighting
+
+
+@pytest.fixture(scope="module")
+def case_of_two(tmp_path_factory):
+    """CT and MR of one frame; the MR's patient had moved by 34 mm since."""
+    folder = tmp_path_factory.mktemp("moved_between")
+    write_phantom(folder / "in", 1, seed=0, modalities=("CT", "MR"), size="coarse")
+    for file in sorted((folder / "in").glob("VP-*/*/MR/*.dcm")):
+        dataset = pydicom.dcmread(file)
+        x, y, z = (float(v) for v in dataset.ImagePositionPatient)
+        dataset.ImagePositionPatient = [x, y + 26.0, z + 22.0]
+        dataset.save_as(file)
+    return folder
+
+
+@pytest.mark.slow
+def test_an_image_whose_patient_moved_is_held_back_alone(case_of_two):
+    done = deface(dd.scan(case_of_two / "in"), case_of_two / "out", "quickshear")
+    row = done.cases[0]
+    assert row["status"] == "done"
+    assert set(row["written"]) >= {"CT"}
+    assert "MR" not in row["written"]
+    reasons = {held["reason"] for held in row["held_back"]}
+    assert any("away from where the plan has it" in reason for reason in reasons), reasons
+    lines = [json.loads(line) for line in (case_of_two / "out" / "audit.jsonl").read_text().splitlines()]
+    written = [line for line in lines if line["status"] == "written" and line["modality"] == "CT"]
+    assert written
+    assert all(line["witness"]["moved"] >= 0.9 and line["face_moved"] >= 0.9 for line in written)
+    assert {line["status"] for line in lines if line["modality"] == "MR"} == {"refused"}
+    assert not list((case_of_two / "out").rglob("MR/*.dcm"))
+
+
+@pytest.mark.slow
+def test_a_wrong_pose_does_not_prove_itself_right(virtual_patients, tmp_path, monkeypatch):
+    """The plan's own measure passes; the witness, who sees the face elsewhere, stops the case."""
+    first = sorted(virtual_patients.glob("VP-*"))[0]
+    real = witnessing._sighting
+
+    def turned(url, key, path):
+        seen = real(url, key, path)
+        flip = np.diag([-1.0, -1.0, 1.0])
+        return Sighting(
+            seen.centre + flip @ (seen.place - seen.centre),
+            flip @ seen.facing,
+            seen.sure,
+            seen.cues,
+            "",
+            seen.centre,
+            flip @ seen.axes,
+        )
+
+    monkeypatch.setattr(witnessing, "_sighting", turned)
+    done = deface(dd.scan(first), tmp_path / "out", "quickshear")
+    row = done.cases[0]
+    assert row["status"] == "refused"
+    assert "away from where the plan has it" in row["reason"]
+    assert not list((tmp_path / "out").rglob("*.dcm"))
+    record = next((tmp_path / "out.work" / "record").rglob("*.jsonl"))
+    assert {line["status"] for line in read_lines(record)} == {"refused"}
