@@ -134,6 +134,11 @@ def look(
             write_volume(
                 store.url, f"head/{path}", make_volume(drop.astype(np.uint8), grid, modality="SEG", units="")
             )
+    if head.against_header > AGAINST:
+        missing.append(
+            f"the head is turned by {head.against_header:.0f} degrees against what the header says; it was found and "
+            "defaced where it is."
+        )
     seen = {"image": path, "pose": np.asarray(head.pose).tolist(), "input": store.key}
     keys = {ORIGINAL: _hash(seen), **{name: _hash([seen, outcome]) for name, outcome in outcomes.items()}}
     return Outcome(
@@ -150,6 +155,8 @@ def look(
     )
 
 
+#: Degrees between header and anatomy from which on that is said.
+AGAINST = 60.0
 #: mm by which the landmarks of a registered head may lie elsewhere than the registration says.
 APART = 15.0
 _LANDMARKS = ("nasion", "nose_tip", "menton", "tragion_left", "tragion_right", "vertex")
