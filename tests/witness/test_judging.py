@@ -71,9 +71,7 @@ def test_a_layer_on_top_passes_and_one_elsewhere_does_not(patient_ct, seen, away
     there = patient_ct.copy(data=np.where(layer & ~body, skin, values))
     assert not verdict(patient_ct, there, seen).held
     layer = near & (away[..., 2] > 60)
-    elsewhere = patient_ct.copy(
-        data=np.where(layer & ~body, skin, values)
-    )
+    elsewhere = patient_ct.copy(data=np.where(layer & ~body, skin, values))
     assert verdict(patient_ct, elsewhere, seen).held
 
 
