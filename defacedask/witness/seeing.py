@@ -23,14 +23,18 @@ __all__ = ["Sighting", "hidden", "sighting"]
 SWEEP, STEPS = 12.0, (6.0, 3.0)
 #: mm by which the middle of the skull is moved to fit better.
 SHIFTS = (8.0, 4.0)
+#: How often each, and what a mm of all that costs.
+ROUNDS, DRIFT = 2, 0.004
 #: Degrees by which another way of looking differs from the best one.
 ELSEWHERE = 50.0
+#: mm from the middle of the skull to the tip of a nose: least, if its skin is out of view, and most.
+NEAREST_NOSE, USUAL_NOSE, FARTHEST_NOSE = 85.0, 130.0, 160.0
 #: mm between slices, and mm of the field of view, beyond which an image shows no shape of a face.
 THICKEST, NARROWEST = 7.5, 90.0
 #: A face is seen only where each cue fits at least so well, and both beat all that looks elsewhere by so much.
-LEAST = {"air": 0.40, "skin": 0.60, "margin": 0.20}
+LEAST = {"air": 0.40, "skin": 0.52, "margin": 0.12}
 #: From there on, by how much a cue must fit better to be sure.
-BY = {"air": 0.40, "skin": 0.25, "margin": 0.25}
+BY = {"air": 0.40, "skin": 0.30, "margin": 0.25}
 #: What all votes for the middle of the skull count beside the two cues.
 VOTE = 0.3
 
@@ -158,9 +162,9 @@ def sighting_of(solid: Solid) -> Sighting:
     sure = min(1.0, *(0.05 + (figures[name] - LEAST[name]) / by for name, by in BY.items()))
     distance = skin_seen(solid, smooth, best.centre)
     nose = best.axes @ toward(NOSE)
-    around = distance[angle(DIRECTIONS, nose) < 8.0]
-    reach = float(np.nanmax(around)) if np.isfinite(around).any() else 130.0
-    place = best.centre + min(reach, 160.0) * nose
+    around = distance[(angle(DIRECTIONS, nose) < 8.0) & (distance > NEAREST_NOSE)]
+    reach = float(around.max()) if len(around) else USUAL_NOSE
+    place = best.centre + min(reach, FARTHEST_NOSE) * nose
     return Sighting(place, best.axes @ AHEAD, sure, figures, "", best.centre, best.axes)
 
 
@@ -221,15 +225,24 @@ def _sweep(solid: Solid, smooth: np.ndarray, centre: np.ndarray) -> _Fit:
 
 def _closer(solid: Solid, smooth: np.ndarray, fit: _Fit) -> _Fit:
     """Turn and move it until nothing near fits better."""
+    start = fit.centre
+
+    def worth(one: _Fit) -> float:
+        return one.total - DRIFT * float(np.linalg.norm(one.centre - start))
+
     fit = _turned(_seen(solid, smooth, fit.centre), fit)
     for by in SHIFTS:
-        for shift in by * np.vstack([np.eye(3), -np.eye(3)]):
-            moved = dataclasses.replace(fit, centre=fit.centre + fit.axes @ shift)
-            seen = _seen(solid, smooth, moved.centre)
-            air, skin = (float(v[0]) for v in _scores(seen, _index(moved.axes[None])))
-            moved = _turned(seen, dataclasses.replace(moved, air=air, skin=skin))
-            if moved.total > fit.total:
-                fit = moved
+        for _ in range(ROUNDS):
+            before = fit
+            for shift in by * np.vstack([np.eye(3), -np.eye(3)]):
+                moved = dataclasses.replace(fit, centre=fit.centre + fit.axes @ shift)
+                seen = _seen(solid, smooth, moved.centre)
+                air, skin = (float(v[0]) for v in _scores(seen, _index(moved.axes[None])))
+                moved = _turned(seen, dataclasses.replace(moved, air=air, skin=skin))
+                if worth(moved) > worth(fit):
+                    fit = moved
+            if fit is before:
+                break
     return fit
 
 

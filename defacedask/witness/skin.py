@@ -26,8 +26,9 @@ FINE, HALF = 1.5, 85.0
 #: Middle and radius, in degrees seen from the middle of the skull, of what counts as face: from the root of the nose
 #: to the mouth, and to the cheeks. Smaller than a face, so that a witness who is some degrees off still looks at one.
 MIDDLE, RADIUS = -27.0, 19.0
-#: Nearer to the middle of the skull than this, mm, is no face.
-INSIDE = 60.0
+#: Nearer to the middle of the skull than this part of the way to the tip of the nose is no face: sinuses that an open
+#: nose lets in (measured: their walls lie at 0.45 to 0.6, brow and cheeks at 0.75 and more).
+INSIDE = 0.62
 
 
 def moved_skin(
@@ -117,5 +118,6 @@ def _face(box: Geometry, seen: Sighting) -> np.ndarray:
     x, y, z = np.broadcast_arrays(*box.positions(dtype=np.float64))
     away = np.stack([x, y, z], axis=-1) - seen.centre
     far = np.linalg.norm(away, axis=-1)
+    least = INSIDE * float(np.linalg.norm(seen.place - seen.centre))
     looks = away / np.maximum(far, 1e-6)[..., None]
-    return (angle(looks, seen.axes @ toward(MIDDLE)) < RADIUS) & (far > INSIDE)
+    return (angle(looks, seen.axes @ toward(MIDDLE)) < RADIUS) & (far > least)
