@@ -6,6 +6,7 @@ byte; the record says so, and that nothing was done to them: this program vouche
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from defacedask.dicom.defaced import said
 from defacedask.dicom.model import KINDS, Case, Scan, Series, Skipped
-from defacedask.errors import ConfigError, DefacedaskError, OutputError
+from defacedask.errors import ConfigError, DefacedaskError, OutputError, StoreError
 from defacedask.pieces import FAILED
 from defacedask.store import writing
 
@@ -96,7 +97,7 @@ def set_aside(found: Scan, mode: str = "skip") -> tuple[Scan, list[Passed]]:
             }
             cases.append(dataclasses.replace(case, images=tuple(rest), **kinds))
     ordered = tuple(sorted(skipped, key=lambda s: (s.path, s.reason)))
-    return Scan(tuple(cases), ordered, found.notes), passed
+    return dataclasses.replace(found, cases=tuple(cases), skipped=ordered), passed
 
 
 def _theirs(objects: Sequence[Series], gone: Sequence[Series], rest: Sequence[Series]) -> list[Series]:
@@ -233,8 +234,13 @@ def take_back(part: Path, out: Path) -> set[str]:
     """Remove what an earlier run wrote or passed on of a case, and its part of the record; gives the names."""
     from defacedask.dicom.export.audit import read_lines
 
-    names = {str(line["file"]) for line in read_lines(part) if line["status"] in ("written", COPIED)}
+    try:
+        lines = read_lines(part)
+    except StoreError:
+        lines = []  # what is in its place is no record of ours
+    names = {str(line["file"]) for line in lines if line["status"] in ("written", COPIED)}
     for name in names:
         (out / name).unlink(missing_ok=True)
-    part.unlink(missing_ok=True)
+    with contextlib.suppress(NotADirectoryError):
+        part.unlink(missing_ok=True)
     return names

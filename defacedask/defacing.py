@@ -20,7 +20,7 @@ from defacedask.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.defacers import code_of
 from defacedask.errors import ConfigError, DefacedaskError, StoreError
 from defacedask.executors import executor_for
-from defacedask.pieces import FAILED, Outcome, Piece, piece_path, run_piece
+from defacedask.pieces import FAILED, Outcome, Piece, forget, run_piece
 from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions, check_reversible
 from defacedask.scheduling import run_cases
@@ -261,7 +261,7 @@ def deface(
     run_key = key or read_key(place / "run.key")
     files = [f for case in whole.cases for s in case.series for f in s.files]
     names = output_names(files, inputs, [s.path for s in found.skipped])
-    people = (found.people or people_of(whole.cases)) if deidentify else {}
+    people = (whole.people or people_of(whole.cases)) if deidentify else {}
     words = words_of_people(people) if deidentify else None
     executor = executor_for(client)
     graph = _Graph(folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people)
@@ -273,7 +273,7 @@ def deface(
         take_back(path, folder)
     for case in set(copies) - {case.id for case in found.cases}:
         take_back(record_path(graph.record, case, defacer), folder)
-        piece_path(place / "pieces", case, "export", defacer).unlink(missing_ok=True)
+        forget(place / "pieces", case, "export", defacer)
 
     def submit(case: Case, priority: int) -> dict[tuple[str, str, str], Any]:
         return graph.submit(case, executor, priority)
@@ -346,12 +346,12 @@ class _Graph:
     def _names(self, case: Case) -> dict[str, str]:
         return {f: self.names[f] for s in case.series for f in s.files}
 
-    def _lost(self, case: Case) -> list[str]:
-        """Something new if output that is on record is gone, so that it is written again."""
+    def _forget_lost(self, case: Case) -> None:
+        """Forget the export if output that is on record is gone, so that it is written again."""
         from defacedask.dicom.export.audit import lost_files
 
-        gone = lost_files(record_path(self.record, case.id, self.defacer), self.out)
-        return [secrets.token_hex(8)] if gone else []
+        if lost_files(record_path(self.record, case.id, self.defacer), self.out):
+            forget(self.work / "pieces", case.id, "export", self.defacer)
 
     def submit(self, case: Case, executor: Any, priority: int) -> dict[tuple[str, str, str], Any]:
         """Submit one case; (stage, case, defacer) -> future of a `Piece`."""
@@ -402,6 +402,7 @@ class _Graph:
         )
         applied = add("apply", apply_plan, who, ingested, looked, depends=None)
         names = self._names(case)
+        self._forget_lost(case)
         place = {
             "out": str(self.out),
             "names": names,
@@ -421,7 +422,7 @@ class _Graph:
             ingested,
             looked,
             applied,
-            depends=[place, secret, self._lost(case)],
+            depends=[place, secret],
         )
         return graph
 

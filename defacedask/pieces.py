@@ -25,7 +25,7 @@ import numpy as np
 from defacedask.errors import DefacedaskError, OutputError, RefusedError
 from defacedask.store import FULL, writing
 
-__all__ = ["Outcome", "Piece", "piece_path", "run_piece"]
+__all__ = ["Outcome", "Piece", "forget", "piece_path", "run_piece"]
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,13 @@ class Piece:
 def piece_path(folder: str | Path, case: str, stage: str, defacer: str = "") -> Path:
     """File of a piece: FOLDER/CASE/STAGE[-DEFACER].json."""
     return Path(folder) / case / (f"{stage}-{defacer}.json" if defacer else f"{stage}.json")
+
+
+def forget(folder: str | Path, case: str, stage: str, defacer: str = "") -> None:
+    """Remove a piece that is kept, if there is one, so that its stage runs again."""
+    # something else may stand in its place: then there is none
+    with contextlib.suppress(OSError):
+        piece_path(folder, case, stage, defacer).unlink()
 
 
 def run_piece(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.pieces import FAILED, Piece, run_piece
+from defacedask.pieces import FAILED, Piece, forget, run_piece
 from defacedask.preparing import KEPT, PLANS
 from defacedask.release_options import ReleaseOptions
 from defacedask.stages.export import export, not_taken_back, record_path, refuse
@@ -72,12 +71,12 @@ class Release:
     def _names(self, case: Case) -> dict[str, str]:
         return {f: self.names[f] for s in case.series for f in s.files}
 
-    def _lost(self, case: Case, defacer: str) -> list[str]:
-        """Something new if a file that is on record is gone, so that it is written again."""
+    def _forget_lost(self, case: Case, defacer: str) -> None:
+        """Forget the export if a file that is on record is gone, so that it is written again."""
         from defacedask.dicom.export.audit import lost_files
 
-        gone = lost_files(record_path(self.parts, case.id, defacer), self.folder)
-        return [secrets.token_hex(8)] if gone else []
+        if lost_files(record_path(self.parts, case.id, defacer), self.folder):
+            forget(self.prepared.folder / KEPT, case.id, "export", defacer)
 
     def extend(self, graph: Graph, case: Case, executor: Any, priority: int) -> Graph:
         """Add one export a defacer to a case's graph (see `defacedask.dataflow.case_graph`)."""
@@ -86,6 +85,7 @@ class Release:
         names = self._names(case)
         for defacer in self.defacers:
             name = ("export", case.id, defacer)
+            self._forget_lost(case, defacer)
             graph[name] = executor.submit(
                 run_piece,
                 export,
@@ -110,7 +110,6 @@ class Release:
                 depends=[
                     names,
                     secret,
-                    self._lost(case, defacer),
                     self.options.depends(defacer, self.prepared.run_key, people),
                 ],
                 label="-".join(name),

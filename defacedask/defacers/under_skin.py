@@ -31,7 +31,10 @@ CELLS = 22.0
 
 
 def skin_distance(head: Head) -> np.ndarray:
-    """Distance of the body's voxels from the air around it, mm on `Head.upright`; what is out of view is no air."""
+    """Distance of the body's voxels from the air around it, mm on `Head.upright`; 0 beside it.
+
+    What is out of view is no air.
+    """
     from scipy.ndimage import distance_transform_edt
 
     from defacedask.head.grid import resample
@@ -48,7 +51,8 @@ def skin_distance(head: Head) -> np.ndarray:
         return np.full(air.shape, np.inf)
     # from the border between voxels
     away = distance_transform_edt(~air, sampling=head.upright.spacing) - 0.5 * head.upright.spacing[0]
-    return np.maximum(away, 0.0)
+    # a ray beside the head meets none of it, however far from the air in view it runs on
+    return np.where(head.upright_body, np.maximum(away, 0.0), 0.0)
 
 
 def with_depths(sheet: Sheet, away: np.ndarray, upright: Geometry, key: bytes, least: float) -> Sheet:

@@ -43,7 +43,8 @@ class Metric:
     """
 
     def __init__(self, points: np.ndarray, values: np.ndarray, levels: np.ndarray, grid: Geometry) -> None:
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+        # without a body there is no point: every pose scores 0
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])) if len(values) else values
         self.rows = np.searchsorted(edges, values).astype(np.int64) * BINS
         self.points = np.ascontiguousarray(points.T)
         # what lies beyond is clipped into the one voxel of air around

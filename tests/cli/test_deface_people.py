@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from click.testing import CliRunner
 from dicom import make
-from export_kit import half_space, stub_look, write_patient  # noqa: F401
+from export_kit import half_space, judge_as, stub_look, write_patient  # noqa: F401
 from pydicom.sequence import Sequence
 
 from defacedask import defacing
@@ -87,10 +87,10 @@ def made(tmp_path_factory):
         d.save_as(path)
     with pytest.MonkeyPatch.context() as patch:
         from defacedask import defacers
-        from defacedask.stages import residual
+        from defacedask.stages import witnessing
 
         patch.setitem(defacers.BUILT_IN, "half_space", "export_kit:HalfSpaceDefacer")
-        patch.setattr(residual, "residual_face", lambda *_: residual.Residual(1.0))
+        patch.setattr(witnessing, "judge", judge_as(1.0))
         patch.setattr(defacing, "look_protected", stub_look)
         options = ["--defacer", "half_space", "--cluster", "here", "--deidentify"]
         done = CliRunner().invoke(deface, [str(folder / "in"), "--out", str(folder / "out"), *options])

@@ -13,6 +13,7 @@ from defacedask.geometry import Geometry
 from defacedask.head import Head
 from defacedask.head.template import load_template
 from defacedask.volume import geometry_of, make_volume, real_values
+from tests.heads import posed
 
 KEY = b"k" * 32
 
@@ -56,6 +57,16 @@ def test_nothing_deeper_than_stated_changes(head, plan, defaced):
     # bone stays, also just below the skin
     assert not changed[(before > plan.strata.soft[1]) & (depth_of_body(head) > 3.0)].any()
     assert defaced.dtype == head.volume.dtype
+
+
+def test_nothing_is_laid_beside_the_head():
+    """Coarse voxels, and a field of view that ends in the air behind the head, where rays beside it run out."""
+    volume, _ = posed("CT", pitch=12.0, yaw=-8.0, spacing=(4.0, 3.0, 3.0))
+    changed = get_defacer("carina").plan(Head(volume), key=KEY).apply(volume).values != volume.values
+    body = real_values(volume).values > -300
+    away = ndimage.distance_transform_edt(~body, sampling=geometry_of(volume).spacing)
+    assert changed.sum() > 1000
+    assert away[changed].max() < 40.0
 
 
 def test_what_is_protected_stays(head):

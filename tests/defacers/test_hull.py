@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +19,7 @@ from defacedask.defacers.hull import CELL, ROOM, box_pieces, covers, published, 
 from defacedask.geometry import Geometry
 from defacedask.head import Head
 from defacedask.head.atlas import atlas_of
+from defacedask.head.registration import Registration
 from defacedask.volume import geometry_of
 
 DEFACERS = ("quickshear", "biometric_mask", "biometric_mask_strict", "mri_reface", "carina")
@@ -36,9 +36,7 @@ OTHER_FACE = {
 
 def looked_at(volume, truth):
     """Head whose pose is given, so that two faces have the same."""
-    head: Any = Head(volume)
-    head.__dict__["registration"] = types.SimpleNamespace(affine=truth, rigid=truth)
-    return head
+    return Head(volume, registration=Registration(truth, truth, 1.0, 1.0, True, truth))
 
 
 def another_face(volume, truth, air):
@@ -125,7 +123,7 @@ class _Nothing(Plan):
 
     defacer: ClassVar[str] = "nothing_for_hulls"
 
-    def region(self, geometry: Geometry, xp: Any = np) -> Any:
+    def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
         return np.zeros(geometry.shape, bool)
 
 
@@ -138,7 +136,7 @@ class _Ball(Plan):
     centre: tuple[float, float, float] = (3.0, -20.0, 8.0)
     radius: float = 23.0
 
-    def region(self, geometry: Geometry, xp: Any = np) -> Any:
+    def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
         x, y, z = geometry.positions(np, np.float64)
         a, b, c = self.centre
         return (x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2 <= self.radius**2

@@ -74,4 +74,6 @@ def test_real_heads_before_and_after(shared_data, number):
     assert front_of_face(head).behind < 0.2
     for defacer in ("quickshear", "biometric_mask_strict"):
         defaced = get_defacer(defacer).plan(head, key=bytes(32)).apply(head.volume.load())
-        assert front_of_face(Head(defaced)).behind > 0.8
+        again_ = Head(defaced)
+        # what is left may look the same upside down, which is refused as well
+        assert not again_.ok or front_of_face(again_).behind > 0.8
