@@ -95,8 +95,8 @@ def _lowered(skin: np.ndarray, lines: np.ndarray, heights: np.ndarray, radius: f
     one, two = (np.take_along_axis(lines, k[..., None], axis=2)[..., 0] for k in (before, first))
     part = np.clip((radius - one) / np.where(two > one, two - one, 1.0), 0.0, 1.0)
     found = heights[before] + part * (heights[first] - heights[before])
-    # where nothing is so thick, as much of it as there is
-    return np.where(over.any(axis=2) & (first > 0), np.minimum(found, skin), skin - radius)
+    # no ray is that far from the air sooner than so far behind the skin; where nothing is so thick, just there
+    return np.where(over.any(axis=2) & (first > 0), np.minimum(found, skin - radius), skin - radius)
 
 
 def _secret(sheet: Sheet, key: bytes) -> np.ndarray:
