@@ -451,7 +451,12 @@ class _Graph:
                     "written": last.facts.get("written", {}) if last.ok else {},
                     "held_back": last.facts.get("held_back", []) if last.ok else [],
                     "notes": [
-                        *(note for s in ("ingest", "look") if s in own for note in own[s].facts.get("notes", [])),
+                        *(
+                            note
+                            for s in ("ingest", "look")
+                            if s in own
+                            for note in own[s].facts.get("notes", [])
+                        ),
                         *filter(None, [outcome.get("remains", {}).get("sentence")]),
                         *last.facts.get("notes", []),
                     ],
