@@ -178,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     out.write("\n")
                     out.flush()
     write_table(options.out)
+    write_figure(options.out)
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
@@ -208,6 +209,37 @@ def write_table(folder: Path) -> None:
     ]
     (folder / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
+
+
+def write_figure(folder: Path) -> None:
+    """Match and margin of right poses, of the best pose elsewhere, and of images without a head, with the gates."""
+    from matplotlib.figure import Figure
+
+    from defacedask.head.quality import GATES
+
+    rows = [r for f in sorted(folder.glob("*.jsonl")) if f.stem != "non-heads" for r in _read(f)]
+    right = [r for r in rows if max(r.get("mm", [99.0])) <= MILLIMETRES and r.get("degrees", 99.0) <= DEGREES]
+    none = _read(folder / "non-heads.jsonl")
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for some, label, colour, marker in (
+        (right, "right pose", "tab:blue", "."),
+        (none, "no head", "tab:red", "x"),
+    ):
+        axes.scatter([r["score"] for r in some], [r["margin"] for r in some], 18, colour, marker, label=label)
+    # the best pose elsewhere has the right one for a rival
+    wrong = [((1 - r["margin"]) * r["score"], 1 - 1 / max(1 - r["margin"], 0.2)) for r in right]
+    axes.scatter(*zip(*wrong, strict=True), 18, "tab:orange", "+", label="best pose elsewhere")
+    axes.axhline(GATES["margin"], color="grey", linewidth=0.8)
+    for modality in ("CT", "MR"):
+        axes.axvline(GATES[f"match_{modality}"], color="grey", linewidth=0.8, linestyle=":")
+    axes.set(
+        xlabel="match, nats a point (dotted: gates of CT and MR)",
+        ylabel="margin over the best pose elsewhere",
+    )
+    axes.set_ylim(-1.1, 0.7)
+    axes.legend(loc="lower right")
+    figure.savefig(folder / "orientations.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":
