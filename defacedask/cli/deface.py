@@ -205,9 +205,10 @@ def _summary(result: Any) -> None:
             console.print(
                 printable(f"{row['case']}: {row['status']}: {row['reason']}"), markup=False, soft_wrap=True
             )
-        for one in row["held_back"]:
+        for reason, names in _by_reason(row["held_back"]).items():
+            what = names[0] if len(names) == 1 else f"{len(names)} files ({names[0]}, ...)"
             console.print(
-                printable(f"{row['case']}: held back: {one['what']}: {one['reason']}"),
+                printable(f"{row['case']}: held back: {what}: {reason}"),
                 markup=False,
                 soft_wrap=True,
             )
@@ -240,3 +241,11 @@ def _summary(result: Any) -> None:
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _by_reason(held: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """What is held back, by the reason: an image is a hundred files of one."""
+    found: dict[str, list[str]] = {}
+    for one in held:
+        found.setdefault(one["reason"], []).append(one["what"])
+    return found
