@@ -82,6 +82,7 @@ def targets(name: str, volume: Any) -> tuple[Any, Any]:
         If the head is refused.
     """
     from defacedask.defacers import get_defacer
+    from defacedask.defacers.hull import published
     from defacedask.evaluation.attacks import target_of
     from defacedask.evaluation.surface import skin_level
     from defacedask.head import Head
@@ -99,8 +100,6 @@ def targets(name: str, volume: Any) -> tuple[Any, Any]:
         "to_template": head.to_template,
         "drop": head.drop,
     }
-    from defacedask.defacers.hull import published
-
     return (
         target_of(values, geometry, **common),
         target_of(

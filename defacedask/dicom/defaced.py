@@ -93,10 +93,6 @@ def by_name(stem: str) -> dict[str, Any] | None:
 _CODE = ("CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning")
 
 
-def _true(value: Any) -> bool:
-    return bool(value) and str(value).strip().lower() not in ("false", "no", "none", "0")
-
-
 def _texts(value: Any) -> list[str]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         return [str(value)]

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from defacedask.head.surface import DepthMap
     from defacedask.head.template import Template
 
-__all__ = ["Figure", "Head"]
+__all__ = ["TURNED", "Figure", "Head"]
 
 #: mm of the working grid, and of the one on which the head is looked for.
 SPACING, COARSE = 2.0, 4.0
-#: Degrees between header and head from which on the working grid follows the head.
+#: Degrees between header and head from which on the working grid follows the head, and that is said.
 TURNED = 60.0
 
 

@@ -77,7 +77,7 @@ def look(
     """
     from defacedask.defacers import code_of, get_defacer
     from defacedask.defacers.remaining import remains
-    from defacedask.head import Head
+    from defacedask.head import TURNED, Head
     from defacedask.head.faceless import front_of_face
 
     store = CaseStore(ingested.facts["store"])
@@ -134,7 +134,7 @@ def look(
             write_volume(
                 store.url, f"head/{path}", make_volume(drop.astype(np.uint8), grid, modality="SEG", units="")
             )
-    if head.against_header > AGAINST:
+    if head.against_header > TURNED:
         missing.append(
             f"the head is turned by {head.against_header:.0f} degrees against what the header says; it was found and "
             "defaced where it is."
@@ -155,8 +155,6 @@ def look(
     )
 
 
-#: Degrees between header and anatomy from which on that is said.
-AGAINST = 60.0
 #: mm by which the landmarks of a registered head may lie elsewhere than the registration says.
 APART = 15.0
 _LANDMARKS = ("nasion", "nose_tip", "menton", "tragion_left", "tragion_right", "vertex")
