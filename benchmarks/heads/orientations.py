@@ -17,7 +17,7 @@ import time
 import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -28,6 +28,9 @@ from defacedask.geometry import Geometry
 from defacedask.head import Head
 from defacedask.head.turns import angle_between, sphere
 from defacedask.volume import geometry_of, make_volume
+
+if TYPE_CHECKING:
+    from defacedask.defacers.base import Plan
 
 __all__ = ["main", "moved_by", "turned"]
 
@@ -87,16 +90,30 @@ def judged(
         failed = [f.name for f in head.quality.values() if not f.ok]
         return row | {"outcome": "refused", "why": failed[0] if failed else "plan", "reason": str(error)}
     row |= {"outline": head.outline_agreement, "pose": np.asarray(head.pose).tolist()}
-    defaced = plan.apply(volume)
     if face is not None:
-        row["unchanged"] = float((defaced.values == volume.values)[face].mean())
+        row["unchanged"] = unchanged(volume, plan, face)
     if right is not None and right(head) and row.get("unchanged", 1.0) < LEFT:
         return row | {"outcome": "done"}
+    defaced = plan.apply(volume)
     gaze = np.linalg.inv(head.pose)[:3, :3] @ (0.0, -1.0, 0.0)
     checked = verdict(volume, defaced, sighting(volume), head.landmark("nose_tip"), gaze)
     if checked.held:
         return row | {"outcome": "held", "why": "witness", "reason": checked.sentence}
     return row | {"outcome": "done"}
+
+
+def unchanged(volume: xr.DataArray, plan: Plan, face: np.ndarray) -> float:
+    """Part of a face's voxels that keep their value; only the block of the volume around them is defaced."""
+    import dask.array
+
+    from defacedask.head.morphology import box_of
+
+    box = box_of(face)
+    cuts = [(b.start, b.stop - b.start, n - b.stop) for b, n in zip(box, face.shape, strict=True)]
+    chunks = tuple(tuple(c for c in cut if c) for cut in cuts)
+    lazy = volume.copy(data=dask.array.from_array(volume.data, chunks=chunks))
+    part = plan.apply(lazy).data[box].compute(scheduler="synchronous")
+    return float((part == volume.data[box])[face[box]].mean())
 
 
 def rows_of(

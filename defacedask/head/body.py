@@ -81,17 +81,20 @@ def body_mask(values: np.ndarray, level: float, spacing: float) -> tuple[np.ndar
         return np.zeros_like(solid), solid
     trunk = dilate(core, thin + 1) & solid
     rest = solid & ~trunk
-    labels = components(rest)
-    sizes = np.bincount(labels.ravel())
-    count = len(sizes)
-    touching = np.bincount(labels[dilate(trunk, 1) & rest], minlength=count) > 0
-    away = np.bincount(labels[rest & ~dilate(trunk, far)], minlength=count)
+    # what is not trunk is little: only its own voxels are looked at
+    at = np.flatnonzero(rest)
+    labels = components(rest).ravel()[at]
+    count = int(labels.max(initial=0)) + 1
+    sizes = np.bincount(labels, minlength=count)
+    touching = np.bincount(labels[dilate(trunk, 1).ravel()[at]], minlength=count) > 0
+    away = np.bincount(labels[~dilate(trunk, far).ravel()[at]], minlength=count)
     stays = touching & (away < 0.25 * sizes)
-    stays[0] = False
-    begins = touching & ~stays
-    begins[0] = False
-    joined = trunk | stays[labels]
-    for _ in range(close_by):
-        joined |= dilate(joined, 1) & begins[labels]
+    joined = trunk.copy()
+    joined.ravel()[at[stays[labels]]] = True
+    begins = np.zeros_like(rest)
+    begins.ravel()[at[(touching & ~stays)[labels]]] = True
+    if begins.any():
+        for _ in range(close_by):
+            joined |= dilate(joined, 1) & begins
     body = fill_slices(close(joined, close_by))
     return body, solid & ~body

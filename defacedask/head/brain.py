@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from defacedask.geometry import Geometry
-from defacedask.head.morphology import close, components, dilate, erode, fill_slices, largest
+from defacedask.head.morphology import box_of, close, components, dilate, erode, fill_slices, largest
 
 __all__ = [
     "brain_from_ct",
@@ -169,10 +169,7 @@ def refined_brain(
 
     if not by_template.any():
         return by_template
-    near = np.argwhere(by_template)
-    low = np.maximum(near.min(axis=0) - 8, 0)
-    high = np.minimum(near.max(axis=0) + 9, by_template.shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    box = box_of(by_template, 8)
     inner, outer = erode(by_template[box], 2), dilate(by_template[box], 4)
     smooth = gaussian_filter(values[box], 0.8)
     if modality == "CT":
@@ -223,12 +220,10 @@ def brain_from_ct(values: np.ndarray, body: np.ndarray, seen: np.ndarray) -> np.
         if n % 2:
             edge = np.moveaxis(full, axis, 0)
             edge[-1] = edge[-2]
-    near = np.argwhere(full >= 22)
-    if len(near) == 0:
+    inner = full >= 22
+    if not inner.any():
         return np.zeros(shape, dtype=bool)
-    low = np.maximum(near.min(axis=0) - 8, 0)
-    high = np.minimum(near.max(axis=0) + 9, shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    box = box_of(inner, 8)
     smooth = gaussian_filter(values[box], 0.8)
     bone = close(smooth > 160, 1)
     inside = body[box] & ~bone & (full[box] >= 14)

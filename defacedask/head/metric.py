@@ -11,9 +11,11 @@ measured on planning CTs.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from scipy.special import xlogy
 
 from defacedask.geometry import Geometry
 
@@ -21,7 +23,8 @@ __all__ = ["Metric", "Sample"]
 
 #: mm around the rough centre of the brain that enters the metric.
 RADIUS = 150.0
-BINS = 24
+#: Bins of the patient's values and of the template's, and values that the template's may have.
+BINS, LEVELS = 24, 256
 
 
 class Metric:
@@ -45,42 +48,59 @@ class Metric:
     def __init__(self, points: np.ndarray, values: np.ndarray, levels: np.ndarray, grid: Geometry) -> None:
         # without a body there is no point: every pose scores 0
         edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])) if len(values) else values
-        self.rows = np.searchsorted(edges, values).astype(np.int64) * BINS
-        self.points = np.ascontiguousarray(points.T)
+        rows = np.searchsorted(edges, values).astype(np.int64) * LEVELS
+        # every n-th point, together in memory
+        self.some = {n: (np.ascontiguousarray(points[::n].T), rows[::n].copy()) for n in (1, 2, 3, 4)}
         # what lies beyond is clipped into the one voxel of air around
-        self.shape, self.flat = levels.shape, levels.ravel()
-        place = np.arange(256) * ((BINS - 1) / 255.0)
-        self.low = np.minimum(place.astype(np.int64), BINS - 2)
-        self.part = place - self.low
+        self.flat, self.shape = levels.ravel(), levels.shape
+        self.last = np.array(levels.shape, dtype=np.float64)[:, None] - 1.0
+        place = np.arange(LEVELS) * ((BINS - 1) / (LEVELS - 1))
+        low = np.minimum(place.astype(np.int64), BINS - 2)
+        #: How each level is shared out between two bins.
+        self.shares = np.zeros((LEVELS, BINS))
+        self.shares[np.arange(LEVELS), low] = 1.0 - (place - low)
+        self.shares[np.arange(LEVELS), low + 1] = place - low
         self.inverse = np.linalg.inv(grid.affine)
 
     def __call__(self, matrix: np.ndarray, every: int = 1) -> float:
-        """Nats a point; larger is better. ``matrix``: world LPS mm of the patient -> the template's LPS mm."""
-        points, rows = self.points[:, ::every], self.rows[::every]
+        """Nats a point; larger is better.
+
+        Parameters
+        ----------
+        matrix : (4, 4) array
+            World LPS mm of the patient -> the template's LPS mm.
+        every : int
+            Of each 1 to 4 points one is looked at.
+        """
+        points, rows = self.some[every]
         number = len(rows)
         if not number:
             return 0.0
         m = self.inverse @ matrix
-        index = m[:3, :3] @ points + (m[:3, 3:4] + 1.5)
+        index = m[:3, :3] @ points
+        index += m[:3, 3:4] + 1.5
         seen = index[0] >= 1.0  # array axis 0 runs upwards from the lower end of the template's neck
         if not seen.all():
-            index, rows = index[:, seen], rows[seen]
+            index, rows = index.compress(seen, axis=1), rows.compress(seen)
             if len(rows) < 0.2 * number:
                 return 0.0
-        n0, n1, n2 = self.shape
-        k = np.clip(index[0], 0, n0 - 1).astype(np.int64)
-        k = k * n1 + np.clip(index[1], 0, n1 - 1).astype(np.int64)
-        k = k * n2 + np.clip(index[2], 0, n2 - 1).astype(np.int64)
-        level = self.flat[k]
-        part, cell = self.part[level], rows + self.low[level]
-        size = BINS * BINS + 1
-        joint = np.bincount(cell, weights=1.0 - part, minlength=size)
-        joint[1:] += np.bincount(cell, weights=part, minlength=size)[:-1]
-        table = joint[:-1].reshape(BINS, BINS) / number
-        a, b = table.sum(axis=1, keepdims=True), table.sum(axis=0, keepdims=True)
-        total = float(table.sum())
-        some = table > 0
-        return float((table[some] * np.log((table * total / np.maximum(a * b, 1e-30))[some])).sum())
+        np.maximum(index, 0.0, out=index)
+        np.minimum(index, self.last, out=index)
+        voxel = index.astype(np.int64)
+        k = voxel[0]
+        for axis in (1, 2):
+            k *= self.shape[axis]
+            k += voxel[axis]
+        joint = np.bincount(rows + self.flat.take(k), minlength=BINS * LEVELS)
+        table = joint.reshape(BINS, LEVELS) @ self.shares / number
+        a, b = table.sum(axis=1), table.sum(axis=0)
+        total = float(a.sum())
+        return _of_logs(table) + total * math.log(total) - _of_logs(a) - _of_logs(b)
+
+
+def _of_logs(p: np.ndarray) -> float:
+    """Sum of p log p."""
+    return float(xlogy(p, p).sum())
 
 
 class Sample:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["close", "components", "dilate", "erode", "fill_slices", "largest", "open_"]
+__all__ = ["box_of", "close", "components", "dilate", "erode", "fill_slices", "largest", "open_"]
 
 
 def _cross(mask: np.ndarray, *, grow: bool) -> np.ndarray:
@@ -73,6 +73,18 @@ def close(mask: np.ndarray, n: int) -> np.ndarray:
     padded = np.pad(mask, n)
     inner = tuple(slice(n, -n) for _ in range(mask.ndim)) if n else ...
     return erode(dilate(padded, n), n)[inner]
+
+
+def box_of(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
+    """Smallest box around what is set, widened by some voxels where the array goes on; an empty one for no voxel."""
+    box = []
+    for axis, size in enumerate(mask.shape):
+        across = tuple(k for k in range(mask.ndim) if k != axis)
+        there = np.flatnonzero(mask.any(axis=across))
+        if len(there) == 0:
+            return (slice(0, 0),) * mask.ndim
+        box.append(slice(max(int(there[0]) - margin, 0), min(int(there[-1]) + margin + 1, size)))
+    return tuple(box)
 
 
 def components(mask: np.ndarray) -> np.ndarray:

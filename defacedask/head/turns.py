@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 __all__ = ["angle_between", "different", "motion", "nearest_rigid", "rotation", "sphere", "stretch"]
@@ -9,11 +11,15 @@ __all__ = ["angle_between", "different", "motion", "nearest_rigid", "rotation", 
 
 def rotation(pitch: float, yaw: float, roll: float = 0.0) -> np.ndarray:
     """Rotation matrix in LPS: pitch about L (x), roll about P (y), yaw about S (z), in degrees."""
-    a, b, c = np.deg2rad([pitch, roll, yaw])
-    rx = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    ry = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
-    rz = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
-    return rx @ ry @ rz
+    a, b, c = math.radians(pitch), math.radians(roll), math.radians(yaw)
+    sa, ca, sb, cb, sc, cc = math.sin(a), math.cos(a), math.sin(b), math.cos(b), math.sin(c), math.cos(c)
+    return np.array(
+        [
+            [cb * cc, -cb * sc, sb],
+            [ca * sc + sa * sb * cc, ca * cc - sa * sb * sc, -sa * cb],
+            [sa * sc - ca * sb * cc, sa * cc + ca * sb * sc, ca * cb],
+        ]
+    )
 
 
 def sphere(count: int) -> np.ndarray:
