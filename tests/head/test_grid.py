@@ -4,10 +4,11 @@ import dask.array
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
-from defacedask.head.grid import cropped_values, reduced, resample
+from defacedask.head.grid import _percentiles, cropped_values, reduced, resample
 from defacedask.volume import make_volume, real_values
 from tests.strategies import geometries
 
@@ -75,3 +76,11 @@ def test_values_that_are_no_numbers_are_refused():
     bad[1, 1, 1] = np.nan
     with pytest.raises(InputError, match="finite"):
         reduced(make_volume(bad, grid, modality="MR", units="1"), 2.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=30).filter(any))
+def test_percentiles_of_counts_are_those_of_the_positions(counts):
+    at = (0.05, 30.0, 99.95)
+    positions = np.repeat(np.arange(len(counts)), counts)
+    np.testing.assert_allclose(_percentiles(np.array(counts), at), np.percentile(positions, at), atol=1e-9)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from defacedask.head.morphology import close, components, dilate, erode, fill_slices, largest, open_
+from defacedask.head.morphology import box_of, close, components, dilate, erode, fill_slices, largest, open_
 
 masks = arrays(bool, st.tuples(*[st.integers(1, 9)] * 3), elements=st.booleans())
 CROSS = ndi.generate_binary_structure(3, 1)
@@ -64,3 +64,19 @@ def test_components_and_largest_agree_with_scipy(mask):
 def test_filling_is_slice_by_slice(mask, axis):
     filled = np.stack([ndi.binary_fill_holes(s) for s in np.moveaxis(mask, axis, 0)])
     assert np.array_equal(fill_slices(mask, axis), np.moveaxis(filled, 0, axis))
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays(bool, (5, 6, 7)), st.integers(0, 3))
+def test_a_box_is_the_smallest_around_what_is_set(mask, margin):
+    box = box_of(mask, margin)
+    outside = mask.copy()
+    outside[box] = False
+    assert not outside.any()
+    if not mask.any():
+        assert mask[box].size == 0
+        return
+    at = np.argwhere(mask)
+    low = np.maximum(at.min(axis=0) - margin, 0)
+    high = np.minimum(at.max(axis=0) + margin + 1, mask.shape)
+    assert [(b.start, b.stop) for b in box] == list(zip(low, high, strict=True))
