@@ -23,6 +23,7 @@ from defacedask.executors import executor_for
 from defacedask.pieces import FAILED, Outcome, Piece, forget, run_piece
 from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions, check_reversible
+from defacedask.run_key import read_key
 from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export, not_taken_back, record_path, refuse
@@ -30,14 +31,14 @@ from defacedask.stages.ingest import case_key, ingest
 from defacedask.stages.places import store_path, volume_path
 from defacedask.stages.plans import look
 from defacedask.stages.protecting import check_margin
-from defacedask.store import CaseStore, remove, writing
+from defacedask.store import CaseStore, remove
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Scan
     from defacedask.dicom.export.words import Words
     from defacedask.dicom.people import People
 
-__all__ = ["DefaceResult", "deface", "look_protected", "read_key"]
+__all__ = ["DefaceResult", "deface", "look_protected"]
 
 Progress = Callable[[int, int, Piece | None], None]
 
@@ -73,32 +74,6 @@ class DefaceResult:
     def ok(self) -> bool:
         """Whether every case was exported, or passed on as it came where that was asked for."""
         return bool(self.cases) and all(case["status"] in ("done", COPIED) for case in self.cases)
-
-
-def read_key(path: Path) -> bytes:
-    """Key of the UID map: that of the file, or a new one that is kept there for its owner alone.
-
-    Raises
-    ------
-    ConfigError
-        If the file holds no key.
-    """
-    if path.exists():
-        try:
-            key = bytes.fromhex(path.read_text(encoding="ascii").strip())
-        except (OSError, ValueError):
-            key = b""
-        if len(key) < 16:
-            raise ConfigError(
-                f"{path} holds no key.", "It must be one line of at least 32 hexadecimal digits."
-            )
-        return key
-    key = secrets.token_bytes(32)
-    with writing(f"the key {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(key.hex() + "\n", encoding="ascii")
-    return key
 
 
 def look_protected(

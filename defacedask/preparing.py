@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from defacedask import config
+from defacedask.already import set_aside
 from defacedask.defacers import STUDY_DEFACERS, code_of, resolve
 from defacedask.errors import ConfigError, InputError
 from defacedask.evaluation.galleries import check_gallery
 from defacedask.evaluation.texture import check_classes
 from defacedask.face_settings import face_settings
 from defacedask.release_options import ReleaseOptions
+from defacedask.run_key import key_of_seed, read_key
 from defacedask.stages.protecting import check_margin, patterns_of
 from defacedask.store import writing
 
@@ -210,7 +211,7 @@ def prepare(
     release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible)
     settings = dataclasses.replace(settings, release=release.choice)
     make_output(folder, *RUN_FOLDERS)
-    run_key = _run_key(folder, seed)
+    run_key = read_key(folder / "store" / "run.key") if seed is None else key_of_seed(seed)
     write_config(folder, settings, run_key)
     if deidentify and not people:
         from defacedask.dicom.people import people_of
@@ -241,22 +242,18 @@ def _settings(
 def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped], People]:
     from defacedask.dicom.catalogue import Case, Scan, scan
 
-    people: People = {}
-    if isinstance(cases, Scan):
-        found, skipped, people = cases.cases, cases.skipped, cases.people
-    elif isinstance(cases, Case):
-        found, skipped = (cases,), ()
-    elif (
-        isinstance(cases, Sequence) and not isinstance(cases, str) and all(isinstance(c, Case) for c in cases)
-    ):
-        found, skipped = tuple(cases), ()
-    else:
-        inputs = [cases] if isinstance(cases, (str, Path)) else list(cases)
-        result = scan(*inputs)
-        found, skipped, people = result.cases, result.skipped, result.people
-    if not found:
-        raise nothing_found(skipped)
-    return found, skipped, people
+    if isinstance(cases, Case):
+        return (cases,), (), {}
+    if isinstance(cases, Sequence) and not isinstance(cases, str) and all(isinstance(c, Case) for c in cases):
+        if not cases:
+            raise nothing_found(())
+        return tuple(cases), (), {}
+    inputs = [cases] if isinstance(cases, (str, Path)) else cases
+    # a head without its face can be neither recognised nor measured as an original
+    found, _ = set_aside(cases if isinstance(cases, Scan) else scan(*inputs))
+    if not found.cases:
+        raise nothing_found(found.skipped)
+    return found.cases, found.skipped, found.people
 
 
 def nothing_found(skipped: Sequence[Skipped], what: str = "image series to work on") -> InputError:
@@ -279,20 +276,6 @@ def make_output(folder: Path, *parts: str | Path) -> None:
         probe = folder / ".probe"
         probe.write_bytes(b"\0" * 4096)
         probe.unlink()
-
-
-def _run_key(folder: Path, seed: int | None) -> bytes:
-    """Key of the run: from the seed, else the one an earlier run left, else a new one."""
-    if seed is not None:
-        return hashlib.sha256(f"defacedask seed {seed}".encode()).digest()
-    path = folder / "store" / "run.key"
-    if path.exists():
-        return bytes.fromhex(path.read_text().strip())
-    key = secrets.token_bytes(32)
-    with writing("the key of the run"):
-        path.touch(mode=0o600)
-        path.write_text(key.hex())
-    return key
 
 
 def write_config(folder: Path, settings: Settings, run_key: bytes | None = None) -> None:

@@ -17,6 +17,8 @@ from defacedask.cli.scan import command as scan_command
 from defacedask.dicom.catalogue import scan
 from defacedask.dicom.export.audit import read_lines
 from defacedask.dicom.export.record import mark_cleaned
+from defacedask.errors import InputError
+from defacedask.preparing import prepare
 from defacedask.verify import verify
 
 
@@ -186,3 +188,16 @@ def test_nifti(tmp_path, sidecar, name, copied):
         assert name in tree(tmp_path / "out")
     else:
         assert "its name says so, and nothing else" in f"{result.output} {result.exception}"
+
+
+def test_a_study_leaves_it_out_too(both, defaced, tmp_path):
+    prepared = prepare(both, tmp_path / "out", defacers="quickshear")
+    assert [case.patient_id for case in prepared.cases] == ["P2"]
+    assert any("already defaced (quickshear" in s.reason for s in prepared.skipped)
+    # who names a case means that case
+    found = scan(defaced)
+    alone = [case for case in found.cases if case.patient_id != "P2"]
+    assert [c.id for c in prepare(alone, tmp_path / "out2").cases] == [c.id for c in alone]
+    shutil.rmtree(defaced / "other")
+    with pytest.raises(InputError, match="already defaced"):
+        prepare(defaced, tmp_path / "out3")

@@ -121,7 +121,7 @@ def command(
         "keep_work": keep_work,
     }
     if key is not None:
-        from defacedask.defacing import read_key
+        from defacedask.run_key import read_key
 
         options["key"] = read_key(key)
     result = _run(found, out, defacer, cluster, workers, options)
