@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from defacedask import config
 from defacedask.dataflow import Progress, StudyResult
 from defacedask.errors import ConfigError, InputError
-from defacedask.executors import executor_for
 from defacedask.face_settings import face_settings
+from defacedask.flow.executors import executor_for
+from defacedask.flow.result import Piece, run_piece
+from defacedask.flow.run import run_cases
 from defacedask.pairing import Pair, Pairing, pair_cases
-from defacedask.pieces import Piece, run_piece
 from defacedask.preparing import (
     RUN_FOLDERS,
     Settings,
@@ -23,7 +24,6 @@ from defacedask.preparing import (
     resolve_tolerance,
     write_config,
 )
-from defacedask.scheduling import run_cases
 from defacedask.stages.attack import attack_case, check_kind
 from defacedask.stages.ingest import input_state
 from defacedask.stages.places import ORIGINAL

@@ -19,7 +19,7 @@ import pandas as pd
 from defacedask.evaluation.galleries import ORIGINALS, SECOND_SCAN, gallery_of_photographs
 from defacedask.evaluation.recognition import distance_of, open_recogniser
 from defacedask.face_tables import LOOKING, face_tables, sightings
-from defacedask.pieces import DONE, FAILED, REFUSED, Piece
+from defacedask.flow.result import DONE, FAILED, REFUSED, Piece
 from defacedask.report.derive import derive_tables
 from defacedask.stages.places import ORIGINAL
 from defacedask.store import writing

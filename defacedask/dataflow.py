@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from defacedask.defacers import get_defacer
-from defacedask.executors import executor_for
-from defacedask.pieces import Piece, run_piece
+from defacedask.flow.executors import executor_for
+from defacedask.flow.result import Piece, run_piece
+from defacedask.flow.run import run_cases
 from defacedask.preparing import Prepared, Settings, prepare, resolve_defacers
 from defacedask.release import Release
-from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
 from defacedask.stages.faces import judge_faces

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from defacedask.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.defacers import code_of
 from defacedask.errors import ConfigError, DefacedaskError, StoreError
-from defacedask.executors import executor_for
-from defacedask.pieces import FAILED, Outcome, Piece, forget, run_piece
+from defacedask.flow.executors import executor_for
+from defacedask.flow.result import FAILED, Outcome, Piece, forget, run_piece
+from defacedask.flow.run import run_cases
 from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions, check_reversible
 from defacedask.run_key import read_key
-from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export, not_taken_back, record_path, refuse
 from defacedask.stages.ingest import case_key, ingest

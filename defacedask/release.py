@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.pieces import FAILED, Piece, forget, run_piece
+from defacedask.flow.result import FAILED, Piece, forget, run_piece
 from defacedask.preparing import KEPT, PLANS
 from defacedask.release_options import ReleaseOptions
 from defacedask.stages.export import export, not_taken_back, record_path, refuse

@@ -162,8 +162,8 @@ def test_edited_code_gives_a_new_result_from_the_same_folder(patient, tmp_path):
 def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(virtual_patients, tmp_path, monkeypatch):
     """All stages of one case, those after the apply without their work."""
     from defacedask import dataflow, defacers
-    from defacedask.executors import executor_for
-    from defacedask.pieces import Outcome
+    from defacedask.flow.executors import executor_for
+    from defacedask.flow.result import Outcome
     from defacedask.preparing import prepare
 
     for stage in ("judge_faces", "measure_original", "measure_radiomics", "measure_geometry", "measure_dose"):

@@ -6,7 +6,7 @@ import pytest
 
 from defacedask.cluster import connect
 from defacedask.errors import ConfigError
-from defacedask.executors import DaskExecutor, HereExecutor, executor_for
+from defacedask.flow.executors import DaskExecutor, HereExecutor, executor_for
 
 
 def add(a, b=0):

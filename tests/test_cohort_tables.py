@@ -7,7 +7,7 @@ import pytest
 
 from defacedask.cohort_tables import collect
 from defacedask.dicom.model import Case, Series, Skipped
-from defacedask.pieces import Piece
+from defacedask.flow.result import Piece
 from defacedask.preparing import Settings
 from defacedask.tables import read_tables
 

@@ -16,7 +16,7 @@ from defacedask.cli.deface import command
 from defacedask.dicom.catalogue import scan
 from defacedask.dicom.export.audit import read_lines
 from defacedask.errors import ConfigError, DefacedaskError, InputError
-from defacedask.pieces import Piece
+from defacedask.flow.result import Piece
 from defacedask.verify import verify
 
 

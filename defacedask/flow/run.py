@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from defacedask.errors import DefacedaskError, OutputError
-from defacedask.pieces import FAILED, Piece
+from defacedask.flow.result import FAILED, Piece
 
 __all__ = ["run_cases"]
 

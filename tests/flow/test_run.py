@@ -9,9 +9,9 @@ import pytest
 
 from defacedask.cluster import connect
 from defacedask.errors import OutputError
-from defacedask.executors import DaskExecutor, HereExecutor
-from defacedask.pieces import Piece
-from defacedask.scheduling import run_cases
+from defacedask.flow.executors import DaskExecutor, HereExecutor
+from defacedask.flow.result import Piece
+from defacedask.flow.run import run_cases
 
 
 def work(name, mode):
