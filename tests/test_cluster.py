@@ -33,9 +33,22 @@ def test_workers_are_processes_with_one_thread_each(client):
 def test_both_executors_pass_futures_on(client, kind):
     executor = executor_for(client if kind == "dask" else None)
     assert isinstance(executor, DaskExecutor if kind == "dask" else HereExecutor)
-    one = executor.submit(add, 1, label="one")
-    two = executor.submit(add, one, b=1, label="two", priority=3)
-    assert sorted(future.result() for future in executor.as_completed([one, two])) == [1, 2]
+    one = executor.submit(add, 1, name=("one", "case", ""))
+    two = executor.submit(add, one, b=1, name=("two", "case", "defacer"), priority=3)
+    found = {executor.finished(), executor.finished()}
+    assert found == {one, two}
+    assert sorted(future.result() for future in found) == [1, 2]
+    assert executor.window == (6 if kind == "dask" else 1)
+
+
+def test_the_dashboard_groups_by_stage(client):
+    executor = DaskExecutor(client)
+    for case in ("pt_1", "pt_2"):
+        executor.submit(add, 1, name=("look", case, "quickshear"))
+        executor.finished()
+    groups = client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
+    assert "look" in groups
+    assert not any("pt" in group for group in groups)
 
 
 def test_an_address_is_used():

@@ -1,16 +1,18 @@
 """Two ways to run tasks behind one small door: a Dask client, or right here.
 
-Both offer ``submit``, ``as_completed`` and ``cancel``; the dataflow knows nothing else about either.
+Both offer ``submit``, ``finished`` and ``cancel``; the flow knows nothing else about either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import collections
+import secrets
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import dask.base
+__all__ = ["DaskExecutor", "Executor", "HereExecutor", "executor_for"]
 
-__all__ = ["DaskExecutor", "HereExecutor", "executor_for"]
+Name = tuple[str, str, str]
 
 
 def executor_for(client: Any) -> DaskExecutor | HereExecutor:
@@ -27,30 +29,46 @@ class DaskExecutor:
     """
 
     def __init__(self, client: Any) -> None:
+        from distributed import as_completed
+
         self.client = client
+        self._waiting = as_completed()
+
+    @property
+    def window(self) -> int:
+        """Cases that keep all workers busy."""
+        threads = sum(w["nthreads"] for w in self.client.scheduler_info(n_workers=-1)["workers"].values())
+        return 2 * max(int(threads), 1) + 2
 
     def submit(
-        self, function: Callable[..., Any], *args: Any, label: str, priority: int = 0, **kwargs: Any
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        name: Name,
+        priority: int = 0,
+        resources: dict[str, float] | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Future of ``function(*args, **kwargs)``; futures among ``args`` are waited for by the scheduler."""
-        return self.client.submit(
+        future = self.client.submit(
             function,
             *args,
-            # the label leads, so that the dashboard groups by stage; the token keeps two runs apart
-            key=f"{label}-{dask.base.tokenize(label, object())}",
+            # the stage leads, so that the dashboard groups by it; the token keeps two submissions apart
+            key=(f"{name[0]}-{secrets.token_hex(16)}", *name[1:]),
             priority=priority,
+            resources=resources or None,
             retries=0,
             pure=False,
             **kwargs,
         )
+        self._waiting.add(future)
+        return future
 
-    def as_completed(self, futures: Sequence[Any]) -> Iterator[Any]:
-        """Futures as they finish."""
-        from distributed import as_completed
+    def finished(self) -> Any:
+        """Next future of those submitted that has finished; each comes once."""
+        return next(self._waiting)
 
-        return iter(as_completed(futures))
-
-    def cancel(self, futures: Sequence[Any]) -> None:
+    def cancel(self, futures: Iterable[Any]) -> None:
         """Give up what has not finished."""
         self.client.cancel(list(futures), force=True)
 
@@ -66,15 +84,32 @@ class _Done:
 class HereExecutor:
     """Tasks in this process, run when submitted."""
 
+    window = 1
+
+    def __init__(self) -> None:
+        self._waiting: collections.deque[_Done] = collections.deque()
+
     def submit(
-        self, function: Callable[..., Any], *args: Any, label: str, priority: int = 0, **kwargs: Any
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        name: Name,
+        priority: int = 0,
+        resources: dict[str, float] | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Run now; gives a finished future."""
-        return _Done(function(*(a.value if isinstance(a, _Done) else a for a in args), **kwargs))
+        done = _Done(function(*(a.value if isinstance(a, _Done) else a for a in args), **kwargs))
+        self._waiting.append(done)
+        return done
 
-    def as_completed(self, futures: Iterable[Any]) -> Iterator[Any]:
-        """Futures in the order given."""
-        return iter(futures)
+    def finished(self) -> Any:
+        """Next future that was submitted; each comes once."""
+        return self._waiting.popleft()
 
     def cancel(self, futures: Iterable[Any]) -> None:
         """Nothing is ever pending."""
+        self._waiting.clear()
+
+
+Executor = DaskExecutor | HereExecutor

@@ -213,7 +213,7 @@ def test_record_is_there_after_an_interruption(cohort, tmp_path, monkeypatch):
     real = defacing.run_cases
 
     def stops(*args, **options):
-        real(*args, **options)
+        yield from real(*args, **options)
         raise OutputError("the disk is full.")
 
     monkeypatch.setattr(defacing, "run_cases", stops)

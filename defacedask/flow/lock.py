@@ -1,0 +1,55 @@
+"""One run at a time in a folder: a second one is refused, and a dead one leaves nothing that must be removed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from defacedask.errors import ConfigError
+from defacedask.store import writing
+
+__all__ = ["only_run"]
+
+
+@contextlib.contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Hold a folder for one run; the system lets go of it when the process ends, however it ends.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run's own data; it is there.
+
+    Raises
+    ------
+    ConfigError
+        If another run holds it.
+    OutputError
+        If nothing can be written there.
+    """
+    path = folder / "run.lock"
+    with writing(f"the lock {path}"):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            who = os.read(handle, 200).decode("utf-8", "replace").strip()
+            raise ConfigError(
+                f"another run is at work in {folder.parent if folder.name == 'store' else folder}"
+                f"{f' ({who})' if who else ''}.",
+                "Wait until it has finished, or choose another output folder.",
+            ) from error
+        except OSError:
+            # a file system without locks: there is nothing to hold, as before
+            pass
+        else:
+            os.ftruncate(handle, 0)
+            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+    finally:
+        os.close(handle)
