@@ -234,13 +234,13 @@ def deface(
     place = Path(work).absolute() if work else folder.with_name(folder.name + ".work")
     _separate(folder, place, whole, inputs)
     make_output(folder, place)
-    with only_run(place):
+    executor = executor_for(client)
+    with only_run(place, executor):
         run_key = key or read_key(place / "run.key")
         files = [f for case in whole.cases for s in case.series for f in s.files]
         names = output_names(files, inputs, [s.path for s in found.skipped])
         people = (whole.people or people_of(whole.cases)) if deidentify else {}
         words = words_of_people(people) if deidentify else None
-        executor = executor_for(client)
         graph = DefaceRun(
             folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people
         )

@@ -31,7 +31,7 @@ def test_workers_are_processes_with_one_thread_each(client):
 
 @pytest.mark.parametrize("kind", ["dask", "here"])
 def test_both_executors_pass_futures_on(client, kind):
-    executor = executor_for(client if kind == "dask" else None)
+    executor = executor_for(client) if kind == "dask" else HereExecutor()
     assert isinstance(executor, DaskExecutor if kind == "dask" else HereExecutor)
     one = executor.submit(add, 1, name=("one", "case", ""))
     two = executor.submit(add, one, b=1, name=("two", "case", "defacer"), priority=3)
@@ -67,3 +67,12 @@ def test_what_cannot_be_reached_or_is_not_known():
 def test_no_scheduler_at_the_address():
     with pytest.raises(ConfigError, match="no Dask scheduler answers"), connect("tcp://127.0.0.1:9"):
         pass
+
+
+def test_an_active_client_is_used_and_its_workers_see_what_is_shared(client, tmp_path):
+    executor = executor_for(None)
+    assert isinstance(executor, DaskExecutor)
+    assert executor.client is client
+    (tmp_path / "there").touch()
+    assert executor.blind(tmp_path / "there") == []
+    assert len(executor.blind(tmp_path / "gone")) == 2

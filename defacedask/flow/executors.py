@@ -6,8 +6,11 @@ Both offer ``submit``, ``finished`` and ``cancel``; the flow knows nothing else 
 from __future__ import annotations
 
 import collections
+import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 __all__ = ["DaskExecutor", "Executor", "HereExecutor", "executor_for"]
@@ -16,8 +19,21 @@ Name = tuple[str, str, str]
 
 
 def executor_for(client: Any) -> DaskExecutor | HereExecutor:
-    """Executor of a client; None means here, one task after the other."""
+    """Executor of a client; None means the active client, or, without one, here, one task after the other."""
+    client = _active_client() if client is None else client
     return HereExecutor() if client is None else DaskExecutor(client)
+
+
+def _active_client() -> Any:
+    """Client that was made last in this process and still is open, as Dask's own collections use it."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import Client
+
+    try:
+        return Client.current(allow_global=True)
+    except ValueError:
+        return None
 
 
 class DaskExecutor:
@@ -32,7 +48,7 @@ class DaskExecutor:
         from distributed import as_completed
 
         self.client = client
-        self._waiting = as_completed()
+        self._waiting = as_completed(loop=client.loop)
 
     @property
     def window(self) -> int:
@@ -67,6 +83,11 @@ class DaskExecutor:
     def finished(self) -> Any:
         """Next future of those submitted that has finished; each comes once."""
         return next(self._waiting)
+
+    def blind(self, path: Path) -> list[str]:
+        """Addresses of the workers that do not see a file."""
+        found = self.client.run(os.path.exists, str(path.absolute()))
+        return sorted(worker for worker, seen in found.items() if not seen)
 
     def cancel(self, futures: Iterable[Any]) -> None:
         """Give up what has not finished."""
@@ -106,6 +127,10 @@ class HereExecutor:
     def finished(self) -> Any:
         """Next future that was submitted; each comes once."""
         return self._waiting.popleft()
+
+    def blind(self, path: Path) -> list[str]:
+        """Nobody else looks."""
+        return []
 
     def cancel(self, futures: Iterable[Any]) -> None:
         """Nothing is ever pending."""

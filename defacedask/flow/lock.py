@@ -8,26 +8,32 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from defacedask.errors import ConfigError
 from defacedask.store import writing
+
+if TYPE_CHECKING:
+    from defacedask.flow.executors import Executor
 
 __all__ = ["only_run"]
 
 
 @contextlib.contextmanager
-def only_run(folder: Path) -> Iterator[None]:
+def only_run(folder: Path, executor: Executor | None = None) -> Iterator[None]:
     """Hold a folder for one run; the system lets go of it when the process ends, however it ends.
 
     Parameters
     ----------
     folder : Path
         Of the run's own data; it is there.
+    executor : Executor, optional
+        Its workers must see the folder.
 
     Raises
     ------
     ConfigError
-        If another run holds it.
+        If another run holds it, or a worker does not see it.
     OutputError
         If nothing can be written there.
     """
@@ -50,6 +56,11 @@ def only_run(folder: Path) -> Iterator[None]:
         else:
             os.ftruncate(handle, 0)
             os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        if executor is not None and (blind := executor.blind(path)):
+            raise ConfigError(
+                f"{len(blind)} workers do not see the folder {folder} (the first: {blind[0]}).",
+                "Choose an output folder that is shared with all workers under the same path.",
+            )
         yield
     finally:
         os.close(handle)

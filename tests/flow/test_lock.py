@@ -40,3 +40,16 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError), only_run(tmp_path / "file"):
         pass
+
+
+def test_workers_that_do_not_see_the_folder_are_named(tmp_path):
+    class Elsewhere:
+        def blind(self, path):
+            assert path.exists()
+            return ["tcp://10.0.0.7:4711"]
+
+    with (
+        pytest.raises(ConfigError, match="1 workers do not see the folder .*4711"),
+        only_run(tmp_path, Elsewhere()),
+    ):
+        pass
