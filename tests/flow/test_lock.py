@@ -49,7 +49,7 @@ def test_workers_that_do_not_see_the_folder_are_named(tmp_path):
             return ["tcp://10.0.0.7:4711"]
 
     with (
-        pytest.raises(ConfigError, match="1 workers do not see the folder .*4711"),
+        pytest.raises(ConfigError, match=r"1 workers do not see the folder .*4711"),
         only_run(tmp_path, Elsewhere()),
     ):
         pass
