@@ -119,7 +119,9 @@ def ghosts(mr):
     rng = np.random.default_rng(3)
     out = distance_transform_edt(~body, sampling=geometry.spacing)
     deep = distance_transform_edt(body, sampling=geometry.spacing)
-    specks = (out > 4.0) & (out < 25.0) & binary_dilation(rng.random(values.shape) < 0.001, np.ones((3, 3, 3)))
+    specks = (
+        (out > 4.0) & (out < 25.0) & binary_dilation(rng.random(values.shape) < 0.001, np.ones((3, 3, 3)))
+    )
     gaps = (deep > 2.0) & (deep < 7.0) & binary_dilation(rng.random(values.shape) < 0.01, np.ones((3, 3, 3)))
     new = np.where(specks, np.float32(1.15 * mr.level), np.where(gaps, np.float32(0.0), values))
     return target_of(new, geometry, modality="MR", level=mr.level, pose=np.eye(4))
