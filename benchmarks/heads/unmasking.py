@@ -4,9 +4,9 @@
 
 DATA is a folder of real heads (see `benchmarks.heads.data`). ``NAME.npz`` holds what the classifier learns of a head,
 ``NAME.json`` its rows, so that a second call goes on; ``table.md`` the table. The classifier is trained on other
-persons of the same modality, defaced by the same defacer with other keys; where there are fewer than two of them, on
-virtual ones. Of each kind of attempt the best setting counts, of the peel too: an attacker tries all. Positive
-controls: the same attempts at weak layers planted on the same heads (`defacedask.evaluation.planted`).
+persons of the same modality among the heads of the call, defaced by the same defacer with other keys; where there is
+none, it is left out. Of each kind of attempt the best setting counts, of the peel too: an attacker tries all.
+Positive controls: the same attempts at weak layers planted on the same heads (`defacedask.evaluation.planted`).
 """
 
 from __future__ import annotations

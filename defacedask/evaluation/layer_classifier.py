@@ -27,6 +27,8 @@ __all__ = ["LayerClassifier", "Lesson", "lesson"]
 SAMPLES = 12_000
 #: mm: only rays with at least so much layer teach, and no more of the body below than there is layer before it.
 LEAST_LAYER = 2.0
+#: mm below the outer skin at which there is layer, if any, and at which there is none.
+SURELY_LAYER, SURELY_BODY = (1.0, 3.0), (16.0, 30.0)
 #: Weight of the penalty on the squared coefficients.
 RIDGE = 3.0
 
@@ -118,17 +120,34 @@ class LayerClassifier:
         return total / (positive * negative)
 
     def attempt(self, target: Target, rays: Rays | None = None) -> list[Attempt]:
-        """Take off what is told to be layer."""
+        """Take off what is told to be layer: by the odds as learnt, and by odds about their middle in this image.
+
+        Another scanner shifts all odds of an image. What lies just below the outer skin is layer, and what lies
+        deepest is body: half-way between the two is this image's own middle.
+        """
         rays = Rays.of(target) if rays is None else rays
-        if np.isnan(rays.front).all():
+        there = ~np.isnan(rays.front)
+        if not there.any():
             return []
-        odds = np.clip(self.odds(rays), -4.0, 4.0)
-        # a skin at a depth makes everything before it layer and everything behind it body
-        before = np.concatenate([np.zeros((*odds.shape[:2], 1), np.float32), odds[..., :-1]], axis=2)
-        gain = before.cumsum(axis=2)
-        gain -= gain.mean(axis=2, keepdims=True)
-        skin = rays.follow(-gain * (ALONG / 2.0))
-        return [rays.as_attempt(target, skin, UNMASKED, "classifier")]
+        odds = self.odds(rays)
+        middle = np.mean([np.median(odds[there][:, _samples(part)]) for part in (SURELY_LAYER, SURELY_BODY)])
+        return [
+            rays.as_attempt(target, _end_of_layer(rays, one), UNMASKED, variant)
+            for one, variant in ((odds, "classifier"), (odds - middle, "classifier, own middle"))
+        ]
+
+
+def _samples(part: tuple[float, float]) -> slice:
+    return slice(round(part[0] / ALONG), round(part[1] / ALONG) + 1)
+
+
+def _end_of_layer(rays: Rays, odds: np.ndarray) -> np.ndarray:
+    """Surface before which odds speak for layer and behind which for body, as `Rays.follow` gives it."""
+    odds = np.clip(odds, -4.0, 4.0)
+    before = np.concatenate([np.zeros((*odds.shape[:2], 1), np.float32), odds[..., :-1]], axis=2)
+    gain = before.cumsum(axis=2)
+    gain -= gain.mean(axis=2, keepdims=True)
+    return rays.follow(-gain * (ALONG / 2.0))
 
 
 def _chance(odds: np.ndarray) -> np.ndarray:

@@ -46,12 +46,13 @@ def planted(original: Target, kind: str, seed: int = 1) -> Target:
     from scipy.ndimage import binary_closing, distance_transform_edt, zoom
 
     from defacedask.defacers.base import air_of
+    from defacedask.evaluation.solid_body import solid_body
     from defacedask.evaluation.surface import regrid
     from defacedask.evaluation.unmasking import outside_air
 
     values, geometry = original.finest
     spacing = geometry.spacing
-    body = values >= original.level
+    body = solid_body(values, spacing, original.level)
     # nostrils and the mouth are closed: a layer lies on the face and not in it
     sizes = [2 * round(3.0 / s) + 1 for s in spacing]
     around = tuple((n, n) for n in sizes)

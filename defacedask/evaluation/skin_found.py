@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.errors import InputError
+from defacedask.evaluation.solid_body import solid_body
 from defacedask.evaluation.surface_change import _face_region, _outline, _points
 from defacedask.geometry import Geometry
 
@@ -99,7 +100,7 @@ class FaceSkin:
         fine = resample(values, geometry, self.box, outside=self.air)
         index = geometry.to_index(_points(self.box)).reshape(*self.box.shape, 3)
         view = np.asarray(((index > -0.5) & (index < np.array(geometry.shape) - 0.5)).all(axis=-1))
-        body = fine >= level
+        body = solid_body(fine, self.box.spacing, level)
         skin = _outline(body, view, self.toward)
         voxels, points = [], []
         for axis in range(3):

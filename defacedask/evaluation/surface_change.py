@@ -162,5 +162,9 @@ def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
         return np.zeros_like(body)
     wide = components(np.ascontiguousarray(view & ~close(body, 4)))
     seen = np.unique(np.take(wide, layers[-1] if toward[axis] > 0 else layers[0], axis=2 - axis))
-    air = dilate(np.isin(wide, seen[seen > 0]), 4) & ~body
+    outer = np.isin(wide, seen[seen > 0])
+    # a dark gap under the skin is near the air before the face and yet not part of it
+    near = components(np.ascontiguousarray(dilate(outer, 4) & ~body))
+    reached = np.unique(near[outer])
+    air = np.isin(near, reached[reached > 0])
     return dilate(air, 1) & body

@@ -10,6 +10,7 @@ import numpy as np
 from defacedask.evaluation.attack_names import UNMASKED
 from defacedask.evaluation.attacks import Attempt, span_of
 from defacedask.evaluation.face_rays import ALONG, Rays
+from defacedask.evaluation.solid_body import tissue_above
 
 if TYPE_CHECKING:
     from defacedask.evaluation.attacks import Target
@@ -24,8 +25,10 @@ BESIDE = 2.5
 SHALLOWEST = 2.0
 #: How much a line is discounted by one that lies before it.
 FIRST = 0.9
-#: Part of the step from air to the skin's level by which a line must be darker to count half.
-CLEAR = 0.15
+#: Part of the step from air to tissue by which a line must be darker to count half.
+CLEAR = 0.1
+#: Part of the same step above tissue up to which values count as they are.
+BRIGHTEST = 1.0
 
 
 def mask_attempts(target: Target, offsets: Sequence[float] = OFFSETS) -> list[Attempt]:
@@ -69,7 +72,10 @@ def seam_attempt(target: Target, rays: Rays | None = None) -> list[Attempt]:
     rays = Rays.of(target) if rays is None else rays
     if np.isnan(rays.front).all():
         return []
-    values = np.minimum(rays.values, np.float32(target.level + 2.0 * span_of(target)))
+    # on MR tissue is many times as far above air as the skin's level is
+    tissue = max(tissue_above(rays.values[~np.isnan(rays.front)], target.level), target.level)
+    span = tissue - (target.level - span_of(target))
+    values = np.minimum(rays.values, np.float32(tissue + BRIGHTEST * span))
     # a line lasts across rays, noise does not
     smooth = uniform_filter(values, (3, 3, 2))
     step = float(np.cbrt(target.finest[1].voxel_volume))
@@ -83,7 +89,7 @@ def seam_attempt(target: Target, rays: Rays | None = None) -> list[Attempt]:
     dark = np.clip(sides.min(axis=0) - smooth, 0.0, None)
     dark[..., rays.depths < SHALLOWEST] = 0.0
     # a line is a line: one that is five times as dark is not five times as likely
-    dark = dark / (dark + CLEAR * span_of(target))
+    dark = dark / (dark + CLEAR * span)
     # bone and sinuses have darker lines, but farther in
     earlier = np.zeros_like(dark)
     earlier[..., by:] = np.maximum.accumulate(dark, axis=2)[..., :-by]

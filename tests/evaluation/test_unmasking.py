@@ -4,12 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation, distance_transform_edt
+from scipy.spatial import cKDTree
 
 from defacedask.evaluation.attacks import target_of
 from defacedask.evaluation.face_rays import Rays
 from defacedask.evaluation.layer_classifier import LayerClassifier, lesson
 from defacedask.evaluation.planted import KINDS, LEAST_FOUND, planted
 from defacedask.evaluation.skin_found import FaceSkin
+from defacedask.evaluation.surface import skin_level
 from defacedask.evaluation.unmasking import peeled
 from defacedask.evaluation.unmasking_judged import judged
 from defacedask.evaluation.unmasking_lines import mask_attempts, seam_attempt
@@ -76,10 +79,14 @@ def test_the_seam_attempt_sees_its_control_and_nothing_where_there_is_no_seam(tr
     assert best(truth, smooth, seam_attempt(smooth)) < 0.6
 
 
-def test_the_classifier_sees_its_control(original, truth, weak):
-    classifier = LayerClassifier.trained(
+@pytest.fixture(scope="module")
+def classifier(original):
+    return LayerClassifier.trained(
         [lesson(original, planted(original, "classifier", seed=s)) for s in (5, 6)]
     )
+
+
+def test_the_classifier_sees_its_control(original, truth, weak, classifier):
     assert classifier.auc(lesson(original, weak["classifier"])) > 0.95
     assert best(truth, weak["classifier"], classifier.attempt(weak["classifier"])) > LEAST_FOUND
 
@@ -93,3 +100,54 @@ def test_a_control_that_fails_is_said(original, weak, monkeypatch, control, hold
     assert row["control_holds"] == holds
     assert row["skin_found"] > LEAST_FOUND > row["peel_found"]
     assert ("proves nothing" in row["reason"] and "30 %" in row["reason"]) != holds
+
+
+@pytest.fixture(scope="module")
+def mr():
+    """The average head on MR: its tissue is many times as far above air as the level of its skin is."""
+    image = load_template("average_t1").image
+    values = real_values(image).values
+    level = float(skin_level("MR", values))
+    return target_of(values, geometry_of(image), modality="MR", level=level, pose=np.eye(4))
+
+
+@pytest.fixture(scope="module")
+def ghosts(mr):
+    """The same with what MR has: specks in the air before the face, and dark gaps just under its skin."""
+    values, geometry = mr.finest
+    body = values >= mr.level
+    rng = np.random.default_rng(3)
+    out = distance_transform_edt(~body, sampling=geometry.spacing)
+    deep = distance_transform_edt(body, sampling=geometry.spacing)
+    specks = (
+        (out > 4.0) & (out < 25.0) & binary_dilation(rng.random(values.shape) < 0.001, np.ones((3, 3, 3)))
+    )
+    gaps = (deep > 2.0) & (deep < 7.0) & binary_dilation(rng.random(values.shape) < 0.01, np.ones((3, 3, 3)))
+    new = np.where(specks, np.float32(1.15 * mr.level), np.where(gaps, np.float32(0.0), values))
+    return target_of(new, geometry, modality="MR", level=mr.level, pose=np.eye(4))
+
+
+def test_specks_in_the_air_and_gaps_under_the_skin_are_no_skin(mr, ghosts):
+    clean = FaceSkin.of(mr)
+    points = FaceSkin.of(ghosts).points
+    assert 0.9 < len(points) / len(clean.points) < 1.1
+    distance, _ = cKDTree(clean.points).query(points)
+    assert (distance < 2.0).mean() > 0.9
+
+
+def test_no_layer_is_planted_on_specks(mr, ghosts):
+    one, other = planted(mr, "mask").mask, planted(ghosts, "mask").mask
+    assert (one ^ other).sum() < 0.05 * one.sum()
+
+
+def test_the_seam_is_seen_on_mr(mr):
+    target = planted(mr, "seam")
+    assert best(FaceSkin.of(mr), target, seam_attempt(target)) > LEAST_FOUND
+
+
+def test_odds_that_another_scanner_shifts_are_set_right(truth, weak, classifier):
+    weights = classifier.weights.copy()
+    weights[0] += 8.0  # on the log odds of everything
+    as_learnt, own = dataclasses.replace(classifier, weights=weights).attempt(weak["classifier"])
+    assert best(truth, weak["classifier"], [as_learnt]) < LEAST_FOUND
+    assert best(truth, weak["classifier"], [own]) > LEAST_FOUND
