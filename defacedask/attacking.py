@@ -190,7 +190,7 @@ def run_attack(
         )
 
     done: dict[str, Piece] = {}
-    with only_run(prepared.folder / "store", executor):
+    with only_run(prepared.folder / "store", executor, command="attack", cases=len(jobs)):
         for job, pieces in run_cases(jobs, submit, executor, progress, case_id=lambda job: job[0].id):
             done[job[0].id] = pieces[-1]
         tables = _tables(prepared, [(case, pair, done[case.id]) for case, pair in jobs])

@@ -230,7 +230,7 @@ def run(
         return context.submit(case, executor, priority, token)
 
     pieces: list[Piece] = []
-    with only_run(prepared.folder / "store", executor):
+    with only_run(prepared.folder / "store", executor, command="study", cases=len(prepared.cases)):
         for case, found in run_cases(
             prepared.cases, submit, executor, progress, case_id=lambda case: case.id
         ):

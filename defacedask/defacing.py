@@ -235,7 +235,7 @@ def deface(
     _separate(folder, place, whole, inputs)
     make_output(folder, place)
     executor = executor_for(client)
-    with only_run(place, executor):
+    with only_run(place, executor, command="deface", cases=len(found.cases)):
         run_key = key or read_key(place / "run.key")
         files = [f for case in whole.cases for s in case.series for f in s.files]
         names = output_names(files, inputs, [s.path for s in found.skipped])

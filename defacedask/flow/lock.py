@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import ConfigError
 from defacedask.store import writing
@@ -16,11 +18,16 @@ from defacedask.store import writing
 if TYPE_CHECKING:
     from defacedask.flow.executors import Executor
 
-__all__ = ["only_run"]
+__all__ = ["LOCK", "NOTE", "only_run"]
+
+#: In the folder: the lock, and what is known of the last run.
+LOCK, NOTE = "run.lock", "run.json"
 
 
 @contextlib.contextmanager
-def only_run(folder: Path, executor: Executor | None = None) -> Iterator[None]:
+def only_run(
+    folder: Path, executor: Executor | None = None, *, command: str = "", cases: int = 0
+) -> Iterator[None]:
     """Hold a folder for one run; the system lets go of it when the process ends, however it ends.
 
     Parameters
@@ -29,6 +36,9 @@ def only_run(folder: Path, executor: Executor | None = None) -> Iterator[None]:
         Of the run's own data; it is there.
     executor : Executor, optional
         Its workers must see the folder.
+    command : str
+    cases : int
+        Noted beside the lock, with the times of beginning and end, for `defacedask.flow.status`.
 
     Raises
     ------
@@ -37,7 +47,7 @@ def only_run(folder: Path, executor: Executor | None = None) -> Iterator[None]:
     OutputError
         If nothing can be written there.
     """
-    path = folder / "run.lock"
+    path = folder / LOCK
     with writing(f"the lock {path}"):
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -61,6 +71,21 @@ def only_run(folder: Path, executor: Executor | None = None) -> Iterator[None]:
                 f"{len(blind)} workers do not see the folder {folder} (the first: {blind[0]}).",
                 "Choose an output folder that is shared with all workers under the same path.",
             )
-        yield
+        note = {"command": command, "cases": cases, "begun": time.time()}
+        _note(folder, note)
+        well = False
+        try:
+            yield
+            well = True
+        finally:
+            _note(folder, {**note, "ended": time.time(), "well": well})
     finally:
         os.close(handle)
+
+
+def _note(folder: Path, content: dict[str, Any]) -> None:
+    # a full disk is said by those who need it
+    with contextlib.suppress(OSError):
+        partial = folder / f".{NOTE}.partial"
+        partial.write_text(json.dumps(content), encoding="utf-8")
+        partial.replace(folder / NOTE)
