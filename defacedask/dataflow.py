@@ -219,7 +219,7 @@ def run(
     reference: str | Path | None = None,
 ) -> StudyResult:
     """Run what `prepare` made ready; arguments and errors as in `study`."""
-    from defacedask.cohort_tables import collect
+    from defacedask.cohort_tables import collect, slim
     from defacedask.report import write_report
 
     executor = executor_for(client)
@@ -234,7 +234,7 @@ def run(
         for case, found in run_cases(
             prepared.cases, submit, executor, progress, case_id=lambda case: case.id
         ):
-            pieces += context.release.settled(case, found) if context.release else found
+            pieces += map(slim, context.release.settled(case, found) if context.release else found)
         if context.release:
             context.release.record()
         tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)

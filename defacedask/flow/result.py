@@ -26,7 +26,7 @@ from defacedask.errors import DefacedaskError, OutputError, RefusedError
 from defacedask.flow.faults import Begun, patiently
 from defacedask.store import FULL, writing
 
-__all__ = ["Outcome", "Piece", "forget", "piece_path", "run_piece"]
+__all__ = ["Outcome", "Piece", "forget", "load", "piece_path", "run_piece"]
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,12 @@ class Piece:
 def piece_path(folder: str | Path, case: str, stage: str, defacer: str = "") -> Path:
     """File of a piece: FOLDER/CASE/STAGE[-DEFACER].json."""
     return Path(folder) / case / (f"{stage}-{defacer}.json" if defacer else f"{stage}.json")
+
+
+def load(folder: str | Path, piece: Piece) -> Piece | None:
+    """The whole of a result of which a part was handed on; None if it is not kept, or is another one's by now."""
+    found = _load(piece_path(folder, piece.case, piece.stage, piece.defacer))
+    return found if found is not None and found.key == piece.key else None
 
 
 def forget(folder: str | Path, case: str, stage: str, defacer: str = "") -> None:
