@@ -67,7 +67,8 @@ def test_codec_and_format(tmp_path, volume):
     array = zarr.open_group(tmp_path / "a.zarr", mode="r")["images/CT/stored"]
     assert array.metadata.zarr_format == 3
     (codec,) = array.compressors
-    assert (codec.cname.value, codec.shuffle.value) == ("lz4", "bitshuffle")
+    names = tuple(getattr(one, "value", one) for one in (codec.cname, codec.shuffle))  # words since Zarr 3.4
+    assert names == ("lz4", "bitshuffle")
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path, volume):

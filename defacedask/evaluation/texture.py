@@ -7,13 +7,15 @@ saves most of the time: the extractor otherwise checks the mask on the whole ima
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.util
 import logging
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from defacedask.errors import ConfigError
+from defacedask.errors import ConfigError, MissingExtraError
 from defacedask.schemas import TEN_FEATURES
 
 __all__ = ["CLASSES", "check_classes", "class_features", "feature_names"]
@@ -29,6 +31,8 @@ def check_classes(classes: str | Iterable[str] | None) -> list[str]:
     ------
     ConfigError
         For a class that pyradiomics does not have.
+    MissingExtraError
+        If classes are wanted and pyradiomics is not installed.
     """
     if classes is None:
         from defacedask import config
@@ -41,15 +45,29 @@ def check_classes(classes: str | Iterable[str] | None) -> list[str]:
         raise ConfigError(
             f"pyradiomics has no feature class {', '.join(unknown)}.", f"Choose from: {', '.join(CLASSES)}."
         )
+    if wanted and importlib.util.find_spec("radiomics") is None:
+        raise _missing("it is not installed")
     return [name for name in CLASSES if name in wanted]
+
+
+def _missing(why: object) -> MissingExtraError:
+    return MissingExtraError(
+        f"feature classes beside the study's ten features are computed by pyradiomics ({why}).",
+        "Install the extra: pip install 'defacedask[radiomics]' (it is compiled: see README, Which Python).",
+    )
+
+
+def _pyradiomics(module: str = "radiomics") -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:  # a worker may lack what the one who asked has
+        raise _missing(error) from None
 
 
 @functools.cache
 def feature_names(name: str) -> tuple[str, ...]:
     """Features of a class that are not deprecated, without the study's ten."""
-    import radiomics
-
-    found = radiomics.getFeatureClasses()[name].getFeatureNames()
+    found = _pyradiomics().getFeatureClasses()[name].getFeatureNames()
     known = set(TEN_FEATURES) if name == "firstorder" else set()
     return tuple(sorted(n for n, deprecated in found.items() if not deprecated and n not in known))
 
@@ -92,8 +110,8 @@ def class_features(
     if not np.isfinite(inside.astype(np.float64)).all():
         return nothing, "not finite"
     import SimpleITK as sitk
-    from radiomics import featureextractor
 
+    featureextractor = _pyradiomics("radiomics.featureextractor")
     # one voxel of border: neighbourhoods and the mesh end at the mask, not at the array
     image, label = (sitk.GetImageFromArray(np.pad(a, 1)) for a in (_plain(values), mask.astype(np.uint8)))
     for one in (image, label):

@@ -1,8 +1,10 @@
-"""Checks for people who write plug-ins.
+"""Checks for people who write plug-ins, and of our recogniser against the package that it is named after.
 
 >>> from defacedask.testing import check_defacer
 >>> from my_package import MyDefacer  # doctest: +SKIP
 >>> check_defacer(MyDefacer)  # doctest: +SKIP
+>>> from defacedask.testing import compare_face_recognition
+>>> compare_face_recognition([picture])  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from defacedask.errors import ContractError
+from defacedask.testing.oracle import compare_face_recognition
 
-__all__ = ["check_defacer"]
+__all__ = ["check_defacer", "compare_face_recognition"]
 
 
 def check_defacer(kind: Any, **options: Any) -> None:

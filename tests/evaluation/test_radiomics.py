@@ -25,6 +25,7 @@ from defacedask.geometry import Geometry
 from defacedask.schemas import TEN_FEATURES
 from defacedask.volume import make_volume, real_values
 
+MISSING = "pyradiomics is not installed: the extra defacedask[radiomics]"
 HEADS = {
     "brain1": ("brain1_image.nrrd", "brain1_label.nrrd"),
     "brain2": ("brain2_image.nrrd", "brain2_label.nrrd"),
@@ -39,8 +40,7 @@ def structure(name, start, mask) -> Structure:
 
 def extractor(image, label) -> dict[str, float]:
     """All ten features by pyradiomics' full extractor."""
-    from radiomics import featureextractor
-
+    featureextractor = pytest.importorskip("radiomics.featureextractor", reason=MISSING)
     logging.getLogger("radiomics").setLevel(logging.CRITICAL)
     it = featureextractor.RadiomicsFeatureExtractor(binWidth=25, voxelArrayShift=0, additionalInfo=False)
     it.disableAllFeatures()
@@ -51,10 +51,9 @@ def extractor(image, label) -> dict[str, float]:
 
 def feature_class(values, mask) -> dict[str, float]:
     """The same by pyradiomics' feature class, which has no lower limit on the size of a structure."""
-    from radiomics.firstorder import RadiomicsFirstOrder
-
+    kind = pytest.importorskip("radiomics.firstorder", reason=MISSING).RadiomicsFirstOrder
     image, label = sitk.GetImageFromArray(values), sitk.GetImageFromArray(mask.astype(np.uint8))
-    it = RadiomicsFirstOrder(image, label, binWidth=25, voxelArrayShift=0, label=1)
+    it = kind(image, label, binWidth=25, voxelArrayShift=0, label=1)
     it.disableAllFeatures()
     for name in TEN_FEATURES:
         it.enableFeatureByName(name)

@@ -110,19 +110,13 @@ def test_third_party_recognisers_come_by_entry_point(monkeypatch):
 
 
 @pytest.mark.data
-def test_portraits_are_told_apart_as_the_package_does(portraits):
-    import face_recognition
-
+def test_portraits_are_told_apart(portraits):
     recogniser = get_recogniser("face_recognition", upsample=1)
     faces = [found[0] for found in recogniser.analyse(portraits)]
     same = recogniser.distance(faces[0].encoding, faces[1].encoding)
     other = min(recogniser.distance(faces[k].encoding, faces[2].encoding) for k in (0, 1))
     assert same < 0.6 < other
-    for face, picture in zip(faces, portraits, strict=True):
-        boxes = face_recognition.face_locations(picture)
-        assert tuple(face.box) in boxes
-        expected = face_recognition.face_encodings(picture, [tuple(face.box)])[0]
-        assert np.array_equal(face.encoding, expected)
+    for face in faces:
         assert face.landmarks.shape == (5, 2)
         assert face.score > 0
 

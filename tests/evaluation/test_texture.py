@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from defacedask.dicom.structures import Structure
-from defacedask.errors import ConfigError, InputError
+from defacedask.errors import ConfigError, DefacedaskError, InputError, MissingExtraError
 from defacedask.evaluation.radiomics import compare_structures, measure_structures
 from defacedask.evaluation.texture import CLASSES, check_classes, class_features, feature_names
 from defacedask.geometry import Geometry
 from defacedask.schemas import TEN_FEATURES
 
+pytest.importorskip("radiomics", reason="pyradiomics is not installed: the extra defacedask[radiomics]")
 rng = np.random.default_rng(2)
 GRID = Geometry.from_spacing((14, 20, 24), (3.0, 0.9, 1.1))
 IMAGE = rng.normal(40, 80, GRID.shape).round().astype(np.int16)
@@ -93,3 +95,16 @@ def test_options():
     assert "glszm" in error.value.hint
     with pytest.raises(InputError, match="need the image's grid"):
         compare_structures(IMAGE, IMAGE, [PART], classes=("glcm",))
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "radiomics", None)
+    feature_names.cache_clear()
+    assert check_classes(()) == []
+    for ask in (
+        lambda: check_classes("glcm"),
+        lambda: class_features(IMAGE[BOX], MASK[BOX], GRID.spacing, ["glcm"]),
+    ):
+        with pytest.raises(MissingExtraError, match=r"defacedask\[radiomics\]") as caught:
+            ask()
+        assert isinstance(caught.value, DefacedaskError)

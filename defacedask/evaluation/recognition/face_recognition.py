@@ -1,39 +1,22 @@
-"""The study's recogniser: the Python package ``face_recognition`` (dlib's detectors and ResNet).
+"""The study's recogniser: what the Python package ``face_recognition`` does (dlib's detectors and ResNet).
 
-Encodings are 128 numbers, compared by Euclidean distance; the package's default tolerance is 0.6 and the
-study took 0.3.
+The package itself need not be installed (see `dlib_models`); where it is, tests find no difference. Encodings are 128
+numbers, compared by Euclidean distance; the package's default tolerance is 0.6 and the study took 0.3.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import warnings
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from defacedask.errors import ConfigError, MissingExtraError
+from defacedask.errors import ConfigError
+from defacedask.evaluation.recognition import dlib_models
 from defacedask.evaluation.recognition.base import Box, Face, as_rgb
 
 __all__ = ["FaceRecognition"]
-
-
-@functools.lru_cache(maxsize=1)
-def _api() -> ModuleType:
-    """Load the package with its models (about 100 MB), once a process."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pkg_resources' deprecation notice
-            import face_recognition.api
-    except (ImportError, SystemExit) as error:  # it calls quit() where its models are missing
-        raise MissingExtraError(
-            f"the recogniser face_recognition cannot be loaded ({error}).",
-            "Install it with its models: pip install face_recognition dlib-bin 'setuptools<81'.",
-        ) from None
-    return face_recognition.api
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,23 +145,20 @@ class FaceRecognition:
     def _faces(
         self, image: np.ndarray, given: Sequence[Box] | None, points: Sequence[Any] | None, encode: str
     ) -> list[Face]:
-        import dlib
-
-        api = _api()
+        dlib = dlib_models.dlib()
         if given is not None:
             found = [(Box(*(int(v) for v in box)), float("nan")) for box in given]
         else:
             small, scale = _shrunk(image, self.detect_size)
             if self.detector == "hog":
-                rects, scores, _ = api.face_detector.run(small, self.upsample, 0.0)
+                rects, scores, _ = dlib_models.face_detector().run(small, self.upsample, 0.0)
             else:
-                hits = api.cnn_face_detector(small, self.upsample)
+                hits = dlib_models.cnn_face_detector()(small, self.upsample)
                 rects, scores = [h.rect for h in hits], [h.confidence for h in hits]
             found = [(_box(r, image.shape, scale), float(s)) for r, s in zip(rects, scores, strict=True)]
         if given is None:
             found.sort(key=lambda item: -(item[0].bottom - item[0].top) * (item[0].right - item[0].left))
         faces = []
-        predictor = api.pose_predictor_5_point if self.landmarks == "small" else api.pose_predictor_68_point
         for k, (box, score) in enumerate(found):
             code, xy = None, None
             if encode != "boxes":
@@ -187,10 +167,12 @@ class FaceRecognition:
                     parts = [dlib.point(round(float(x)), round(float(y))) for x, y in points[k]]
                     shape = dlib.full_object_detection(rect, dlib.points(parts))
                 else:
-                    shape = predictor(image, rect)
+                    shape = dlib_models.pose_predictor(self.landmarks)(image, rect)
                 xy = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float32)
             if encode == "all":
-                code = np.array(api.face_encoder.compute_face_descriptor(image, shape, self.jitters))
+                code = np.array(
+                    dlib_models.face_encoder().compute_face_descriptor(image, shape, self.jitters)
+                )
             faces.append(Face(box, code, xy, score, given is not None))
         return faces
 

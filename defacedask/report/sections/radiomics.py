@@ -35,11 +35,9 @@ def definitions(run: Run) -> str:
     chosen = settings.get("radiomics") if isinstance(settings, Mapping) else None
     if not isinstance(chosen, Mapping):
         return ""
-    versions = run.config.get("versions")
-    version = versions.get("pyradiomics", "") if isinstance(versions, Mapping) else ""
     return (
-        f"Definitions of pyradiomics {version}".rstrip()
-        + f": bin width {chosen.get('bin_width')}, voxelArrayShift {chosen.get('voxel_array_shift')}."
+        f"Definitions of pyradiomics 3.0.1: bin width {chosen.get('bin_width')}, "
+        f"voxelArrayShift {chosen.get('voxel_array_shift')}."
     )
 
 
