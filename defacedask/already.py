@@ -16,7 +16,7 @@ from typing import Any
 from defacedask.dicom.defaced import said
 from defacedask.dicom.model import KINDS, Case, Scan, Series, Skipped
 from defacedask.errors import ConfigError, DefacedaskError, OutputError, StoreError
-from defacedask.pieces import FAILED
+from defacedask.flow.result import FAILED
 from defacedask.store import writing
 
 __all__ = ["COPIED", "MODES", "Passed", "check_mode", "pass_on", "set_aside", "take_back"]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defacedask import config
-from defacedask.dataflow import Progress, StudyResult
+from defacedask.dataflow import StudyResult
 from defacedask.errors import ConfigError, InputError
-from defacedask.executors import executor_for
 from defacedask.face_settings import face_settings
+from defacedask.flow.executors import executor_for
+from defacedask.flow.lock import only_run
+from defacedask.flow.result import Piece
+from defacedask.flow.run import Progress, run_cases
+from defacedask.flow.stage import EACH_DEFACER, HOUR, Graph, Stage, submit_case
 from defacedask.pairing import Pair, Pairing, pair_cases
-from defacedask.pieces import Piece, run_piece
 from defacedask.preparing import (
     RUN_FOLDERS,
     Settings,
@@ -23,7 +27,6 @@ from defacedask.preparing import (
     resolve_tolerance,
     write_config,
 )
-from defacedask.scheduling import run_cases
 from defacedask.stages.attack import attack_case, check_kind
 from defacedask.stages.ingest import input_state
 from defacedask.stages.places import ORIGINAL
@@ -171,47 +174,64 @@ def run_attack(
     executor = executor_for(client)
     jobs: list[tuple[Case, Pair | None]] = [(pair.original, pair) for pair in prepared.pairing.pairs]
     jobs += [(case, None) for case in prepared.pairing.originals]
+    token = secrets.token_hex(8)
 
-    def submit(job: tuple[Case, Pair | None], priority: int) -> dict[tuple[str, str, str], Any]:
-        original, pair = job
-        arguments = {
-            "original": original.to_dict(),
-            "defaced": pair.defaced.to_dict() if pair else None,
-            "name": prepared.name,
-            "settings": prepared.settings.faces,
-            "pictures": str((prepared.folder / "pictures").absolute()) if prepared.settings.pictures else "",
-            "surfaces": str((prepared.folder / "surfaces").absolute()) if prepared.surfaces else "",
-            "kind": prepared.surfaces or "ply",
-        }
-        key = ("attack", original.id, prepared.name)
-        future = executor.submit(
-            run_piece,
-            attack_case,
-            arguments,
-            folder=str(prepared.folder / "store" / "pieces"),
-            stage="attack",
-            case=original.id,
-            defacer=prepared.name,
-            depends=[
-                input_state(original),
-                input_state(pair.defaced) if pair else "",
-                arguments["settings"],
-                _kept(arguments),
-            ],
-            label="-".join(key),
+    def submit(job: tuple[Case, Pair | None], priority: int) -> Graph:
+        return submit_case(
+            stages(),
+            prepared,
+            job,
+            job[0].id,
+            (prepared.name,),
+            executor,
+            kept=prepared.folder.absolute() / "store" / "pieces",
             priority=priority,
+            token=token,
         )
-        return {key: future}
 
-    done = {
-        piece.case: piece for piece in run_cases(jobs, submit, executor, progress, case_id=lambda j: j[0].id)
+    done: dict[str, Piece] = {}
+    with only_run(prepared.folder / "store", executor, command="attack", cases=len(jobs)):
+        for job, pieces in run_cases(jobs, submit, executor, progress, case_id=lambda job: job[0].id):
+            done[job[0].id] = pieces[-1]
+        tables = _tables(prepared, [(case, pair, done[case.id]) for case, pair in jobs])
+        return StudyResult(prepared.folder, tables, write_report(prepared.folder))
+
+
+def stages() -> tuple[Stage[PreparedAttack], ...]:
+    """The one stage of an attack, on a pair of cases."""
+    return (
+        Stage(
+            "attack",
+            attack_case,
+            lambda task: _arguments(task.run, *task.case),
+            lambda task: _depends(task.run, *task.case),
+            each=EACH_DEFACER,
+            seconds=6 * HOUR,
+        ),
+    )
+
+
+def _arguments(prepared: PreparedAttack, original: Case, pair: Pair | None) -> dict[str, Any]:
+    folder = prepared.folder.absolute()
+    return {
+        "original": original.to_dict(),
+        "defaced": pair.defaced.to_dict() if pair else None,
+        "name": prepared.name,
+        "settings": prepared.settings.faces,
+        "pictures": str(folder / "pictures") if prepared.settings.pictures else "",
+        "surfaces": str(folder / "surfaces") if prepared.surfaces else "",
+        "kind": prepared.surfaces or "ply",
     }
-    tables = _tables(prepared, [(case, pair, done[case.id]) for case, pair in jobs])
-    return StudyResult(prepared.folder, tables, write_report(prepared.folder))
 
 
-def _kept(arguments: dict[str, Any]) -> list[str]:
-    return [arguments["pictures"], arguments["surfaces"], arguments["kind"]]
+def _depends(prepared: PreparedAttack, original: Case, pair: Pair | None) -> list[Any]:
+    arguments = _arguments(prepared, original, pair)
+    return [
+        input_state(original),
+        input_state(pair.defaced) if pair else "",
+        arguments["settings"],
+        [arguments["pictures"], arguments["surfaces"], arguments["kind"]],
+    ]
 
 
 def _tables(prepared: PreparedAttack, jobs: Sequence[tuple[Case, Pair | None, Piece]]) -> dict[str, Any]:

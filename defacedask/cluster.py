@@ -68,6 +68,9 @@ def connect(spec: str = "local", workers: int | None = None) -> Iterator[Client]
                     "distributed.scheduler.allowed-failures": option("cluster.allowed-failures"),
                     # no task waits on a worker that another one may take down
                     "distributed.scheduler.worker-saturation": 1.0,
+                    # a worker that crashed is waited for: one that needs longer to start again than this is never
+                    # replaced, and a run without workers would wait for ever
+                    "distributed.deploy.lost-worker-timeout": "1 hour",
                 }
             )
         )

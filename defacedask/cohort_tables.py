@@ -14,12 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from defacedask.errors import StoreError
 from defacedask.evaluation.galleries import ORIGINALS, SECOND_SCAN, gallery_of_photographs
 from defacedask.evaluation.recognition import distance_of, open_recogniser
 from defacedask.face_tables import LOOKING, face_tables, sightings
-from defacedask.pieces import DONE, FAILED, REFUSED, Piece
+from defacedask.flow.result import DONE, FAILED, REFUSED, Piece, load
+from defacedask.preparing import KEPT
 from defacedask.report.derive import derive_tables
 from defacedask.stages.places import ORIGINAL
 from defacedask.store import writing
@@ -29,7 +32,14 @@ if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Skipped
     from defacedask.preparing import Settings
 
-__all__ = ["case_rows", "collect", "face_rows"]
+__all__ = ["case_rows", "collect", "face_rows", "slim"]
+
+#: Tables whose rows the stages make.
+MEASURED = ("radiomics", "dose", "geometry", "unmasking")
+#: Facts of results that the tables are made from.
+NEEDED = ("looks", "notes", "pictures", "plans", "recogniser", "recognisers")
+#: Results whose rows are read at once.
+AT_ONCE = 500
 
 
 def collect(
@@ -48,7 +58,7 @@ def collect(
     cases, skipped : sequences
         From the scan.
     pieces : sequence of Piece
-        From all stages of all cases, in any order.
+        From all stages of all cases, in any order; as they are, or `slim`.
     settings : Settings
 
     Returns
@@ -66,10 +76,7 @@ def collect(
         "cases": as_table("cases", case_rows(cases, pieces)),
         "skipped": as_table("skipped", [dataclasses.asdict(skip) for skip in skipped]),
         **{name: as_table(name, rows) for name, rows in faces.items()},
-        "radiomics": as_table("radiomics", rows_of(pieces, "radiomics")),
-        "dose": as_table("dose", rows_of(pieces, "dose")),
-        "geometry": as_table("geometry", rows_of(pieces, "geometry")),
-        "unmasking": as_table("unmasking", rows_of(pieces, "unmasking")),
+        **{name: table_of(folder / KEPT, pieces, name) for name in MEASURED},
         "timing": as_table("timing", timing_rows(pieces)),
     }
     tables |= derive_tables(tables, settings.tolerance)
@@ -87,9 +94,54 @@ def collect(
     return tables
 
 
-def rows_of(pieces: Iterable[Piece], table: str) -> list[dict[str, Any]]:
-    """All rows for one table."""
-    return [row for piece in pieces for row in piece.rows.get(table, ())]
+def slim(piece: Piece) -> Piece:
+    """What of a result is needed for the tables; its rows stay on disk, only which tables they are for is kept.
+
+    A client that held the results of a cohort as they are would need megabytes a case.
+    """
+    facts: dict[str, Any] = {name: piece.facts[name] for name in NEEDED if name in piece.facts}
+    if "looks" in facts:
+        facts["looks"] = [{**look, "encoding": _compact(look["encoding"])} for look in facts["looks"]]
+    if "plans" in facts:
+        facts["plans"] = {
+            name: {"remains": one["remains"]} for name, one in facts["plans"].items() if "remains" in one
+        }
+    return dataclasses.replace(piece, facts=facts, rows={table: [] for table in piece.rows})
+
+
+def _compact(encoding: Any) -> Any:
+    # a service's encodings are not numbers
+    numbers = isinstance(encoding, list) and all(isinstance(value, float) for value in encoding)
+    return np.asarray(encoding) if numbers else encoding
+
+
+def table_of(kept: Path, pieces: Iterable[Piece], table: str) -> pd.DataFrame:
+    """Rows of all results for one table, some results at a time.
+
+    Raises
+    ------
+    StoreError
+        If rows that were made are not there any more.
+    """
+    told = [piece for piece in pieces if table in piece.rows]
+    parts = []
+    for first in range(0, len(told), AT_ONCE):
+        rows = [row for piece in told[first : first + AT_ONCE] for row in _rows(kept, piece, table)]
+        parts.append(as_table(table, rows))
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else as_table(table, [])
+
+
+def _rows(kept: Path, piece: Piece, table: str) -> list[dict[str, Any]]:
+    if piece.rows[table]:
+        return piece.rows[table]
+    found = load(kept, piece)
+    if found is None:
+        raise StoreError(
+            f"the record of {piece.stage} of {piece.case} has gone, or changed, while the run was at work.",
+            "Run the same command again.",
+        )
+    return found.rows.get(table, [])
 
 
 def timing_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:

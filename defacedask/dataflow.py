@@ -2,11 +2,10 @@
 
 ::
 
-    ingest -> look -> apply (each defacer) -> faces, radiomics, geometry, dose, pictures
+    ingest -> look -> apply (each defacer) -> faces, radiomics, geometry, dose, pictures, export
                    -> faces and radiomics of the original --^
 
-Every arrow is a Dask future; what travels along it is a `Piece` (numbers and paths). This is the only file that
-knows the order.
+Every arrow is a Dask future; what travels along it is a `Piece` (numbers and paths). The order stands in `stages`.
 """
 
 from __future__ import annotations
@@ -14,20 +13,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from defacedask.defacers import get_defacer
-from defacedask.executors import executor_for
-from defacedask.pieces import Piece, run_piece
-from defacedask.preparing import Prepared, Settings, prepare, resolve_defacers
+from defacedask.flow.executors import executor_for
+from defacedask.flow.lock import only_run
+from defacedask.flow.result import Piece
+from defacedask.flow.run import Progress, run_cases
+from defacedask.flow.stage import EACH_DEFACER, HOUR, Graph, Stage, Task, submit_case
+from defacedask.preparing import CONTROL, KEPT, PLANS, Prepared, Settings, prepare, resolve_defacers
 from defacedask.release import Release
-from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
+from defacedask.stages.export import export
 from defacedask.stages.faces import judge_faces
 from defacedask.stages.ingest import ingest, input_state
 from defacedask.stages.pictures import draw_slices
@@ -37,20 +39,21 @@ from defacedask.stages.plans import look
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
     from defacedask.dicom.catalogue import Case
+    from defacedask.flow.executors import Executor
 
 __all__ = [
     "Prepared",
     "Progress",
     "Settings",
     "StudyResult",
+    "StudyRun",
     "plan",
     "prepare",
     "resolve_defacers",
     "run",
+    "stages",
     "study",
 ]
-
-Progress = Callable[[int, int, Piece | None], None]
 
 
 @dataclasses.dataclass
@@ -216,136 +219,141 @@ def run(
     reference: str | Path | None = None,
 ) -> StudyResult:
     """Run what `prepare` made ready; arguments and errors as in `study`."""
-    from defacedask.cohort_tables import collect
+    from defacedask.cohort_tables import collect, slim
     from defacedask.report import write_report
 
     executor = executor_for(client)
-    release = Release.of(prepared) if prepared.settings.export else None
+    context = StudyRun(prepared)
+    token = secrets.token_hex(8)
 
-    def submit(case: Case, priority: int) -> dict[tuple[str, str, str], Any]:
-        graph = case_graph(case, prepared.folder, prepared.settings, prepared.run_key, executor, priority)
-        return release.extend(graph, case, executor, priority) if release else graph
+    def submit(case: Case, priority: int) -> Graph:
+        return context.submit(case, executor, priority, token)
 
-    pieces = run_cases(prepared.cases, submit, executor, progress, case_id=lambda case: case.id)
-    if release:
-        pieces = release.record(pieces)
-    tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)
-    page = write_report(prepared.folder, reference=reference)
+    pieces: list[Piece] = []
+    with only_run(prepared.folder / "store", executor, command="study", cases=len(prepared.cases)):
+        for case, found in run_cases(
+            prepared.cases, submit, executor, progress, case_id=lambda case: case.id
+        ):
+            pieces += map(slim, context.release.settled(case, found) if context.release else found)
+        if context.release:
+            context.release.record()
+        tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)
+        page = write_report(prepared.folder, reference=reference)
     return StudyResult(prepared.folder, tables, page)
 
 
-def case_graph(
-    case: Case, folder: Path, settings: Settings, run_key: bytes, executor: Any, priority: int = 0
-) -> dict[tuple[str, str, str], Any]:
-    """Submit all stages of one case.
+class StudyRun:
+    """What the stages of a study need to know of the run.
 
-    Returns
-    -------
-    dict
-        (stage, case, defacer) -> future of a `Piece`.
+    Parameters
+    ----------
+    prepared : Prepared
     """
-    store, plans, kept = (
-        str(folder / "store"),
-        str(folder / "store" / "plans"),
-        str(folder / "store" / "pieces"),
-    )
-    graph: dict[tuple[str, str, str], Any] = {}
-    secret = hashlib.sha256(run_key).hexdigest()
 
-    def add(
-        stage: str,
-        function: Any,
-        arguments: Mapping[str, Any],
-        *before: Any,
-        defacer: str = "",
-        depends: Any = None,
-    ) -> Any:
-        name = (stage, case.id, defacer)
-        graph[name] = executor.submit(
-            run_piece,
-            function,
-            dict(arguments),
-            *before,
-            folder=kept,
-            stage=stage,
-            case=case.id,
-            defacer=defacer,
-            depends=depends,
-            label="-".join(part for part in name if part),
+    def __init__(self, prepared: Prepared) -> None:
+        self.settings = prepared.settings
+        self.run_key = prepared.run_key
+        self.secret = hashlib.sha256(prepared.run_key).hexdigest()
+        self.folder = prepared.folder
+        self.store, self.plans, self.kept = (str(prepared.folder / part) for part in ("store", PLANS, KEPT))
+        self.pictures = str(prepared.folder / "pictures") if prepared.settings.pictures else ""
+        self.release = Release.of(prepared) if prepared.settings.export else None
+
+    def submit(self, case: Case, executor: Executor, priority: int = 0, token: str = "") -> Graph:
+        """Submit all stages of one case."""
+        if self.release:
+            self.release.forget_lost(case)
+        return submit_case(
+            stages(),
+            self,
+            case,
+            case.id,
+            self.settings.defacers,
+            executor,
+            kept=self.kept,
             priority=priority,
+            token=token,
         )
-        return graph[name]
 
-    ingested = add("ingest", ingest, {"case": case.to_dict(), "root": store}, depends=input_state(case))
-    looked = add(
-        "look",
-        look,
-        {
-            "plans": plans,
-            "defacers": settings.defacers,
-            "code": settings.code,
-            "run_key": run_key,
-            "case": case.id,
-            "protect": settings.protect,
-            "margin_mm": settings.margin_mm,
-        },
-        ingested,
-        depends=[settings.looking, secret],
-    )
-    judge = {
-        "case": case.id,
-        "settings": settings.faces,
-        "plans": plans,
-        "pictures": str(folder / "pictures") if settings.pictures else "",
+
+def stages() -> tuple[Stage[StudyRun], ...]:
+    """The stages of a study, in their order."""
+
+    def who(task: Task[StudyRun]) -> dict[str, Any]:
+        return {"case": task.case.id, "defacer": task.defacer}
+
+    def planned(task: Task[StudyRun]) -> dict[str, Any]:
+        return {**who(task), "plans": task.run.plans}
+
+    def judged(task: Task[StudyRun]) -> dict[str, Any]:
+        return {**planned(task), "settings": task.run.settings.faces, "pictures": task.run.pictures}
+
+    def drawn(task: Task[StudyRun]) -> dict[str, Any]:
+        return {**planned(task), "folder": task.run.pictures}
+
+    faces: dict[str, Any] = {
+        "function": judge_faces,
+        "arguments": judged,
+        "depends": lambda task: task.run.settings.faces,
+        "seconds": 6 * HOUR,
     }
-    own = add(
-        "faces",
-        judge_faces,
-        {**judge, "defacer": ORIGINAL},
-        ingested,
-        looked,
-        defacer=ORIGINAL,
-        depends=settings.faces,
-    )
-    measured = add(
-        "radiomics",
-        measure_original,
-        {"case": case.id, "settings": settings.radiomics},
-        ingested,
-        looked,
-        defacer=ORIGINAL,
-        depends=settings.radiomics,
-    )
-    if settings.pictures:
-        draw = {"case": case.id, "plans": plans, "folder": str(folder / "pictures")}
-        add("pictures", draw_slices, {**draw, "defacer": ORIGINAL}, ingested, looked, defacer=ORIGINAL)
-    for name in settings.defacers:
-        who = {"case": case.id, "defacer": name}
-        applied = add("apply", apply, {**who, "plans": plans}, ingested, looked, defacer=name)
-        add(
-            "faces",
-            judge_faces,
-            {**judge, **who},
-            ingested,
-            looked,
-            own,
-            applied,
-            defacer=name,
-            depends=settings.faces,
-        )
-        add(
+    pictures: dict[str, Any] = {
+        "function": draw_slices,
+        "arguments": drawn,
+        "when": lambda task: bool(task.run.pictures),
+    }
+    return (
+        Stage(
+            "ingest",
+            ingest,
+            lambda task: {"case": task.case.to_dict(), "root": task.run.store},
+            lambda task: input_state(task.case),
+        ),
+        Stage(
+            "look",
+            look,
+            lambda task: {
+                "plans": task.run.plans,
+                "defacers": task.run.settings.defacers,
+                "code": task.run.settings.code,
+                "run_key": task.run.run_key,
+                "case": task.case.id,
+                "protect": task.run.settings.protect,
+                "margin_mm": task.run.settings.margin_mm,
+            },
+            lambda task: [task.run.settings.looking, task.run.secret],
+            needs=("ingest",),
+        ),
+        Stage("faces", needs=("ingest", "look"), each=ORIGINAL, **faces),
+        Stage(
+            "radiomics",
+            measure_original,
+            lambda task: {"case": task.case.id, "settings": task.run.settings.radiomics},
+            lambda task: task.run.settings.radiomics,
+            needs=("ingest", "look"),
+            each=ORIGINAL,
+        ),
+        Stage("pictures", needs=("ingest", "look"), each=ORIGINAL, **pictures),
+        Stage("apply", apply, planned, needs=("ingest", "look"), each=EACH_DEFACER),
+        Stage("faces", needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **faces),
+        Stage(
             "radiomics",
             measure_radiomics,
-            {**who, "settings": settings.radiomics},
-            ingested,
-            looked,
-            measured,
-            applied,
-            defacer=name,
-            depends=settings.radiomics,
-        )
-        add("geometry", measure_geometry, {**who, "plans": plans}, ingested, looked, defacer=name)
-        add("dose", measure_dose, who, ingested, looked, applied, defacer=name)
-        if settings.pictures:
-            add("pictures", draw_slices, {**draw, **who}, ingested, looked, applied, defacer=name)
-    return graph
+            lambda task: {**who(task), "settings": task.run.settings.radiomics},
+            lambda task: task.run.settings.radiomics,
+            needs=("ingest", "look", ("radiomics", ORIGINAL), "apply"),
+            each=EACH_DEFACER,
+        ),
+        Stage("geometry", measure_geometry, planned, needs=("ingest", "look"), each=EACH_DEFACER),
+        Stage("dose", measure_dose, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
+        Stage("pictures", needs=("ingest", "look", "apply"), each=EACH_DEFACER, **pictures),
+        Stage(
+            "export",
+            export,
+            lambda task: task.run.release.arguments(task.case, task.defacer),
+            lambda task: task.run.release.depends(task.case, task.defacer),
+            needs=("ingest", "look", "apply"),
+            each=EACH_DEFACER,
+            when=lambda task: task.run.release is not None and task.defacer != CONTROL,
+        ),
+    )

@@ -12,19 +12,21 @@ import functools
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defacedask.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.defacers import code_of
 from defacedask.errors import ConfigError, DefacedaskError, StoreError
-from defacedask.executors import executor_for
-from defacedask.pieces import FAILED, Outcome, Piece, forget, run_piece
+from defacedask.flow.executors import executor_for
+from defacedask.flow.lock import only_run
+from defacedask.flow.result import FAILED, Outcome, Piece, forget
+from defacedask.flow.run import Progress, run_cases
+from defacedask.flow.stage import EACH_DEFACER, Graph, Stage, submit_case
 from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions, check_reversible
 from defacedask.run_key import read_key
-from defacedask.scheduling import run_cases
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export, not_taken_back, record_path, refuse
 from defacedask.stages.ingest import case_key, ingest
@@ -37,10 +39,9 @@ if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Scan
     from defacedask.dicom.export.words import Words
     from defacedask.dicom.people import People
+    from defacedask.flow.executors import Executor
 
 __all__ = ["DefaceResult", "deface", "look_protected"]
-
-Progress = Callable[[int, int, Piece | None], None]
 
 
 @dataclasses.dataclass
@@ -233,37 +234,46 @@ def deface(
     place = Path(work).absolute() if work else folder.with_name(folder.name + ".work")
     _separate(folder, place, whole, inputs)
     make_output(folder, place)
-    run_key = key or read_key(place / "run.key")
-    files = [f for case in whole.cases for s in case.series for f in s.files]
-    names = output_names(files, inputs, [s.path for s in found.skipped])
-    people = (whole.people or people_of(whole.cases)) if deidentify else {}
-    words = words_of_people(people) if deidentify else None
     executor = executor_for(client)
-    graph = _Graph(folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people)
-    for leftover in folder.glob(".partial-*"):
-        remove(str(leftover))
-    # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now
-    copies = {case.id: record_path(graph.record, case.id, COPIED) for case in whole.cases}
-    for path in copies.values():
-        take_back(path, folder)
-    for case in set(copies) - {case.id for case in found.cases}:
-        take_back(record_path(graph.record, case, defacer), folder)
-        forget(place / "pieces", case, "export", defacer)
+    with only_run(place, executor, command="deface", cases=len(found.cases)):
+        run_key = key or read_key(place / "run.key")
+        files = [f for case in whole.cases for s in case.series for f in s.files]
+        names = output_names(files, inputs, [s.path for s in found.skipped])
+        people = (whole.people or people_of(whole.cases)) if deidentify else {}
+        words = words_of_people(people) if deidentify else None
+        graph = DefaceRun(
+            folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people
+        )
+        for leftover in folder.glob(".partial-*"):
+            remove(str(leftover))
+        # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now
+        copies = {case.id: record_path(graph.record, case.id, COPIED) for case in whole.cases}
+        for path in copies.values():
+            take_back(path, folder)
+        for case in set(copies) - {case.id for case in found.cases}:
+            take_back(record_path(graph.record, case, defacer), folder)
+            forget(place / "pieces", case, "export", defacer)
 
-    def submit(case: Case, priority: int) -> dict[tuple[str, str, str], Any]:
-        return graph.submit(case, executor, priority)
+        token = secrets.token_hex(8)
 
-    try:
-        pieces = run_cases(found.cases, submit, executor, progress, case_id=lambda case: case.id)
-    finally:
-        # also after a full disk: what was finished is on record
-        parts = [record_path(graph.record, case.id, defacer) for case in found.cases]
-        _collect_quietly(folder, parts, run_key, words)
-    rows = graph.finish(found.cases, pieces, keep_work)
-    rows += [pass_on(one, folder, names, copies[one.case.id]) for one in passed]
-    parts += copies.values()
-    audit = collect(folder, parts, graph.left_out(found, words), run_key, words)
-    return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify, defacer)
+        def submit(case: Case, priority: int) -> Graph:
+            return graph.submit(case, executor, priority, token)
+
+        by_case: dict[str, dict[str, Any]] = {}
+        try:
+            for case, pieces in run_cases(
+                found.cases, submit, executor, progress, case_id=lambda case: case.id
+            ):
+                by_case[case.id] = graph.finish(case, pieces, keep_work)
+        finally:
+            # also after a full disk: what was finished is on record
+            parts = [record_path(graph.record, case.id, defacer) for case in found.cases]
+            _collect_quietly(folder, parts, run_key, words)
+        rows = [by_case[case.id] for case in found.cases]
+        rows += [pass_on(one, folder, names, copies[one.case.id]) for one in passed]
+        parts += copies.values()
+        audit = collect(folder, parts, graph.left_out(found, words), run_key, words)
+        return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify, defacer)
 
 
 def _collect_quietly(folder: Path, parts: Sequence[Path], key: bytes, words: Words | None) -> None:
@@ -294,9 +304,47 @@ def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.Path
                 raise ConfigError(f"the output folder {out} holds files of the input.", "Choose another.")
 
 
+def stages() -> tuple[Stage[DefaceRun], ...]:
+    """The stages of `deface`, in their order."""
+    return (
+        Stage("ingest", ingest, lambda task: task.run.what(task.case), lambda task: _state(task.case)),
+        Stage(
+            "look",
+            look_protected,
+            lambda task: {**task.run.who(task.case), **task.run.choice, "run_key": task.run.run_key},
+            lambda task: [task.run.choice, task.run.secret],
+            needs=("ingest",),
+            each=EACH_DEFACER,
+        ),
+        Stage(
+            "apply",
+            apply_plan,
+            lambda task: task.run.who(task.case),
+            needs=("ingest", "look"),
+            each=EACH_DEFACER,
+        ),
+        Stage(
+            "export",
+            export_case,
+            lambda task: task.run.exported(task.case),
+            lambda task: task.run.export_depends(task.case),
+            needs=("ingest", "look", "apply"),
+            each=EACH_DEFACER,
+        ),
+    )
+
+
+def _state(case: Case) -> Any:
+    """What the ingest depends on."""
+    try:
+        return [case_key(case), _all_files(case)]
+    except OSError:
+        return secrets.token_hex(8)  # the ingest says which file is gone
+
+
 @dataclasses.dataclass
-class _Graph:
-    """The four stages of a case."""
+class DefaceRun:
+    """What the stages of `deface` need to know of the run."""
 
     out: Path
     work: Path
@@ -328,121 +376,89 @@ class _Graph:
         if lost_files(record_path(self.record, case.id, self.defacer), self.out):
             forget(self.work / "pieces", case.id, "export", self.defacer)
 
-    def submit(self, case: Case, executor: Any, priority: int) -> dict[tuple[str, str, str], Any]:
-        """Submit one case; (stage, case, defacer) -> future of a `Piece`."""
-        graph: dict[tuple[str, str, str], Any] = {}
-        kept, plans, secret = (
-            self.work / "pieces",
-            self.work / "plans",
-            hashlib.sha256(self.run_key).hexdigest(),
+    def submit(self, case: Case, executor: Executor, priority: int = 0, token: str = "") -> Graph:
+        """Submit one case."""
+        self._forget_lost(case)
+        return submit_case(
+            stages(),
+            self,
+            case,
+            case.id,
+            (self.defacer,),
+            executor,
+            kept=self.work / "pieces",
+            priority=priority,
+            token=token,
         )
 
-        def add(stage: str, function: Any, arguments: Mapping[str, Any], *before: Any, depends: Any) -> Any:
-            name = (stage, case.id, "" if stage == "ingest" else self.defacer)
-            graph[name] = executor.submit(
-                run_piece,
-                function,
-                dict(arguments),
-                *before,
-                folder=str(kept),
-                stage=stage,
-                case=case.id,
-                defacer=name[2],
-                depends=depends,
-                label="-".join(part for part in name if part),
-                priority=priority,
-            )
-            return graph[name]
+    def what(self, case: Case) -> dict[str, Any]:
+        """Arguments of all stages."""
+        return {"case": case.to_dict(), "root": str(self.work / "store")}
 
-        try:
-            state: Any = [case_key(case), _all_files(case)]
-        except OSError:
-            state = secrets.token_hex(8)  # the ingest says which file is gone
-        root = str(self.work / "store")
-        what = {"case": case.to_dict(), "root": root}
-        who = {**what, "defacer": self.defacer, "plans": str(plans)}
-        ingested = add("ingest", ingest, what, depends=state)
-        choice = {
+    def who(self, case: Case) -> dict[str, Any]:
+        """Arguments of all stages of the defacer."""
+        return {**self.what(case), "defacer": self.defacer, "plans": str(self.work / "plans")}
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What the look depends on."""
+        return {
             "options": self.options,
             "protect": self.protect,
             "margin_mm": self.margin_mm,
             "code": self.code,
         }
-        looked = add(
-            "look",
-            look_protected,
-            {**who, **choice, "run_key": self.run_key},
-            ingested,
-            depends=[choice, secret],
-        )
-        applied = add("apply", apply_plan, who, ingested, looked, depends=None)
-        names = self._names(case)
-        self._forget_lost(case)
-        place = {
-            "out": str(self.out),
-            "names": names,
-            "release": self.release.depends(self.defacer, self.run_key, self.people),
-        }
-        add(
-            "export",
-            export_case,
-            {
-                **who,
-                "out": str(self.out),
-                "names": names,
-                "record": str(self.record),
-                "run_key": self.run_key,
-                **self.release.arguments(self.run_key, self.people),
-            },
-            ingested,
-            looked,
-            applied,
-            depends=[place, secret],
-        )
-        return graph
 
-    def finish(self, cases: Sequence[Case], pieces: Sequence[Piece], keep_work: bool) -> list[dict[str, Any]]:
-        """One row a case; what is refused leaves nothing in the output."""
-        rows = []
-        by_case: dict[str, list[Piece]] = {}
-        for piece in pieces:
-            by_case.setdefault(piece.case, []).append(piece)
-        for case in cases:
-            own = {piece.stage: piece for piece in by_case.get(case.id, ())}
-            last = own.get("export") or own["submit"]
-            if not last.ok:
-                last = self._refuse(case, last)
-            elif not keep_work:
-                with contextlib.suppress(OSError):  # what is left is removed by the next run
-                    remove(store_path(str(self.work / "store"), case.id))
-            look_facts = own["look"].facts if "look" in own else {}
-            outcome = look_facts.get("plans", {}).get(self.defacer, {})
-            rows.append(
-                {
-                    "case": case.id,
-                    "patient": case.patient_id,
-                    "status": last.status,
-                    "reason": last.reason,
-                    "written": last.facts.get("written", {}) if last.ok else {},
-                    "held_back": last.facts.get("held_back", []) if last.ok else [],
-                    "notes": [
-                        *(
-                            note
-                            for s in ("ingest", "look")
-                            if s in own
-                            for note in own[s].facts.get("notes", [])
-                        ),
-                        *filter(None, [outcome.get("remains", {}).get("sentence")]),
-                        *last.facts.get("notes", []),
-                    ],
-                    "plan": outcome.get("summary", {}),
-                    "face_moved": last.facts.get("face_moved"),
-                    "visible": bool(last.facts.get("visible")),
-                    "reversible": bool(last.facts.get("reversible")),
-                    "seconds": sum(piece.seconds for piece in own.values()),
-                }
-            )
-        return rows
+    @property
+    def secret(self) -> str:
+        return hashlib.sha256(self.run_key).hexdigest()
+
+    def exported(self, case: Case) -> dict[str, Any]:
+        """Arguments of the export."""
+        return {
+            **self.who(case),
+            "out": str(self.out),
+            "names": self._names(case),
+            "record": str(self.record),
+            "run_key": self.run_key,
+            **self.release.arguments(self.run_key, self.people),
+        }
+
+    def export_depends(self, case: Case) -> list[Any]:
+        """What the export depends on beside the stages before it."""
+        release = self.release.depends(self.defacer, self.run_key, self.people)
+        return [{"out": str(self.out), "names": self._names(case), "release": release}, self.secret]
+
+    def finish(self, case: Case, pieces: Sequence[Piece], keep_work: bool) -> dict[str, Any]:
+        """Row of a case; what is refused leaves nothing in the output."""
+        own = {piece.stage: piece for piece in pieces}
+        last = own.get("export") or own["submit"]
+        if not last.ok:
+            last = self._refuse(case, last)
+        elif not keep_work:
+            with contextlib.suppress(OSError):  # what is left is removed by the next run
+                remove(store_path(str(self.work / "store"), case.id))
+        looked = own["look"].facts if "look" in own else {}
+        outcome = looked.get("plans", {}).get(self.defacer, {})
+        notes = [note for s in ("ingest", "look") if s in own for note in own[s].facts.get("notes", [])]
+        return {
+            "case": case.id,
+            "patient": case.patient_id,
+            "status": last.status,
+            "reason": last.reason,
+            "written": last.facts.get("written", {}) if last.ok else {},
+            "held_back": last.facts.get("held_back", []) if last.ok else [],
+            "notes": [
+                *notes,
+                *filter(None, [outcome.get("remains", {}).get("sentence")]),
+                *last.facts.get("notes", []),
+            ],
+            "plan": outcome.get("summary", {}),
+            "face_moved": last.facts.get("face_moved"),
+            "visible": bool(last.facts.get("visible")),
+            "reversible": bool(last.facts.get("reversible")),
+            "seconds": sum(piece.seconds for piece in own.values()),
+        }
 
     def _refuse(self, case: Case, last: Piece) -> Piece:
         """Take back what an earlier run left of a case; if that fails, the case's own row says so."""

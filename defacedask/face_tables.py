@@ -23,7 +23,7 @@ from defacedask.evaluation.galleries import (
 )
 from defacedask.evaluation.identification import Distance, Sighting, identify
 from defacedask.evaluation.verification import BestScores, best_scores, curves, join, verification
-from defacedask.pieces import Piece
+from defacedask.flow.result import Piece
 from defacedask.stages.places import ORIGINAL
 
 __all__ = ["ANY", "LOOKING", "face_tables", "sightings"]

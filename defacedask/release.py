@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.pieces import FAILED, Piece, forget, run_piece
+from defacedask.flow.result import FAILED, Piece, forget
 from defacedask.preparing import KEPT, PLANS
 from defacedask.release_options import ReleaseOptions
-from defacedask.stages.export import export, not_taken_back, record_path, refuse
+from defacedask.stages.export import not_taken_back, record_path, refuse
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Release"]
 
-Graph = dict[tuple[str, str, str], Any]
-
 
 @dataclasses.dataclass
 class Release:
-    """Adds the export to a study's graphs; the control ``none`` leaves the face in and is never exported.
+    """The export of a study; the control ``none`` leaves the face in and is never exported.
 
     Attributes
     ----------
@@ -71,64 +69,42 @@ class Release:
     def _names(self, case: Case) -> dict[str, str]:
         return {f: self.names[f] for s in case.series for f in s.files}
 
-    def _forget_lost(self, case: Case, defacer: str) -> None:
-        """Forget the export if a file that is on record is gone, so that it is written again."""
+    def forget_lost(self, case: Case) -> None:
+        """Forget exports of a case of which a file that is on record is gone, so that they are written again."""
         from defacedask.dicom.export.audit import lost_files
 
-        if lost_files(record_path(self.parts, case.id, defacer), self.folder):
-            forget(self.prepared.folder / KEPT, case.id, "export", defacer)
-
-    def extend(self, graph: Graph, case: Case, executor: Any, priority: int) -> Graph:
-        """Add one export a defacer to a case's graph (see `defacedask.dataflow.case_graph`)."""
-        people = self.prepared.people
-        secret = hashlib.sha256(self.prepared.run_key).hexdigest()
-        names = self._names(case)
         for defacer in self.defacers:
-            name = ("export", case.id, defacer)
-            self._forget_lost(case, defacer)
-            graph[name] = executor.submit(
-                run_piece,
-                export,
-                {
-                    "case": case.to_dict(),
-                    "defacer": defacer,
-                    "plans": str(self.folder / PLANS),
-                    "out": str(self.folder),
-                    "below": f"defaced/{defacer}",
-                    "names": names,
-                    "record": str(self.parts),
-                    "run_key": self._key(defacer),
-                    **self.options.arguments(self.prepared.run_key, people),
-                },
-                graph["ingest", case.id, ""],
-                graph["look", case.id, ""],
-                graph["apply", case.id, defacer],
-                folder=str(self.prepared.folder / KEPT),
-                stage="export",
-                case=case.id,
-                defacer=defacer,
-                depends=[
-                    names,
-                    secret,
-                    self.options.depends(defacer, self.prepared.run_key, people),
-                ],
-                label="-".join(name),
-                priority=priority,
-            )
-        return graph
+            if lost_files(record_path(self.parts, case.id, defacer), self.folder):
+                forget(self.prepared.folder / KEPT, case.id, "export", defacer)
 
-    def record(self, pieces: Iterable[Piece]) -> list[Piece]:
-        """Take back what was refused, and join the parts of the record to ``OUT/audit.jsonl``.
+    def arguments(self, case: Case, defacer: str) -> dict[str, Any]:
+        """Of `defacedask.stages.export.export`."""
+        return {
+            "case": case.to_dict(),
+            "defacer": defacer,
+            "plans": str(self.folder / PLANS),
+            "out": str(self.folder),
+            "below": f"defaced/{defacer}",
+            "names": self._names(case),
+            "record": str(self.parts),
+            "run_key": self._key(defacer),
+            **self.options.arguments(self.prepared.run_key, self.prepared.people),
+        }
+
+    def depends(self, case: Case, defacer: str) -> list[Any]:
+        """What the export depends on beside the stages before it."""
+        run_key, people = self.prepared.run_key, self.prepared.people
+        secret = hashlib.sha256(run_key).hexdigest()
+        return [self._names(case), secret, self.options.depends(defacer, run_key, people)]
+
+    def settled(self, case: Case, pieces: Iterable[Piece]) -> list[Piece]:
+        """Take back what was refused of a case.
 
         Returns
         -------
         list of Piece
             As given; where something could not be taken back, the piece is failed and says so.
         """
-        from defacedask.dicom.export.audit import collect
-        from defacedask.dicom.export.words import words_of_people
-
-        cases = {case.id: case for case in self.prepared.cases}
         after: list[Piece] = []
         for piece in pieces:
             if piece.ok or piece.stage not in ("export", "submit"):
@@ -137,12 +113,12 @@ class Release:
             try:
                 for defacer in [piece.defacer] if piece.stage == "export" else self.defacers:
                     refuse(
-                        cases[piece.case],
+                        case,
                         piece.reason,
                         defacer=defacer,
                         out=self.folder,
                         below=f"defaced/{defacer}",
-                        names=self._names(cases[piece.case]),
+                        names=self._names(case),
                         record=self.parts,
                         run_key=self._key(defacer),
                         **self.options.naming(self.prepared.run_key, self.prepared.people),
@@ -151,7 +127,17 @@ class Release:
             except Exception as error:  # one case's trouble, whatever it is
                 reason = f"{piece.reason} {not_taken_back(error)}"
                 after.append(dataclasses.replace(piece, status=FAILED, reason=reason, upstream=False))
-        parts = [record_path(self.parts, case, defacer) for case in cases for defacer in self.defacers]
+        return after
+
+    def record(self) -> None:
+        """Join the parts of the record to ``OUT/audit.jsonl``."""
+        from defacedask.dicom.export.audit import collect
+        from defacedask.dicom.export.words import words_of_people
+
+        parts = [
+            record_path(self.parts, case.id, defacer)
+            for case in self.prepared.cases
+            for defacer in self.defacers
+        ]
         words = words_of_people(self.prepared.people) if self.options.deidentify else None
         collect(self.folder, parts, key=self.prepared.run_key, words=words)
-        return after

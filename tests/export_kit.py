@@ -19,8 +19,8 @@ from defacedask.defacers.base import Defacer, Plan
 from defacedask.dicom.catalogue import Case, scan
 from defacedask.dicom.export import output_names
 from defacedask.errors import RefusedError
+from defacedask.flow.result import Outcome, Piece
 from defacedask.geometry import Geometry
-from defacedask.pieces import Outcome, Piece
 from defacedask.stages import residual, witnessing
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export

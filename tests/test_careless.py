@@ -162,8 +162,8 @@ def test_edited_code_gives_a_new_result_from_the_same_folder(patient, tmp_path):
 def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(virtual_patients, tmp_path, monkeypatch):
     """All stages of one case, those after the apply without their work."""
     from defacedask import dataflow, defacers
-    from defacedask.executors import executor_for
-    from defacedask.pieces import Outcome
+    from defacedask.flow.executors import executor_for
+    from defacedask.flow.result import Outcome
     from defacedask.preparing import prepare
 
     for stage in ("judge_faces", "measure_original", "measure_radiomics", "measure_geometry", "measure_dose"):
@@ -173,7 +173,7 @@ def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(virtual_patie
     def keys() -> dict[tuple[str, str], str]:
         names = "quickshear,biometric_mask"
         ready = prepare(case, tmp_path / "out", defacers=names, seed=1, export=False, pictures=False)
-        graph = dataflow.case_graph(case, ready.folder, ready.settings, ready.run_key, executor_for(None))
+        graph = dataflow.StudyRun(ready).submit(case, executor_for(None))
         pieces = {(stage, defacer): future.result() for (stage, _, defacer), future in graph.items()}
         assert {piece.status for piece in pieces.values()} == {"done"}
         return {name: piece.key for name, piece in pieces.items()}

@@ -6,7 +6,7 @@ import pytest
 
 from defacedask.cluster import connect
 from defacedask.errors import ConfigError
-from defacedask.executors import DaskExecutor, HereExecutor, executor_for
+from defacedask.flow.executors import DaskExecutor, HereExecutor, executor_for
 
 
 def add(a, b=0):
@@ -31,11 +31,24 @@ def test_workers_are_processes_with_one_thread_each(client):
 
 @pytest.mark.parametrize("kind", ["dask", "here"])
 def test_both_executors_pass_futures_on(client, kind):
-    executor = executor_for(client if kind == "dask" else None)
+    executor = executor_for(client) if kind == "dask" else HereExecutor()
     assert isinstance(executor, DaskExecutor if kind == "dask" else HereExecutor)
-    one = executor.submit(add, 1, label="one")
-    two = executor.submit(add, one, b=1, label="two", priority=3)
-    assert sorted(future.result() for future in executor.as_completed([one, two])) == [1, 2]
+    one = executor.submit(add, 1, name=("one", "case", ""))
+    two = executor.submit(add, one, b=1, name=("two", "case", "defacer"), priority=3)
+    found = {executor.finished(), executor.finished()}
+    assert found == {one, two}
+    assert sorted(future.result() for future in found) == [1, 2]
+    assert executor.window == (6 if kind == "dask" else 1)
+
+
+def test_the_dashboard_groups_by_stage(client):
+    executor = DaskExecutor(client)
+    for case in ("pt_1", "pt_2"):
+        executor.submit(add, 1, name=("look", case, "quickshear"))
+        executor.finished()
+    groups = client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
+    assert "look" in groups
+    assert not any("pt" in group for group in groups)
 
 
 def test_an_address_is_used():
@@ -54,3 +67,12 @@ def test_what_cannot_be_reached_or_is_not_known():
 def test_no_scheduler_at_the_address():
     with pytest.raises(ConfigError, match="no Dask scheduler answers"), connect("tcp://127.0.0.1:9"):
         pass
+
+
+def test_an_active_client_is_used_and_its_workers_see_what_is_shared(client, tmp_path):
+    executor = executor_for(None)
+    assert isinstance(executor, DaskExecutor)
+    assert executor.client is client
+    (tmp_path / "there").touch()
+    assert executor.blind(tmp_path / "there") == []
+    assert len(executor.blind(tmp_path / "gone")) == 2

@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from defacedask.cohort_tables import collect
+from defacedask.cohort_tables import collect, slim, table_of
 from defacedask.dicom.model import Case, Series, Skipped
-from defacedask.pieces import Piece
+from defacedask.errors import StoreError
+from defacedask.flow.result import Outcome, Piece, run_piece
 from defacedask.preparing import Settings
 from defacedask.tables import read_tables
 
@@ -121,3 +123,40 @@ def test_nobody_left(tmp_path):
     tables = collect(tmp_path, CASES[2:], [], [Piece("look", "c", "", "k", "refused", "no head.")], SETTINGS)
     assert len(tables["recognition"]) == 0
     assert tables["cases"]["status"].tolist() == ["refused"]
+
+
+def test_tables_of_slim_results_are_those_of_whole_ones(tmp_path, pieces):
+    def features(case):
+        row = {"structure": "Brain", "feature": "Mean", "original": 1.0, "defaced": 2.0, "percent": -100.0}
+        rows = [{"case": case, "defacer": "none", "modality": "CT", "voxels": 5, "voxels_changed": 1, **row}]
+        return run_piece(
+            lambda: Outcome({"radiomics": rows}, {"features": ["long"] * 1000}),
+            {},
+            folder=str(tmp_path / "whole" / "store" / "pieces"),
+            stage="radiomics",
+            case=case,
+            defacer="none",
+        )
+
+    pieces = [*pieces, features("a"), features("b")]
+    small = [slim(piece) for piece in pieces]
+    assert all("features" not in piece.facts for piece in small)
+    tables = {}
+    for name, some in (("whole", pieces), ("slim", small)):
+        folder = tmp_path / "whole" if name == "slim" else tmp_path / "other"
+        for part in ("tables", "pictures"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        tables[name] = collect(folder, CASES, [], some, SETTINGS)
+    assert len(tables["slim"]["radiomics"]) == 2
+    for name, table in tables["whole"].items():
+        pd.testing.assert_frame_equal(table, tables["slim"][name])
+    (tmp_path / "whole" / "store" / "pieces" / "b" / "radiomics-none.json").unlink()
+    with pytest.raises(StoreError, match="radiomics of b has gone"):
+        table_of(tmp_path / "whole" / "store" / "pieces", small, "radiomics")
+
+
+def test_encodings_that_are_no_numbers_stay_as_they_are():
+    small = slim(
+        faces("a", "none", [look("front", "face-id"), look("turned", None), look("up", [0.5, 0.25])])
+    )
+    assert [type(one["encoding"]) for one in small.facts["looks"]] == [str, type(None), np.ndarray]

@@ -12,7 +12,7 @@ from defacedask.errors import ConfigError
 from defacedask.evaluation.recognition import azure, azure_pictures
 from defacedask.evaluation.recognition.limiter import ClusterLimiter
 from defacedask.face_settings import face_settings, upload_warning
-from defacedask.pieces import Piece
+from defacedask.flow.result import Piece
 from defacedask.preparing import Settings
 from defacedask.stages.faces import judge_faces
 from defacedask.store import CaseStore, create_case, write_volume

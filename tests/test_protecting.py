@@ -8,7 +8,7 @@ import pytest
 import defacedask as dd
 from defacedask.cohort_tables import case_rows
 from defacedask.errors import ConfigError, RefusedError
-from defacedask.pieces import run_piece
+from defacedask.flow.result import run_piece
 from defacedask.preparing import Settings, prepare
 from defacedask.report.run import Run
 from defacedask.report.sections.record import cases_table

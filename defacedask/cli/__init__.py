@@ -14,7 +14,19 @@ from defacedask.errors import DefacedaskError
 
 __all__ = ["main"]
 
-COMMANDS = ("scan", "deface", "study", "demo", "phantom", "report", "attack", "verify", "template", "list")
+COMMANDS = (
+    "scan",
+    "deface",
+    "study",
+    "demo",
+    "phantom",
+    "report",
+    "attack",
+    "verify",
+    "template",
+    "status",
+    "list",
+)
 
 
 class LazyGroup(click.Group):

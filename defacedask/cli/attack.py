@@ -106,7 +106,7 @@ def _run(prepared: Any, cluster: str, workers: int | None) -> None:
     from defacedask.cli.running import finish
     from defacedask.cluster import connect
     from defacedask.face_settings import upload_warning
-    from defacedask.pieces import DONE, Piece
+    from defacedask.flow.result import DONE, Piece
 
     console = Console(stderr=True)
 

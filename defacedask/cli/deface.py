@@ -164,7 +164,7 @@ def _run(
 
     from defacedask.cluster import connect
     from defacedask.defacing import deface
-    from defacedask.pieces import DONE, Piece
+    from defacedask.flow.result import DONE, Piece
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

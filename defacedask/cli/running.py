@@ -14,7 +14,7 @@ from rich.table import Table
 
 from defacedask.dataflow import StudyResult, prepare, run
 from defacedask.face_settings import upload_warning
-from defacedask.pieces import DONE, Piece
+from defacedask.flow.result import DONE, Piece
 
 __all__ = ["finish", "run_study", "study_options"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from defacedask.errors import ContractError
-from defacedask.pieces import Outcome, Piece
+from defacedask.flow.result import Outcome, Piece
 from defacedask.stages.kept import compare, load_kept
 from defacedask.stages.places import one_thread, volume_path
 from defacedask.stages.plans import load_plan, planned

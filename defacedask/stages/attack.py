@@ -17,9 +17,9 @@ from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.evaluation.attack_names import BODY, DOSE
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.evaluation.unmasking_judged import control_shares, judged
+from defacedask.flow.result import Outcome
 from defacedask.geometry import Geometry
 from defacedask.likeness import OTHER_DETAIL, SAME, SAME_DETAIL, Likeness, compare, compare_moved
-from defacedask.pieces import Outcome
 from defacedask.stages.faces import examination_of, recognisers_of
 from defacedask.stages.objects import dose_level, find_outline
 from defacedask.stages.pictures import keep_pictures

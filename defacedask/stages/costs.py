@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from defacedask.pieces import Outcome, Piece
+from defacedask.flow.result import Outcome, Piece
 from defacedask.stages.places import one_thread, volume_path
 from defacedask.stages.plans import load_plan, planned
 from defacedask.store import CaseStore

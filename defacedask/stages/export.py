@@ -18,8 +18,8 @@ import numpy as np
 from defacedask.defacers.moved import plan_for
 from defacedask.dicom.registration import own_geometry
 from defacedask.errors import DefacedaskError, RefusedError
+from defacedask.flow.result import Outcome, Piece
 from defacedask.geometry import Geometry
-from defacedask.pieces import Outcome, Piece
 from defacedask.stages.places import ORIGINAL, one_thread, volume_path
 from defacedask.stages.plans import load_plan, planned
 from defacedask.stages.shelf import Shelf, record_path

@@ -17,7 +17,7 @@ import numpy as np
 from defacedask.evaluation.attack_names import ATTACK_SETS
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.evaluation.unmasking_judged import control_shares, judged
-from defacedask.pieces import Outcome, Piece
+from defacedask.flow.result import Outcome, Piece
 from defacedask.stages.objects import shown_objects
 from defacedask.stages.pictures import keep_pictures
 from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path

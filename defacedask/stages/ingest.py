@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import DefacedaskError
-from defacedask.pieces import Outcome
+from defacedask.flow.result import Outcome
 from defacedask.stages.places import one_thread, store_path
 from defacedask.store import CaseStore, create_case, input_key
 from defacedask.structure_names import standard_names

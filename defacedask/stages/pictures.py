@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.flow.result import Outcome, Piece
 from defacedask.geometry import Geometry
-from defacedask.pieces import Outcome, Piece
 from defacedask.sampling import sample_field
 from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.stages.plans import load_plan

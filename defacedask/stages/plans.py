@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.errors import DefacedaskError, RefusedError
-from defacedask.pieces import Outcome, Piece
+from defacedask.flow.result import Outcome, Piece
 from defacedask.stages.kept import Kept, save_kept
 from defacedask.stages.places import ORIGINAL, one_thread
 from defacedask.stages.protecting import drawn_brain, kept_structures

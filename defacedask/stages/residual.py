@@ -16,7 +16,7 @@ from defacedask.errors import InputError, RefusedError
 from defacedask.stages.places import volume_path
 
 if TYPE_CHECKING:
-    from defacedask.pieces import Piece
+    from defacedask.flow.result import Piece
     from defacedask.store import CaseStore
 
 __all__ = ["LEAST_MOVED", "Residual", "residual_face"]

@@ -15,7 +15,7 @@ from defacedask.stages.residual import Residual, residual_face
 from defacedask.store import CaseStore
 
 if TYPE_CHECKING:
-    from defacedask.pieces import Piece
+    from defacedask.flow.result import Piece
     from defacedask.witness import Sighting
 
 __all__ = ["Judged", "judge"]

@@ -16,7 +16,7 @@ from defacedask.cli.deface import command
 from defacedask.dicom.catalogue import scan
 from defacedask.dicom.export.audit import read_lines
 from defacedask.errors import ConfigError, DefacedaskError, InputError
-from defacedask.pieces import Piece
+from defacedask.flow.result import Piece
 from defacedask.verify import verify
 
 
@@ -213,7 +213,7 @@ def test_record_is_there_after_an_interruption(cohort, tmp_path, monkeypatch):
     real = defacing.run_cases
 
     def stops(*args, **options):
-        real(*args, **options)
+        yield from real(*args, **options)
         raise OutputError("the disk is full.")
 
     monkeypatch.setattr(defacing, "run_cases", stops)

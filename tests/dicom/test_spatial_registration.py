@@ -258,7 +258,7 @@ def _height(grid, normal, offset):
 
 @pytest.mark.slow
 def test_a_registration_that_misses_the_head_refuses_the_case(copy, truth, tmp_path):
-    from defacedask.pieces import Piece
+    from defacedask.flow.result import Piece
     from defacedask.stages.plans import look
 
     wrong = truth.copy()

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from defacedask import pieces
 from defacedask.errors import InputError, OutputError, RefusedError
-from defacedask.pieces import Outcome, Piece, piece_path, run_piece
+from defacedask.flow import result as pieces
+from defacedask.flow.result import Outcome, Piece, piece_path, run_piece
 
 calls: list[int] = []
 

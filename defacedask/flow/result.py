@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from defacedask.errors import DefacedaskError, OutputError, RefusedError
+from defacedask.flow.faults import Begun, patiently
 from defacedask.store import FULL, writing
 
-__all__ = ["Outcome", "Piece", "forget", "piece_path", "run_piece"]
+__all__ = ["Outcome", "Piece", "forget", "load", "piece_path", "run_piece"]
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,12 @@ def piece_path(folder: str | Path, case: str, stage: str, defacer: str = "") -> 
     return Path(folder) / case / (f"{stage}-{defacer}.json" if defacer else f"{stage}.json")
 
 
+def load(folder: str | Path, piece: Piece) -> Piece | None:
+    """The whole of a result of which a part was handed on; None if it is not kept, or is another one's by now."""
+    found = _load(piece_path(folder, piece.case, piece.stage, piece.defacer))
+    return found if found is not None and found.key == piece.key else None
+
+
 def forget(folder: str | Path, case: str, stage: str, defacer: str = "") -> None:
     """Remove a piece that is kept, if there is one, so that its stage runs again."""
     # something else may stand in its place: then there is none
@@ -118,6 +125,8 @@ def run_piece(
     case: str,
     defacer: str = "",
     depends: Any = None,
+    token: str = "",
+    limit: float = 0.0,
 ) -> Piece:
     """Run one stage, or take what an earlier run left if nothing it depends on has changed.
 
@@ -135,6 +144,10 @@ def run_piece(
         Its name.
     depends : JSON-able, optional
         Options and hashes that its outcome depends on, beside the version and the pieces before it.
+    token : str
+        Of the run. With one, a stage whose process died twice in this run is not begun a third time.
+    limit : float
+        Seconds after which a worker process that is still at it is ended; 0: none.
 
     Returns
     -------
@@ -156,10 +169,24 @@ def run_piece(
     if kept is not None and kept.key == key and kept.status in (DONE, REFUSED):
         return kept
     piece = Piece(stage, case, defacer, key)
+    begun = Begun(path, token)
+    if died := begun.died():
+        piece.status, piece.reason = FAILED, f"{stage}: {died}"
+        return _kept(path, piece)
     _reset_peak()
     begin = time.perf_counter()
+    with begun.watched(limit):
+        _fill(piece, lambda: function(*before, **arguments))
+    piece.seconds = time.perf_counter() - begin
+    piece.peak_rss_mb = _peak_mb()
+    return _kept(path, piece)
+
+
+def _fill(piece: Piece, work: Callable[[], Outcome]) -> None:
+    """Do the work; whatever comes of it, an error too, is in the piece."""
+    stage = piece.stage
     try:
-        outcome = function(*before, **arguments)
+        outcome = patiently(work)
         piece.rows, piece.facts = outcome.rows, outcome.facts
     except RefusedError as error:
         piece.status, piece.reason = REFUSED, str(error)
@@ -178,16 +205,18 @@ def run_piece(
     except Exception as error:
         piece.status, piece.reason = FAILED, f"{stage}: {type(error).__name__}: {error}"
         piece.facts = {"traceback": traceback.format_exc()}
-        log.warning("%s of %s %s failed", stage, case, defacer, exc_info=True)
-    piece.seconds = time.perf_counter() - begin
-    piece.peak_rss_mb = _peak_mb()
+        log.warning("%s of %s %s failed", stage, piece.case, piece.defacer, exc_info=True)
+
+
+def _kept(path: Path, piece: Piece) -> Piece:
+    """The piece, once it is on disk; a failed one if it cannot be."""
     try:
-        with writing(f"the record of {stage} of {case}"):
+        with writing(f"the record of {piece.stage} of {piece.case}"):
             _save(path, piece)
     except OutputError as error:
         piece.status, piece.reason, piece.fatal = FAILED, str(error), error.fatal
     except Exception as error:  # facts that cannot be kept concern this case alone
-        piece.status, piece.reason = FAILED, f"the record of {stage} cannot be kept ({error})."
+        piece.status, piece.reason = FAILED, f"the record of {piece.stage} cannot be kept ({error})."
         piece.rows, piece.facts = {}, {}
     return piece
 

@@ -9,9 +9,9 @@ import pytest
 
 from defacedask.cluster import connect
 from defacedask.errors import OutputError
-from defacedask.executors import DaskExecutor, HereExecutor
-from defacedask.pieces import Piece
-from defacedask.scheduling import run_cases
+from defacedask.flow.executors import DaskExecutor, HereExecutor
+from defacedask.flow.result import Piece
+from defacedask.flow.run import run_cases
 
 
 def work(name, mode):
@@ -27,9 +27,17 @@ def work(name, mode):
 def submitter(executor):
     def submit(case, priority):
         name = ("stage", case[0], "")
-        return {name: executor.submit(work, name, case[1], label="x", priority=priority)}
+        return {name: executor.submit(work, name, case[1], name=name, priority=priority)}
 
     return submit
+
+
+def outcomes(cases, submit, executor, progress=None):
+    return [
+        piece
+        for _, pieces in run_cases(cases, submit, executor, progress, case_id=lambda case: case[0])
+        for piece in pieces
+    ]
 
 
 @pytest.mark.slow
@@ -38,7 +46,7 @@ def test_who_kills_its_worker_fails_alone(tmp_path):
     seen = []
     with connect("local", 2) as client:
         executor = DaskExecutor(client)
-        pieces = run_cases(
+        pieces = outcomes(
             cases, submitter(executor), executor, lambda n, total, piece: seen.append((n, total))
         )
     status = {piece.case: piece.status for piece in pieces}
@@ -51,12 +59,12 @@ def test_who_kills_its_worker_fails_alone(tmp_path):
 def test_a_fatal_piece_ends_the_run():
     executor = HereExecutor()
     with pytest.raises(OutputError, match=r"disk full\. What was finished stays"):
-        run_cases([("a", None), ("b", "fatal")], submitter(executor), executor)
+        outcomes([("a", None), ("b", "fatal")], submitter(executor), executor)
 
 
 def test_every_outcome_comes_home():
     executor = HereExecutor()
-    pieces = run_cases([("a", None), ("b", None)], submitter(executor), executor)
+    pieces = outcomes([("a", None), ("b", None)], submitter(executor), executor)
     assert [piece.case for piece in pieces] == ["a", "b"]
 
 
@@ -71,9 +79,7 @@ def test_a_case_that_cannot_be_submitted_is_a_piece():
 
     seen = []
     cases = [("a", None), ("bad", None), ("b", None)]
-    pieces = run_cases(
-        cases, odd, executor, lambda n, total, piece: seen.append((n, total)), lambda case: case[0]
-    )
+    pieces = outcomes(cases, odd, executor, lambda n, total, piece: seen.append((n, total)))
     assert {p.case: p.status for p in pieces} == {"a": "done", "b": "done", "bad": "failed"}
     (reason,) = [p.reason for p in pieces if p.case == "bad"]
     assert "could not be started: ValueError: no such thing" in reason
@@ -83,4 +89,40 @@ def test_a_case_that_cannot_be_submitted_is_a_piece():
         raise OutputError("the disk is full.", fatal=True)
 
     with pytest.raises(OutputError, match="disk is full"):
-        run_cases(cases, full, executor, None, lambda case: case[0])
+        outcomes(cases, full, executor)
+
+
+class Slow(HereExecutor):
+    """Two cases at a time, and a look at how many are in flight."""
+
+    window = 2
+
+    def __init__(self):
+        super().__init__()
+        self.most = 0
+
+    def submit(self, *args, **kwargs):
+        done = super().submit(*args, **kwargs)
+        self.most = max(self.most, len(self._waiting))
+        return done
+
+
+def test_only_a_window_of_cases_is_in_flight_and_nothing_is_kept():
+    executor = Slow()
+    flow = run_cases(
+        [(f"c{k}", None) for k in range(9)], submitter(executor), executor, case_id=lambda c: c[0]
+    )
+    seen = [case[0] for case, _ in flow]
+    assert sorted(seen) == sorted(f"c{k}" for k in range(9))
+    assert executor.most <= 2
+
+
+def test_who_stops_listening_cancels_the_rest():
+    executor = Slow()
+    flow = run_cases(
+        [(f"c{k}", None) for k in range(9)], submitter(executor), executor, case_id=lambda c: c[0]
+    )
+    next(flow)
+    assert executor._waiting
+    flow.close()
+    assert not executor._waiting

@@ -1,0 +1,45 @@
+"""``defacedask status``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from defacedask.cli.verbose import verbose_option
+
+
+@click.command("status")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@verbose_option
+def command(out: Path, as_json: bool) -> None:
+    """Say how far a run is that writes, or wrote, to a folder; nothing there is touched.
+
+    Example: defacedask status result
+    """
+    from defacedask.flow.status import status_of
+
+    found = status_of(out)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1))
+        return
+    of = f" of {found.cases}" if found.cases else ""
+    click.echo(f"{found.command or 'run'}: {found.state}; results of {found.begun}{of} cases")
+    for stage, counts in found.results.items():
+        click.echo(f"  {stage}: " + ", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
+    if found.last is not None:
+        click.echo(f"last result {_ago(found.last)}; {found.lately} in the last ten minutes")
+    for stage, case, seconds in found.running[:10]:
+        click.echo(f"  at work: {stage} of {case} for {_span(seconds)}")
+    if len(found.running) > 10:
+        click.echo(f"  and {len(found.running) - 10} more")
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _ago(seconds: float) -> str:
+    return f"{_span(max(seconds, 0.0))} ago"

@@ -1,0 +1,1 @@
+"""How work runs: stages as data, one submitter, results that are kept."""

@@ -1,0 +1,140 @@
+"""Two ways to run tasks behind one small door: a Dask client, or right here.
+
+Both offer ``submit``, ``finished`` and ``cancel``; the flow knows nothing else about either.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["DaskExecutor", "Executor", "HereExecutor", "executor_for"]
+
+Name = tuple[str, str, str]
+
+
+def executor_for(client: Any) -> DaskExecutor | HereExecutor:
+    """Executor of a client; None means the active client, or, without one, here, one task after the other."""
+    client = _active_client() if client is None else client
+    return HereExecutor() if client is None else DaskExecutor(client)
+
+
+def _active_client() -> Any:
+    """Client that was made last in this process and still is open, as Dask's own collections use it."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import Client
+
+    try:
+        return Client.current(allow_global=True)
+    except ValueError:
+        return None
+
+
+class DaskExecutor:
+    """Tasks on a Dask cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+
+    def __init__(self, client: Any) -> None:
+        from distributed import as_completed
+
+        self.client = client
+        self._waiting = as_completed(loop=client.loop)
+
+    @property
+    def window(self) -> int:
+        """Cases that keep all workers busy."""
+        threads = sum(w["nthreads"] for w in self.client.scheduler_info(n_workers=-1)["workers"].values())
+        return 2 * max(int(threads), 1) + 2
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        name: Name,
+        priority: int = 0,
+        resources: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Future of ``function(*args, **kwargs)``; futures among ``args`` are waited for by the scheduler."""
+        future = self.client.submit(
+            function,
+            *args,
+            # the stage leads, so that the dashboard groups by it; the token keeps two submissions apart
+            key=(f"{name[0]}-{secrets.token_hex(16)}", *name[1:]),
+            priority=priority,
+            resources=resources or None,
+            retries=0,
+            pure=False,
+            **kwargs,
+        )
+        self._waiting.add(future)
+        return future
+
+    def finished(self) -> Any:
+        """Next future of those submitted that has finished; each comes once."""
+        return next(self._waiting)
+
+    def blind(self, path: Path) -> list[str]:
+        """Addresses of the workers that do not see a file."""
+        found = self.client.run(os.path.exists, str(path.absolute()))
+        return sorted(worker for worker, seen in found.items() if not seen)
+
+    def cancel(self, futures: Iterable[Any]) -> None:
+        """Give up what has not finished."""
+        self.client.cancel(list(futures), force=True)
+
+
+class _Done:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def result(self) -> Any:
+        return self.value
+
+
+class HereExecutor:
+    """Tasks in this process, run when submitted."""
+
+    window = 1
+
+    def __init__(self) -> None:
+        self._waiting: collections.deque[_Done] = collections.deque()
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        name: Name,
+        priority: int = 0,
+        resources: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Run now; gives a finished future."""
+        done = _Done(function(*(a.value if isinstance(a, _Done) else a for a in args), **kwargs))
+        self._waiting.append(done)
+        return done
+
+    def finished(self) -> Any:
+        """Next future that was submitted; each comes once."""
+        return self._waiting.popleft()
+
+    def blind(self, path: Path) -> list[str]:
+        """Nobody else looks."""
+        return []
+
+    def cancel(self, futures: Iterable[Any]) -> None:
+        """Nothing is ever pending."""
+        self._waiting.clear()
+
+
+Executor = DaskExecutor | HereExecutor

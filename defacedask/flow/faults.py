@@ -1,0 +1,156 @@
+"""What a stage does about faults that are not its own: I/O that may pass, a process that dies, work without end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import faulthandler
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+__all__ = ["Begun", "patiently"]
+
+T = TypeVar("T")
+
+#: Errors of file systems and networks that pass by themselves.
+PASSING = frozenset(
+    {
+        errno.EIO,
+        errno.ESTALE,
+        errno.EAGAIN,
+        errno.ETIMEDOUT,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.EREMOTEIO,
+        errno.EPIPE,
+    }
+)
+#: Seconds to wait before each further try.
+WAITS = (1.0, 5.0)
+#: Times that a stage may take its process down in one run before it is given up.
+DEATHS = 2
+
+
+def patiently(work: Callable[[], T], waits: tuple[float, ...] | None = None) -> T:
+    """Do some work; again, after a while, where what went wrong may pass.
+
+    Parameters
+    ----------
+    work : callable
+        Safe to repeat.
+    waits : tuple of float, optional
+        Seconds before each further try; by default `WAITS`.
+    """
+    for wait in WAITS if waits is None else waits:
+        try:
+            return work()
+        except Exception as error:
+            if not _may_pass(error):
+                raise
+        time.sleep(wait)
+    return work()
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, is of a kind that passes."""
+    while error is not None:
+        if isinstance(error, (ConnectionError, TimeoutError)):
+            return True
+        if isinstance(error, OSError) and error.errno in PASSING:
+            return True
+        error = error.__cause__
+    return False
+
+
+class Begun:
+    """A sign beside a result that its stage has begun; it stays behind where the process dies.
+
+    Whoever is asked to do the stage again in the same run finds it, and counts. So a case that kills its process
+    costs as many processes as `DEATHS`, whatever the scheduler's own patience is, and its row names the stage.
+
+    Parameters
+    ----------
+    result : Path
+        Where the result will be.
+    token : str
+        Of the run; without one nothing is kept.
+    """
+
+    def __init__(self, result: Path, token: str) -> None:
+        self.path = result.with_suffix(".begun")
+        #: Where the process was when its time was up.
+        self.late = result.with_suffix(".late")
+        self.token = token
+        self._known = self._read() if token else {}
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            known = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) and known.get("token") == self.token else {}
+
+    def died(self) -> str:
+        """Why it must not be begun again, as a sentence; empty where it may."""
+        if int(self._known.get("times", 0)) < DEATHS:
+            return ""
+        late = False
+        with contextlib.suppress(OSError):
+            late = self.late.stat().st_size > 0
+        self._end()
+        if late:
+            limit = float(self._known.get("limit", 0.0))
+            return f"it took longer than {limit:g} seconds, and was ended {DEATHS} times."
+        return f"its process died {DEATHS} times; it may lack memory, see the worker's log."
+
+    @contextlib.contextmanager
+    def watched(self, limit: float = 0.0) -> Iterator[None]:
+        """While the stage runs; on a worker its process is ended when the time is up.
+
+        Parameters
+        ----------
+        limit : float
+            Seconds; 0: none.
+        """
+        if not self.token:
+            yield
+            return
+        timed = limit > 0 and _alone_on_a_worker()
+        times = int(self._known.get("times", 0)) + 1
+        note = {"token": self.token, "times": times, "limit": limit if timed else 0.0}
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._end)
+            # if these cannot be written, the result cannot either, and says so
+            with contextlib.suppress(OSError):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.write_text(json.dumps(note), encoding="utf-8")
+                if timed:
+                    late = stack.enter_context(self.late.open("w", encoding="utf-8"))
+                    # works without the interpreter's lock, which the work may hold for ever
+                    faulthandler.dump_traceback_later(limit, exit=True, file=late)
+                    stack.callback(faulthandler.cancel_dump_traceback_later)
+            yield
+
+    def _end(self) -> None:
+        for path in (self.path, self.late):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _alone_on_a_worker() -> bool:
+    """Whether this is a task of a worker process that runs one task at a time and is started again when it ends."""
+    if "distributed.worker" not in sys.modules:
+        return False
+    from distributed import get_worker
+
+    try:
+        worker = get_worker()
+    except ValueError:
+        return False
+    return bool(worker.state.nthreads == 1 and worker.nanny)

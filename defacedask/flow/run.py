@@ -1,0 +1,184 @@
+"""Run the tasks of many cases, some at a time, and bring every outcome home, also when a worker process dies.
+
+Only as many cases are in flight as keep the workers busy, and nothing of a case stays here or on the cluster once
+its results were handed on: so a run needs no more memory for a hundred thousand cases than for a hundred.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from defacedask.errors import DefacedaskError, OutputError
+from defacedask.flow.result import FAILED, Piece
+
+if TYPE_CHECKING:
+    from defacedask.flow.executors import Executor
+
+__all__ = ["Progress", "run_cases"]
+
+Name = tuple[str, str, str]
+Progress = Callable[[int, int, Piece | None], None]
+
+
+def run_cases(
+    cases: Sequence[Any],
+    submit: Callable[[Any, int], Mapping[Name, Any]],
+    executor: Executor,
+    progress: Progress | None = None,
+    *,
+    case_id: Callable[[Any], str],
+) -> Iterator[tuple[Any, list[Piece]]]:
+    """Run all cases; each comes back with its results as soon as it has finished.
+
+    Parameters
+    ----------
+    cases : sequence
+    submit : callable
+        ``submit(case, priority)`` -> (stage, case, defacer) -> future of a `Piece`.
+    executor : Executor
+    progress : callable, optional
+        ``progress(finished, total, piece)``: tasks that have finished, an estimate of all, and the one that just has.
+    case_id : callable
+        Id of a case: one that cannot even be submitted is a failed piece of the stage ``submit``.
+
+    Yields
+    ------
+    case : object
+    pieces : list of Piece
+        One for each of its futures.
+
+    Raises
+    ------
+    OutputError
+        If a piece says that nothing more can be written; what was finished stays.
+    """
+    flight = _Flight(cases, submit, executor, progress, case_id)
+    try:
+        yield from flight.run()
+    finally:
+        # also where the caller stops, or is stopped
+        flight.give_up()
+
+
+@dataclasses.dataclass(eq=False)
+class _Open:
+    """A case in flight."""
+
+    case: Any
+    missing: dict[Any, Name]
+    pieces: list[Piece] = dataclasses.field(default_factory=list)
+    again: bool = False
+    lost: bool = False
+
+
+@dataclasses.dataclass
+class _Flight:
+    cases: Sequence[Any]
+    submit: Callable[[Any, int], Mapping[Name, Any]]
+    executor: Executor
+    progress: Progress | None
+    case_id: Callable[[Any], str]
+    owners: dict[Any, _Open] = dataclasses.field(default_factory=dict)
+    begun: int = 0
+    tasks: int = 0
+    finished: int = 0
+
+    def run(self) -> Iterator[tuple[Any, list[Piece]]]:
+        queue = iter(enumerate(self.cases))
+        unlucky: list[_Open] = []
+        self._tell(None)
+        ready: list[_Open] = []
+        flying = 0
+        while True:
+            while flying < self.executor.window and (following := next(queue, None)) is not None:
+                number, case = following
+                one = self._start(case, -number)
+                if one.missing:
+                    flying += 1
+                else:
+                    ready.append(one)
+            while ready:
+                done = ready.pop()
+                yield done.case, done.pieces
+            if not flying:
+                break
+            ended = self._next()
+            if ended is not None:
+                flying -= 1
+                if ended.lost:
+                    # one that may have died with a neighbour: it gets another chance alone, at the end
+                    unlucky.append(ended)
+                else:
+                    ready.append(ended)
+        for lost in unlucky:
+            one = self._start(lost.case, 0, again=True)
+            while one.missing:
+                self._next()
+            yield one.case, one.pieces
+
+    def _start(self, case: Any, priority: int, again: bool = False) -> _Open:
+        """Submit a case; what finished before is kept on disk, so that only what is missing runs again."""
+        one = _Open(case, {}, again=again)
+        try:
+            graph = self.submit(case, priority)
+        except Exception as error:
+            if getattr(error, "fatal", False):
+                raise
+            what = str(error) if isinstance(error, DefacedaskError) else f"{type(error).__name__}: {error}"
+            reason = f"it could not be started: {what}"
+            one.pieces.append(Piece("submit", self.case_id(case), "", "", FAILED, reason))
+            graph = {}
+        if not one.again:
+            self.begun += 1
+            self.tasks += len(graph) + len(one.pieces)
+        one.missing = {future: name for name, future in graph.items()}
+        self.owners |= dict.fromkeys(one.missing, one)
+        for piece in one.pieces:
+            self._count(piece)
+        return one
+
+    def _next(self) -> _Open | None:
+        """Wait for a future; its case, if it was the last one."""
+        future = self.executor.finished()
+        one = self.owners.pop(future)
+        name = one.missing.pop(future)
+        try:
+            piece = future.result()
+        except Exception as error:
+            # a stage never raises: the process that ran it was lost
+            if not one.again:
+                if not one.lost:
+                    self.finished -= len(one.pieces)
+                one.lost = True
+                return None if one.missing else one
+            reason = (
+                f"{name[0]}: the worker process was lost twice ({type(error).__name__}); "
+                "it may lack memory, see the worker's log."
+            )
+            piece = Piece(*name, "", FAILED, reason)
+        one.pieces.append(piece)
+        if not one.lost:
+            self._count(piece)
+        if piece.fatal and not piece.upstream:
+            raise OutputError(
+                piece.reason, "What was finished stays; the same command goes on from there.", fatal=True
+            )
+        return None if one.missing else one
+
+    def _count(self, piece: Piece) -> None:
+        self.finished += 1
+        self._tell(piece)
+
+    def _tell(self, piece: Piece | None) -> None:
+        if self.progress:
+            later = len(self.cases) - self.begun
+            each = self.tasks / self.begun if self.begun else 0.0
+            self.progress(self.finished, self.tasks + round(later * each), piece)
+
+    def give_up(self) -> None:
+        """Cancel what is still in flight."""
+        if self.owners:
+            self.executor.cancel(self.owners)
+            self.owners.clear()

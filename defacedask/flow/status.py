@@ -1,0 +1,162 @@
+"""How far a run is, from what it leaves behind: nothing is written, locked or asked of a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from defacedask.errors import InputError
+from defacedask.flow.lock import LOCK, NOTE
+
+__all__ = ["Status", "status_of"]
+
+#: Results that came within so many seconds tell the rate.
+LATELY = 600.0
+#: A result's status stands before its facts, however long these are.
+HEAD = 2000
+_FIELD = re.compile(r'"(stage|status)": "([a-z_]+)"')
+
+
+@dataclasses.dataclass
+class Status:
+    """What is known of a run.
+
+    Attributes
+    ----------
+    folder : Path
+        That holds its results.
+    command : str
+    state : str
+        ``running``, ``finished``, ``stopped`` (an error or a signal ended it), ``dead`` (its process is gone), or
+        ``unknown`` (it ran on another machine and has not ended).
+    cases : int
+        That it is to do.
+    begun : int
+        Cases of which there is a result.
+    results : dict
+        Stage -> status -> how many, of this and earlier runs.
+    running : list of (stage, case, seconds)
+        What has begun and has no result yet; longest first.
+    lately : int
+        Results within the last ten minutes.
+    last : float or None
+        Seconds since the last result.
+    """
+
+    folder: Path
+    command: str
+    state: str
+    cases: int
+    begun: int = 0
+    results: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    running: list[tuple[str, str, float]] = dataclasses.field(default_factory=list)
+    lately: int = 0
+    last: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {**dataclasses.asdict(self), "folder": str(self.folder)}
+
+
+def status_of(out: str | Path) -> Status:
+    """Read how far a run is.
+
+    Parameters
+    ----------
+    out : path
+        Output folder of `study`, `attack` or `deface`, or the work folder of `deface`.
+
+    Raises
+    ------
+    InputError
+        If no run left anything there.
+    """
+    folder = _folder_of(Path(out))
+    note = _json(folder / NOTE)
+    found = Status(folder, str(note.get("command", "")), _state(folder, note), int(note.get("cases", 0)))
+    now = time.time()
+    results: dict[str, Counter[str]] = {}
+    cases = set()
+    for path, since in _files(folder / "pieces"):
+        if path.suffix == ".begun":
+            stage = path.stem
+            if found.state in ("running", "unknown"):
+                found.running.append((stage, path.parent.name, now - since))
+            continue
+        fields = _fields(path)
+        if "status" not in fields:
+            continue
+        cases.add(path.parent.name)
+        results.setdefault(fields.get("stage", path.stem), Counter())[fields["status"]] += 1
+        found.lately += now - since <= LATELY
+        found.last = min(found.last if found.last is not None else now - since, now - since)
+    found.begun = len(cases)
+    found.results = {stage: dict(counts) for stage, counts in results.items()}
+    found.running.sort(key=lambda one: -one[2])
+    return found
+
+
+def _folder_of(out: Path) -> Path:
+    for folder in (out / "store", out.with_name(f"{out.name}.work"), out):
+        if (folder / NOTE).exists():
+            return folder
+    raise InputError(f"no run of study, attack or deface left anything in {out}.", "Name its output folder.")
+
+
+def _state(folder: Path, note: dict[str, Any]) -> str:
+    if "ended" in note:
+        return "finished" if note.get("well") else "stopped"
+    try:
+        who = (folder / LOCK).read_text(encoding="utf-8")
+    except OSError:
+        return "dead"
+    match = re.fullmatch(r"process (\d+) on (.+)", who.strip())
+    if not match or match[2] != socket.gethostname():
+        return "unknown"
+    try:
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
+        return "dead"
+    except PermissionError:
+        pass
+    return "running"
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, float]]:
+    """Results and signs of begun stages, with the time at which they were written."""
+    if not folder.is_dir():
+        return
+    for case in os.scandir(folder):
+        if not case.is_dir():
+            continue
+        for entry in os.scandir(case.path):
+            if entry.name.endswith((".json", ".begun")) and not entry.name.startswith("."):
+                try:
+                    yield Path(entry.path), entry.stat().st_mtime
+                except FileNotFoundError:
+                    continue  # its stage has just finished
+
+
+def _fields(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            # facts may have such fields of their own: the first is the result's
+            return dict(reversed(_FIELD.findall(file.read(HEAD))))
+    except OSError:
+        return {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

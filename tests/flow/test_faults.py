@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import time
+
+import pytest
+
+from defacedask.cluster import connect
+from defacedask.errors import OutputError, RefusedError
+from defacedask.flow import faults
+from defacedask.flow.executors import DaskExecutor
+from defacedask.flow.faults import Begun, patiently
+from defacedask.flow.result import Outcome, run_piece
+from defacedask.flow.run import run_cases
+from defacedask.flow.stage import Stage, submit_case
+
+
+class Flaky:
+    def __init__(self, *errors):
+        self.errors = list(errors)
+        self.calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+def wrapped(cause):
+    error = OutputError("cannot be written.")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, "I/O error"),
+        OSError(errno.ESTALE, "stale handle"),
+        ConnectionResetError("reset"),
+        TimeoutError("late"),
+        wrapped(OSError(errno.EIO, "I/O error")),
+    ],
+)
+def test_what_may_pass_is_tried_again(error):
+    work = Flaky(error, error)
+    assert patiently(work, (0.0, 0.0)) == "done"
+    assert work.calls == 3
+    with pytest.raises(type(error)):
+        patiently(Flaky(error, error, error), (0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "disk full"),
+        FileNotFoundError(errno.ENOENT, "gone"),
+        ValueError("wrong"),
+        RefusedError("no head."),
+        MemoryError(),
+        wrapped(OSError(errno.EROFS, "read-only")),
+    ],
+)
+def test_what_cannot_pass_is_not(error):
+    work = Flaky(error)
+    with pytest.raises(type(error)):
+        patiently(work, (0.0, 0.0))
+    assert work.calls == 1
+
+
+def test_a_stage_that_takes_its_process_down_is_given_up_in_this_run_alone(tmp_path):
+    result = tmp_path / "case" / "look.json"
+
+    def dies(token):
+        begun = Begun(result, token)
+        if why := begun.died():
+            return why
+        with begun.watched(100.0):
+            kept = begun.path.read_text()
+        begun.path.write_text(kept)  # as if the process had ended before
+        return ""
+
+    assert [bool(dies("one")) for _ in range(4)] == [False, False, True, False]
+    assert not dies("two")
+    assert "its process died 2 times" in [dies("two"), dies("two")][1]
+    begun = Begun(result, "three")
+    assert not begun.died()
+    with begun.watched():
+        pass
+    assert not begun.path.exists()
+
+
+def fine(**arguments):
+    return Outcome(facts={"pid": os.getpid()})
+
+
+def poison(ingested, *, how, **arguments):
+    if how == "abort":
+        ctypes.CDLL(None).abort()
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "loop":
+        while True:
+            pass
+    if how == "sleep":
+        time.sleep(600)
+    return Outcome()
+
+
+def flow():
+    return (
+        Stage("ingest", fine, lambda task: {}),
+        Stage("look", poison, lambda task: {"how": task.case}, needs=("ingest",), seconds=8.0),
+        Stage("after", poison, lambda task: {"how": ""}, needs=("look",)),
+    )
+
+
+@pytest.mark.slow
+def test_a_poisonous_case_costs_itself_alone_and_its_row_names_the_stage(tmp_path):
+    """On a scheduler that would let one task kill four workers, as it stands outside our own configuration."""
+    import dask
+
+    cases = ["good 1", "abort", "good 2", "segfault", "loop", "good 3", "sleep", "kill", "good 4"]
+    with connect("local", 2) as client, dask.config.set({"distributed.scheduler.allowed-failures": 3}):
+        client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 3))
+        executor = DaskExecutor(client)
+
+        def submit(case, priority):
+            return submit_case(
+                flow(), None, case, case, (), executor, kept=tmp_path, priority=priority, token="run"
+            )
+
+        found = dict(run_cases(cases, submit, executor, case_id=str))
+    for case, pieces in found.items():
+        pieces = {piece.stage: piece for piece in pieces}
+        assert pieces["ingest"].ok, pieces
+        if case.startswith("good"):
+            assert pieces["after"].ok
+            continue
+        why = pieces["look"].reason
+        assert pieces["look"].status == "failed"
+        assert "look: " in why
+        late = case in ("loop", "sleep")
+        assert ("it took longer than 8 seconds" if late else "its process died 2 times") in why, case
+        assert pieces["after"].upstream
+        assert pieces["after"].reason == why
+
+
+def test_a_stage_with_passing_trouble_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(faults, "WAITS", (0.0, 0.0))
+    work = Flaky(OSError(errno.EIO, "I/O error"))
+    piece = run_piece(
+        lambda: Outcome(facts={"said": work()}), {}, folder=str(tmp_path), stage="look", case="c", token="run"
+    )
+    assert piece.facts == {"said": "done"}

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from defacedask.flow.executors import HereExecutor
+from defacedask.flow.result import Outcome
+from defacedask.flow.stage import EACH_DEFACER, Stage, submit_case
+
+calls = []
+
+
+def do(*before, **arguments):
+    calls.append((tuple((p.stage, p.defacer) for p in before), arguments))
+    return Outcome(facts=arguments)
+
+
+def flow():
+    return (
+        Stage("read", do, lambda task: {"case": task.case}),
+        Stage("own", do, lambda task: {"run": task.run}, needs=("read",), each="original"),
+        Stage("cut", do, lambda task: {"defacer": task.defacer}, needs=("read",), each=EACH_DEFACER),
+        Stage(
+            "judge",
+            do,
+            lambda task: {},
+            lambda task: [task.run, task.defacer],
+            needs=("read", ("own", "original"), "cut"),
+            each=EACH_DEFACER,
+        ),
+        Stage("never", do, lambda task: {}, when=lambda task: task.run == "other"),
+        Stage("some", do, lambda task: {}, each=EACH_DEFACER, when=lambda task: task.defacer == "b"),
+    )
+
+
+def submit(tmp_path, run="run"):
+    calls.clear()
+    graph = submit_case(flow(), run, "data", "case", ("a", "b"), HereExecutor(), kept=tmp_path)
+    return {name: future.result() for name, future in graph.items()}
+
+
+def test_a_list_of_stages_becomes_tasks_that_know_what_they_build_on(tmp_path):
+    found = submit(tmp_path)
+    assert list(found) == [
+        ("read", "case", ""),
+        ("own", "case", "original"),
+        ("cut", "case", "a"),
+        ("cut", "case", "b"),
+        ("judge", "case", "a"),
+        ("judge", "case", "b"),
+        ("some", "case", "b"),
+    ]
+    assert all(piece.ok for piece in found.values())
+    judged = [before for before, arguments in calls if len(before) == 3]
+    assert judged == [(("read", ""), ("own", "original"), ("cut", name)) for name in ("a", "b")]
+    assert found["own", "case", "original"].facts == {"run": "run"}
+    assert found["cut", "case", "b"].facts == {"defacer": "b"}
+
+
+def test_only_what_depends_on_something_new_runs_again(tmp_path):
+    submit(tmp_path)
+    submit(tmp_path)
+    assert calls == []
+    submit(tmp_path, run="another")
+    assert (
+        len(calls) == 2
+    )  # the judges; what is given to a stage is no part of its key, what it depends on is

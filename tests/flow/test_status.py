@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from defacedask.cli.status import command
+from defacedask.errors import InputError, RefusedError
+from defacedask.flow.lock import only_run
+from defacedask.flow.result import Outcome, run_piece
+from defacedask.flow.status import status_of
+
+
+def result(folder, case, stage, function=lambda: Outcome(facts={"status": "failed", "long": "x" * 5000})):
+    return run_piece(function, {}, folder=str(folder / "pieces"), stage=stage, case=case, token="run")
+
+
+def refuse():
+    raise RefusedError("no head.")
+
+
+def test_a_run_tells_how_far_it_is_and_what_it_is_at(tmp_path):
+    folder = tmp_path / "out" / "store"
+    folder.mkdir(parents=True)
+    with only_run(folder, command="study", cases=5):
+        result(folder, "a", "ingest")
+        result(folder, "a", "look", refuse)
+        result(folder, "b", "ingest")
+        begun = folder / "pieces" / "b" / "look.begun"
+        begun.write_text("{}")
+        os.utime(begun, (time.time() - 300, time.time() - 300))
+        before = sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
+        found = status_of(tmp_path / "out")
+        assert before == sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
+        assert (found.state, found.cases, found.begun) == ("running", 5, 2)
+        assert found.results == {"ingest": {"done": 2}, "look": {"refused": 1}}
+        assert found.running[0][:2] == ("look", "b")
+        assert 299 < found.running[0][2] < 360
+        said = CliRunner().invoke(command, [str(tmp_path / "out")]).output
+        assert "study: running; results of 2 of 5 cases" in said
+        assert "at work: look of b for 5 min" in said
+        assert (
+            json.loads(CliRunner().invoke(command, [str(tmp_path / "out"), "--json"]).output)["lately"] == 3
+        )
+    found = status_of(tmp_path / "out")
+    assert found.state == "finished"
+    assert found.running == []
+
+
+def test_a_run_that_was_stopped_or_killed_says_so(tmp_path):
+    folder = tmp_path / "out.work"
+    folder.mkdir()
+    with pytest.raises(KeyboardInterrupt), only_run(folder, command="deface", cases=1):
+        raise KeyboardInterrupt
+    assert status_of(tmp_path / "out").state == "stopped"
+    (folder / "run.json").write_text(json.dumps({"command": "deface", "cases": 1}))
+    (folder / "run.lock").write_text("process 4194999 on " + os.uname().nodename)
+    assert status_of(tmp_path / "out").state == "dead"
+    (folder / "run.lock").write_text("process 1 on another-machine")
+    assert status_of(folder).state == "unknown"
+
+
+def test_a_folder_without_a_run_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="no run of study"):
+        status_of(tmp_path)
