@@ -17,7 +17,7 @@ from defacedask.flow.executors import executor_for
 from defacedask.flow.lock import only_run
 from defacedask.flow.result import Piece
 from defacedask.flow.run import Progress, run_cases
-from defacedask.flow.stage import EACH_DEFACER, HOUR, Graph, Stage, submit_case
+from defacedask.flow.stage import EACH_DEFACER, HOUR, Graph, Stage, check_resources, submit_case
 from defacedask.pairing import Pair, Pairing, pair_cases
 from defacedask.preparing import (
     RUN_FOLDERS,
@@ -172,6 +172,7 @@ def run_attack(
     from defacedask.report import write_report
 
     executor = executor_for(client)
+    check_resources(stages(), executor)
     jobs: list[tuple[Case, Pair | None]] = [(pair.original, pair) for pair in prepared.pairing.pairs]
     jobs += [(case, None) for case in prepared.pairing.originals]
     token = secrets.token_hex(8)

@@ -1,4 +1,4 @@
-"""Which Dask cluster: one found, one started here, one at an address, or one on Kubernetes.
+"""Which Dask cluster: one found, one started here, one at an address, one on Kubernetes, or jobs of SLURM.
 
 Only the program and scripts start clusters; the library itself never does.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dask
 
+from defacedask.cluster_specs import ONE_THREAD, kubernetes_spec, slurm_ending, slurm_options
 from defacedask.config import option
 from defacedask.errors import ConfigError, MissingExtraError
 
@@ -19,17 +21,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["connect"]
-
-#: One thread a worker process: dlib and the renderer hold a lock or a GL context, and the libraries below would
-#: otherwise start one thread a core in each of the processes.
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
-    "VTK_SMP_MAX_THREADS": "1",
-    "MALLOC_TRIM_THRESHOLD_": "65536",
-}
 
 
 @contextlib.contextmanager
@@ -39,10 +30,10 @@ def connect(spec: str = "local", workers: int | None = None) -> Iterator[Client]
     Parameters
     ----------
     spec : str
-        ``local`` (several processes on this machine), an address such as ``tcp://host:8786``, or
-        ``kubernetes`` (through the Dask operator).
+        ``local`` (several processes on this machine), an address such as ``tcp://host:8786``, ``kubernetes`` (through
+        the Dask operator), or ``slurm`` (through dask-jobqueue).
     workers : int, optional
-        Worker processes to start; by default one a core, and the deployment's own number on Kubernetes.
+        Worker processes to start; by default one a core, or as many as the options say. Of SLURM: at most.
 
     Yields
     ------
@@ -51,9 +42,9 @@ def connect(spec: str = "local", workers: int | None = None) -> Iterator[Client]
     Raises
     ------
     ConfigError
-        If the cluster is not known or cannot be reached.
+        If the cluster is not known, cannot be reached, or does not start.
     MissingExtraError
-        If the Kubernetes part is not installed.
+        If the part for Kubernetes or SLURM is not installed.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"a cluster needs at least one worker, not {workers}.")
@@ -80,9 +71,12 @@ def connect(spec: str = "local", workers: int | None = None) -> Iterator[Client]
             client = _address(stack, spec)
         elif spec == "kubernetes":
             client = _kubernetes(stack, workers)
+        elif spec == "slurm":
+            client = _slurm(stack, workers)
         else:
             raise ConfigError(
-                f"unknown cluster {spec!r}.", "Use local, an address such as tcp://host:8786, or kubernetes."
+                f"unknown cluster {spec!r}.",
+                "Use local, an address such as tcp://host:8786, kubernetes, or slurm.",
             )
         yield client
 
@@ -109,7 +103,7 @@ def _address(stack: contextlib.ExitStack, address: str) -> Client:
     from distributed import Client
 
     try:
-        return stack.enter_context(Client(address, timeout="10s"))
+        return stack.enter_context(Client(address, timeout=option("cluster.wait")))
     except (OSError, ValueError, TimeoutError) as error:
         raise ConfigError(
             f"no Dask scheduler answers at {address}.",
@@ -119,13 +113,76 @@ def _address(stack: contextlib.ExitStack, address: str) -> Client:
 
 def _kubernetes(stack: contextlib.ExitStack, workers: int | None) -> Client:
     try:
-        from dask_kubernetes.operator import KubeCluster
+        from dask_kubernetes.operator.kubecluster.kubecluster import CreateMode, KubeCluster
     except ImportError as error:
         raise MissingExtraError(
             "the Kubernetes part is not installed.", "Install it with: pip install 'defacedask[kubernetes]'."
         ) from error
-    settings: dict[str, Any] = dict(option("kubernetes"))
-    if workers:
-        settings["n_workers"] = workers
-    cluster = stack.enter_context(KubeCluster(**settings))
+    settings = _settings("kubernetes")
+    spec = kubernetes_spec(settings, workers=workers, allowed_failures=option("cluster.allowed-failures"))
+    try:
+        cluster = stack.enter_context(
+            # one that is there already is somebody else's: it would be used, and deleted in the end
+            KubeCluster(custom_cluster_spec=spec, create_mode=CreateMode.CREATE_ONLY, **settings["options"])
+        )
+    except ValueError as error:
+        # refused before anything was made: dask-kubernetes would delete what has this name when the process ends
+        for one in list(KubeCluster._instances):
+            if one.name == spec["metadata"]["name"]:
+                one.shutdown_on_close = False
+        raise _not_up(error) from error
+    except Exception as error:
+        # whatever kr8s, httpx and dask-kubernetes raise where there is no API, no right, no operator or no image
+        raise _not_up(error) from error
     return stack.enter_context(cluster.get_client())
+
+
+def _not_up(error: Exception) -> ConfigError:
+    return ConfigError(
+        f"no Dask cluster came up on Kubernetes: {type(error).__name__}: {str(error).rstrip('.')}.",
+        "See deploy/README.md; one that runs already is used by --cluster tcp://NAME-scheduler:8786.",
+    )
+
+
+def _slurm(stack: contextlib.ExitStack, workers: int | None) -> Client:
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise MissingExtraError(
+            "the SLURM part is not installed.", "Install it with: pip install 'defacedask[slurm]'."
+        ) from error
+    from distributed import Client
+
+    from defacedask.last_task import LastTask
+
+    if not shutil.which("sbatch"):
+        raise ConfigError("there is no sbatch here.", "Start the run on a node that may submit jobs.")
+    settings = _settings("slurm")
+    options, ending = slurm_options(settings), slurm_ending(settings["walltime"])
+    # a worker that went with its job is forgotten after this, and `adapt` submits another job for it
+    stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": settings["renew-after"]}))
+    try:
+        cluster = SLURMCluster(**options)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ConfigError(f"no Dask scheduler could be started for SLURM: {error}") from error
+    stack.callback(_remove_keys, cluster)
+    stack.enter_context(cluster)
+    client = stack.enter_context(Client(cluster))
+    client.register_plugin(LastTask(ending.last_task, ending.walltime, ending.stagger))
+    most = workers or settings["maximum"]
+    cluster.adapt(
+        minimum=min(settings["minimum"], most), maximum=most, interval=settings["interval"], wait_count=6
+    )
+    return client
+
+
+def _remove_keys(cluster: Any) -> None:
+    """Certificates that dask-jobqueue wrote for the workers: else they stay until the process ends."""
+    for part in ("ca_file", "cert", "key"):
+        if (file := getattr(cluster, f"_job_{part}", None)) is not None:
+            file.close()
+
+
+def _settings(name: str) -> dict[str, Any]:
+    """Options of one kind of cluster; a variable such as DASK_DEFACEDASK__SLURM__RENEW_AFTER has underscores."""
+    return {key.replace("_", "-"): value for key, value in option(name).items()}

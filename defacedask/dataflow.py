@@ -24,7 +24,7 @@ from defacedask.flow.executors import executor_for
 from defacedask.flow.lock import only_run
 from defacedask.flow.result import Piece
 from defacedask.flow.run import Progress, run_cases
-from defacedask.flow.stage import EACH_DEFACER, HOUR, Graph, Stage, Task, submit_case
+from defacedask.flow.stage import EACH_DEFACER, HOUR, Graph, Stage, Task, check_resources, submit_case
 from defacedask.preparing import CONTROL, KEPT, PLANS, Prepared, Settings, prepare, resolve_defacers
 from defacedask.release import Release
 from defacedask.stages.apply import apply
@@ -223,6 +223,7 @@ def run(
     from defacedask.report import write_report
 
     executor = executor_for(client)
+    check_resources(stages(), executor)
     context = StudyRun(prepared)
     token = secrets.token_hex(8)
 

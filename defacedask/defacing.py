@@ -23,7 +23,7 @@ from defacedask.flow.executors import executor_for
 from defacedask.flow.lock import only_run
 from defacedask.flow.result import FAILED, Outcome, Piece, forget
 from defacedask.flow.run import Progress, run_cases
-from defacedask.flow.stage import EACH_DEFACER, Graph, Stage, submit_case
+from defacedask.flow.stage import EACH_DEFACER, Graph, Stage, check_resources, submit_case
 from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions, check_reversible
 from defacedask.run_key import read_key
@@ -235,6 +235,7 @@ def deface(
     _separate(folder, place, whole, inputs)
     make_output(folder, place)
     executor = executor_for(client)
+    check_resources(stages(), executor)
     with only_run(place, executor, command="deface", cases=len(found.cases)):
         run_key = key or read_key(place / "run.key")
         files = [f for case in whole.cases for s in case.series for f in s.files]

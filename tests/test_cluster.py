@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 
+import dask
 import pytest
 
 from defacedask.cluster import connect
 from defacedask.errors import ConfigError
 from defacedask.flow.executors import DaskExecutor, HereExecutor, executor_for
+from defacedask.flow.stage import Stage, check_resources
 
 
 def add(a, b=0):
@@ -57,7 +59,7 @@ def test_an_address_is_used():
 
 
 def test_what_cannot_be_reached_or_is_not_known():
-    with pytest.raises(ConfigError, match="unknown cluster"), connect("slurm"):
+    with pytest.raises(ConfigError, match="unknown cluster"), connect("pbs"):
         pass
     with pytest.raises(ConfigError, match="at least one worker"), connect("local", 0):
         pass
@@ -76,3 +78,38 @@ def test_an_active_client_is_used_and_its_workers_see_what_is_shared(client, tmp
     (tmp_path / "there").touch()
     assert executor.blind(tmp_path / "there") == []
     assert len(executor.blind(tmp_path / "gone")) == 2
+
+
+def stage(name, **resources):
+    return Stage(name, add, lambda task: {}, resources=resources)
+
+
+def test_what_no_worker_offers_is_said_before_anything_runs(client):
+    check_resources([stage("read"), stage("cut")], executor_for(client))
+    with pytest.raises(ConfigError, match=r"the stage cut needs \(GPU=1\)"):
+        check_resources([stage("read"), stage("cut", GPU=1)], executor_for(client))
+    check_resources([stage("cut", GPU=1)], HereExecutor())
+
+
+def test_one_worker_must_offer_all_that_a_stage_needs():
+    from distributed import Client, LocalCluster
+
+    quiet = {"processes": False, "dashboard_address": None, "silence_logs": 50, "threads_per_worker": 1}
+    with LocalCluster(n_workers=1, resources={"GPU": 1}, **quiet) as cluster, Client(cluster) as client:
+        check_resources([stage("read"), stage("cut", GPU=1)], DaskExecutor(client))
+        with pytest.raises(ConfigError, match="render=1"):
+            check_resources([stage("cut", GPU=1, render=1)], DaskExecutor(client))
+        with pytest.raises(ConfigError, match="GPU=2"):
+            check_resources([stage("cut", GPU=2)], DaskExecutor(client))
+
+
+def test_without_workers_nothing_is_known():
+    from distributed import Client, LocalCluster
+
+    quiet = {"processes": False, "dashboard_address": None, "silence_logs": 50}
+    with (
+        LocalCluster(n_workers=0, **quiet) as cluster,
+        Client(cluster) as client,
+        dask.config.set({"defacedask.cluster.wait": "200ms"}),
+    ):
+        check_resources([stage("cut", GPU=1)], DaskExecutor(client))

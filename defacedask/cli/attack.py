@@ -45,7 +45,7 @@ __all__ = ["command"]
 )
 @click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report.")
 @click.option(
-    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes."
+    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes, slurm."
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
 @click.option("--dry-run", is_flag=True, help="Say what belongs together, and do nothing.")

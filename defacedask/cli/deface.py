@@ -47,7 +47,7 @@ from defacedask.errors import printable
 @click.option("--key", type=click.Path(path_type=Path), help="File of the UID map's key [WORK/run.key].")
 @click.option("--keep-work", is_flag=True, help="Keep the original voxels in the work folder.")
 @click.option(
-    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes."
+    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes, slurm."
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
 @click.option(

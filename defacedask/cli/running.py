@@ -53,7 +53,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--tolerance", type=float, default=None, help="Distance that still is a match [0.3]."),
         click.option(
-            "--cluster", default="local", show_default=True, help="local, tcp://HOST:PORT, kubernetes."
+            "--cluster", default="local", show_default=True, help="local, tcp://HOST:PORT, kubernetes, slurm."
         ),
         click.option("--workers", type=int, default=None, help="Worker processes [one a core]."),
         click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report."),

@@ -23,7 +23,7 @@ def command() -> None:
     "--force", is_flag=True, help="Average fewer than five persons, whose faces it may then give back."
 )
 @click.option(
-    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes."
+    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes, slurm."
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
 def build(

@@ -6,12 +6,15 @@ Both offer ``submit``, ``finished`` and ``cancel``; the flow knows nothing else 
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from defacedask.config import option
 
 __all__ = ["DaskExecutor", "Executor", "HereExecutor", "executor_for"]
 
@@ -89,6 +92,18 @@ class DaskExecutor:
         found = self.client.run(os.path.exists, str(path.absolute()))
         return sorted(worker for worker, seen in found.items() if not seen)
 
+    def lacks(self, resources: Mapping[str, float]) -> bool:
+        """Whether no worker offers all of these; one is waited for a while, and without any nothing is known."""
+        if not resources:
+            return False
+        with contextlib.suppress(TimeoutError):
+            self.client.wait_for_workers(1, timeout=option("cluster.wait"))
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return bool(workers) and not any(
+            all(worker["resources"].get(name, 0) >= amount for name, amount in resources.items())
+            for worker in workers
+        )
+
     def cancel(self, futures: Iterable[Any]) -> None:
         """Give up what has not finished."""
         self.client.cancel(list(futures), force=True)
@@ -131,6 +146,10 @@ class HereExecutor:
     def blind(self, path: Path) -> list[str]:
         """Nobody else looks."""
         return []
+
+    def lacks(self, resources: Mapping[str, float]) -> bool:
+        """What is here is used; nothing is counted."""
+        return False
 
     def cancel(self, futures: Iterable[Any]) -> None:
         """Nothing is ever pending."""

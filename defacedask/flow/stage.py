@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from defacedask.errors import ConfigError
 from defacedask.flow.result import run_piece
 
 if TYPE_CHECKING:
     from defacedask.flow.executors import Executor
     from defacedask.flow.result import Outcome
 
-__all__ = ["EACH_DEFACER", "Graph", "Name", "Stage", "Task", "submit_case"]
+__all__ = ["EACH_DEFACER", "Graph", "Name", "Stage", "Task", "check_resources", "submit_case"]
 
 #: (stage, case, defacer) of a task; the defacer is empty where the stage concerns the whole case.
 Name = tuple[str, str, str]
@@ -87,6 +88,23 @@ class Stage(Generic[RunT]):
     def whose(self, defacers: Iterable[str]) -> Sequence[str]:
         """Defacers, or what stands in place of one, that it runs for."""
         return tuple(defacers) if self.each == EACH_DEFACER else (self.each,)
+
+
+def check_resources(stages: Iterable[Stage[Any]], executor: Executor) -> None:
+    """Before a run: each stage finds a worker that offers what it asks for, or it would wait for ever.
+
+    Raises
+    ------
+    ConfigError
+        If none of the workers does. Where none has come yet, nothing is known, and nothing is raised.
+    """
+    for stage in stages:
+        if executor.lacks(stage.resources):
+            wanted = ",".join(f"{name}={amount:g}" for name, amount in stage.resources.items())
+            raise ConfigError(
+                f"no worker offers what the stage {stage.name} needs ({wanted}).",
+                f"Start workers with: dask worker --resources {wanted}",
+            )
 
 
 def submit_case(
