@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 from defacedask.cli.verbose import show_traceback
 from defacedask.errors import DefacedaskError
 
-__all__ = ["main"]
+__all__ = ["main", "with_examples"]
 
 COMMANDS = (
     "scan",
@@ -29,6 +30,21 @@ COMMANDS = (
 )
 
 
+def with_examples(command: click.Command) -> click.Command:
+    """The same command; its help shows examples as they are typed, a line each, also those of its subcommands."""
+    if command.help:
+        # click wraps a paragraph unless a backspace leads it
+        parts = inspect.cleandoc(command.help).replace("\\b\n", "\b\n").split("\n\n")
+        for k, part in enumerate(parts):
+            if part.startswith("Example: "):
+                parts[k] = "\b\nExample:\n  " + " ".join(part.split()[1:])
+        command.help = "\n\n".join(parts)
+    if isinstance(command, click.Group) and not isinstance(command, LazyGroup):
+        for own in command.commands.values():
+            with_examples(own)
+    return command
+
+
 class LazyGroup(click.Group):
     """Imports a command's module only when that command is asked for."""
 
@@ -40,7 +56,8 @@ class LazyGroup(click.Group):
         """Import one command."""
         if name not in self.list_commands(ctx):
             return None
-        return importlib.import_module(f"defacedask.cli.{name}").command
+        command: click.Command = importlib.import_module(f"defacedask.cli.{name}").command
+        return with_examples(command)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

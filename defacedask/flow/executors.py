@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import os
 import secrets
 import sys
@@ -52,6 +53,7 @@ class DaskExecutor:
 
         self.client = client
         self._waiting = as_completed(loop=client.loop)
+        self._token, self._numbers = secrets.token_hex(16), itertools.count()
 
     @property
     def window(self) -> int:
@@ -72,8 +74,9 @@ class DaskExecutor:
         future = self.client.submit(
             function,
             *args,
-            # the stage leads, so that the dashboard groups by it; the token keeps two submissions apart
-            key=(f"{name[0]}-{secrets.token_hex(16)}", *name[1:]),
+            # the stage leads, so that the dashboard groups by it; the token keeps two runs apart, and the number two
+            # submissions of one
+            key=(f"{name[0]}-{self._token}", *name[1:], next(self._numbers)),
             priority=priority,
             resources=resources or None,
             retries=0,

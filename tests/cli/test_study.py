@@ -40,8 +40,19 @@ def test_help_has_an_example(command):
         warnings.simplefilter("error", UserWarning)  # such as one that an option is declared twice
         done = CliRunner().invoke(commands, [command, "--help"])
     assert done.exit_code == 0, done.output
-    assert "Example" in done.stdout
     assert done.stderr == ""
+    assert "\\b" not in done.stdout
+    after = done.stdout.split("Example:\n")[1].split("\n\n")[0].splitlines()
+    # as they are typed: a line each
+    assert after
+    assert all(line.strip().startswith("defacedask ") for line in after)
+
+
+@pytest.mark.parametrize("part", ["build", "show"])
+def test_help_of_subcommands_has_an_example_too(part):
+    done = CliRunner().invoke(commands, ["template", part, "--help"])
+    assert "\\b" not in done.stdout
+    assert "Example:\n    defacedask template" in done.stdout
 
 
 def test_help_as_a_program_says_nothing_else():
