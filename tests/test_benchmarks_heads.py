@@ -32,3 +32,32 @@ def test_defacers_on_a_head(tmp_path):
     (tmp_path / "made.json").write_text(json.dumps(facts))
     defacers.write_table(tmp_path)
     assert (tmp_path / "table.csv").read_text().count("made,") == 2
+
+
+def test_looks_at_turned_heads_are_taken_over_from_an_earlier_call(tmp_path):
+    from benchmarks.heads import orientations
+
+    rows = [
+        {
+            "head": "a",
+            "turn": "3",
+            "outcome": "done",
+            "unchanged": 0.25,
+            "score": 0.4,
+            "margin": 0.3,
+            "mm": [1.5, 2.0],
+        },
+        {"head": "a", "turn": "mirrored", "outcome": "refused", "why": "match", "score": 0.1, "margin": 0.0},
+    ]
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    (first / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    none = {"head": "limb", "turn": "", "outcome": "refused", "why": "margin", "score": 0.2, "margin": 0.01}
+    (first / "non-heads.jsonl").write_text(json.dumps(none) + "\n")
+    orientations.write_looks(first)
+    orientations.take_over(first / "looks.csv", second)
+    assert [json.loads(line) for line in (second / "a.jsonl").read_text().splitlines()] == rows
+    assert json.loads((second / "non-heads.jsonl").read_text()) == none
+    orientations.write_table(second)
+    assert "With a face: a 3 0.25" in (second / "table.md").read_text()

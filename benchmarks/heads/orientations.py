@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import csv
 import json
 import time
 import types
@@ -164,10 +165,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--defacer", default="quickshear")
     parser.add_argument("--spare", action="store_true", help="ask the witness only where the pose is wrong")
     parser.add_argument("--part", default="0/1", help="K/N: each N-th head, from the K-th")
+    parser.add_argument("--known", type=Path, help="looks.csv of earlier calls, which are not made again")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     only = {n for n in options.only.split(",") if n}
     part, parts = (int(n) for n in options.part.split("/"))
+    if options.known:
+        take_over(options.known, options.out)
     for k, (name, read) in enumerate(named_heads(options.data)):
         if k % parts != part or (only and name not in only):
             continue
@@ -194,8 +198,57 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     )
                     out.write("\n")
                     out.flush()
+    write_looks(options.out)
     write_table(options.out)
     write_figure(options.out)
+
+
+#: Columns of looks.csv; ``brain`` and ``nasion`` are mm.
+COLUMNS = (
+    "head",
+    "turn",
+    "outcome",
+    "why",
+    "unchanged",
+    "score",
+    "margin",
+    "outline",
+    "degrees",
+    "brain",
+    "nasion",
+)
+
+
+def write_looks(folder: Path) -> None:
+    """All rows in one file, from which `take_over` can go on."""
+    with (folder / "looks.csv").open("w", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(COLUMNS)
+        for one in sorted(folder.glob("*.jsonl")):
+            for row in sorted(
+                _read(one), key=lambda r: (not r["turn"].isdigit(), r["turn"].zfill(3), r["head"])
+            ):
+                known = {**row, **dict(zip(("brain", "nasion"), row.get("mm", ()), strict=False))}
+                cells = (known.get(c, "") for c in COLUMNS)
+                out.writerow([f"{c:.4g}" if isinstance(c, float) else c for c in cells])
+
+
+def take_over(file: Path, folder: Path) -> None:
+    """Make the rows of a looks.csv known to a folder, where it has none for that head."""
+    heads: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
+    with file.open(newline="") as text:
+        for cells in csv.DictReader(text):
+            row: dict[str, Any] = {
+                c: cells[c] for c in ("head", "turn", "outcome", "why") if cells[c] or c == "turn"
+            }
+            row |= {c: float(cells[c]) for c in COLUMNS[4:9] if cells[c]}
+            if cells["brain"]:
+                row["mm"] = [float(cells["brain"]), float(cells["nasion"])]
+            heads[row["head"] if row["turn"] else "non-heads"].append(row)
+    for head, rows in heads.items():
+        path = folder / f"{head}.jsonl"
+        if not path.exists():
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
