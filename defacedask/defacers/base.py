@@ -23,6 +23,7 @@ import numpy as np
 import xarray as xr
 
 from defacedask.backend import namespace
+from defacedask.boxes import bounds
 from defacedask.defacers.codec import encode, is_record, plan_from_dict, record
 from defacedask.defacers.contract import HOOKS, PLAN_HOOKS, keep_final
 from defacedask.errors import ContractError, InputError, RefusedError
@@ -192,7 +193,7 @@ class Plan(abc.ABC):
         """
         xp = namespace(stored)
         region = self.region(geometry, xp)
-        box = _bounds(region, xp)
+        box = bounds(region, xp)
         out = stored.copy()
         if box is None:
             return out
@@ -346,7 +347,7 @@ class Plan(abc.ABC):
         if not self.protected:
             return
         changed = bits(out) != bits(stored)
-        box = _bounds(changed, xp)
+        box = bounds(changed, xp)
         if box is None:
             return
         changed = changed[box]
@@ -438,19 +439,6 @@ def _guarded(stored: Any, xp: Any) -> Any:
     view = stored.view()
     view.flags.writeable = False
     return view
-
-
-def _bounds(region: Any, xp: Any) -> tuple[slice, ...] | None:
-    """Smallest box around a region, None if it is empty."""
-    box: list[slice] = []
-    for axis in range(3):
-        # axes already bounded are cut first: most regions are a small part of their block
-        part = region[tuple(box)]
-        there = xp.nonzero(part.any(axis=tuple(k for k in range(3) if k != axis)))[0]
-        if there.size == 0:
-            return None
-        box.append(slice(int(there[0]), int(there[-1]) + 1))
-    return tuple(box)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.boxes import bounds
 from defacedask.dicom.contours import plane_spacing, rasterise, slices_from_planes
 from defacedask.dicom.overlap import united_planes
 from defacedask.dicom.rois import Roi, read_rois
@@ -272,9 +273,7 @@ def _reaches_out(polygons: Sequence[np.ndarray], shape: Sequence[int]) -> bool:
 
 
 def _crop(mask: np.ndarray, start: tuple[int, int, int]) -> tuple[tuple[int, int, int], np.ndarray]:
-    box, first = [], []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
-        first.append(start[axis] + int(hit[0]))
-    return (first[0], first[1], first[2]), np.ascontiguousarray(mask[tuple(box)])
+    box = bounds(mask)
+    assert box is not None
+    z, y, x = (from_ + s.start for from_, s in zip(start, box, strict=True))
+    return (z, y, x), np.ascontiguousarray(mask[box])

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from defacedask.boxes import bounds
+
 __all__ = ["box_of", "close", "components", "dilate", "erode", "fill_slices", "largest", "open_"]
 
 
@@ -77,14 +79,13 @@ def close(mask: np.ndarray, n: int) -> np.ndarray:
 
 def box_of(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
     """Smallest box around what is set, widened by some voxels where the array goes on; an empty one for no voxel."""
-    box = []
-    for axis, size in enumerate(mask.shape):
-        across = tuple(k for k in range(mask.ndim) if k != axis)
-        there = np.flatnonzero(mask.any(axis=across))
-        if len(there) == 0:
-            return (slice(0, 0),) * mask.ndim
-        box.append(slice(max(int(there[0]) - margin, 0), min(int(there[-1]) + margin + 1, size)))
-    return tuple(box)
+    box = bounds(mask)
+    if box is None:
+        return (slice(0, 0),) * mask.ndim
+    return tuple(
+        slice(max(s.start - margin, 0), min(s.stop + margin, size))
+        for s, size in zip(box, mask.shape, strict=True)
+    )
 
 
 def components(mask: np.ndarray) -> np.ndarray:
