@@ -106,23 +106,16 @@ def measure(client: Any, scheduler: int, flow: str, count: int) -> list[tuple[in
     import psutil
 
     from defacedask.flow.executors import DaskExecutor
-    from defacedask.flow.run import run_cases
-    from defacedask.flow.stage import submit_case
+    from defacedask.flow.flow import Flow
 
     stages, defacers = _stages(flow)
-    executor = DaskExecutor(client)
     processes = [psutil.Process(), psutil.Process(scheduler)]
     rows = []
     with tempfile.TemporaryDirectory() as kept:
-
-        def submit(case: str, priority: int) -> Any:
-            return submit_case(
-                stages, None, case, case, defacers, executor, kept=kept, priority=priority, token="run"
-            )
-
+        running = Flow(stages, DaskExecutor(client), Path(kept))
         names = [f"case-{k:06d}" for k in range(count)]
         begun = time.perf_counter()
-        for done, (case, pieces) in enumerate(run_cases(names, submit, executor, case_id=str), 1):
+        for done, (case, pieces) in enumerate(running.run(None, names, defacers, case_id=str), 1):
             assert all(piece.ok for piece in pieces), pieces
             # what was kept would fill the disk; a run keeps it
             shutil.rmtree(Path(kept) / case, ignore_errors=True)
@@ -143,7 +136,7 @@ def _stages(flow: str) -> tuple[Any, tuple[str, ...]]:
 
         stages = study()
         defacers = ("none", "quickshear", "biometric_mask", "mri_reface", "carina")
-    empty = [
+    empty = tuple(
         dataclasses.replace(
             stage,
             function=stub,
@@ -152,7 +145,7 @@ def _stages(flow: str) -> tuple[Any, tuple[str, ...]]:
             when=lambda task: True,
         )
         for stage in stages
-    ]
+    )
     return empty, defacers
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,10 @@ from defacedask import config
 from defacedask.dataflow import StudyResult
 from defacedask.errors import ConfigError, InputError
 from defacedask.face_settings import face_settings
-from defacedask.flow.executors import executor_for
-from defacedask.flow.lock import only_run
+from defacedask.flow.flow import flow_on
 from defacedask.flow.result import Piece
-from defacedask.flow.run import Progress, run_cases
-from defacedask.flow.stage import EACH_DEFACER, HOUR, Graph, Stage, check_resources, submit_case
+from defacedask.flow.run import Progress
+from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage
 from defacedask.pairing import Pair, Pairing, pair_cases
 from defacedask.preparing import (
     RUN_FOLDERS,
@@ -140,7 +138,7 @@ def prepare_attack(
         raise ConfigError(f"a defacer cannot be called {name!r} in the tables.", "Choose another --name.")
     if surfaces:
         check_kind(surfaces)
-    folder = Path(out)
+    folder = Path(out).absolute()  # workers may run elsewhere
     faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
     limit = resolve_tolerance(tolerance)
     scans = [scan(*_inputs(given)) for given in (original, defaced)]
@@ -171,29 +169,14 @@ def run_attack(
     """Run what `prepare_attack` made ready; arguments and errors as in `attack`."""
     from defacedask.report import write_report
 
-    executor = executor_for(client)
-    check_resources(stages(), executor)
     jobs: list[tuple[Case, Pair | None]] = [(pair.original, pair) for pair in prepared.pairing.pairs]
     jobs += [(case, None) for case in prepared.pairing.originals]
-    token = secrets.token_hex(8)
-
-    def submit(job: tuple[Case, Pair | None], priority: int) -> Graph:
-        return submit_case(
-            stages(),
-            prepared,
-            job,
-            job[0].id,
-            (prepared.name,),
-            executor,
-            kept=prepared.folder.absolute() / "store" / "pieces",
-            priority=priority,
-            token=token,
-        )
-
     done: dict[str, Piece] = {}
-    with only_run(prepared.folder / "store", executor, command="attack", cases=len(jobs)):
-        for job, pieces in run_cases(jobs, submit, executor, progress, case_id=lambda job: job[0].id):
-            done[job[0].id] = pieces[-1]
+    with flow_on(prepared.folder / "store", stages(), client, command="attack", cases=len(jobs)) as flow:
+        for (case, _), pieces in flow.run(
+            prepared, jobs, (prepared.name,), progress, case_id=lambda job: job[0].id
+        ):
+            done[case.id] = pieces[-1]
         tables = _tables(prepared, [(case, pair, done[case.id]) for case, pair in jobs])
         return StudyResult(prepared.folder, tables, write_report(prepared.folder))
 
@@ -213,7 +196,7 @@ def stages() -> tuple[Stage[PreparedAttack], ...]:
 
 
 def _arguments(prepared: PreparedAttack, original: Case, pair: Pair | None) -> dict[str, Any]:
-    folder = prepared.folder.absolute()
+    folder = prepared.folder
     return {
         "original": original.to_dict(),
         "defaced": pair.defaced.to_dict() if pair else None,

@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from defacedask.defacers import get_defacer
-from defacedask.flow.executors import executor_for
-from defacedask.flow.lock import only_run
+from defacedask.flow.flow import flow_on
 from defacedask.flow.result import Piece
-from defacedask.flow.run import Progress, run_cases
-from defacedask.flow.stage import EACH_DEFACER, HOUR, Graph, Stage, Task, check_resources, submit_case
-from defacedask.preparing import CONTROL, KEPT, PLANS, Prepared, Settings, prepare, resolve_defacers
+from defacedask.flow.run import Progress
+from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
+from defacedask.preparing import CONTROL, PLANS, Prepared, Settings, prepare, resolve_defacers
 from defacedask.release import Release
 from defacedask.stages.apply import apply
 from defacedask.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
@@ -39,7 +38,6 @@ from defacedask.stages.plans import look
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
     from defacedask.dicom.catalogue import Case
-    from defacedask.flow.executors import Executor
 
 __all__ = [
     "Prepared",
@@ -222,22 +220,18 @@ def run(
     from defacedask.cohort_tables import collect, slim
     from defacedask.report import write_report
 
-    executor = executor_for(client)
-    check_resources(stages(), executor)
     context = StudyRun(prepared)
-    token = secrets.token_hex(8)
-
-    def submit(case: Case, priority: int) -> Graph:
-        return context.submit(case, executor, priority, token)
-
+    release = context.release
     pieces: list[Piece] = []
-    with only_run(prepared.folder / "store", executor, command="study", cases=len(prepared.cases)):
-        for case, found in run_cases(
-            prepared.cases, submit, executor, progress, case_id=lambda case: case.id
+    with flow_on(
+        prepared.folder / "store", stages(), client, command="study", cases=len(prepared.cases)
+    ) as flow:
+        for case, found in flow.run(
+            context, prepared.cases, tuple(prepared.settings.defacers), progress, before=context.begin
         ):
-            pieces += map(slim, context.release.settled(case, found) if context.release else found)
-        if context.release:
-            context.release.record()
+            pieces += map(slim, release.settled(case, found) if release else found)
+        if release:
+            release.record()
         tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)
         page = write_report(prepared.folder, reference=reference)
     return StudyResult(prepared.folder, tables, page)
@@ -255,26 +249,14 @@ class StudyRun:
         self.settings = prepared.settings
         self.run_key = prepared.run_key
         self.secret = hashlib.sha256(prepared.run_key).hexdigest()
-        self.folder = prepared.folder
-        self.store, self.plans, self.kept = (str(prepared.folder / part) for part in ("store", PLANS, KEPT))
+        self.store, self.plans = (str(prepared.folder / part) for part in ("store", PLANS))
         self.pictures = str(prepared.folder / "pictures") if prepared.settings.pictures else ""
         self.release = Release.of(prepared) if prepared.settings.export else None
 
-    def submit(self, case: Case, executor: Executor, priority: int = 0, token: str = "") -> Graph:
-        """Submit all stages of one case."""
+    def begin(self, case: Case) -> None:
+        """See to what is on record of a case before its stages are submitted."""
         if self.release:
             self.release.forget_lost(case)
-        return submit_case(
-            stages(),
-            self,
-            case,
-            case.id,
-            self.settings.defacers,
-            executor,
-            kept=self.kept,
-            priority=priority,
-            token=token,
-        )
 
 
 def stages() -> tuple[Stage[StudyRun], ...]:

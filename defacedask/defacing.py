@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 from defacedask.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.defacers import code_of
 from defacedask.errors import ConfigError, DefacedaskError, StoreError
-from defacedask.flow.executors import executor_for
-from defacedask.flow.lock import only_run
+from defacedask.flow.flow import flow_on
 from defacedask.flow.result import FAILED, Outcome, Piece, forget
-from defacedask.flow.run import Progress, run_cases
-from defacedask.flow.stage import EACH_DEFACER, Graph, Stage, check_resources, submit_case
+from defacedask.flow.run import Progress
+from defacedask.flow.stage import EACH_DEFACER, Stage
 from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions, check_reversible
 from defacedask.run_key import read_key
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Scan
     from defacedask.dicom.export.words import Words
     from defacedask.dicom.people import People
-    from defacedask.flow.executors import Executor
 
 __all__ = ["DefaceResult", "deface", "look_protected"]
 
@@ -234,46 +232,37 @@ def deface(
     place = Path(work).absolute() if work else folder.with_name(folder.name + ".work")
     _separate(folder, place, whole, inputs)
     make_output(folder, place)
-    executor = executor_for(client)
-    check_resources(stages(), executor)
-    with only_run(place, executor, command="deface", cases=len(found.cases)):
+    with flow_on(place, stages(), client, command="deface", cases=len(found.cases)) as flow:
         run_key = key or read_key(place / "run.key")
         files = [f for case in whole.cases for s in case.series for f in s.files]
         names = output_names(files, inputs, [s.path for s in found.skipped])
         people = (whole.people or people_of(whole.cases)) if deidentify else {}
         words = words_of_people(people) if deidentify else None
-        graph = DefaceRun(
+        context = DefaceRun(
             folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people
         )
         for leftover in folder.glob(".partial-*"):
             remove(str(leftover))
         # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now
-        copies = {case.id: record_path(graph.record, case.id, COPIED) for case in whole.cases}
+        copies = {case.id: record_path(context.record, case.id, COPIED) for case in whole.cases}
         for path in copies.values():
             take_back(path, folder)
         for case in set(copies) - {case.id for case in found.cases}:
-            take_back(record_path(graph.record, case, defacer), folder)
+            take_back(record_path(context.record, case, defacer), folder)
             forget(place / "pieces", case, "export", defacer)
-
-        token = secrets.token_hex(8)
-
-        def submit(case: Case, priority: int) -> Graph:
-            return graph.submit(case, executor, priority, token)
 
         by_case: dict[str, dict[str, Any]] = {}
         try:
-            for case, pieces in run_cases(
-                found.cases, submit, executor, progress, case_id=lambda case: case.id
-            ):
-                by_case[case.id] = graph.finish(case, pieces, keep_work)
+            for case, pieces in flow.run(context, found.cases, (defacer,), progress, before=context.begin):
+                by_case[case.id] = context.finish(case, pieces, keep_work)
         finally:
             # also after a full disk: what was finished is on record
-            parts = [record_path(graph.record, case.id, defacer) for case in found.cases]
+            parts = [record_path(context.record, case.id, defacer) for case in found.cases]
             _collect_quietly(folder, parts, run_key, words)
         rows = [by_case[case.id] for case in found.cases]
         rows += [pass_on(one, folder, names, copies[one.case.id]) for one in passed]
         parts += copies.values()
-        audit = collect(folder, parts, graph.left_out(found, words), run_key, words)
+        audit = collect(folder, parts, context.left_out(found, words), run_key, words)
         return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify, defacer)
 
 
@@ -370,27 +359,12 @@ class DefaceRun:
     def _names(self, case: Case) -> dict[str, str]:
         return {f: self.names[f] for s in case.series for f in s.files}
 
-    def _forget_lost(self, case: Case) -> None:
-        """Forget the export if output that is on record is gone, so that it is written again."""
+    def begin(self, case: Case) -> None:
+        """Before the stages of a case are submitted: forget its export if output that is on record is gone."""
         from defacedask.dicom.export.audit import lost_files
 
         if lost_files(record_path(self.record, case.id, self.defacer), self.out):
             forget(self.work / "pieces", case.id, "export", self.defacer)
-
-    def submit(self, case: Case, executor: Executor, priority: int = 0, token: str = "") -> Graph:
-        """Submit one case."""
-        self._forget_lost(case)
-        return submit_case(
-            stages(),
-            self,
-            case,
-            case.id,
-            (self.defacer,),
-            executor,
-            kept=self.work / "pieces",
-            priority=priority,
-            token=token,
-        )
 
     def what(self, case: Case) -> dict[str, Any]:
         """Arguments of all stages."""

@@ -163,8 +163,9 @@ def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(virtual_patie
     """All stages of one case, those after the apply without their work."""
     from defacedask import dataflow, defacers
     from defacedask.flow.executors import executor_for
+    from defacedask.flow.flow import Flow
     from defacedask.flow.result import Outcome
-    from defacedask.preparing import prepare
+    from defacedask.preparing import KEPT, prepare
 
     for stage in ("judge_faces", "measure_original", "measure_radiomics", "measure_geometry", "measure_dose"):
         monkeypatch.setattr(dataflow, stage, lambda *before, **options: Outcome())
@@ -173,7 +174,8 @@ def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(virtual_patie
     def keys() -> dict[tuple[str, str], str]:
         names = "quickshear,biometric_mask"
         ready = prepare(case, tmp_path / "out", defacers=names, seed=1, export=False, pictures=False)
-        graph = dataflow.StudyRun(ready).submit(case, executor_for(None))
+        flow = Flow(dataflow.stages(), executor_for(None), ready.folder / KEPT)
+        graph = flow.submit(dataflow.StudyRun(ready), case, case.id, ready.settings.defacers)
         pieces = {(stage, defacer): future.result() for (stage, _, defacer), future in graph.items()}
         assert {piece.status for piece in pieces.values()} == {"done"}
         return {name: piece.key for name, piece in pieces.items()}

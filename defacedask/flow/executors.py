@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from defacedask.config import option
+from defacedask.flow.result import Name
 
 __all__ = ["DaskExecutor", "Executor", "HereExecutor", "executor_for"]
-
-Name = tuple[str, str, str]
 
 
 def executor_for(client: Any) -> DaskExecutor | HereExecutor:

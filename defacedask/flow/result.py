@@ -26,7 +26,12 @@ from defacedask.errors import DefacedaskError, OutputError, RefusedError
 from defacedask.flow.faults import Begun, patiently
 from defacedask.store import FULL, writing
 
-__all__ = ["Outcome", "Piece", "forget", "load", "piece_path", "run_piece"]
+__all__ = ["Graph", "Name", "Outcome", "Piece", "forget", "load", "piece_path", "run_piece"]
+
+#: (stage, case, defacer) of a task; the defacer is empty where the stage concerns the whole case.
+Name = tuple[str, str, str]
+#: Future of the `Piece` of each task.
+Graph = dict[Name, Any]
 
 log = logging.getLogger(__name__)
 

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import DefacedaskError, OutputError
-from defacedask.flow.result import FAILED, Piece
+from defacedask.flow.result import FAILED, Name, Piece
 
 if TYPE_CHECKING:
     from defacedask.flow.executors import Executor
 
 __all__ = ["Progress", "run_cases"]
 
-Name = tuple[str, str, str]
 Progress = Callable[[int, int, Piece | None], None]
 
 

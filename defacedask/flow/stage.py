@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from defacedask.errors import ConfigError
-from defacedask.flow.result import run_piece
+from defacedask.flow.result import Graph, Name, run_piece
 
 if TYPE_CHECKING:
     from defacedask.flow.executors import Executor
     from defacedask.flow.result import Outcome
 
-__all__ = ["EACH_DEFACER", "Graph", "Name", "Stage", "Task", "check_resources", "submit_case"]
+__all__ = ["EACH_DEFACER", "HOUR", "Stage", "Task", "check_resources", "submit_case"]
 
-#: (stage, case, defacer) of a task; the defacer is empty where the stage concerns the whole case.
-Name = tuple[str, str, str]
-Graph = dict[Name, Any]
 #: Of `Stage.each`: once a defacer.
 EACH_DEFACER = "*"
 HOUR = 3600.0

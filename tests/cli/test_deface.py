@@ -209,14 +209,15 @@ def test_protected_structures_by_pattern(tmp_path):
 def test_record_is_there_after_an_interruption(cohort, tmp_path, monkeypatch):
     """A run that ends in the middle leaves a folder that is its own record's."""
     from defacedask.errors import OutputError
+    from defacedask.flow.flow import Flow
 
-    real = defacing.run_cases
+    real = Flow.run
 
     def stops(*args, **options):
         yield from real(*args, **options)
         raise OutputError("the disk is full.")
 
-    monkeypatch.setattr(defacing, "run_cases", stops)
+    monkeypatch.setattr(Flow, "run", stops)
     result = run(cohort, "--out", tmp_path / "out")
     assert isinstance(result.exception, OutputError)
     found = verify(tmp_path / "out")
