@@ -196,7 +196,7 @@ def prepare(
     allow_upload: bool = False,
 ) -> Prepared:
     """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
-    folder = Path(out)
+    folder = Path(out).absolute()  # workers may run elsewhere
     faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
     settings = _settings(defacers, faces, tolerance, pictures)
     classes = check_classes(feature_classes)

@@ -50,7 +50,7 @@ class Release:
     @property
     def folder(self) -> Path:
         """Of the run."""
-        return self.prepared.folder.absolute()
+        return self.prepared.folder
 
     @property
     def parts(self) -> Path:

@@ -8,10 +8,15 @@ import dask
 import numpy as np
 import pytest
 import yaml
+from export_kit import write_patient
 from planted import FEW_VIEWS
 
 import defacedask as dd
+from defacedask import dataflow
 from defacedask.errors import ConfigError, InputError
+from defacedask.flow.executors import HereExecutor
+from defacedask.flow.flow import Flow
+from defacedask.preparing import KEPT, prepare
 from defacedask.store import CaseStore
 
 
@@ -146,3 +151,23 @@ def test_bad_options_are_said_before_anything_is_done(tmp_path, options, message
     with pytest.raises(ConfigError, match=message):
         dd.study(tmp_path, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_paths_that_workers_are_given_are_absolute(tmp_path, monkeypatch):
+    """A worker elsewhere would read a relative one from its own folder, and leave everything there."""
+    given = []
+
+    class Watched(HereExecutor):
+        def submit(self, function, work, arguments, /, *before, **options):
+            given.append({**arguments, "kept": options["folder"]})
+
+    write_patient(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    ready = prepare(tmp_path / "in", "out", defacers="quickshear")
+    flow = Flow(dataflow.stages(), Watched(), ready.folder / KEPT)
+    (case,) = ready.cases
+    flow.submit(dataflow.StudyRun(ready), case, case.id, ready.settings.defacers)
+    folders = {"kept", "root", "plans", "pictures", "folder", "out", "record"}
+    paths = {(name, one[name]) for one in given for name in folders & set(one)}
+    assert {name for name, _ in paths} == folders
+    assert all(Path(path).is_relative_to(tmp_path) for _, path in paths)
