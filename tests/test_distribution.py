@@ -7,10 +7,12 @@ import subprocess
 import tarfile
 import tomllib
 import zipfile
+from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 from packaging.requirements import Requirement
+
+REPOSITORY = Path(__file__).parents[1]
 
 with (REPOSITORY / "pyproject.toml").open("rb") as stream:
     TABLES = tomllib.load(stream)

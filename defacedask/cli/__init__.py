@@ -37,7 +37,7 @@ def with_examples(command: click.Command) -> click.Command:
         parts = inspect.cleandoc(command.help).replace("\\b\n", "\b\n").split("\n\n")
         for k, part in enumerate(parts):
             if part.startswith("Example: "):
-                parts[k] = "\b\nExample:\n  " + " ".join(part.split()[1:])
+                parts[k] = "\b\n" + " ".join(part.split())
         command.help = "\n\n".join(parts)
     if isinstance(command, click.Group) and not isinstance(command, LazyGroup):
         for own in command.commands.values():

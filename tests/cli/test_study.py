@@ -41,18 +41,20 @@ def test_help_has_an_example(command):
         done = CliRunner().invoke(commands, [command, "--help"])
     assert done.exit_code == 0, done.output
     assert done.stderr == ""
-    assert "\\b" not in done.stdout
-    after = done.stdout.split("Example:\n")[1].split("\n\n")[0].splitlines()
-    # as they are typed: a line each
-    assert after
-    assert all(line.strip().startswith("defacedask ") for line in after)
+    check_examples(done.stdout)
+
+
+def check_examples(text):
+    """As they are typed: a line each."""
+    assert "\\b" not in text
+    lines = text.split("Example:", 1)[1].split("\n\n")[0].strip().splitlines()
+    assert lines
+    assert all(line.strip().startswith("defacedask ") for line in lines)
 
 
 @pytest.mark.parametrize("part", ["build", "show"])
 def test_help_of_subcommands_has_an_example_too(part):
-    done = CliRunner().invoke(commands, ["template", part, "--help"])
-    assert "\\b" not in done.stdout
-    assert "Example:\n    defacedask template" in done.stdout
+    check_examples(CliRunner().invoke(commands, ["template", part, "--help"]).stdout)
 
 
 def test_help_as_a_program_says_nothing_else():
