@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Page
+from report_page import Page
 from synthetic_run import MANY_ATTACKS, MANY_DEFACERS, MANY_RECOGNISERS, make_run
 
 from defacedask.report import write_report
