@@ -26,8 +26,11 @@ __all__ = ["Look", "centre_of", "find_head", "look_closer"]
 
 #: Values that CT is clipped to for the metric: soft tissue, HU.
 SOFT = (-200.0, 200.0)
-#: Rough centres nearer to each other than this are one, mm.
+#: Rough centres by the outline that are nearer to each other than this are one, mm.
 APART = 35.0
+#: On CT: parts enclosed by bone that may be the brain (where the shoulders are in view, two or three larger ones are
+#: seen between them and the border of the picture), and how near the header's own centre is the same place, mm.
+PARTS, NEAR = 5, 20.0
 #: Turns that are tried about the rough centres, and points that each is judged by.
 TURNS, COARSE = 600, 2400
 
@@ -145,12 +148,13 @@ def _centres(
     """Places that may be the middle of the brain, each with the turns for which it may be."""
     if look.modality == "CT":
         # which way is up is not known, so that any border of the picture may have cut the crown
-        found = [centre] if enclosed else []
         values, body, by = _at_four_mm(look)
-        for place in enclosed_parts(values, body):
-            world = look.grid.to_world(place * by + (by - 1) / 2)
-            if all(np.linalg.norm(world - c) > APART for c in found):
-                found.append(world)
+        found = [
+            look.grid.to_world(place * by + (by - 1) / 2) for place in enclosed_parts(values, body, PARTS)
+        ]
+        # the header's own way up only stands behind them: where it is wrong, its centre is off, too
+        if enclosed and all(np.linalg.norm(centre - c) > NEAR for c in found):
+            found.append(centre)
         if found:
             return [(c, turns) for c in found]
     # no bone to go by: the middle of the brain is sought below the top of the outline, for each way that may be up

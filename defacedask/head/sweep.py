@@ -21,8 +21,8 @@ __all__ = ["Place", "Top", "sweep"]
 
 #: mm along the head's own axis: what the crown's absence does to the rough centre.
 LIFTS = (-25.0, 0.0, 25.0, 50.0)
-#: How many of them climb, and how many tops are told.
-CLIMBERS, TOPS = 30, 8
+#: How many of them climb in all, how many of each place at least, and how many tops are told.
+CLIMBERS, LEAST, TOPS = 30, 15, 8
 #: How much smaller than the average a head may be, as a factor of its size.
 SIZES = (0.9, 1.4)
 #: Degrees, mm and percent of the steps.
@@ -82,12 +82,14 @@ def sweep(places: Sequence[Place], template_centre: np.ndarray) -> list[Top]:
         At most 8, best first, 25 degrees or 25 mm apart.
     """
     lifts = [template_centre + np.array([0.0, 0.0, lift]) for lift in LIFTS]
-    tried = []
+    starts: list[Top] = []
     for place in places:
+        tried = []
         for turn, to in itertools.product(place.turns, lifts):
             matrix = motion(turn, place.centre, to)
             tried.append(Top(place.metric(matrix), matrix, place))
-    starts = _apart(tried, CLIMBERS, 18.0, 25.0, template_centre)
+        # each place has climbers of its own: its metric is of its own points, and no match for another's
+        starts += _apart(tried, max(CLIMBERS // len(places), LEAST), 18.0, 25.0, template_centre)
     return _apart([_climbed(start, template_centre) for start in starts], TOPS, 25.0, 25.0, template_centre)
 
 
