@@ -38,6 +38,7 @@ BUILT_IN = {
     "biometric_mask_strict": "defacedask.defacers.biometric_mask:BiometricMaskStrict",
     "mri_reface": "defacedask.defacers.mri_reface:MriReface",
     "carina": "defacedask.defacers.carina:Carina",
+    "surrogate": "defacedask.defacers.surrogate:Surrogate",
 }
 
 #: What ``--defacers all`` means: the study's four. The control ``none`` always runs beside them.

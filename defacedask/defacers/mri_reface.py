@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from defacedask.defacers.protect import Protected
     from defacedask.head import Head
 
-__all__ = ["MriReface", "MriRefacePlan"]
+__all__ = ["MriReface", "MriRefacePlan", "average_sha256"]
 
 #: mm over which new and old values mix.
 FEATHER = 3.5
@@ -236,7 +236,7 @@ class MriRefacePlan(Plan):
         InputError
             If the average head is not the one the plan was made with.
         """
-        if self.template_sha256 != _sha256():
+        if self.template_sha256 != average_sha256():
             raise InputError(
                 "the plan was made with another average head than the one installed.",
                 "Make the plan again, or install the version it was made with.",
@@ -391,7 +391,7 @@ def _softened(new: Any, old: Any, xp: Any) -> Any:
 
 
 @functools.cache
-def _sha256() -> str:
+def average_sha256() -> str:
     return "/".join(load_template(name).sha256 for name in ("average_ct", "average_t1"))
 
 
@@ -429,7 +429,7 @@ class MriReface(Defacer):
         plan = MriRefacePlan(
             to_template=np.asarray(head.to_template),
             template="average",
-            template_sha256=_sha256(),
+            template_sha256=average_sha256(),
             offset=fit.offset,
             gap=fit.gap,
             brain_margin_mm=float(self.brain_margin_mm),

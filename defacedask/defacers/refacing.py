@@ -37,8 +37,12 @@ __all__ = [
     "Average",
     "Fit",
     "average_shape",
+    "ears_in_view",
+    "ease",
     "fit_average",
+    "from_half",
     "moved_average",
+    "old_skin",
     "require_cover",
 ]
 
@@ -258,7 +262,7 @@ class Fit:
     covered: float
 
 
-def _old_skin(head: Head) -> tuple[np.ndarray, np.ndarray]:
+def old_skin(head: Head) -> tuple[np.ndarray, np.ndarray]:
     """Signed distance to the patient's skin and where it is known, on `FIT_GRID`."""
     from scipy.ndimage import distance_transform_edt
 
@@ -294,7 +298,7 @@ def _proud(old: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return distance_transform_edt(~core) * step - THIN
 
 
-def _ears_in_view(head: Head, field: np.ndarray) -> np.ndarray:
+def ears_in_view(head: Head, field: np.ndarray) -> np.ndarray:
     """Lay the ears flatter where the image ends before they do: cut off they would be slabs.
 
     Parameters
@@ -340,7 +344,7 @@ def fit_average(head: Head) -> Fit:
 
     shape = average_shape()
     step = FIT_GRID.spacing[0]
-    old, seen = _old_skin(head)
+    old, seen = old_skin(head)
     stretch = np.linalg.svd(head.to_template[:3, :3], compute_uv=False)
     coarse = min(max(head.geometry.spacing), 6.0)
     clearance = (CLEARANCE + COARSER * coarse) * float(stretch[0])
@@ -406,7 +410,7 @@ def fit_average(head: Head) -> Fit:
             field = np.clip(field, rough - FINER, rough + FINER)
     # the same all along the way outwards: an offset that grew with the height would stretch ears and lips to slabs
     field = map_coordinates(field, shape.foot[:, ::2, ::2, ::2] / 2, order=1, mode="nearest", prefilter=False)
-    field = _ears_in_view(head, field)
+    field = ears_in_view(head, field)
     stored = np.rint(np.clip(field, -35, 35) / OFFSET_STEP).astype(np.int16)
     offset = from_half(stored, OFFSET_STEP)
     height = above(offset[skin])
