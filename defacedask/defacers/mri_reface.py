@@ -392,6 +392,7 @@ def _softened(new: Any, old: Any, xp: Any) -> Any:
 
 @functools.cache
 def average_sha256() -> str:
+    """SHA-256 of the average's CT and T1 forms, joined by a slash."""
     return "/".join(load_template(name).sha256 for name in ("average_ct", "average_t1"))
 
 

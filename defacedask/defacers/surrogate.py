@@ -1,9 +1,9 @@
-"""surrogate: a face that is nobody's takes the place of the patient's; what is treated and measured stays as it is.
+"""surrogate: a face that is nobody's takes the place of the patient's; what is treated and measured stays.
 
-Of the patient's face the new skin knows one number (`surrogate_fit`), and the old tissue is overwritten well below the
-old skin, to a depth that does not follow it. Deliberately kept, to the bit: the brain, the bone of a CT, and the
-organs that a radiotherapist measures (`Surrogate.spares`), with whatever else the user protects. The new skin encloses
-them, so that what can still be told of a face is where these lie below it.
+Of the patient's face the new skin knows one number (`surrogate_fit`), and the old tissue is overwritten well below
+the old skin, to a depth that does not follow it. Deliberately kept, to the bit: the brain, the bone of a CT, and the
+organs that a radiotherapist measures (`Surrogate.spares`), with whatever else the user protects. The new skin
+encloses them, so that what can still be told of a face is where these lie below it.
 
 The values are painted as `mri_reface` paints them: the image's own fat, muscle, noise and grain; dose is carried on
 from below. No bone is painted.
@@ -42,7 +42,9 @@ AROUND, BONE = 3.5, 150.0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SurrogatePlan(MriRefacePlan):
-    """A new face in one patient's place and values; fields as of `MriRefacePlan`, and
+    """A new face in one patient's place and values.
+
+    Attributes are those of `MriRefacePlan` and two more.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """Lay a face that is nobody's over a head: where its skin runs, and how deep the old face is overwritten.
 
-The new skin is the average's, moved outwards by an offset that is the sum of three parts (all in the average's space):
+The new skin is the average's, moved outwards by an offset of three parts (all in the average's space):
 
 - a smooth secret field, drawn from the key of run and person: the same for one person in every session and modality,
   and of no use to anybody else;
@@ -10,15 +10,16 @@ The new skin is the average's, moved outwards by an offset that is the sum of th
   skin; over the face it has no weight.
 
 What has to be kept (bone on CT, protected structures) pushes the new skin outwards where it would stand out. The
-depth to which the old tissue is overwritten follows the new skin, coarsely, and never the old one at a constant depth,
-since a constant depth is the face again.
+depth to which the old tissue is overwritten follows the new skin, coarsely, and never the old one at a constant
+depth, since a constant depth is the face again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,8 +52,8 @@ __all__ = ["Surrogate", "bone_distance", "fit_surrogate"]
 SECRET = ((18.0, 1.0), (32.0, 1.4), (60.0, 1.6))
 #: The secret field ends at so many of its standard deviations.
 MOST = 2.2
-#: Part of the old facial skin that is to lie below the new one, and by how many mm in the patient, besides what a coarse
-#: image asks for.
+#: Part of the old facial skin that is to lie below the new one, and by how many mm in the patient, besides what a
+#: coarse image asks for.
 COVERED, CLEAR = 0.94, 3.0
 #: mm below the average's skin from which on what has a surface is an airway.
 HOLLOW = -12.0
@@ -68,8 +69,10 @@ RUN_OUT, PUSH = 20.0, 14.0
 FLATTER = 9.0
 #: mm of the new face that may be cut off there.
 SLAB = 3.0
+#: mm from the skin of the voxels that stand for it; and mm² of the smallest face, about a third of one.
+EDGE, LEAST_FACE = 0.6 * FIT_GRID.spacing[0], 12000.0
 #: HU, and mL of the smallest piece, that count as bone.
-BONE, PIECE = 200.0, 2.0
+BONE, PIECE = 200.0, 0.2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,6 +134,54 @@ def bone_distance(head: Head) -> np.ndarray:
     return np.where(edge, (0.5 - part) * step, away).astype(np.float32)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Cells:
+    """Some voxels of `FIT_GRID`, each above a place of the smooth head to which the offset belongs."""
+
+    where: np.ndarray
+
+    @functools.cached_property
+    def foot(self) -> np.ndarray:
+        """(3, n) index on `HALF_GRID`."""
+        return average_shape().foot[:, self.where] / 2
+
+    @functools.cached_property
+    def outward(self) -> np.ndarray:
+        """(n, 3) mm, x, y, z."""
+        return np.stack([part[self.where] for part in average_shape().outward], axis=-1)
+
+    def offset(self, field: np.ndarray) -> np.ndarray:
+        """A field on `HALF_GRID` at the feet, mm."""
+        from scipy.ndimage import map_coordinates
+
+        return map_coordinates(field, self.foot, order=1, mode="nearest", prefilter=False)
+
+    def height(self, field: np.ndarray) -> np.ndarray:
+        """Of the voxels over the average's skin that is moved by a field, mm."""
+        from scipy.ndimage import map_coordinates
+
+        by = self.outward[:, ::-1] * (self.offset(field) / FIT_GRID.spacing[0])[:, None]
+        at = (np.argwhere(self.where) - by).T
+        return map_coordinates(average_shape().skin, at, order=1, mode="nearest", prefilter=False)
+
+    def spread(self, values: np.ndarray, weight: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted sum, and weight, of values of the voxels on `HALF_GRID`, smoothed by ``sigma`` mm."""
+        from scipy.ndimage import gaussian_filter
+
+        shape = HALF_GRID.shape
+        nearest = np.clip(np.rint(self.foot), 0, np.array(shape)[:, None] - 1).astype(int)
+        cell = np.ravel_multi_index(tuple(nearest), shape)
+        total, base = (
+            gaussian_filter(
+                np.bincount(cell, weights=w, minlength=int(np.prod(shape))).reshape(shape),
+                sigma / HALF_GRID.spacing[0],
+                mode="constant",
+            )
+            for w in (values * weight, weight)
+        )
+        return total, base
+
+
 def fit_surrogate(
     head: Head, key: bytes, protected: Sequence[Protected], bone: np.ndarray | None
 ) -> Surrogate:
@@ -151,126 +202,118 @@ def fit_surrogate(
     RefusedError
         If too little of the face is in view to lay another one over it.
     """
-    from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
-
     shape = average_shape()
-    step = FIT_GRID.spacing[0]
     old, seen = old_skin(head)
-    stretch = np.linalg.svd(head.to_template[:3, :3], compute_uv=False)
-    half = HALF_GRID.shape
-
-    edge = (np.abs(old) < 0.6 * step) & seen & (np.abs(shape.skin) < 30) & ~shape.at_ears
+    stretch = float(np.linalg.svd(head.to_template[:3, :3], compute_uv=False)[0])
+    edge = (np.abs(old) < EDGE) & seen & (np.abs(shape.skin) < 30) & ~shape.at_ears
     # no airways, and nothing below the chin, where the head hardly ever fits the average's
     chin = FIT_GRID.positions()[2] > head.atlas.landmarks["menton"][2] - 3.0
     face = edge & (shape.off_face < 3.0) & (shape.rim < 1.0) & (shape.skin > HOLLOW) & chin
-    if face.sum() * step**2 < 12000:  # mm², about a third of a face
+    if face.sum() * FIT_GRID.spacing[0] ** 2 < LEAST_FACE:
         raise RefusedError(
             "too little of the face lies in the field of view to lay another one over it.",
             "Another defacer may cut what is in view.",
         )
-
-    def height(offset: np.ndarray, where: np.ndarray) -> np.ndarray:
-        """Of what lies at the voxels ``where`` over the moved average's skin, mm."""
-        out = np.stack([shape.outward[k][where] for k in (2, 1, 0)], axis=-1) / step
-        moved = np.argwhere(where) - out * _at(offset, shape.foot[:, where])[:, None]
-        return map_coordinates(shape.skin, moved.T, order=1, mode="nearest", prefilter=False)
-
-    def spread(values: np.ndarray, weight: np.ndarray, where: np.ndarray, sigma: float) -> Any:
-        nearest = np.clip(np.rint(shape.foot[:, where] / 2), 0, np.array(half)[:, None] - 1).astype(int)
-        cell = np.ravel_multi_index(tuple(nearest), half)
-        total, base = (
-            gaussian_filter(
-                np.bincount(cell, weights=w, minlength=int(np.prod(half))).reshape(half),
-                sigma / (2 * step),
-                mode="constant",
-            )
-            for w in (values * weight, weight)
-        )
-        return total, base
-
-    # over the face: the secret and the lift
-    secret = secret_field(key)
-    clear = (CLEAR + COARSER * min(max(head.geometry.spacing), 6.0)) * float(stretch[0])
-    lift = float(np.clip(np.quantile(height(secret, face), COVERED) + clear, *LIFT))
-    # at the rim the head goes on as it was: there the new skin runs out into the old
+    clear = (CLEAR + COARSER * min(max(head.geometry.spacing), 6.0)) * stretch
     rim = edge & (shape.rim > 0) & (shape.rim < RIM + 15)
-    short = np.clip(height(np.zeros(half), rim), -25, 25)
-    total, base = spread(short, ease(shape.rim[rim] / RIM), rim, RUN_OUT)
-    toward = total / np.maximum(base, 1e-6)
-    skin = np.abs(shape.skin) < 0.6 * step
-    total, base_of = spread(ease(np.clip(shape.rim[skin], 0, RIM) / RIM), np.ones(int(skin.sum())), skin, 5.0)
-    share = total / np.maximum(base_of, 1e-6)
-    sure = base / (base + 0.05 * float(base.max()))
-    share = share * sure
-    for _ in range(3):
-        field = (1 - share) * (secret + lift) + share * toward
-        missing = float(np.quantile(height(field, face), COVERED)) + clear
-        lift = float(np.clip(lift + missing, *LIFT))
-    field = (1 - share) * (secret + lift) + share * toward
+    field, lift = _over_the_face(secret_field(key), _Cells(face), _Cells(rim), clear)
+    field = field + _over_kept(field, _kept(head, protected, bone), OVER_KEPT * stretch)
+    field = field - _beyond_view(field, head)
+    # the same all along the way outwards: an offset that grew with the height would stretch ears and lips to slabs
+    everywhere = _Cells(np.ones(FIT_GRID.shape, bool)).offset(field).reshape(FIT_GRID.shape)
+    field = ears_in_view(head, everywhere[::2, ::2, ::2])
+    stored = np.rint(np.clip(field, -35, 35) / OFFSET_STEP).astype(np.int16)
+    field = from_half(stored, OFFSET_STEP)[::2, ::2, ::2]
+    covered = float((np.abs(_Cells(face).height(field)) >= 3.0 * stretch).mean())
+    gap = _depth(field, edge & (shape.rim < RIM), stretch)
+    return Surrogate(Fit(stored, gap, old, seen, covered), lift / stretch)
 
-    # what is kept pushes outwards
+
+def _over_the_face(secret: np.ndarray, face: _Cells, rim: _Cells, clear: float) -> tuple[np.ndarray, float]:
+    """Offset of secret and lift over the face, run out to the patient's skin at the rim; and the lift, mm."""
+    shape = average_shape()
+    none = np.zeros(HALF_GRID.shape)
+    # at the rim the head goes on as it was
+    total, base = rim.spread(np.clip(rim.height(none), -25, 25), ease(shape.rim[rim.where] / RIM), RUN_OUT)
+    toward, sure = total / np.maximum(base, 1e-6), base / (base + 0.05 * float(base.max()))
+    skin = _Cells(np.abs(shape.skin) < EDGE)
+    total, base = skin.spread(ease(shape.rim[skin.where] / RIM), np.ones(int(skin.where.sum())), 5.0)
+    share = total / np.maximum(base, 1e-6) * sure
+
+    def offset(lift: float) -> np.ndarray:
+        return (1 - share) * (secret + lift) + share * toward
+
+    lift = 0.0
+    for _ in range(4):
+        # what the rim takes from the face the lift has to give
+        missing = float(np.quantile(face.height(offset(lift)), COVERED)) + clear
+        lift = float(np.clip(lift + missing, *LIFT))
+    return offset(lift), lift
+
+
+def _kept(head: Head, protected: Sequence[Protected], bone: np.ndarray | None) -> np.ndarray:
+    """What the new skin has to enclose, near it."""
+    shape = average_shape()
     kept = np.zeros(FIT_GRID.shape, bool)
     if bone is not None:
         kept |= (bone < 0) & (bone > -4)
-    back = np.linalg.inv(head.to_template)
-    places = apply_affine(back, *FIT_GRID.positions(dtype=np.float64))
+    places = apply_affine(np.linalg.inv(head.to_template), *FIT_GRID.positions(dtype=np.float64))
     for one in protected:
         kept |= np.asarray(one._distance(places, np) < 0).reshape(FIT_GRID.shape)
-    kept &= (shape.rim < RIM) & (shape.skin > -12) & (shape.skin < 25)
-    pushed = np.zeros(half)
-    for _ in range(12 if kept.any() else 0):
-        over = np.maximum(height(field + pushed, kept) + OVER_KEPT * float(stretch[0]), 0)
-        if over.max() < 0.3:
+    return kept & (shape.rim < RIM) & (shape.skin > HOLLOW) & (shape.skin < 25)
+
+
+def _over_kept(field: np.ndarray, kept: np.ndarray, over: float) -> np.ndarray:
+    """What has to be added for the new skin to run ``over`` mm outside of what is kept, at most 15 mm."""
+    if not kept.any():
+        return np.zeros_like(field)
+    cells = _Cells(kept)
+    return np.clip(_smooth_cover(lambda more: cells.height(field + more) + over, cells, PUSH, 12), 0, 15)
+
+
+def _beyond_view(field: np.ndarray, head: Head) -> np.ndarray:
+    """What has to be taken off where the image ends before the new skin: cut off it would be a slab."""
+    shape = average_shape()
+    cells = _Cells((np.abs(shape.skin) < EDGE) & (shape.rim < RIM))
+    room = _room(head, cells) + SLAB
+    return _smooth_cover(lambda less: cells.offset(field - less) - room, cells, FLATTER, 6)
+
+
+def _smooth_cover(
+    short: Callable[[np.ndarray], np.ndarray], cells: _Cells, sigma: float, rounds: int
+) -> np.ndarray:
+    """A smooth field that is at least as large as is missing, from what is still missing of one, mm."""
+    out = np.zeros(HALF_GRID.shape)
+    for _ in range(rounds):
+        missing = np.maximum(short(out), 0)
+        if missing.max(initial=0.0) < 0.3:
             break
-        total, base = spread(over, (over > 0).astype(float), kept, PUSH)
-        pushed += 1.2 * total / (base + 0.02 * max(float(base.max()), 1e-6))
-    field = field + np.clip(pushed, 0, 15)
-    # where the image ends before the new skin does, it is laid flatter: cut off it would be a slab
-    near = skin & (shape.rim < RIM)
-    room = _room(head, near) + SLAB
-    for _ in range(6):
-        over = np.maximum(_at(field, shape.foot[:, near]) - room, 0)
-        if over.max() < 0.3:
-            break
-        total, base = spread(over, (over > 0).astype(float), near, FLATTER)
-        field = field - 1.2 * total / (base + 0.02 * max(float(base.max()), 1e-6))
-
-    field = map_coordinates(field, shape.foot[:, ::2, ::2, ::2] / 2, order=1, mode="nearest", prefilter=False)
-    field = ears_in_view(head, field)
-    stored = np.rint(np.clip(field, -35, 35) / OFFSET_STEP).astype(np.int16)
-    offset = from_half(stored, OFFSET_STEP)[::2, ::2, ::2]
-    above = height(offset, face)
-    covered = float((np.abs(above) >= 3.0 * stretch[0]).mean())
-    # how deep the old skin lies, at most, far round about
-    gap = np.zeros(FIT_GRID.shape, np.float32)
-    near = edge & (shape.rim < RIM)
-    gap[near] = np.maximum(-height(offset, near), 0)
-    gap = gaussian_filter(maximum_filter(gap[::2, ::2, ::2], size=7), 2.5)
-    deep = np.clip(gap + OVERWRITTEN * float(stretch[0]) - DEPTH, 0, 31)
-    return Surrogate(
-        Fit(stored, np.rint(deep / GAP_STEP).astype(np.int8), old, seen, covered),
-        lift / float(stretch[0]),
-    )
+        total, base = cells.spread(missing, (missing > 0).astype(float), sigma)
+        out += 1.2 * total / (base + 0.02 * max(float(base.max()), 1e-6))
+    return out
 
 
-def _room(head: Head, skin: np.ndarray) -> np.ndarray:
+def _room(head: Head, cells: _Cells) -> np.ndarray:
     """How far outwards the average's skin may be moved and still lie a voxel within the image, mm; -15 to 40."""
-    at = FIT_GRID.to_world(np.argwhere(skin))
-    outward = np.stack([part[skin] for part in average_shape().outward], axis=-1)
+    at = FIT_GRID.to_world(np.argwhere(cells.where))
     back = np.linalg.inv(head.to_template)
     size = np.array(head.geometry.shape)
     room = np.full(len(at), -15.0)
     inside = np.ones(len(at), bool)
     for far in np.arange(-15.0, 41.0):
-        index = head.geometry.to_index((at + far * outward) @ back[:3, :3].T + back[:3, 3])
-        # what lies far outside is no matter: the image does not reach that part of the head
+        index = head.geometry.to_index((at + far * cells.outward) @ back[:3, :3].T + back[:3, 3])
         inside &= ((index >= 0.5) & (index <= size - 1.5)).all(axis=1)
         room[inside] = far
+    # what lies far outside is no matter: the image does not reach that part of the head
     return np.where(room > -15.0, room, 40.0)
 
 
-def _at(field: np.ndarray, foot: np.ndarray) -> np.ndarray:
-    """Values of a field on `HALF_GRID` at feet (index on `FIT_GRID`)."""
-    from scipy.ndimage import map_coordinates
+def _depth(field: np.ndarray, skin: np.ndarray, stretch: float) -> np.ndarray:
+    """How deep below the new skin is overwritten, as `refacing.Fit.gap`: by the deepest old skin far round about."""
+    from scipy.ndimage import gaussian_filter, maximum_filter
 
-    return map_coordinates(field, foot / 2, order=1, mode="nearest", prefilter=False)
+    deep = np.zeros(FIT_GRID.shape)
+    deep[skin] = np.maximum(-_Cells(skin).height(field), 0)
+    deep = gaussian_filter(maximum_filter(deep[::2, ::2, ::2], size=7), 2.5)
+    deep += OVERWRITTEN * stretch - DEPTH
+    return np.rint(np.clip(deep, 0, 31) / GAP_STEP).astype(np.int8)

@@ -18,7 +18,7 @@ from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.flow.result import Outcome, Piece
 from defacedask.stages.kept import Kept, save_kept
 from defacedask.stages.places import ORIGINAL, one_thread
-from defacedask.stages.protecting import drawn_brain, kept_structures
+from defacedask.stages.protecting import drawn_brain, kept_structures, spared_structures
 from defacedask.store import CaseStore, write_volume, writing
 from defacedask.volume import geometry_of, make_volume
 
@@ -100,14 +100,21 @@ def look(
         save_kept(plans, case, [Kept("Brain", np.asarray(head.brain), head.grid), *kept])
         outcomes: dict[str, dict[str, Any]] = {}
         for name, options in defacers.items():
-            secret = hmac.new(run_key, f"{case}\0{name}".encode(), hashlib.sha256).digest()
             try:
                 own = _same_code(name, code_of(name), (code or {}).get(name))
             except DefacedaskError as error:
                 outcomes[name] = {"status": "failed", "reason": str(error)}
                 continue
             try:
-                plan = get_defacer(name, **options).plan(head, key=secret, protected=protected)
+                defacer = get_defacer(name, **options)
+                spared, unread = spared_structures(store, defacer.spares, head)
+                missing.extend(f"{name}: {note}" for note in unread)
+                # no sessions of a person would hide anything if each had a face of its own
+                whose = f"person\0{store.facts.get('patient') or case}" if defacer.personal else case
+                secret = hmac.new(run_key, f"{whose}\0{name}".encode(), hashlib.sha256).digest()
+                plan = defacer.plan(
+                    head, key=secret, protected=[*protected, *(one.protected(0.0) for one in spared)]
+                )
                 plan, left = remains(plan, head)
                 withheld = plan.withheld(head.grid)
             except RefusedError as error:

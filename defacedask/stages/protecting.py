@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from defacedask.stages.kept import Kept
     from defacedask.store import CaseStore
 
-__all__ = ["check_margin", "drawn_brain", "fits", "kept_structures", "patterns_of"]
+__all__ = ["check_margin", "drawn_brain", "fits", "kept_structures", "patterns_of", "spared_structures"]
 
 #: How the reader of structures marks one whose contours it could not use.
 _UNUSED = "not used:"
@@ -111,6 +111,41 @@ def kept_structures(
                 f"no structure of the case is called {pattern}, so nothing of that name is protected."
             )
     return list(kept.values()), missing
+
+
+def spared_structures(store: CaseStore, names: Sequence[str], head: Head) -> tuple[list[Kept], list[str]]:
+    """Structures that a defacer leaves as they are without being asked, as far as the case has them.
+
+    Parameters
+    ----------
+    store : CaseStore
+    names : sequence of str
+        See `defacedask.defacers.Defacer.spares`.
+    head : Head
+
+    Returns
+    -------
+    kept : list of Kept
+        Without what of a contour lies outside of the body: that is air, in which a new face may lie.
+    notes : list of str
+        One sentence for each that is there and cannot be read.
+    """
+    from defacedask.head.grid import resample
+    from defacedask.stages.kept import Kept
+
+    kept: list[Kept] = []
+    notes: list[str] = []
+    for name in names:
+        try:
+            found, _ = kept_structures(store, (name,))
+        except RefusedError as error:
+            notes.append(f"{name} is not kept: {error.message}")
+            continue
+        for one in found:
+            mask = one.mask & resample(head.body, head.grid, one.grid, nearest=True)
+            if mask.any():
+                kept.append(Kept(one.name, mask, one.grid))
+    return kept, notes
 
 
 #: Dice overlap of a drawn brain with the one found in the image from which it is believed to be the brain.
