@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import types
+
 import numpy as np
 import pytest
 
@@ -9,6 +13,7 @@ import defacedask as dd
 from defacedask.cohort_tables import case_rows
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.flow.result import run_piece
+from defacedask.geometry import Geometry
 from defacedask.preparing import Settings, prepare
 from defacedask.report.run import Run
 from defacedask.report.sections.record import cases_table
@@ -16,7 +21,7 @@ from defacedask.stages import protecting
 from defacedask.stages.apply import apply
 from defacedask.stages.ingest import ingest
 from defacedask.stages.places import volume_path
-from defacedask.stages.plans import look
+from defacedask.stages.plans import load_plan, look
 from defacedask.store import CaseStore
 from defacedask.tables import as_table
 
@@ -87,6 +92,32 @@ def test_a_study_keeps_them_and_flags_the_case(stored):
     assert any("face partly kept" in cell.text for cell in page.rows[0])
 
 
+@pytest.mark.slow
+def test_a_defacer_that_spares_organs_leaves_them_to_the_bit_without_being_asked(stored):
+    from defacedask.defacers.surrogate import Surrogate
+
+    store = CaseStore(stored[2].facts["store"])
+    before = store.volume("images/CT").values
+    after, row, looked, _ = defaced(stored, (), name="surrogate")
+    assert row["status"] == "done"
+    there = [s for s in store.structures("structures/RTSTRUCT") if s.name in Surrogate.spares]
+    assert {"Eye_L", "Parotid_R", "Bone_Mandible"} <= {s.name for s in there}
+    air = -900 if before.min() < 0 else 124
+    for one in there:
+        # what of a contour lies in the air before the head is no organ
+        organ = one.mask & (before[one.box] > air)
+        np.testing.assert_array_equal(after[one.box][organ], before[one.box][organ], err_msg=one.name)
+    assert (after != before).mean() > 0.01
+    # the control: another defacer changes some of them
+    taken, *_ = defaced(stored, ())
+    assert any((taken[s.box][s.mask] != before[s.box][s.mask]).any() for s in there)
+    # the face is the person's in every session: the key is that of run and person, not of the case
+    whose = load_plan(str(stored[0] / "plans"), stored[1].id, "surrogate")
+    person = f"person\0{stored[1].patient_id}\0surrogate"
+    assert whose.key == hmac.new(b"k", person.encode(), hashlib.sha256).digest()
+    assert looked.facts["plans"]["surrogate"]["summary"]["lift"] > 0
+
+
 def test_a_structure_that_could_not_be_read_refuses_the_case(stored):
     store = CaseStore(stored[2].facts["store"])
     kept, missing = protecting.kept_structures(store, ["Parotid_?"])
@@ -96,6 +127,15 @@ def test_a_structure_that_could_not_be_read_refuses_the_case(stored):
     with pytest.raises(RefusedError, match="PTV70 is to be protected but could not be read: it is damaged"):
         protecting.kept_structures(store, ["ptv*"])
     assert protecting.kept_structures(store, ["Parotid_L"])[1] == []
+    # what nobody asked for refuses nothing, and is said
+    body = types.SimpleNamespace(
+        body=np.ones((2, 2, 2), bool), grid=Geometry((2, 2, 2), np.diag([500.0, 500, 500, 1]))
+    )
+    kept, notes = protecting.spared_structures(store, ("Cord", "Nothing"), body)
+    assert kept == []
+    assert notes == [
+        "Cord is not kept: the structure Cord is to be protected but could not be read: it is damaged."
+    ]
 
 
 def test_unread_structure_sets_are_on_record(cohort, tmp_path, monkeypatch):

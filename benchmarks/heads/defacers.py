@@ -24,7 +24,7 @@ import xarray as xr
 
 from benchmarks.heads.data import named_heads
 
-DEFACERS = ("quickshear", "biometric_mask", "biometric_mask_strict", "mri_reface", "carina")
+DEFACERS = ("quickshear", "biometric_mask", "biometric_mask_strict", "mri_reface", "carina", "surrogate")
 PITCHES = (-20.0, -10.0, 0.0, 10.0)
 KEY = bytes(range(32))
 

@@ -263,6 +263,7 @@ def test_what_makes_no_plan_is_told_with_its_reason():
         ("biometric_mask_strict", {}),
         pytest.param("carina", {}, marks=pytest.mark.slow),
         pytest.param("mri_reface", {}, marks=pytest.mark.slow),
+        pytest.param("surrogate", {}, marks=pytest.mark.slow),
     ],
 )
 def test_our_own_keep_the_contract(name, options):
