@@ -29,6 +29,7 @@ from defacedask.stages.attack import attack_case, check_kind
 from defacedask.stages.ingest import input_state
 from defacedask.stages.places import ORIGINAL
 from defacedask.store import writing
+from defacedask.virtual import is_virtual
 
 if TYPE_CHECKING:
     from defacedask.dicom.model import Case, Scan
@@ -240,6 +241,7 @@ def _tables(prepared: PreparedAttack, jobs: Sequence[tuple[Case, Pair | None, Pi
                 "case": case.id,
                 "patient": case.patient_id,
                 "modality": case.primary.modality,
+                "virtual": is_virtual(case),
                 "status": piece.status,
                 "reason": piece.reason,
                 "peak_rss_mb": piece.peak_rss_mb,

@@ -27,6 +27,7 @@ from defacedask.report.derive import derive_tables
 from defacedask.stages.places import ORIGINAL
 from defacedask.store import writing
 from defacedask.tables import as_table, write_tables
+from defacedask.virtual import is_virtual
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Skipped
@@ -37,7 +38,20 @@ __all__ = ["case_rows", "collect", "face_rows", "slim"]
 #: Tables whose rows the stages make.
 MEASURED = ("radiomics", "dose", "geometry", "unmasking")
 #: Facts of results that the tables are made from.
-NEEDED = ("looks", "notes", "pictures", "plans", "recogniser", "recognisers")
+NEEDED = (
+    "looks",
+    "notes",
+    "pictures",
+    "plans",
+    "recogniser",
+    "recognisers",
+    "written",
+    "held_back",
+    "face_moved",
+    "visible",
+    "reversible",
+    "targets",
+)
 #: Results whose rows are read at once.
 AT_ONCE = 500
 
@@ -77,8 +91,11 @@ def collect(
         "skipped": as_table("skipped", [dataclasses.asdict(skip) for skip in skipped]),
         **{name: as_table(name, rows) for name, rows in faces.items()},
         **{name: table_of(folder / KEPT, pieces, name) for name in MEASURED},
+        "exports": as_table("exports", export_rows(pieces)),
         "timing": as_table("timing", timing_rows(pieces)),
     }
+    # results that were kept from an earlier version may have it the other way round
+    tables["dose"]["difference"] = tables["dose"]["original"] - tables["dose"]["defaced"]
     tables |= derive_tables(tables, settings.tolerance)
     pictures = [
         {**picture, "patient": patients[piece.case]}
@@ -102,6 +119,8 @@ def slim(piece: Piece) -> Piece:
     facts: dict[str, Any] = {name: piece.facts[name] for name in NEEDED if name in piece.facts}
     if "looks" in facts:
         facts["looks"] = [{**look, "encoding": _compact(look["encoding"])} for look in facts["looks"]]
+    if "held_back" in facts:  # of a whole image it names every file
+        facts["held_back"] = [None] * len(facts["held_back"])
     if "plans" in facts:
         facts["plans"] = {
             name: {"remains": one["remains"]} for name, one in facts["plans"].items() if "remains" in one
@@ -142,6 +161,26 @@ def _rows(kept: Path, piece: Piece, table: str) -> list[dict[str, Any]]:
             "Run the same command again.",
         )
     return found.rows.get(table, [])
+
+
+def export_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
+    """One row a case and defacer: whether it was written, and what is known of what was."""
+    return [
+        {
+            "case": piece.case,
+            "defacer": piece.defacer,
+            "status": piece.status,
+            "reason": piece.reason,
+            "instances": sum(piece.facts.get("written", {}).values()),
+            "held_back": len(piece.facts.get("held_back", ())),
+            "face_moved": piece.facts.get("face_moved"),
+            "visible": piece.facts.get("visible"),
+            "reversible": piece.facts.get("reversible"),
+            "targets": "; ".join(piece.facts.get("targets", ())),
+        }
+        for piece in pieces
+        if piece.stage == "export"
+    ]
 
 
 def timing_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
@@ -190,6 +229,7 @@ def case_rows(cases: Sequence[Case], pieces: Iterable[Piece]) -> list[dict[str, 
                 "case": case.id,
                 "patient": case.patient_id,
                 "modality": case.primary.modality,
+                "virtual": is_virtual(case),
                 "status": status,
                 "reason": " ".join(
                     f"{', '.join(n for n in names if n)}: {reason}" if any(names) else reason

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,8 +215,12 @@ def run(
     client: Any = None,
     progress: Progress | None = None,
     reference: str | Path | None = None,
+    before_report: Callable[[dict[str, pd.DataFrame]], None] | None = None,
 ) -> StudyResult:
-    """Run what `prepare` made ready; arguments and errors as in `study`."""
+    """Run what `prepare` made ready; arguments and errors as in `study`.
+
+    ``before_report`` is called with the tables when they are written and the page is not; it may change them.
+    """
     from defacedask.cohort_tables import collect, slim
     from defacedask.report import write_report
 
@@ -233,6 +237,8 @@ def run(
         if release:
             release.record()
         tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)
+        if before_report:
+            before_report(tables)
         page = write_report(prepared.folder, reference=reference)
     return StudyResult(prepared.folder, tables, page)
 

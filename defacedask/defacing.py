@@ -54,7 +54,7 @@ class DefaceResult:
     cases : list of dict
         case, patient, status (done | refused | failed | copied), reason, written (modality -> instances), held_back,
         notes, summary of the plan, face_moved (fraction of the face's skin), visible (the face is left), reversible
-        (it is covered, not removed), seconds.
+        (it is covered, not removed), targets (what was clipped of target volumes), seconds.
     skipped : list of dict
         What the scan left out: path, reason.
     deidentified : bool
@@ -432,6 +432,7 @@ class DefaceRun:
             "face_moved": last.facts.get("face_moved"),
             "visible": bool(last.facts.get("visible")),
             "reversible": bool(last.facts.get("reversible")),
+            "targets": last.facts.get("targets", []) if last.ok else [],
             "seconds": sum(piece.seconds for piece in own.values()),
         }
 

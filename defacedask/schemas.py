@@ -58,6 +58,12 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("notes", "text", "what was left out or unusual though the case was done", False),
         ("face_kept_percent", "number", "most of the face's skin that protected structures keep, %", False),
         ("face_kept", "text", "by defacer: what of the face stays visible because of them", False),
+        (
+            "virtual",
+            "flag",
+            "a virtual patient of `defacedask phantom`, by the headers of all its images",
+            False,
+        ),
     ),
     "skipped": _columns(
         ("path", "text", "the file, or the first file of the series"),
@@ -116,6 +122,12 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("positive_rank_1", "count", "of these, nearest to themselves at another view", False),
         ("negative_n", "count", "comparisons of different persons", False),
         ("negative_rate", "number", "share of these within the tolerance (0..1)", False),
+        (
+            "negative_matches",
+            "count",
+            "of these, within the larger of tolerance and calibrated threshold",
+            False,
+        ),
         ("threshold", "number", "distance calibrated on originals at threshold_fpr", False),
         (
             "threshold_fpr",
@@ -197,7 +209,7 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("metric", "text", "Dmean, D2, ... (unit in its name or Gy)"),
         ("original", "number", "value before"),
         ("defaced", "number", "value after"),
-        ("difference", "number", "defaced - original", False),
+        ("difference", "number", "original - defaced: negative means increased by defacing", False),
         ("voxels", "count", "voxels of the structure", False),
         ("voxels_outside", "count", "of these, outside the dose grid: left out", False),
         ("note", "text", "what is unusual", False),
@@ -217,6 +229,18 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("after_ml", "number", "volume of the contours on export, clipped to what lies outside the region"),
         ("note", "text", "what is unusual", False),
         ("structure_set", "text", "which of the case's structure sets", False),
+    ),
+    "exports": _columns(
+        ("case", "text", "name of the case"),
+        ("defacer", "text", "who defaced"),
+        ("status", "text", "done | refused | failed: whether it was written"),
+        ("reason", "text", "why it was not", False),
+        ("instances", "count", "files written", False),
+        ("held_back", "count", "files of the case held back", False),
+        ("face_moved", "number", "share of the face's skin that moved by 3 mm or more (0..1)", False),
+        ("visible", "flag", "written though the face is still visible", False),
+        ("reversible", "flag", "written though the face is only covered", False),
+        ("targets", "text", "what was clipped of target volumes", False),
     ),
     "unmasking": _columns(
         ("case", "text", "name of the case"),

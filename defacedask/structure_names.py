@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 __all__ = [
     "STUDY_NAMES",
+    "is_target_volume",
     "standard_name",
     "standard_names",
     "standard_vocabulary",
@@ -148,6 +149,15 @@ def target_kind(name: str) -> str:
     if not match or _NOT_A_TARGET.search(own):
         return ""
     return match["kind"].upper()
+
+
+def is_target_volume(name: str, kind: str = "") -> bool:
+    """Whether a structure is a target: by its interpreted type, or by its name (also the study's, ``Target``)."""
+    return (
+        kind.upper() in ("PTV", "CTV", "GTV", "ITV")
+        or name.strip().lower() == "target"
+        or bool(target_kind(name))
+    )
 
 
 def target_dose(name: str) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from defacedask.cohort_tables import collect, slim, table_of
+from defacedask.cohort_tables import collect, export_rows, slim, table_of
 from defacedask.dicom.model import Case, Series, Skipped
 from defacedask.errors import StoreError
 from defacedask.flow.result import Outcome, Piece, run_piece
@@ -160,3 +160,30 @@ def test_encodings_that_are_no_numbers_stay_as_they_are():
         faces("a", "none", [look("front", "face-id"), look("turned", None), look("up", [0.5, 0.25])])
     )
     assert [type(one["encoding"]) for one in small.facts["looks"]] == [str, type(None), np.ndarray]
+
+
+def test_what_was_written_is_a_table_slim_or_not(pieces):
+    facts = {
+        "written": {"CT": 3, "RTDOSE": 1},
+        "held_back": [{"what": "f", "reason": "r"}] * 2,
+        "face_moved": 0.98,
+    }
+    done = Piece("export", "a", "quickshear", "k", facts={**facts, "targets": ["PTV: 1 contours clipped"]})
+    refused = Piece("export", "b", "quickshear", "k", "refused", "the face is still visible.")
+    rows = export_rows([*pieces, done, refused])
+    assert rows == export_rows(map(slim, [*pieces, done, refused]))
+    assert [(r["case"], r["status"], r["instances"], r["held_back"]) for r in rows] == [
+        ("a", "done", 4, 2),
+        ("b", "refused", 0, 0),
+    ]
+    assert rows[0]["targets"] == "PTV: 1 contours clipped"
+    assert rows[1]["reason"] == "the face is still visible."
+
+
+def test_a_dose_difference_that_was_kept_with_another_sign_is_made_anew(tmp_path, pieces):
+    row = {"case": "a", "defacer": "quickshear", "structure": "Target", "metric": "Dmean"}
+    row |= {"original": 70.0, "defaced": 60.0, "difference": -10.0}
+    (tmp_path / "pictures").mkdir()
+    kept = Piece("dose", "a", "quickshear", "k", rows={"dose": [row]})
+    tables = collect(tmp_path, CASES, [], [*pieces, kept], SETTINGS)
+    assert tables["dose"]["difference"].tolist() == [10.0]

@@ -17,7 +17,10 @@ from defacedask.errors import ConfigError, InputError
 from defacedask.flow.executors import HereExecutor
 from defacedask.flow.flow import Flow
 from defacedask.preparing import KEPT, prepare
+from defacedask.sample import write_sample
 from defacedask.store import CaseStore
+from defacedask.tables import read_tables
+from defacedask.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +132,25 @@ def test_a_second_run_does_nothing_and_one_more_defacer_only_its_own(run, study)
         "quickshear",
         "biometric_mask",
     }
+
+
+@pytest.mark.slow
+def test_one_patient_is_written_after_a_study_that_wrote_none(run, virtual_patients):
+    """By a defacer against which nothing was found; on record, verified, and in the table."""
+    assert not (run.out / "audit.jsonl").exists()
+    with dask.config.set(FEW_VIEWS):
+        prepared = prepare(virtual_patients, run.out, defacers="quickshear", seed=3, export=False)
+        written = write_sample(prepared, run.tables)
+    assert written == (prepared.cases[0].id, "quickshear")
+    found = verify(run.out, key=prepared.run_key)
+    assert found.ok, found.problems
+    assert found.written == len(list((run.out / "defaced" / "quickshear").rglob("*.dcm")))
+    assert read_tables(run.out)["exports"][["case", "status"]].to_numpy().tolist() == [[written[0], "done"]]
+    assert run.tables["cases"]["virtual"].all()
+    path = next((run.out / "defaced").rglob("CT/*.dcm"))
+    before = path.stat().st_mtime_ns
+    assert write_sample(prepared, run.tables) == written
+    assert path.stat().st_mtime_ns == before  # what is there is not written again
 
 
 def test_nothing_to_work_on(tmp_path):

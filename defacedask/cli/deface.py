@@ -212,8 +212,12 @@ def _summary(result: Any) -> None:
                 markup=False,
                 soft_wrap=True,
             )
+        clipped = row["targets"]
         for note in row["notes"]:
-            console.print(printable(f"{row['case']}: {note}"), markup=False, soft_wrap=True)
+            target = any(note.endswith(one) for one in clipped)
+            style = "bold red" if target else None
+            words = f"{row['case']}: {'target clipped: ' if target else ''}{note}"
+            console.print(printable(words), style=style, markup=False, soft_wrap=True, highlight=not target)
     covered = sum(row["reversible"] for row in result.cases)
     if covered:
         console.print(
@@ -221,6 +225,19 @@ def _summary(result: Any) -> None:
             "can un-mask them. They say so (RecognizableVisualFeatures YES, no code 113102); do not pass them on as "
             "de-identified.",
             style="bold",
+            markup=False,
+            soft_wrap=True,
+            highlight=False,
+        )
+    clipped = {row["case"]: row["targets"] for row in result.cases if row["targets"]}
+    if clipped:
+        names = sorted({one.rsplit(": ", 1)[0] for targets in clipped.values() for one in targets})
+        console.print(
+            printable(
+                f"Targets were clipped in {len(clipped)} of {len(result.cases)} cases: {', '.join(names)}. What is "
+                "left is no target to plan on; --protect 'PTV*,CTV*,GTV*' keeps targets whole."
+            ),
+            style="bold red",
             markup=False,
             soft_wrap=True,
             highlight=False,

@@ -68,10 +68,21 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run_study(
-    cases: Any, out: Path, *, cluster: str, workers: int | None, reference: str | None = None, **options: Any
+    cases: Any,
+    out: Path,
+    *,
+    cluster: str,
+    workers: int | None,
+    reference: str | None = None,
+    sample: bool = False,
+    **options: Any,
 ) -> StudyResult:
-    """Run a study with a progress bar on a cluster; options as in `defacedask.dataflow.study`."""
+    """Run a study with a progress bar on a cluster; options as in `defacedask.dataflow.study`.
+
+    With ``sample`` one patient is written after it, see `defacedask.sample`.
+    """
     from defacedask.cluster import connect
+    from defacedask.sample import write_sample
 
     console = Console(stderr=True)
     prepared = prepare(cases, out, **options)
@@ -91,36 +102,83 @@ def run_study(
                     who = f" by {piece.defacer}" if piece.defacer else ""
                     bar.console.print(f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False)
 
-            return run(prepared, client=client, progress=show, reference=reference)
+            def write_one(tables: dict[str, Any]) -> None:
+                bar.console.print("writing the defaced DICOM of one patient")
+                write_sample(prepared, tables)
+
+            later = write_one if sample else None
+            return run(prepared, client=client, progress=show, reference=reference, before_report=later)
 
 
-def finish(result: StudyResult) -> None:
-    """Print the summary: what the run is worth first, as on the page; exit code 1 if a case failed."""
+def finish(result: StudyResult, key: bytes | None = None) -> None:
+    """Print the summary: what the run is worth first, as on the page.
+
+    With the run's ``key`` what was written is checked against its record, too. Exit code 1 if a case or a check
+    failed.
+    """
+    from defacedask.evaluation.rates import upper_bound
     from defacedask.report.run import read_run
+    from defacedask.report.sections.harm import touched_lines
+    from defacedask.report.sections.threshold import threshold_words
     from defacedask.report.sections.verdict import headline
 
     console = Console()
-    worth = headline(read_run(result.out))
+    seen = read_run(result.out)
+    worth = headline(seen)
     console.print(worth.first, style="bold", markup=False, soft_wrap=True, highlight=False)
-    for line in worth.more:
+    for line in filter(None, [worth.about, *worth.more]):
         console.print(f"  {line}", markup=False, soft_wrap=True, highlight=False)
     cases, faces = result.tables["cases"], result.tables["faces_detected"]
-    table = Table(title="Faces after defacing", box=SIMPLE_HEAD, pad_edge=False)  # 80 columns
+    # the page's threshold, and any attack: as in the first line
+    title = f"Faces after defacing; matched: within {threshold_words(seen)} by any attack"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)  # 80 columns
     several = faces["recogniser"].nunique() > 1
     words = ("defacer", "modality", *(("recogniser",) if several else ()))
-    for name in (*words, "cases", "faces\ndetected", "judged", "matches", "95 % upper\nbound"):
+    for name in (*words, "cases", "faces\ndetected", "judged", "matched", "95 % upper\nbound"):
         least = 14 if name == "defacer" else None  # the built-in names on one line of a narrow terminal
         table.add_column(name, justify="left" if name in words else "right", overflow="fold", min_width=least)
     for row in faces.itertuples():
-        bound = "" if row.upper_bound_95 != row.upper_bound_95 else f"{100 * row.upper_bound_95:.1f} %"
+        matched = row.matches_any_attack
+        bound = f"{100 * upper_bound(matched, row.judged):.1f} %" if row.judged else ""
         texts = [getattr(row, word) for word in words]
-        numbers = (row.cases, row.faces_detected, row.judged, row.matches if row.judged else "not judged")
+        numbers = (row.cases, row.faces_detected, row.judged, matched if row.judged else "not judged")
         table.add_row(*texts, *map(str, numbers), bound)
     console.print(table)
     counts = cases["status"].value_counts().to_dict()
     console.print("cases: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
     for row in cases[cases["status"] != "done"].itertuples():
         console.print(f"  {row.case}: {row.status}: {row.reason}", markup=False, soft_wrap=True)
+    for line in touched_lines(seen):
+        console.print(line, style="bold red", markup=False, soft_wrap=True, highlight=False)
     console.print(f"report: {result.report}", soft_wrap=True, highlight=False)
-    if counts.get("failed"):
+    verified = key is None or _verified(result, key, console)
+    if counts.get("failed") or not verified:
         raise click.exceptions.Exit(1)
+
+
+def _verified(result: StudyResult, key: bytes, console: Console) -> bool:
+    """Check what was written against its record, and say what it is."""
+    from defacedask.verify import verify
+
+    rows = result.tables["exports"]
+    written = rows.loc[rows["status"] == "done"]
+    if not len(written):
+        console.print("No defaced DICOM was written: no defacer may be published by what the study found.")
+        return True
+    found = verify(result.out, key=key)
+    for problem in found.problems:
+        text = f"{problem.file or result.out}: {problem.check}: {problem.what}"
+        console.print(text, style="bold red", markup=False, soft_wrap=True)
+    who = "; ".join(
+        f"{name}: {len(part)} of {len(result.tables['cases'])} cases"
+        for name, part in written.groupby("defacer")
+    )
+    state = "verified" if found.ok else f"{len(found.problems)} problems"
+    console.print(
+        f"defaced DICOM: {result.out / 'defaced'} ({who}; {found.written} instances, {state}); "
+        f"record: {result.out / 'audit.jsonl'}",
+        markup=False,
+        soft_wrap=True,
+        highlight=False,
+    )
+    return found.ok

@@ -46,7 +46,8 @@ def controls(
         about its pictures); positive control (each picture
         against its person in the gallery; in a gallery of originals, the other views): ``positive_matches``,
         ``positive_rank_1``, ``positive_n``
-        by person (best view); negative control: ``negative_rate`` of impostor comparisons at the tolerance;
+        by person (best view); negative control: ``negative_rate`` of impostor comparisons at the tolerance, and
+        ``negative_matches`` of them at the larger of tolerance and calibrated threshold;
         ``holds`` and ``reason``: the positive control holds if at least half of the persons are detected, and
         half of those that can be compared are matched at the calibrated threshold. If it does not hold, a
         low match rate after defacing proves nothing.
@@ -89,6 +90,7 @@ def controls(
         "positive_rank_1": sum(rank == 1 for _, rank in best.values()),
         "negative_n": len(impostors),
         "negative_rate": float((impostors <= tolerance).mean()) if len(impostors) else math.nan,
+        "negative_matches": int((impostors <= np.fmax(tolerance, calibration.threshold)).sum()),
         "holds": not reason,
         "reason": reason,
     }

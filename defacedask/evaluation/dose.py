@@ -72,7 +72,8 @@ def compare_dose(
     Returns
     -------
     list of dict
-        One row a (structure, metric): structure, metric, original, defaced, difference (defaced - original),
+        One row a (structure, metric): structure, metric, original, defaced, difference (original - defaced,
+        as the percent changes of radiomics: negative means increased by defacing),
         voxels, voxels_outside, note.
 
     Raises
@@ -109,7 +110,7 @@ def compare_dose(
                 "metric": metric,
                 "original": old[metric],
                 "defaced": new[metric],
-                "difference": new[metric] - old[metric],
+                "difference": old[metric] - new[metric],
                 "voxels": len(index),
                 "voxels_outside": outside,
                 "note": note or ("smaller than 0.01 cc" if np.isnan(old[metric]) else ""),

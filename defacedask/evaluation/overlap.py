@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 
 from defacedask.dicom.export.structures import is_outline, is_skin
-from defacedask.structure_names import target_kind
+from defacedask.structure_names import is_target_volume
 
 __all__ = ["compare_volumes", "is_target"]
-
-_TARGETS = frozenset(("PTV", "CTV", "GTV", "ITV"))
 
 
 def is_target(structure: Any) -> bool:
     """Whether a structure is a target volume: by its interpreted type, else by the name it came with."""
-    kind = str(getattr(structure, "interpreted_type", "") or "").upper()
+    kind = str(getattr(structure, "interpreted_type", "") or "")
     own = getattr(structure, "original_name", "") or structure.name
-    return kind in _TARGETS or structure.name == "Target" or bool(target_kind(own))
+    return is_target_volume(own, kind) or is_target_volume(structure.name)
 
 
 def compare_volumes(structures: Iterable[Any], geometry: Any, plan: Any) -> list[dict[str, Any]]:

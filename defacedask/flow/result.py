@@ -26,7 +26,7 @@ from defacedask.errors import DefacedaskError, OutputError, RefusedError
 from defacedask.flow.faults import Begun, patiently
 from defacedask.store import FULL, writing
 
-__all__ = ["Graph", "Name", "Outcome", "Piece", "forget", "load", "piece_path", "run_piece"]
+__all__ = ["Graph", "Name", "Outcome", "Piece", "forget", "kept_piece", "load", "piece_path", "run_piece"]
 
 #: (stage, case, defacer) of a task; the defacer is empty where the stage concerns the whole case.
 Name = tuple[str, str, str]
@@ -112,6 +112,11 @@ def load(folder: str | Path, piece: Piece) -> Piece | None:
     """The whole of a result of which a part was handed on; None if it is not kept, or is another one's by now."""
     found = _load(piece_path(folder, piece.case, piece.stage, piece.defacer))
     return found if found is not None and found.key == piece.key else None
+
+
+def kept_piece(folder: str | Path, case: str, stage: str, defacer: str = "") -> Piece | None:
+    """A result as it is kept, whatever it was made from; None if there is none."""
+    return _load(piece_path(folder, case, stage, defacer))
 
 
 def forget(folder: str | Path, case: str, stage: str, defacer: str = "") -> None:

@@ -19,6 +19,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from defacedask.geometry import Geometry
+from defacedask.virtual import MANUFACTURER, MODEL
 
 __all__ = [
     "SOP_CLASS",
@@ -118,8 +119,8 @@ class Study:
         if modality not in ("RTSTRUCT", "RTPLAN"):
             ds.ContentDate, ds.ContentTime = day, ds.SeriesTime
         ds.AccessionNumber, ds.ReferringPhysicianName = "", ""
-        ds.Modality, ds.Manufacturer = modality, "defacedask"
-        ds.ManufacturerModelName, ds.SoftwareVersions = "virtual patient", "1"
+        ds.Modality, ds.Manufacturer = modality, MANUFACTURER
+        ds.ManufacturerModelName, ds.SoftwareVersions = MODEL, "1"
         ds.StudyDescription, ds.SeriesDescription = f"Virtual patient, scan {self.scan}", description
         ds.PatientName, ds.PatientID = f"Virtual^Patient {self.subject:04d}", self.patient_id
         ds.PatientBirthDate, ds.PatientSex, ds.PatientWeight = "", "O", "70"

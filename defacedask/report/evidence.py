@@ -194,17 +194,17 @@ def positive_controls(
             comparisons = _count(row["negative_n"])
             # the limit is the larger of tolerance and threshold, so the larger count is that at the limit
             at_tolerance = _count(row.get("positive_matches_at_tolerance"))
-            rate = float(row["negative_rate"]) if pd.notna(row["negative_rate"]) else 0.0
+            limit = largest[row["modality"], row["recogniser"]]
             found.append(
                 Control(
                     row["recogniser"],
                     row["modality"],
                     Rate(int(row["persons_detected"]), int(row["persons"])),
                     Rate(max(_count(row["positive_matches"]), at_tolerance), int(row["positive_n"])),
-                    largest[row["modality"], row["recogniser"]],
+                    limit,
                     math.isfinite(row["threshold"]),
                     row["reason"],
-                    Rate(round(rate * comparisons), comparisons),
+                    _others(row, comparisons, limit, tolerance),
                     row.get("gallery") or "originals",
                     row.get("not_in_gallery") or "",
                     row.get("gallery_note") or "",
@@ -224,6 +224,16 @@ def positive_controls(
             )
         )
     return found
+
+
+def _others(row: Mapping[str, Any], comparisons: int, limit: float, tolerance: float) -> Rate | None:
+    """Comparisons of different persons within the limit; None where an earlier version did not count them."""
+    if pd.notna(row.get("negative_matches")):
+        return Rate(_count(row["negative_matches"]), comparisons)
+    if limit > tolerance:
+        return None
+    rate = float(row["negative_rate"]) if pd.notna(row["negative_rate"]) else 0.0
+    return Rate(round(rate * comparisons), comparisons)
 
 
 def _count(number: Any) -> int:

@@ -91,6 +91,28 @@ class Run:
         rows = table.loc[table["defacer"] == defacer, "chance"]
         return float(rows.iloc[0]) if len(rows) else float("nan")
 
+    @property
+    def virtual(self) -> tuple[int, int]:
+        """Cases that are virtual patients, and cases in all."""
+        flags = self.tables["cases"]["virtual"].fillna(False).astype(bool)
+        return int(flags.sum()), len(flags)
+
+    @property
+    def release(self) -> Mapping[str, Any]:
+        """Options of what was written, as in the configuration."""
+        settings = self.config.get("settings")
+        chosen = settings.get("release") if isinstance(settings, Mapping) else None
+        return chosen if isinstance(chosen, Mapping) else {}
+
+    def not_defaced(self, defacer: str) -> int:
+        """Cases that a defacer did not deface, refused by itself or before."""
+        cases, timing = self.tables["cases"], self.tables["timing"]
+        applied = timing.loc[timing["stage"] == "apply"]
+        if not len(applied):  # of folders that were attacked nothing else is known
+            return int((cases["status"] != "done").sum())
+        done = applied.loc[(applied["defacer"] == defacer) & (applied["status"] == "done"), "case"]
+        return len(cases) - done.nunique()
+
     @functools.cached_property
     def controls(self) -> list[evidence.Control]:
         """Positive controls, images of patients before other surfaces."""

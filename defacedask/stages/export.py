@@ -90,8 +90,9 @@ def export(
     Returns
     -------
     Outcome
-        facts: written (modality -> instances), held_back, notes, folder, face_moved, visible, reversible, witness
-        (image -> figures of `defacedask.stages.witnessing.Judged`).
+        facts: written (modality -> instances), held_back, notes, folder, face_moved, visible, reversible,
+        targets (what was clipped of target volumes, one clause each), witness (image -> figures of
+        `defacedask.stages.witnessing.Judged`).
 
     Raises
     ------
@@ -130,6 +131,7 @@ def export(
             "face_moved": job.moved,
             "visible": job.visible,
             "reversible": job.reversible,
+            "targets": list(job.targets),
             "witness": job.witness,
         }
     )
@@ -165,6 +167,7 @@ class _Job(Shelf):
     """One export: everything of a case that can be cleared is written and checked, the rest held back."""
 
     taken = added = 0  # voxels of body removed, voxels of air filled
+    targets: tuple[str, ...] = ()  # what was clipped of target volumes
     to_template: np.ndarray | None = None  # world LPS mm -> the average's, where known
 
     def covered(self, allow_reversible: bool) -> None:
@@ -397,7 +400,7 @@ class _Job(Shelf):
         for source in series.files:
             roles = _roles(source, geometry, _body(store, path, ORIGINAL), region)
             with writing("the defaced structure set"):
-                written, _ = write_structures(
+                written, clipped = write_structures(
                     source,
                     plan,
                     geometry,
@@ -410,6 +413,7 @@ class _Job(Shelf):
             frame = self.remap.frame(geometry.frame_of_reference) if self.identity else ""
             check_structures(written, plan, geometry, self.additive, frame=frame, roles=roles)
             self.done.append(written)
+            self.targets += tuple(one.note() for one in clipped if one.target and one.touched)
             self.notes += [f"{series.modality}: {note}" for note in written.notes]
 
     def object(self, series: Series, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> None:

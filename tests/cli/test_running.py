@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+from small_run import GOOD, tables, write
+
+from defacedask.cli.deface import _summary
 from defacedask.cli.running import finish
 from defacedask.dataflow import StudyResult
+from defacedask.defacing import DefaceResult
 from defacedask.report.derive import derive_tables
 from defacedask.tables import read_tables, write_tables
 
@@ -29,3 +35,70 @@ def test_a_void_result_is_said_before_its_numbers(tmp_path, capsys):
     (line,) = [text for text in said.splitlines() if "quickshear" in text]
     assert "not judged" in line
     assert "%" not in line  # no bound that nothing stands behind
+
+
+def test_the_table_counts_as_the_first_line_does_and_touched_targets_are_said_in_red(
+    tmp_path, capsys, monkeypatch
+):
+    """A match above the study's tolerance and within the calibrated threshold, by an attack alone."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    rows = tables()
+    for row in rows["recognition"]:
+        if (row["case"], row["defacer"], row["attack"]) == ("c03", GOOD, "unmasked"):
+            row["distance_to_own"] = 0.36
+    rows["geometry"][0].update(region_ml=6.0, region_percent=20.0)
+    rows["dose"][0]["defaced"] = 17.5
+    for row in rows["cases"]:
+        row["virtual"] = True
+    write(tmp_path, rows)
+    found = read_tables(tmp_path)
+    found |= derive_tables(found, 0.3)
+    finish(StudyResult(tmp_path, found, tmp_path / "report" / "index.html"))
+    said = capsys.readouterr().out
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
+    assert f"{GOOD} 1\u00a0of\u00a040" in plain.splitlines()[0]
+    assert "All 40 patients are virtual" in plain.splitlines()[1]
+    assert "within 0.37 by any attack" in plain
+    (line,) = [text for text in plain.splitlines() if text.split()[:2] == [GOOD, "CT"]]
+    assert line.split()[5] == "1"  # matched
+    red = [text for text in said.splitlines() if text.startswith("\x1b[1;31m")]
+    assert len(red) == 1
+    assert "Target is cut in 1 of 40 cases, by up to 20" in red[0]
+    assert "Target Dmean 2.50\u00a0Gy less in c00" in red[0]
+
+
+def test_nothing_is_red_where_no_target_was_touched(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    write(tmp_path, tables())
+    found = read_tables(tmp_path)
+    found |= derive_tables(found, 0.3)
+    finish(StudyResult(tmp_path, found, tmp_path / "report" / "index.html"))
+    assert "31m" not in capsys.readouterr().out
+
+
+def test_clipped_targets_of_deface_are_red_and_in_the_last_lines(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    clipped = "PTV70: 39 contours clipped, 2 removed, 41 left"
+    other = "Parotid_L: 3 contours clipped, 0 removed, 30 left"
+
+    def case(name, notes, targets):
+        about = {
+            "case": name,
+            "status": "done",
+            "reason": "",
+            "written": {"CT": 4},
+            "held_back": [],
+            "seconds": 1.0,
+        }
+        return {**about, "notes": notes, "targets": targets, "reversible": False}
+
+    rows = [case("a", [f"RTSTRUCT: {clipped}", f"RTSTRUCT: {other}"], [clipped]), case("b", [], [])]
+    _summary(DefaceResult(tmp_path, tmp_path / "audit.jsonl", rows, [], False, "quickshear"))
+    said = capsys.readouterr().out
+    red = [text for text in said.splitlines() if text.startswith("\x1b[1;31m")]
+    assert len(red) == 2
+    assert f"a: target clipped: RTSTRUCT: {clipped}" in red[0]
+    assert "Targets were clipped in 1 of 2 cases: PTV70." in red[1]
+    assert said.index(red[1]) > said.index("Parotid_L")

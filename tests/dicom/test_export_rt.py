@@ -198,6 +198,24 @@ def test_a_segmentation_of_the_skin_is_held_back(tmp_path):
     assert not (out / "SEG.dcm").exists()
 
 
+def test_targets_that_were_clipped_are_facts_of_the_export(tmp_path):
+    grid = geometry()
+    files = make.write_series(tmp_path / "in" / "CT", head_ct(grid), grid)
+    whole = contours_of(ball(grid, 6.0) & (grid.positions(dtype=np.float64)[1] > 2.0), grid)
+    rois = [
+        ("BODY", "EXTERNAL", contours_of(ball(grid), grid)),
+        ("PTV70", "PTV", contours_of(ball(grid, 9.0), grid)),
+        ("Boost", "GTV", whole),
+        ("Brain", "ORGAN", contours_of(ball(grid, 12.0), grid)),
+    ]
+    write_structures(tmp_path / "in", files, grid, rois)
+    outcome, _ = run_export(tmp_path / "in", tmp_path)
+    (said,) = outcome.facts["targets"]
+    assert said.startswith("PTV70: ")
+    assert any(note == f"RTSTRUCT: {said}" for note in outcome.facts["notes"])
+    assert any("Brain: " in note for note in outcome.facts["notes"])
+
+
 # --- contours of all kinds, without files
 
 
@@ -317,6 +335,24 @@ def test_points_and_open_lines_in_the_region_go():
     assert len(left) == 1
     assert left[0][0, 1] == 8
     assert results[0].removed == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "target"),
+    [
+        ("PTV70", "", True),
+        ("x", "GTV", True),
+        ("Target", "", True),
+        ("PTV_ring", "", False),
+        ("Eye_L", "ORGAN", False),
+    ],
+)
+def test_a_target_that_was_clipped_is_known_to_be_one(name, kind, target):
+    grid = geometry()
+    _, (cut,) = clipped(grid, [(name, kind, [ring(112, 9.0)])])
+    _, (whole,) = clipped(grid, [(name, kind, [ring(112, 1.5)])])
+    assert (cut.target, cut.touched) == (target, True)
+    assert (whole.target, whole.touched) == (target, False)
 
 
 def test_structures_in_another_frame_lose_their_contours():

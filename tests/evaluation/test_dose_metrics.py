@@ -92,7 +92,7 @@ def test_cut_dose_is_seen():
     rows = compare_dose(dose, defaced, [near, far], IMAGE)
     eye = {r["metric"]: r for r in rows if r["structure"] == "Eye_L"}
     assert eye["Dmean"]["defaced"] == pytest.approx(25)
-    assert eye["Dmean"]["difference"] == pytest.approx(-25)
+    assert eye["Dmean"]["difference"] == pytest.approx(25)  # original - defaced, as radiomics has it
     assert eye["V50Gy"]["original"] == 100
     assert eye["V50Gy"]["defaced"] == 50
     assert all(r["difference"] == 0 for r in rows if r["structure"] == "Brainstem")

@@ -208,6 +208,7 @@ def controls(modalities, n, *, originals="good", recogniser="face_recognition"):
             "positive_rank_1": seen if good else 0,
             "negative_n": 4 * n * (n - 1),
             "negative_rate": 0.0,
+            "negative_matches": 0,
             "threshold": 0.37 if good else None,
             "threshold_fpr": 0.01,
             "threshold_tpr": 0.99 if good else None,

@@ -7,6 +7,9 @@ import shutil
 import subprocess
 
 import pytest
+from synthetic_run import MANY_ATTACKS, MANY_DEFACERS, MANY_RECOGNISERS, make_run
+
+from defacedask.report import write_report
 
 PROBE = """
 <script>
@@ -27,6 +30,9 @@ addEventListener("load", () => {
   said.push(["off", shown(), toggle.checked]);
   toggle.click();
   said.push(["on", shown(), document.querySelector("#pictures-here img").src.slice(0, 15)]);
+  const strips = [...document.querySelectorAll("#pictures-here .strip")];
+  const whole = strips.every((s) => s.scrollWidth <= s.clientWidth + 1);
+  said.push(["in view", whole, Math.max(...strips.map((s) => s.children.length))]);
   toggle.click();
   said.push(["off again", shown()]);
   const visible = (id) => document.getElementById(id).offsetParent !== null;
@@ -71,7 +77,7 @@ def test_the_page_works(browser, run, tmp_path, size):
     )
     assert "CONSOLE" not in done.stderr, done.stderr
     said = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
-    down, up, missing, off, on, again, first, second, wider, ready = json.loads(said[1])
+    down, up, missing, off, on, seen, again, first, second, wider, ready = json.loads(said[1])
     numbers = [float(k) for k in down[1]]
     assert numbers == sorted(numbers, reverse=True)
     assert (down[2], up[2]) == ("descending", "ascending")
@@ -82,6 +88,8 @@ def test_the_page_works(browser, run, tmp_path, size):
     assert missing[2] == 1
     assert off[1:] == [0, False]
     assert on[1:] == [20, "data:image/jpeg"]
+    assert seen[2] == 5  # the original and four defacers, side by side
+    assert seen[1] or size != "1280,1000"
     assert again[1] == 0
     assert (first[1:], second[1:]) == ([True, False], [False, True])
     assert wider[1] is False  # wide tables scroll in their own box
@@ -89,12 +97,31 @@ def test_the_page_works(browser, run, tmp_path, size):
 
 
 @pytest.mark.slow
-def test_the_page_prints(browser, run, tmp_path):
-    page = run / "report" / "index.html"
-    drive(
-        browser, tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'page.pdf'}", page.as_uri()
+def test_the_page_prints_its_summary_and_the_annex_only_if_asked(browser, run, tmp_path):
+    page = (run / "report" / "index.html").as_uri()
+    summary, whole = (printed(browser, tmp_path, page + end) for end in ("", "#annex"))
+    assert 4 <= summary < 12
+    assert whole > summary
+
+
+@pytest.mark.slow
+def test_a_large_study_prints_on_few_pages_too(browser, tmp_path):
+    folder = tmp_path / "many"
+    make_run(
+        folder,
+        n=12,
+        modalities=("CT", "MR"),
+        defacers=MANY_DEFACERS,
+        attacks=MANY_ATTACKS,
+        recognisers=MANY_RECOGNISERS,
     )
-    data = (tmp_path / "page.pdf").read_bytes()
+    assert printed(browser, tmp_path, write_report(folder).as_uri()) < 12
+
+
+def printed(browser, tmp_path, address):
+    """Pages of the printed page."""
+    target = tmp_path / "page.pdf"
+    drive(browser, tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={target}", address)
+    data = target.read_bytes()
     assert data.startswith(b"%PDF")
-    pages = len(re.findall(rb"/Type /Page\b", data))
-    assert 4 <= pages <= 40
+    return len(re.findall(rb"/Type /Page\b", data))

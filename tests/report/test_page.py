@@ -25,8 +25,9 @@ def number(written: str) -> float:
 
 def test_nothing_is_loaded_from_elsewhere(page):
     assert all(load.startswith(("#", "data:image/jpeg;base64,")) for load in page.loads)
+    pictures = r'data:image/jpeg;base64,[^"]*'  # in which any four letters occur
     assert "http" not in re.sub(
-        r'(xmlns(:xlink)?="http://www.w3.org/[^"]*"|<meta http-equiv=)', "", page.html
+        rf'(xmlns(:xlink)?="http://www.w3.org/[^"]*"|<meta http-equiv=|{pictures})', "", page.html
     )
     assert "default-src 'none'" in page.html
 
@@ -128,8 +129,8 @@ def test_void_when_originals_are_not_recognised(tmp_path, read_page):
     write_report(tmp_path)
     page = read_page(tmp_path)
     assert page.first_line.startswith("The privacy result is void")
-    verdicts = page.rows("verdicts")
-    assert verdicts["quickshear"][1] == "void: the positive control failed"
+    assert page.rows("decisions")["quickshear"][1].startswith("not shown the positive control failed")
+    assert page.rows("glance")["quickshear"][1].endswith("void")
     assert page.rows("controls")["positive:"][-1] == "fail"
 
 
@@ -158,8 +159,8 @@ def test_a_dose_grid_that_shows_nobody_stands_aside(tmp_path, read_page):
     faces = {(r[0], r[1]): r for r in page.tables["faces"]}
     assert faces["quickshear", "RTDOSE"][2] == "4"
     assert " of 1 " in faces["quickshear", "RTDOSE"][4] + " "
-    assert faces["quickshear", "RTDOSE"][5] == "95\u202f%"
-    assert faces["quickshear", "CT"][5] == "53\u202f%"
+    assert faces["quickshear", "RTDOSE"][6] == "95\u202f%"
+    assert faces["quickshear", "CT"][6] == "53\u202f%"
 
 
 def test_what_was_not_judged_is_said(tmp_path, read_page):
@@ -266,8 +267,8 @@ def test_tolerance_comes_from_the_configuration(tmp_path, read_page):
     (tmp_path / "pictures" / "index.json").write_text(json.dumps([]))
     write_report(tmp_path)
     page = read_page(tmp_path)
-    assert page.rows("verdicts")["carina"][1] == "recognised in every case"
-    assert "matched ≤ 0.9" in page.tables["faces"][0]
+    assert page.rows("glance")["carina"][1].startswith("2 of 2")
+    assert "within the threshold (0.9) of the own original" in page.html
 
 
 def test_matches_that_may_be_chance_are_said_to_be(tmp_path, read_page):
@@ -278,9 +279,8 @@ def test_matches_that_may_be_chance_are_said_to_be(tmp_path, read_page):
     write_tables(tmp_path, {"verification": table})
     write_report(tmp_path)
     page = read_page(tmp_path)
-    assert "which may be chance: as many tries match 90\u202f% of strangers" in page.rows("verdicts")[
-        "biometric_mask"
-    ][1].replace("90.0", "90")
+    assert "which may be chance" in page.rows("decisions")["biometric_mask"][1]
+    assert "chance 90" in page.rows("glance")["biometric_mask"][1]
     assert "So many tries also match strangers" in page.html
 
 
@@ -303,7 +303,7 @@ def test_dose_is_one_line_a_structure_and_untouched_ones_are_one_line(page, run)
         "defacer == 'quickshear' and structure == 'Target' and metric == 'D95'"
     )
     shown = number(rows[1][head.index("D95")])
-    assert shown == pytest.approx((dose.defaced - dose.original).mean(), rel=0.01)
+    assert shown == pytest.approx((dose.original - dose.defaced).mean(), rel=0.01)
     assert [r[1] for r in page.tables["dose"] if r[0] == "carina"] == [
         "every structure: all metrics exactly as before"
     ]

@@ -33,6 +33,7 @@ from defacedask.dicom.export.image import Context, Written, file_hash, save, sta
 from defacedask.dicom.export.lines import Line, put_line
 from defacedask.dicom.overlap import as_polygon, clean, combined, only_areas
 from defacedask.geometry import Geometry
+from defacedask.structure_names import is_target_volume
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
@@ -93,6 +94,12 @@ class Clipped:
     changed: int = 0
     removed: int = 0
     left: int = 0
+    target: bool = False
+
+    @property
+    def touched(self) -> bool:
+        """Whether anything was taken of it."""
+        return bool(self.changed or self.removed)
 
     def note(self) -> str:
         """One clause for the record."""
@@ -150,7 +157,7 @@ def write_structures(
     path = place(source)
     digest = save(dataset, path, syntax, context)
     notes = [note] if note else []
-    notes += [one.note() for one in clipped if one.changed or one.removed]
+    notes += [one.note() for one in clipped if one.touched]
     written = Written(
         source,
         str(path),
@@ -197,7 +204,7 @@ def clip_contours(
     for roi in dataset.get("ROIContourSequence", None) or ():
         number = int(roi.get("ReferencedROINumber") or -1)
         name, kind = names.get(number, ""), kinds.get(number, "")
-        result = Clipped(name or f"ROI {number}")
+        result = Clipped(name or f"ROI {number}", target=is_target_volume(name, kind))
         out.append(result)
         if _CONTOURS not in roi or not roi[_CONTOURS].value:
             continue

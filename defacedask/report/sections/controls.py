@@ -9,7 +9,9 @@ from defacedask.report.page import Cell, Head, Table, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import control_exact, untouched_equal
 from defacedask.report.sections.privacy import strongest
-from defacedask.report.sections.verdict import IMPOSTORS, count_words, name_of, testifying
+from defacedask.report.sections.standing import count_words, testifying
+from defacedask.report.sections.threshold import name_of
+from defacedask.report.sections.verdict import IMPOSTORS
 
 __all__ = ["control_table"]
 
@@ -85,14 +87,14 @@ def control_table(run: Run) -> Table:
         others = control.others or Rate(0, 0)
         add(
             f"negative: other persons, {name_of(run, control)}",
-            f"different persons rarely within the tolerance of {run.tolerance:g} (at most 1 %)",
+            f"different persons rarely within the threshold of {control.limit:.2f} (at most 1 %)",
             f"{count_words(others)} comparisons within it ({numbers.rate(others.share)})",
             others.share <= IMPOSTORS,
             f"95 % upper bound {numbers.bound(others.upper)}, were they independent",
             control.modality not in IMAGES,
         )
     if not counted:
-        add("negative: other persons", "different persons rarely within the tolerance", "no row", None)
+        add("negative: other persons", "different persons rarely within the threshold", "no row", None)
     hidden = run.tables.get("unmasking")
     for kind, what in KINDS.items():
         mine = None if hidden is None else hidden.loc[hidden["attempt"] == kind]

@@ -13,7 +13,10 @@ from defacedask.report.derive import in_order
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 
-__all__ = ["dose_table", "volume_table"]
+__all__ = ["SIGN", "dose_table", "volume_table"]
+
+#: The page has one sign, and every table that has a sign says it in these words.
+SIGN = "The sign: original − defaced. Negative means increased by defacing, positive means decreased."
 
 #: Metrics with a column of their own, where there are any; all are in tables/dose.csv.
 _METRICS = ("Dmean", "D0.01cc", "D2", "D95", "V5Gy", "V20Gy", "V30Gy", "V50Gy", "V60Gy")
@@ -30,7 +33,7 @@ def dose_table(run: Run) -> Table | None:
     lines: list[list[Cell]] = []
     for defacer in [d for d in run.defacers if (rows["defacer"] == d).any()]:
         part = rows.loc[rows["defacer"] == defacer]
-        change = part["defaced"] - part["original"]
+        change = part["original"] - part["defaced"]
         moved = part.loc[(change != 0) & change.notna(), "structure"].unique()
         for structure in [s for s in order if s in set(moved)]:
             lines.append(_dose_line(defacer, structure, part.loc[part["structure"] == structure], metrics))
@@ -45,7 +48,7 @@ def dose_table(run: Run) -> Table | None:
             )
     return Table(
         "dose",
-        "Dose: defaced minus original, by structure and metric",
+        "Dose: original − defaced, by structure and metric",
         [
             Head("defacer", False),
             Head("structure", False),
@@ -54,8 +57,9 @@ def dose_table(run: Run) -> Table | None:
         ],
         lines,
         (
+            SIGN,
             "Mean change over cases; below, in brackets, the largest in one case. Doses in Gy, V-doses in percent of "
-            "the structure’s volume. Negative: less after defacing. Every metric of every case: tables/dose.csv.",
+            "the structure’s volume. Every metric of every case: tables/dose.csv.",
         ),
     )
 
@@ -68,7 +72,7 @@ def _dose_line(defacer: str, structure: str, rows: pd.DataFrame, metrics: Sequen
     ]
     for metric in metrics:
         each = rows.loc[rows["metric"] == metric]
-        change = (each["defaced"] - each["original"]).to_numpy(dtype=float)
+        change = (each["original"] - each["defaced"]).to_numpy(dtype=float)
         change = change[np.isfinite(change)]
         if not len(change):
             line.append(Cell(numbers.NOTHING, tone="quiet"))
@@ -95,16 +99,22 @@ def volume_table(run: Run) -> Table | None:
     rows = rows.assign(target=rows["target"].fillna(False).astype(bool))
     order = in_order(rows["structure"].unique().tolist())
     lines: list[list[Cell]] = []
+    changed = _voxels_changed(run)
     for defacer in [d for d in run.defacers if (rows["defacer"] == d).any()]:
         part = rows.loc[rows["defacer"] == defacer]
         hit = set(part.loc[part["region_ml"] > 0, "structure"])
         targets = set(part.loc[part["target"], "structure"])
         shown = [s for s in order if s in targets] + [s for s in order if s in hit and s not in targets]
-        lines += [_volume_line(defacer, s, part.loc[part["structure"] == s], s in targets) for s in shown]
+        lines += [
+            _volume_line(
+                defacer, s, part.loc[part["structure"] == s], s in targets, changed.get((defacer, s))
+            )
+            for s in shown
+        ]
         still = part["structure"].nunique() - len(shown)
         if still:
             words = f"{still} other structures: nothing in the region"
-            lines.append([text(defacer), text(words, "quiet"), *[Cell(numbers.NOTHING, tone="quiet")] * 7])
+            lines.append([text(defacer), text(words, "quiet"), *[Cell(numbers.NOTHING, tone="quiet")] * 8])
     return Table(
         "volumes",
         "Targets and structures in the region that defacing may change",
@@ -117,10 +127,17 @@ def volume_table(run: Run) -> Table | None:
             Head("median volume, ml"),
             Head("median in the region, %"),
             Head("largest in the region, %"),
-            Head("largest volume change, ml", title="of the contours on export"),
+            Head(
+                "voxels changed, %",
+                title="of the image inside the structure: median, and largest in one case",
+            ),
+            Head("most volume lost, ml", title="of the contours on export: original − defaced"),
         ],
         lines,
         (
+            "The region is what the plan may change, and on export contours lose what lies in it. Voxels changed is "
+            "what it did change of the image there, and radiomics sees that alone: a layer laid on the skin may "
+            "hold a structure in its region and leave every voxel of it as it was.",
             "On export, contours lose what lies in the region; the body’s outline takes the new surface, and what "
             "follows the skin loses a margin more. A target in the region: protect it (--protect), or take another "
             "defacer.",
@@ -128,11 +145,24 @@ def volume_table(run: Run) -> Table | None:
     )
 
 
-def _volume_line(defacer: str, structure: str, rows: pd.DataFrame, target: bool) -> list[Cell]:
+def _voxels_changed(run: Run) -> dict[tuple[str, str], np.ndarray]:
+    """(defacer, structure) -> percent of its voxels changed, one number a case and image."""
+    rows = run.tables["radiomics"].drop_duplicates(
+        ["case", "defacer", "structure", "modality", "structure_set"]
+    )
+    share = 100 * rows["voxels_changed"].astype(float) / rows["voxels"].astype(float)
+    rows = rows.assign(share=share).dropna(subset="share")
+    groups = rows.groupby(["defacer", "structure"])["share"]
+    return {(str(d), str(s)): part.to_numpy() for (d, s), part in groups}
+
+
+def _volume_line(
+    defacer: str, structure: str, rows: pd.DataFrame, target: bool, changed: np.ndarray | None
+) -> list[Cell]:
     inside = rows.loc[rows["region_percent"].notna()]
     share = inside["region_percent"].to_numpy(dtype=float)
     touched = int((inside["region_ml"] > 0).sum())
-    change = (inside["after_ml"] - inside["volume_ml"]).to_numpy(dtype=float)
+    change = (inside["volume_ml"] - inside["after_ml"]).to_numpy(dtype=float)
     notes = sorted({str(n) for n in rows["note"] if n and n != "no voxels"})
 
     def number(value: Any) -> Cell:
@@ -148,5 +178,14 @@ def _volume_line(defacer: str, structure: str, rows: pd.DataFrame, target: bool)
         number(inside["volume_ml"].median()) if len(inside) else empty,
         number(np.median(share)) if len(share) else empty,
         number(share.max()) if len(share) else empty,
-        number(change.min()) if len(change) else empty,
+        _changed_cell(changed, touched) if changed is not None and len(changed) else empty,
+        number(change.max()) if len(change) else empty,
     ]
+
+
+def _changed_cell(changed: np.ndarray, touched: int) -> Cell:
+    """Share of a structure's voxels that changed; where none did though it lies in the region, that is said."""
+    middle, most = float(np.median(changed)), float(changed.max())
+    if most == 0 and touched:
+        return cell("0", 0.0, "in the region,\nno voxel changed", "quiet")
+    return cell(numbers.percent(middle), middle, f"up to {numbers.percent(most)}" if most else "")

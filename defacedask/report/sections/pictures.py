@@ -1,4 +1,4 @@
-"""Pictures original | defaced, made small enough to travel inside the page."""
+"""Pictures original | defaced of a few chosen cases, made small enough to travel inside the page."""
 
 from __future__ import annotations
 
@@ -8,34 +8,39 @@ from pathlib import Path
 from typing import Any
 
 from defacedask.report.evidence import ORIGINAL
-from defacedask.report.run import Run
+from defacedask.report.run import CONTROL, Run
+from defacedask.report.sections.chosen import chosen_cases
 
 __all__ = ["Album", "album"]
 
 #: Longest edge of a picture in the page, pixels.
-EDGE = {"render": 280, "slice": 320, "sheet": 1400}
+EDGE = {"render": 220, "slice": 220, "sheet": 1100}
 #: All pictures together, bytes before base64; what does not fit stays in the pictures folder.
-BUDGET = 24_000_000
+BUDGET = 4_000_000
 
 
 class Album(dict):
-    """Template data: ``cases`` (list), ``shown``, ``left_out``, ``missing`` (counts)."""
+    """Template data: ``cases`` (list), and counts: ``shown``, ``left_out``, ``missing``, ``others`` (not chosen)."""
 
 
 def album(run: Run, budget: int = BUDGET) -> Album:
     """Read the pictures listed in ``pictures/index.json``.
 
-    Only files below the output folder are read. Each case gets a strip a (kind, image, view), original first.
+    Only files below the output folder are read, and only of `chosen_cases`; the control ``none`` looks like the
+    original and is left out. Each case gets a strip a (kind, image, view), original first.
     """
     shown = missing = left_out = spent = 0
     order = {ORIGINAL: -1, **{d: i for i, d in enumerate(run.defacers)}}
     cases: dict[str, dict[tuple[str, str, str], list[dict[str, Any]]]] = {}
     ranks = {"sheet": 0, "render": 1, "slice": 2}
     views = {view: k for k, view in enumerate(dict.fromkeys(str(p.get("view", "")) for p in run.pictures))}
+    chosen = chosen_cases(run)
+    rank = {case: k for k, case in enumerate(chosen)}
+    everybody = {str(p.get("case", "")) for p in run.pictures}
     listed = sorted(
-        run.pictures,
+        (p for p in run.pictures if str(p.get("case", "")) in chosen and p.get("defacer") != CONTROL),
         key=lambda p: (
-            str(p.get("case", "")),
+            rank[str(p.get("case", ""))],
             ranks.get(str(p.get("kind")), 3),
             str(p.get("modality", "")),
             views[str(p.get("view", ""))],
@@ -73,6 +78,7 @@ def album(run: Run, budget: int = BUDGET) -> Album:
         cases=[
             {
                 "case": case,
+                "why": chosen[case],
                 "strips": [
                     {"kind": k, "label": " · ".join(s for s in (m, v, k) if s), "pictures": found}
                     for (k, m, v), found in strips.items()
@@ -83,6 +89,7 @@ def album(run: Run, budget: int = BUDGET) -> Album:
         shown=shown,
         left_out=left_out,
         missing=missing,
+        others=len(everybody - set(chosen)),
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.stats import binom
@@ -11,8 +14,17 @@ from defacedask.report.derive import faces_detected
 from defacedask.report.evidence import ORIGINAL, PLAIN, Rate, rank_one
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
+from defacedask.report.sections.threshold import threshold_words
 
-__all__ = ["attacks_table", "beyond_chance", "faces_table", "first_cell", "rate_cell", "strongest"]
+__all__ = [
+    "attacks_table",
+    "beyond_chance",
+    "faces_table",
+    "first_cell",
+    "plain_matches",
+    "rate_cell",
+    "strongest",
+]
 
 _QUIET = Cell(numbers.NOTHING, tone="quiet")
 
@@ -35,6 +47,15 @@ def rate_cell(rate: Rate) -> Cell:
         rate.share,
         f"{numbers.rate(rate.share, rate.cases)} ({numbers.interval(*rate.interval)})",
     )
+
+
+def plain_matches(row: Mapping[str, Any]) -> int:
+    """Cases of a row of ``faces_detected`` within the threshold in a plain view.
+
+    The threshold is the larger of tolerance and calibrated one, so its count is the larger of their counts.
+    """
+    calibrated = row["matches_calibrated"]
+    return max(int(row["matches"]), 0 if pd.isna(calibrated) else int(calibrated))
 
 
 def _published(run: Run, defacer: str, modality: str) -> Cell:
@@ -62,19 +83,15 @@ def faces_table(run: Run) -> Table | None:
     if not len(table):
         return None
     several = table["recogniser"].nunique() > 1
-    calibrated = table["threshold"].notna().any()
+    words = threshold_words(run)
     heads = [Head("defacer", False), Head("image", False)]
     heads += [Head("recogniser", False)] if several else []
     heads += [
         Head("cases"),
         Head("face detected", title="cases with a face detected in any plain view; exact 95 % interval"),
-        Head(f"matched ≤ {run.tolerance:g}", title="cases matched with their own original in any plain view"),
-        Head("95 % upper bound", title="one-sided exact upper bound of the match rate"),
-    ]
-    if calibrated:
-        heads.append(Head("matched, calibrated", title="at the threshold calibrated on the originals"))
-    heads += [
-        Head("matched by any attack", title="at the larger of tolerance and calibrated threshold"),
+        Head("matched, plain", title="cases within the threshold of their own original in any plain view"),
+        Head("matched, any attack", title="cases within the threshold by any of the attacks tried"),
+        Head("95 % upper bound", title="one-sided exact upper bound of the rate matched by any attack"),
         Head(
             "right person nearest",
             title="rank 1, share of views, each case weighing the same; by case, with interval, below",
@@ -96,21 +113,12 @@ def faces_table(run: Run) -> Table | None:
         row = [first_cell(r["defacer"]), text(r["modality"])]
         row += [text(r["recogniser"])] if several else []
         row += [cell(numbers.count(cases), cases), rate_cell(Rate(int(r["faces_detected"]), cases))]
-        row.append(rate_cell(Rate(int(r["matches"]), judged)))
+        hits = Rate(plain_matches(r), judged)
+        every = Rate(int(r["matches_any_attack"]), judged)
+        row += [rate_cell(hits), rate_cell(every) if r["attacks"] > 1 else Cell("not tried", tone="quiet")]
         own = r["defacer"] in (ORIGINAL, CONTROL)
-        bound = r["upper_bound_95"]
-        row.append(
-            _QUIET
-            if own
-            else Cell("not judged", tone="quiet")
-            if pd.isna(bound)
-            else cell(numbers.bound(bound), bound)
-        )
-        if calibrated:
-            known = pd.notna(r["matches_calibrated"])
-            row.append(rate_cell(Rate(int(r["matches_calibrated"]), judged)) if known else _QUIET)
-        tried = Cell("not tried", tone="quiet")
-        row.append(rate_cell(Rate(int(r["matches_any_attack"]), judged)) if r["attacks"] > 1 else tried)
+        unknown = _QUIET if own else Cell("not judged", tone="quiet")
+        row.append(cell(numbers.bound(every.upper), every.upper) if judged and not own else unknown)
         row.append(
             cell(numbers.rate(share, n), share, f"chance {numbers.rate(chance, n)}")
             if n
@@ -118,10 +126,8 @@ def faces_table(run: Run) -> Table | None:
         )
         row += [_published(run, r["defacer"], r["modality"])] if run.reference else []
         rows.append(row)
-    thresholds = sorted(
-        {(r["modality"], r["threshold"]) for r in table.to_dict("records") if r["threshold"] > 0}
-    )
     notes = [
+        f"Matched: within the threshold ({words}) of the own original.",
         "A case counts once: any view in which it is detected or matched is enough. Intervals are exact "
         "(Clopper–Pearson, 95 %); the upper bound is one-sided.",
         "A face that is detected need not be the patient’s: mri_reface puts one there by design, and carina a layer "
@@ -130,21 +136,14 @@ def faces_table(run: Run) -> Table | None:
         "A match rate is of the cases whose person the gallery shows (in a gallery of originals: whose original "
         "shows a face in that image), which may be fewer than the cases looked at.",
     ]
-    if thresholds:
-        each = ", ".join(f"{m} {t:.3f}" for m, t in thresholds)
+    known = run.tables["controls"]
+    shaky = [f"{m}: {why}" for m, why in zip(known["modality"], known["threshold_note"], strict=True) if why]
+    if shaky:
         notes.insert(
-            1, f"Calibrated on the originals, at 1 % of different persons taken for the same one: {each}."
+            1,
+            f"So few comparisons cannot show 1 %; the calibrated threshold then lies just below the smallest of them "
+            f"({'; '.join(dict.fromkeys(shaky))}).",
         )
-        known = run.tables["controls"]
-        shaky = [
-            f"{m}: {why}" for m, why in zip(known["modality"], known["threshold_note"], strict=True) if why
-        ]
-        if shaky:
-            notes.insert(
-                2,
-                f"So few comparisons cannot show 1 %; the threshold then lies just below the smallest of them "
-                f"({'; '.join(dict.fromkeys(shaky))}).",
-            )
     images = set(table["modality"])
     if "RTDOSE" in images and (lacking := sorted(_without(table, "RTDOSE"), key=order.index)):
         notes.append(
@@ -188,7 +187,7 @@ def attacks_table(run: Run) -> Table | None:
         heads,
         lines,
         (
-            "Cases matched of cases tried, at the larger of tolerance and calibrated threshold; below, the exact "
+            f"Cases matched of cases tried, within the threshold ({threshold_words(run)}); below, the exact "
             "95 % interval, and, unless it is zero, what as many tries match by chance: the share of other persons "
             "matched. Red: more than chance (one-sided binomial test, 5 %, each cell by itself: of twenty cells in "
             "which nobody is recognised, one turns red).",

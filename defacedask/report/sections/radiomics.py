@@ -14,6 +14,7 @@ from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import ten
+from defacedask.report.sections.dose import SIGN
 from defacedask.tables import TEN_FEATURES
 
 __all__ = ["classes_table", "definitions", "hazard_table", "radiomics_tables"]
@@ -139,12 +140,12 @@ def _percent_table(defacer: str, what: str, sheet: _Sheet) -> Table:
     heads += [
         Head("n", title="cases"),
         Head(
-            "cases touched (voxels)",
-            title="cases with a voxel changed; median share of the structure’s voxels",
+            "cases with voxels changed",
+            title="of the image; the region that may change is in Targets and dose. Below: median share of voxels",
         ),
         *(Head(f) for f in TEN_FEATURES),
     ]
-    notes = []
+    notes = [SIGN]
     if published:
         notes.append(
             "[ ] the mean printed in the reference folder; of other patients, for orientation only."

@@ -13,9 +13,19 @@ from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import Run
 
-__all__ = ["cases_table", "config_rows", "skipped_table", "status_counts", "timing_table"]
+__all__ = [
+    "MOST_LINES",
+    "cases_table",
+    "config_rows",
+    "skipped_table",
+    "status_counts",
+    "timing_table",
+    "undone_table",
+]
 
 _PATHS = 3
+#: Lines of a table of the page; the rest is in the tables beside it.
+MOST_LINES = 200
 _SECRET = re.compile(r"(?i)(^|[_.-])(key|secret|token|password|credential)s?$")
 
 
@@ -54,7 +64,8 @@ def cases_table(run: Run) -> Table | None:
     tones = {"done": "good", "refused": "warn", "failed": "bad"}
     lines = []
     order = {"failed": 0, "refused": 1, "done": 2}
-    for row in sorted(table.to_dict("records"), key=lambda r: (order.get(r["status"], 3), r["case"])):
+    ordered = sorted(table.to_dict("records"), key=lambda r: (order.get(r["status"], 3), r["case"]))
+    for row in ordered[:MOST_LINES]:
         line = [
             text(row["case"]),
             text(row["patient"] or numbers.NOTHING),
@@ -72,7 +83,24 @@ def cases_table(run: Run) -> Table | None:
             line.append(cell(numbers.seconds(whole), whole))
         line.append(cell(numbers.count(row["peak_rss_mb"]), row["peak_rss_mb"]))
         lines.append(line)
-    return Table("cases", "Cases", heads, lines)
+    left = len(ordered) - len(lines)
+    more = (f"{left} more cases are in tables/cases.csv.",) if left else ()
+    return Table("cases", "Cases", heads, lines, more)
+
+
+def undone_table(run: Run, most: int = 20) -> Table | None:
+    """The cases with a reason to be named on paper: refused, failed, or done by some defacers only."""
+    table = run.tables["cases"]
+    table = table.loc[(table["status"] != "done") | (table["reason"] != "")]
+    if not len(table):
+        return None
+    lines = [[text(r["case"]), text(r["status"]), text(r["reason"])] for r in table.to_dict("records")[:most]]
+    left = len(table) - len(lines)
+    notes = (f"{left} more are in tables/cases.csv.",) if left > 0 else ()
+    heads = [Head("case", False), Head("status", False), Head("reason", False)]
+    return Table(
+        "undone", "Cases that were refused, failed, or not done by every defacer", heads, lines, notes
+    )
 
 
 _STAGES = {
@@ -162,7 +190,10 @@ def skipped_table(run: Run) -> Table | None:
             [text(reason), text(patient or numbers.NOTHING), cell(numbers.count(files), files), text(shown)]
         )
     heads = [Head("reason", False), Head("patient", False), Head("files"), Head("which", False)]
-    return Table("skipped", "Skipped: files and series that are not part of any case", heads, lines)
+    left = len(lines) - MOST_LINES
+    notes = (f"{left} more lines are in tables/skipped.csv.",) if left > 0 else ()
+    caption = "Skipped: files and series that are not part of any case"
+    return Table("skipped", caption, heads, lines[:MOST_LINES], notes)
 
 
 def config_rows(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -1,20 +1,19 @@
-"""The first line, and one verdict a defacer."""
+"""The first line: what the run is worth in one sentence, with its reasons; and privacy against utility."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 from dataclasses import dataclass
 
-import numpy as np
-
 from defacedask.report import figures, numbers
-from defacedask.report.evidence import IMAGES, ORIGINAL, PLAIN, Control, Rate
-from defacedask.report.page import Cell, Head, Table, cell, text
+from defacedask.report.evidence import IMAGES, ORIGINAL, Control, Rate
 from defacedask.report.run import CONTROL, Run
-from defacedask.report.sections.cost import control_exact, large_change, utility
+from defacedask.report.sections.cost import control_exact, utility
 from defacedask.report.sections.privacy import beyond_chance, strongest
+from defacedask.report.sections.standing import count_words, covers, nearest_beyond_chance, testifying
+from defacedask.report.sections.threshold import image_controls, name_of
 
-__all__ = ["Verdict", "count_words", "defacer_table", "headline", "name_of", "testifying", "tradeoff"]
+__all__ = ["Verdict", "headline", "tradeoff", "virtual_words"]
 
 
 #: Fewer cases than this cannot show a rate below 10 %.
@@ -27,26 +26,28 @@ _MUCH = 0.05
 
 @dataclass(frozen=True)
 class Verdict:
-    """The first line: its state (ok, weak, void) and its sentences."""
+    """The first line: its state (ok, weak, void), its sentences, and ``about`` virtual patients what they are."""
 
     state: str
     first: str
     more: list[str]
+    about: str = ""
 
 
-def _image_controls(run: Run) -> list[Control]:
-    return [c for c in run.controls if c.modality in IMAGES] or run.controls
-
-
-def count_words(rate: Rate) -> str:
-    """Write a count of cases, unbroken."""
-    return f"{numbers.count(rate.hits)}\u00a0of\u00a0{numbers.count(rate.cases)}"
-
-
-def name_of(run: Run, control: Control) -> str:
-    """Image of a control, with the recogniser where there are several."""
-    several = len({c.recogniser for c in run.controls}) > 1
-    return f"{control.modality} by {control.recogniser}" if several else control.modality
+def virtual_words(run: Run) -> str:
+    """Say that the patients, or some of them, are virtual; "" if none is known to be."""
+    virtual, cases = run.virtual
+    if not virtual:
+        return ""
+    if virtual == cases:
+        return (
+            f"{'This patient is' if cases == 1 else f'All {cases} patients are'} virtual, made by `defacedask "
+            "phantom`: no real person is in this report, and it says nothing about how real faces are hidden."
+        )
+    return (
+        f"{virtual} of {cases} cases are virtual patients, made by `defacedask phantom`; the counts on this page "
+        "mix them with real persons."
+    )
 
 
 def _tested(run: Run) -> dict[str, Rate]:
@@ -69,6 +70,10 @@ def _whom(control: Control) -> str:
 
 def headline(run: Run) -> Verdict:
     """Say in one sentence what the run is worth; the reasons follow."""
+    return dataclasses.replace(_headline(run), about=virtual_words(run))
+
+
+def _headline(run: Run) -> Verdict:
     more: list[str] = []
     compared, differing, largest = control_exact(run)
     if differing:
@@ -82,7 +87,7 @@ def headline(run: Run) -> Verdict:
             f"Nothing was defaced: all {len(statuses)} cases were refused or failed; the reasons are below."
         )
         return Verdict("void", first, more)
-    controls = _image_controls(run)
+    controls = image_controls(run)
     if not controls:
         if len(run.by_case):
             first = (
@@ -122,7 +127,7 @@ def headline(run: Run) -> Verdict:
     if tested:
         first += (
             "Cases recognised after defacing: "
-            + ", ".join(f"{d} {count_words(r)}" for d, r in tested.items())
+            + ", ".join(f"{d} {count_words(r)}{_nearest(run, d, r)}" for d, r in tested.items())
             + "."
         )
     else:
@@ -137,7 +142,7 @@ def headline(run: Run) -> Verdict:
     chances = {d: run.chance(d) for d in tested}
     if any(chance > _MUCH for chance in chances.values()):
         each = ", ".join(f"{d} {numbers.rate(c)}" for d, c in chances.items() if c > _MUCH)
-        more.append(f"So many tries also match strangers: of other persons, {each} match; see “by chance”.")
+        more.append(f"So many tries also match strangers: of other persons, {each} match; see “chance”.")
     if any(c.others is not None and c.others.share > IMPOSTORS for c in good):
         more.append("The negative control failed: different persons often match, so matches may be chance.")
     matched = "; ".join(f"{name_of(run, c)} {count_words(c.matched)}" for c in good)
@@ -146,9 +151,9 @@ def headline(run: Run) -> Verdict:
     more.insert(0, f"Originals recognised {seen} (positive control): {matched}.")
     more += _left_out(run) + _covered(run)
     weak = [c for c in good if c.state == "weak"]
-    for control in weak:
-        cause = _failing(run, control) if control.calibrated else f"{name_of(run, control)}: {control.reason}"
-        more.append(f"The positive control is weak, so matches may be missed. {cause}.")
+    if weak:
+        causes = [_failing(run, c) if c.calibrated else f"{name_of(run, c)}: {c.reason}" for c in weak]
+        more.append(f"The positive control is weak, so matches may be missed. {'; '.join(causes)}.")
     return Verdict("weak" if weak or void or differing else "ok", first, more)
 
 
@@ -172,146 +177,22 @@ def _left_out(run: Run) -> list[str]:
     return found
 
 
+def _nearest(run: Run, defacer: str, hits: Rate) -> str:
+    """Nobody within the threshold is half of the truth where the right person is the nearest all the same."""
+    near = nearest_beyond_chance(run, defacer)
+    if near is None or near.hits <= hits.hits:
+        return ""
+    return f" (right person nearest of all: {count_words(near)})"
+
+
 def _covered(run: Run) -> list[str]:
     """Say which defacers leave the face inside, whatever the attacks found."""
-    from defacedask.defacers import is_reversible
-    from defacedask.errors import DefacedaskError
-
-    found = []
-    for defacer in run.defacers:
-        with contextlib.suppress(DefacedaskError):  # of somebody else: nothing is known
-            if is_reversible(defacer):
-                found.append(
-                    f"{defacer} covers the face and does not remove it: whoever has its images can un-mask the "
-                    "original. They are not de-identified, and are written only with --allow-reversible."
-                )
-    return found
-
-
-def testifying(run: Run, defacer: str) -> Rate:
-    """Matches among the cases whose own original is matched (by the same recogniser, in the same image)."""
-    key = ["recogniser", "modality", "case"]
-    table = run.by_case
-    originals = table.loc[
-        (table["defacer"] == ORIGINAL) & (table["attack"] == PLAIN) & table["matched"].astype(bool)
+    return [
+        f"{defacer} covers the face and does not remove it: whoever has its images can un-mask the original. They "
+        "are not de-identified, and are written only with --allow-reversible."
+        for defacer in run.defacers
+        if covers(defacer)
     ]
-    able = set(map(tuple, originals[key].to_numpy()))
-    rows = table.loc[table["defacer"] == defacer]
-    rows = rows.loc[[tuple(k) in able for k in rows[key].to_numpy()]]
-    matched = rows.groupby("case")["matched"].any()
-    return Rate(int(matched.sum()), len(matched))
-
-
-def _words(run: Run, defacer: str, hits: Rate, state: str) -> Cell:
-    if defacer == CONTROL:
-        compared = control_exact(run)[0]
-        if not compared:
-            return text("control: nothing was compared", "warn")
-        return text("control: must be recognised, and change nothing")
-    if not hits.cases:
-        return text("not judged", "warn")
-    chance = run.chance(defacer)
-    if hits.hits and not beyond_chance(hits, chance):
-        return text(
-            f"matched in {count_words(hits)} cases, which may be chance: as many tries match "
-            f"{numbers.rate(chance)} of strangers",
-            "warn",
-        )
-    if hits.hits == hits.cases:
-        return text("recognised in every case", "bad")
-    if hits.hits:
-        return text(f"recognised in {count_words(hits)} cases", "bad")
-    if state == "void":
-        return text("void: the positive control failed", "bad")
-    able = testifying(run, defacer)
-    if not able.cases:
-        return text("void: none of its originals is recognised", "bad")
-    few = ", too few cases to tell more" if able.upper > 0.2 else ""
-    return text(
-        f"not recognised in any of {able.cases} cases whose original is; "
-        f"true rate below {numbers.bound(able.upper)} (95 %){few}",
-        "warn" if few else "good",
-    )
-
-
-def defacer_table(run: Run) -> Table | None:
-    """One line a defacer: recognised or not, at what cost."""
-    if not run.defacers:
-        return None
-    controls = _image_controls(run)
-    state = "void" if not any(c.state != "void" for c in controls) else "ok"
-    lines = []
-    for defacer in run.defacers:
-        plain, hits = strongest(run, defacer, plain=True), strongest(run, defacer)
-        able = testifying(run, defacer)
-        change, low, high, n = utility(run, defacer)
-        span = f"{numbers.percent(low)} to {numbers.percent(high)}, " if np.isfinite(low) else ""
-        lines.append(
-            [
-                text(defacer),
-                _words(run, defacer, hits, state),
-                _rate(plain),
-                _rate(hits),
-                _chance_cell(run, defacer),
-                cell(numbers.bound(able.upper), able.upper, f"{able.cases} able to testify")
-                if able.cases and defacer != CONTROL
-                else Cell(numbers.NOTHING),
-                cell(
-                    f"{numbers.percent(change)} %",
-                    change,
-                    f"{span}n {n}\n95th percentile {numbers.percent(large_change(run, defacer))} %",
-                )
-                if n
-                else Cell(numbers.NOTHING),
-            ]
-        )
-    return Table(
-        "verdicts",
-        "Verdict for each defacer",
-        [
-            Head("defacer", False),
-            Head("verdict", False),
-            Head("matched, plain", title="cases matched with their own original in any plain view"),
-            Head("matched, any attack"),
-            Head("by chance", title="share of other persons matched by as many tries"),
-            Head("95 % upper bound", title="one-sided, among cases whose own original is recognised"),
-            Head(
-                "median |change|",
-                title="median over cases of each case's median absolute change of all features",
-            ),
-        ],
-        lines,
-        (
-            f"Matched: {_limit_words(run)}, in any view. Counts with exact 95 % intervals. The bound rests only on "
-            "cases whose original is itself recognised at another view. By chance: the share of other persons of the "
-            "gallery that the same tries match; matches that are no more than that may be hits and no recognition.",
-            "Median |change|: over all structures and features; interval by order statistics, from six cases on. The "
-            "95th percentile of all changes shows what a median of zero may hide.",
-        ),
-    )
-
-
-def _chance_cell(run: Run, defacer: str) -> Cell:
-    chance = run.chance(defacer)
-    return Cell(numbers.NOTHING) if np.isnan(chance) else cell(numbers.rate(chance), chance)
-
-
-def _limit_words(run: Run) -> str:
-    """Say at which distance a case counts as recognised."""
-    calibrated = [c for c in _image_controls(run) if c.limit > run.tolerance]
-    if not calibrated:
-        return f"distance to the own original at most {run.tolerance:g}"
-    each = ", ".join(f"{name_of(run, c)} {c.limit:.2f}" for c in calibrated)
-    return (
-        f"distance to the own original at most {run.tolerance:g}, or the larger threshold calibrated on the "
-        f"originals ({each})"
-    )
-
-
-def _rate(rate: Rate) -> Cell:
-    if not rate.cases:
-        return Cell(numbers.NOTHING)
-    return cell(count_words(rate), rate.share, numbers.interval(*rate.interval))
 
 
 def tradeoff(run: Run) -> str | None:

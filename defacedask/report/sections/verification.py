@@ -49,10 +49,10 @@ def verification_table(run: Run) -> Table | None:
     heads += [Head("recogniser", False)] if several else []
     heads += [
         Head("attack", False, "plain pictures, or for each case the nearest by any attack"),
-        Head("matched", title="cases within the limit of their own person, exact 95 % interval"),
+        Head("matched", title="cases within the threshold of their own person, exact 95 % interval"),
         Head(
             "by chance",
-            title="share of comparisons with other persons within the same limit, with as many tries",
+            title="share of comparisons with other persons within the same threshold, with as many tries",
         ),
         Head("right person nearest", title="rank 1 of the gallery, by the best picture of the case"),
         Head(
@@ -123,7 +123,7 @@ def _tpr(row: dict[str, Any], name: str, fpr: float) -> Cell:
 
 
 def recognition_figures(run: Run) -> list[dict[str, Any]]:
-    """Tolerance sweep, ROC and cumulative match for each recogniser and image.
+    """Threshold sweep, ROC and cumulative match for each recogniser and image.
 
     Returns
     -------
@@ -165,24 +165,23 @@ def _figures(
         share = sweep(nearest.to_numpy(dtype=float), grid.tolist())
         swept.append(figures.Curve(f"{defacer} ({counts[defacer]} cases)", look(defacer), grid, share))
     limit = max(
-        (c.limit for c in run.controls if (c.modality, c.recogniser) == (modality, recogniser)), default=0
+        (c.limit for c in run.controls if (c.modality, c.recogniser) == (modality, recogniser)),
+        default=run.tolerance,
     )
-    marks = [(run.tolerance, f"tolerance {run.tolerance:g}")]
-    if limit > run.tolerance + 0.02:
-        marks.append((limit, f"calibrated {limit:.2f}"))
+    marks = [(limit, f"threshold {limit:.2f}")]
     drawn = [
         {
             "svg": figures.curves(
                 swept,
                 name=f"sweep{number}",
-                title=f"Tolerance sweep, {name}",
-                xlabel="tolerance: distance up to which two faces count as the same person",
+                title=f"Threshold sweep, {name}",
+                xlabel="threshold: distance up to which two faces count as the same person",
                 ylabel="cases matched",
                 marks=marks,
             ),
-            "caption": f"Tolerance sweep, {name}: share of cases whose smallest distance to their own person in the "
-            "gallery, over all views and attacks, lies within the tolerance. The thick line is the positive control: "
-            "where it is low, the others say little.",
+            "caption": f"Threshold sweep, {name}: share of cases whose smallest distance to their own person in the "
+            "gallery, over all views and attacks, lies within each threshold; the dashed line is the page’s. The "
+            "thick line is the positive control: where it is low, the others say little.",
         }
     ]
     table = run.tables["curves"]

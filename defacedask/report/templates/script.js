@@ -36,10 +36,12 @@
       if (toggle.checked) place.append(document.getElementById("pictures-kept").content.cloneNode(true));
     });
   }
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => {
+  const annex = document.getElementById("print-annex");
+  annex.checked = location.hash === "#annex"; // so that a program can ask for it, too
+  addEventListener("beforeprint", () => annex.checked && document.querySelectorAll("details").forEach((d) => {
     d.dataset.was = d.open ? "1" : "";
     d.open = true;
   }));
-  addEventListener("afterprint", () => document.querySelectorAll("details").forEach((d) => { d.open = d.dataset.was === "1"; }));
+  addEventListener("afterprint", () => annex.checked && document.querySelectorAll("details").forEach((d) => { d.open = d.dataset.was === "1"; }));
   document.documentElement.dataset.ready = "yes";
 })();

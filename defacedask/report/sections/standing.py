@@ -1,0 +1,67 @@
+"""How a defacer stands: which cases can testify, who is the nearest of the gallery, whether the face is inside."""
+
+from __future__ import annotations
+
+import pandas as pd
+from scipy.stats import binom
+
+from defacedask.report import numbers
+from defacedask.report.evidence import ANY, ORIGINAL, PLAIN, Rate
+from defacedask.report.run import Run
+from defacedask.report.sections.threshold import image_controls
+
+__all__ = ["count_words", "covers", "joined", "nearest_beyond_chance", "privacy_void", "testifying"]
+
+
+def count_words(rate: Rate) -> str:
+    """Write a count of cases, unbroken."""
+    return f"{numbers.count(rate.hits)}\u00a0of\u00a0{numbers.count(rate.cases)}"
+
+
+def covers(defacer: str) -> bool:
+    """Whether a defacer leaves the face inside, by what it says of itself; False where nothing is known of it."""
+    from defacedask.defacers import is_reversible
+    from defacedask.errors import DefacedaskError
+
+    try:
+        return is_reversible(defacer)
+    except DefacedaskError:  # of somebody else
+        return False
+
+
+def privacy_void(run: Run) -> bool:
+    """Whether no positive control holds, so that no match means nothing."""
+    return not any(control.state != "void" for control in image_controls(run))
+
+
+def joined(run: Run, defacer: str) -> pd.Series | None:
+    """Row of the table ``verification`` of all images, recognisers and attacks together."""
+    table = run.tables["verification"]
+    for column in ("modality", "recogniser", "attack"):
+        table = table.loc[table[column] == ANY]
+    rows = table.loc[table["defacer"] == defacer]
+    return rows.iloc[0] if len(rows) else None
+
+
+def nearest_beyond_chance(run: Run, defacer: str) -> Rate | None:
+    """Cases whose nearest person is the right one, if more than drawing one of the gallery gives (binomial, 5 %)."""
+    row = joined(run, defacer)
+    if row is None or pd.isna(row["gallery_size"]) or int(row["gallery_size"]) < 2:
+        return None
+    rate = Rate(int(row["rank_1"]), int(row["judged"]))
+    more = rate.cases and binom.sf(rate.hits - 1, rate.cases, 1 / int(row["gallery_size"])) < 0.05
+    return rate if more else None
+
+
+def testifying(run: Run, defacer: str) -> Rate:
+    """Matches among the cases whose own original is matched (by the same recogniser, in the same image)."""
+    key = ["recogniser", "modality", "case"]
+    table = run.by_case
+    originals = table.loc[
+        (table["defacer"] == ORIGINAL) & (table["attack"] == PLAIN) & table["matched"].astype(bool)
+    ]
+    able = set(map(tuple, originals[key].to_numpy()))
+    rows = table.loc[table["defacer"] == defacer]
+    rows = rows.loc[[tuple(k) in able for k in rows[key].to_numpy()]]
+    matched = rows.groupby("case")["matched"].any()
+    return Rate(int(matched.sum()), len(matched))
