@@ -69,8 +69,12 @@ def test_beside_its_own_gz_at_every_run(two):
         assert "3 of 3 cases written" in done.output
         assert "side by side and differ" in done.output
     names = {p.name for p in (two / "out").rglob("*") if p.is_file()}
-    for stem in ("sub-01_T1w", "sub-01_T1w-2", "sub-02_T1w"):
-        assert {f"{stem}.json", f"{stem}_defacemask.nii.gz"} <= names
+    for stem, mask in (
+        ("sub-01_T1w", "sub-01_mod-T1w_defacemask"),
+        ("sub-01_T1w-2", "sub-01_T1w-2_defacemask"),
+        ("sub-02_T1w", "sub-02_mod-T1w_defacemask"),
+    ):
+        assert {f"{stem}.json", f"{mask}.nii.gz"} <= names
     assert verify(two / "out", source=[two / "in"]).problems == []
 
 
