@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.bids.description import README, described_dataset
+from defacedask.bids.description import README, cleaned, described_dataset
 from defacedask.bids.names import DESCRIPTION, is_standard_mask, parse, public_folder
 from defacedask.bids.outcomes import COLUMNS, DICTIONARY, outcome_rows
 from defacedask.bids.tables import read_table, reduced, table_text
@@ -294,7 +294,8 @@ class _Work:
             facts = self.facts(f"{kind}.json")
             facts = {name: value for name, value in facts.items() if name in columns}
             if facts:
-                self.write(f"{kind}.json", _json(self._clean(facts)), f"{kind}.json")
+                facts = facts if self.words is None else cleaned(facts, self.words)
+                self.write(f"{kind}.json", _json(facts), f"{kind}.json")
 
     def _new(self, subject: str) -> str:
         return self.subjects.get(subject, subject)
@@ -302,11 +303,6 @@ class _Work:
     def _named(self, inside: str) -> str:
         """A path below the data set, under the new labels."""
         return re.sub(r"sub-[A-Za-z0-9]+", lambda match: self._new(match[0]), inside)
-
-    def _clean(self, value: Any) -> Any:
-        if self.words is None:
-            return value
-        return json.loads(self.words.clean(json.dumps(value, ensure_ascii=False)))
 
     def _table(self, inside: str, kind: str, keep: Any, used: dict[str, set[str]]) -> None:
         rows = read_table(self.read(inside))

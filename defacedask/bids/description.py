@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from defacedask.dicom.export.words import Words
 
-__all__ = ["KEPT", "README", "described_dataset"]
+__all__ = ["KEPT", "README", "cleaned", "described_dataset"]
 
 #: Fields that stay where headers are de-identified: they speak of the data set, and words of people are taken out.
 KEPT = frozenset(
@@ -52,7 +52,7 @@ def described_dataset(
     """
     new = dict(facts)
     if words is not None:
-        new = {name: _cleaned(value, words) for name, value in new.items() if name in KEPT}
+        new = {name: cleaned(value, words) for name, value in new.items() if name in KEPT}
     new.setdefault("Name", "Defaced data set")
     new.setdefault("BIDSVersion", VERSION)
     new.setdefault("DatasetType", "raw")
@@ -74,11 +74,12 @@ def described_dataset(
     return new
 
 
-def _cleaned(value: Any, words: Words) -> Any:
+def cleaned(value: Any, words: Words) -> Any:
+    """A value of JSON without the words of anybody."""
     if isinstance(value, str):
         return words.clean(value)
     if isinstance(value, list):
-        return [_cleaned(one, words) for one in value]
+        return [cleaned(one, words) for one in value]
     if isinstance(value, dict):
-        return {name: _cleaned(one, words) for name, one in value.items()}
+        return {name: cleaned(one, words) for name, one in value.items()}
     return value

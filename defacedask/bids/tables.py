@@ -16,7 +16,11 @@ Table = list[dict[str, str]]
 
 def read_table(text: str) -> Table:
     """Rows of a table, by column; none if its lines do not fit its first one."""
-    rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff")), delimiter="\t", quoting=csv.QUOTE_NONE))
+    lines = io.StringIO(text.removeprefix("\ufeff"))
+    try:
+        rows = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except csv.Error:
+        return []
     rows = [row for row in rows if any(cell.strip() for cell in row)]
     if not rows or any(len(row) != len(rows[0]) for row in rows) or len(set(rows[0])) < len(rows[0]):
         return []

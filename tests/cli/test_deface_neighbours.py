@@ -233,7 +233,7 @@ def test_only_the_disk_is_fatal(two, monkeypatch, code):
     def full(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("defacedask.nifti._save", full)
+    monkeypatch.setattr("defacedask.nifti.save_bytes", full)
     done = run(two)
     assert isinstance(done.exception, OutputError)
     assert done.exception.fatal
@@ -245,14 +245,14 @@ def test_only_the_disk_is_fatal(two, monkeypatch, code):
 def test_other_errors_of_the_file_system_concern_their_case(two, monkeypatch, code):
     from defacedask import nifti
 
-    real = nifti._save
+    real = nifti.save_bytes
 
     def odd(path, data):
         if "sub-01" in str(path):
             raise OSError(code, os.strerror(code), str(path))
         real(path, data)
 
-    monkeypatch.setattr(nifti, "_save", odd)
+    monkeypatch.setattr(nifti, "save_bytes", odd)
     for _ in range(2):
         assert outcome(run(two)) == FIRST_FAILS
 
