@@ -51,7 +51,7 @@ TECHNICAL = frozenset(
 #: What the mask that stays with the key holds: 0 not in the plan's region, 1 in it and as it was, 2 changed.
 EXACT = {0: "kept", 1: "region", 2: "changed"}
 #: What the published mask says of itself, in its header (80 bytes) and in the sidecar.
-HULL = "hull: no voxel outside changed, any inside may have; not a map of the face"
+HULL = "coarse: no voxel outside changed, any inside may have; not a map of the face"
 _SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 

@@ -92,7 +92,7 @@ def cohort(tmp_path):
     grid = make.grid(
         (12, 40, 36), (3.0, 1.5, 1.25), frame=make.uid("second"), origin=(-21.875, -29.25, 100.0)
     )
-    named = {"change": lambda dataset, k: setattr(dataset, "PatientName", "Lindgren^Eva")}
+    named = {"change": lambda dataset, k: setattr(dataset, "PatientName", "Lindgren^Patient^Hull")}
     make.write_series(
         tmp_path / "in" / "two", head_ct(grid), grid, "CT", patient="P2", series="second", **named
     )

@@ -24,7 +24,7 @@ README = """\
 
 The faces of these head images were {what} by defacedask {version} with {defacer}.
 
-Each image has its own name. The mask beside it (defacemask) is a hull: no voxel outside of it changed, any inside may
+Each image has its own name. The mask beside it (defacemask) is coarse: no voxel outside of it changed, any inside may
 have, so that voxels inside are not to be analysed. The sidecar of each image says what was done. The table
 participants_defacing.tsv says what became of every participant, and why images are missing.
 """

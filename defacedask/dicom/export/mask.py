@@ -28,7 +28,10 @@ MASKS = ("seg", "nifti")
 LABEL = "Not to be analysed"
 SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 EXPLICIT = "1.2.840.10008.1.2.1"
-_SAYS = "Hull of what defacing may have changed: no voxel outside of it did. It is not a map of the face."
+#: No word of these may be a name or the end of one: files of de-identified people are searched for names.
+_SAYS = (
+    "No voxel outside of it was changed by defacing, any inside may have been. It is not a map of the face."
+)
 #: Of patient and study: what the defaced image says.
 _CARRIED = (
     *(
@@ -110,7 +113,7 @@ def mask_segmentation(
     dataset.ContentDate = first.get("StudyDate", None) or "19000101"
     dataset.ContentTime = first.get("StudyTime", None) or "000000"
     dataset.ImageType, dataset.LossyImageCompression = ["DERIVED", "PRIMARY"], "00"
-    dataset.ContentLabel, dataset.ContentDescription = "DEFACEMASK", _SAYS[:64]
+    dataset.ContentLabel, dataset.ContentDescription = "DEFACEMASK", LABEL
     dataset.ContentCreatorName = ""
     dataset.SegmentationType, dataset.SegmentsOverlap = "BINARY", "NO"
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -124,8 +127,8 @@ def mask_segmentation(
     dataset.DimensionOrganizationType = "3D"
     dataset.DimensionIndexSequence = Items(
         [
-            _index(organisation, 0x0062000B, 0x0062000A, "ReferencedSegmentNumber"),
-            _index(organisation, 0x00200032, 0x00209113, "ImagePositionPatient"),
+            _index(organisation, 0x0062000B, 0x0062000A),
+            _index(organisation, 0x00200032, 0x00209113),
         ]
     )
     dataset.SharedFunctionalGroupsSequence = Items([_shared(places[frames[0]], places)])
@@ -175,18 +178,17 @@ def _segment(context: Context) -> Any:
     one.SegmentAlgorithmType, one.SegmentAlgorithmName = "AUTOMATIC", f"defacedask {context.defacer}"[:64]
     category = code("309825002", "SCT", "Spatial and Relational Concept")
     one.SegmentedPropertyCategoryCodeSequence = Items([category])
-    kind = code("DEFACE_HULL", SCHEME, "Hull of what defacing may have changed", context.version)
+    kind = code("MAY_HAVE_CHANGED", SCHEME, "What defacing may have changed", context.version)
     one.SegmentedPropertyTypeCodeSequence = Items([kind])
     return one
 
 
-def _index(organisation: Any, pointer: int, group: int, label: str) -> Any:
+def _index(organisation: Any, pointer: int, group: int) -> Any:
     from pydicom.dataset import Dataset
 
     one = Dataset()
     one.DimensionOrganizationUID = organisation.DimensionOrganizationUID
     one.DimensionIndexPointer, one.FunctionalGroupPointer = pointer, group
-    one.DimensionDescriptionLabel = label
     return one
 
 
