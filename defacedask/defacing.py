@@ -10,6 +10,8 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import hmac
+import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defacedask.already import COPIED, check_mode, pass_on, set_aside, take_back
+from defacedask.apart import forget_regrouped, images_apart, settle
 from defacedask.defacers import code_of
 from defacedask.errors import ConfigError, DefacedaskError, StoreError
 from defacedask.flow.flow import flow_on
@@ -33,6 +36,14 @@ from defacedask.stages.places import store_path, volume_path
 from defacedask.stages.plans import look
 from defacedask.stages.protecting import check_margin
 from defacedask.store import CaseStore, remove
+from defacedask.trial import (
+    facts_by_case,
+    patient_ids,
+    read_ids,
+    subject_labels,
+    trial_facts,
+    write_patient_ids,
+)
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Scan
@@ -151,6 +162,9 @@ def deface(
     allow_visible: bool = False,
     already_defaced: str = "skip",
     allow_reversible: bool = False,
+    masks: Sequence[str] = (),
+    ids: str | Path | None = None,
+    trial: Sequence[str] | Mapping[str, str] = (),
     work: str | Path | None = None,
     key: bytes | None = None,
     client: Any = None,
@@ -188,6 +202,12 @@ def deface(
     allow_reversible : bool
         Write what a defacer leaves that only covers the face (``carina``); files and record say so. By default
         nothing is done.
+    masks : sequence of str
+        Published masks of DICOM images: ``seg`` (DICOM Segmentation), ``nifti``. Beside NIfTI there always is one.
+    ids : path, optional
+        Table of a trial's own ids for patients (`defacedask.trial.read_ids`); only with ``deidentify``.
+    trial : sequence of str or mapping
+        What de-identified headers say of a trial, ``NAME=VALUE`` of `defacedask.trial.FIELDS`.
     work : path, optional
         Folder for the run's own data; by default ``OUT.work`` beside the output.
     key : bytes, optional
@@ -205,14 +225,17 @@ def deface(
     Raises
     ------
     InputError
-        If there is nothing to deface.
+        If there is nothing to deface, or the table of ids is not as it should be.
     ConfigError
-        For the control ``none``, an unknown defacer or option, a reversible defacer that was not allowed.
+        For the control ``none``, an unknown defacer or option, a reversible defacer that was not allowed, ids or
+        facts of a trial without ``deidentify``.
     OutputError
         If a folder cannot be written.
     """
-    from defacedask.defacers import resolve
-    from defacedask.dicom.export import output_names
+    from defacedask.bids.carrying import carry_on
+    from defacedask.bids.dataset import inputs_of
+    from defacedask.defacers import is_reversible, resolve
+    from defacedask.dicom.export import UidMap, output_names
     from defacedask.dicom.export.audit import collect
     from defacedask.dicom.export.words import words_of_people
     from defacedask.dicom.people import people_of
@@ -222,7 +245,13 @@ def deface(
         raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
     check_reversible(defacer, allow_reversible)
     check_margin(margin_mm)
-    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible)
+    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
+    about = trial_facts(trial)
+    if (about or ids is not None) and not deidentify:
+        raise ConfigError(
+            "a trial's ids and facts are written where headers are de-identified.",
+            "Add --deidentify, or leave them out.",
+        )
     check_mode(already_defaced, deidentify)
     whole = found
     found, passed = set_aside(found, already_defaced)
@@ -230,16 +259,20 @@ def deface(
         raise nothing_found(found.skipped, "image series to deface")
     folder = Path(out).absolute()
     place = Path(work).absolute() if work else folder.with_name(folder.name + ".work")
-    _separate(folder, place, whole, inputs)
+    _separate(folder, place, whole, [*inputs, *([] if ids is None else [ids])])
+    table = None if ids is None else read_ids(ids)
+    given = facts_by_case(table, about, found.cases)
     make_output(folder, place)
     with flow_on(place, stages(), client, command="deface", cases=len(found.cases)) as flow:
         run_key = key or read_key(place / "run.key")
         files = [f for case in whole.cases for s in case.series for f in s.files]
-        names = output_names(files, inputs, [s.path for s in found.skipped])
+        names = output_names(files, inputs_of(whole, inputs), [s.path for s in found.skipped])
         people = (whole.people or people_of(whole.cases)) if deidentify else {}
         words = words_of_people(people) if deidentify else None
+        if table is not None and words is not None:
+            table.check(words)
         context = DefaceRun(
-            folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people
+            folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people, given
         )
         for leftover in folder.glob(".partial-*"):
             remove(str(leftover))
@@ -252,16 +285,42 @@ def deface(
             forget(place / "pieces", case, "export", defacer)
 
         by_case: dict[str, dict[str, Any]] = {}
+        cases, ran = list(found.cases), list(found.cases)
+        own = record_path(context.record, "data-sets", defacer)
         try:
-            for case, pieces in flow.run(context, found.cases, (defacer,), progress, before=context.begin):
+            forget_regrouped(context, cases)
+            for case, pieces in flow.run(context, cases, (defacer,), progress, before=context.begin):
                 by_case[case.id] = context.finish(case, pieces, keep_work)
+            ran += (more := [image for one in cases for image in images_apart(context, one)])
+            for case, pieces in (
+                flow.run(context, more, (defacer,), progress, before=context.begin) if more else ()
+            ):
+                by_case[case.id] = context.finish(case, pieces, keep_work)
+            for one in cases:
+                settle(context, one, more, by_case)
         finally:
             # also after a full disk: what was finished is on record
-            parts = [record_path(context.record, case.id, defacer) for case in found.cases]
-            _collect_quietly(folder, parts, run_key, words)
-        rows = [by_case[case.id] for case in found.cases]
-        rows += [pass_on(one, folder, names, copies[one.case.id]) for one in passed]
+            parts = [record_path(context.record, case.id, defacer) for case in ran]
+            _collect_quietly(folder, [*parts, own], run_key, words)
+        rows = [by_case[case.id] for case in ran if case.id in by_case]
+        rows += [pass_on(kept, folder, names, copies[kept.case.id]) for kept in passed]
         parts += copies.values()
+        if deidentify:
+            write_patient_ids(place / "patient_ids.csv", patient_ids(rows, given))
+        new, used = carry_on(
+            dataclasses.replace(whole, skipped=found.skipped),
+            names,
+            folder,
+            parts,
+            own,
+            defacer=defacer,
+            reversible=is_reversible(defacer),
+            words=words,
+            uids=UidMap(run_key) if deidentify else None,
+            subjects=subject_labels(rows, given),
+        )
+        parts += new
+        found = dataclasses.replace(found, skipped=tuple(s for s in found.skipped if s.path not in used))
         audit = collect(folder, parts, context.left_out(found, words), run_key, words)
         return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify, defacer)
 
@@ -346,6 +405,9 @@ class DefaceRun:
     run_key: bytes
     names: dict[str, str]
     people: People = dataclasses.field(default_factory=dict)
+    trial: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    #: Case of one image -> the case that it is a part of (`defacedask.apart`).
+    part_of: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def code(self) -> dict[str, str]:
@@ -356,7 +418,7 @@ class DefaceRun:
     def record(self) -> Path:
         return self.work / "record"
 
-    def _names(self, case: Case) -> dict[str, str]:
+    def names_of(self, case: Case) -> dict[str, str]:
         return {f: self.names[f] for s in case.series for f in s.files}
 
     def begin(self, case: Case) -> None:
@@ -393,16 +455,25 @@ class DefaceRun:
         return {
             **self.who(case),
             "out": str(self.out),
-            "names": self._names(case),
+            "names": self.names_of(case),
             "record": str(self.record),
             "run_key": self.run_key,
+            "trial": self.trial_of(case),
             **self.release.arguments(self.run_key, self.people),
         }
+
+    def trial_of(self, case: Case) -> dict[str, str]:
+        """What is said of the trial; the same for an image that is defaced alone as for those beside it."""
+        return self.trial.get(self.part_of.get(case.id, case.id), {})
 
     def export_depends(self, case: Case) -> list[Any]:
         """What the export depends on beside the stages before it."""
         release = self.release.depends(self.defacer, self.run_key, self.people)
-        return [{"out": str(self.out), "names": self._names(case), "release": release}, self.secret]
+        facts = {"out": str(self.out), "names": self.names_of(case), "release": release}
+        if trial := self.trial_of(case):
+            text = json.dumps(trial, sort_keys=True).encode()
+            facts["trial"] = hmac.new(self.run_key, b"defacedask trial 1" + text, hashlib.sha256).hexdigest()
+        return [facts, self.secret]
 
     def finish(self, case: Case, pieces: Sequence[Piece], keep_work: bool) -> dict[str, Any]:
         """Row of a case; what is refused leaves nothing in the output."""
@@ -433,6 +504,8 @@ class DefaceRun:
             "visible": bool(last.facts.get("visible")),
             "reversible": bool(last.facts.get("reversible")),
             "targets": last.facts.get("targets", []) if last.ok else [],
+            "not_to_be_analysed": last.facts.get("not_to_be_analysed", []),
+            "new_patient_id": last.facts.get("new_patient_id", ""),
             "seconds": sum(piece.seconds for piece in own.values()),
         }
 
@@ -444,9 +517,10 @@ class DefaceRun:
                 last.reason,
                 defacer=self.defacer,
                 out=self.out,
-                names=self._names(case),
+                names=self.names_of(case),
                 record=self.record,
                 run_key=self.run_key,
+                trial=self.trial_of(case),
                 **self.release.naming(self.run_key, self.people),
             )
         except Exception as error:  # one case's trouble, whatever it is

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.bids.names import mask_name
+from defacedask.bids.sidecar import sidecar_of
 from defacedask.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done
 from defacedask.errors import DefacedaskError, InputError
 from defacedask.volume import geometry_of
@@ -49,13 +51,13 @@ TECHNICAL = frozenset(
 #: What the mask that stays with the key holds: 0 not in the plan's region, 1 in it and as it was, 2 changed.
 EXACT = {0: "kept", 1: "region", 2: "changed"}
 #: What the published mask says of itself, in its header (80 bytes) and in the sidecar.
-HULL = "hull: no voxel outside changed, any inside may have; not a map of the face"
+HULL = "coarse: no voxel outside changed, any inside may have; not a map of the face"
 _SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
-def mask_path(path: Path) -> Path:
-    """``sub-01_T1w_defacemask.nii.gz`` of ``sub-01_T1w.nii.gz``."""
-    return path.with_name(f"{_SUFFIX.sub('', path.name)}_defacemask.nii.gz")
+def mask_path(path: Path, *, derivative: bool = False) -> Path:
+    """File of the published mask beside an image; see `defacedask.bids.names.mask_name`."""
+    return path.with_name(mask_name(path.name, derivative=derivative))
 
 
 def exact_path(path: Path) -> Path:
@@ -73,7 +75,7 @@ def _raw(path: Path) -> bytes:
     return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
 
 
-def _save(path: Path, data: bytes) -> None:
+def save_bytes(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.name.lower().endswith(".gz"):
         # no time and no name inside: the same input gives the same bytes
@@ -151,11 +153,11 @@ def write_nifti(
     new = here.copy()
     new[region] = defaced[region].astype(dtype)
     raw[offset : offset + new.nbytes] = new.tobytes()
-    _save(path, bytes(raw))
+    save_bytes(path, bytes(raw))
 
-    mask = mask_path(path)
+    mask = mask_path(path, derivative=bool(series.facts.get("derivative")))
     hull = published(plan, changed, geometry, to_template)
-    _save(mask, _mask_bytes(hull, header, HULL))
+    save_bytes(mask, _mask_bytes(hull, header, HULL))
     if exact is not None:
         _save_for_owner(
             exact, _mask_bytes(region.astype(np.uint8) + changed, header, "exact: follows the face")
@@ -220,16 +222,12 @@ def _save_for_owner(path: Path, data: bytes) -> None:
         folder.mkdir(exist_ok=True, mode=0o700)  # parents=True would leave those between open to all
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
-    _save(path, data)
+    save_bytes(path, data)
 
 
 def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any], int]:
     """Fields of the new sidecar, and how many of the old one's are not among them."""
-    try:
-        facts = json.loads(sidecar_path(source).read_text("utf-8"))
-    except (OSError, ValueError):
-        facts = {}
-    facts = facts if isinstance(facts, dict) else {}
+    facts = sidecar_of(source)
     before = set(facts)
     if context.remap.identity is not None:
         facts = _cleaned(_without_identity(facts), context.remap.identity.words)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import ConfigError
@@ -30,12 +31,15 @@ class ReleaseOptions:
         Write cases whose face is still visible, marked as such.
     allow_reversible : bool
         Write what a reversible defacer (`defacedask.defacers.Defacer`) leaves, marked as such.
+    masks : tuple of str
+        Published masks beside DICOM images: ``seg``, ``nifti``.
     """
 
     private: str = "keep"
     deidentify: bool = False
     allow_visible: bool = False
     allow_reversible: bool = False
+    masks: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -44,13 +48,14 @@ class ReleaseOptions:
         deidentify: bool = False,
         allow_visible: bool = False,
         allow_reversible: bool = False,
+        masks: Iterable[str] = (),
     ) -> ReleaseOptions:
         """Options with their defaults.
 
         Raises
         ------
         ConfigError
-            If ``private`` is neither ``keep`` nor ``drop``.
+            If ``private`` is neither ``keep`` nor ``drop``, or a mask is neither ``seg`` nor ``nifti``.
         MissingExtraError
             If headers are to be de-identified and dicognito is not installed.
         """
@@ -61,12 +66,15 @@ class ReleaseOptions:
             from defacedask.dicom.export.identity import Identity
 
             Identity(bytes(16), "probe")
-        return cls(chosen, deidentify, allow_visible, allow_reversible)
+        kinds = tuple(sorted({masks} if isinstance(masks, str) else set(masks)))
+        if unknown := set(kinds) - {"seg", "nifti"}:
+            raise ConfigError(f"a mask cannot be written as {min(unknown)!r}.", "Use seg or nifti.")
+        return cls(chosen, deidentify, allow_visible, allow_reversible, kinds)
 
     @property
     def choice(self) -> dict[str, Any]:
         """JSON-able form, on which what is written depends."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "masks": list(self.masks)}
 
     def naming(self, key: bytes, people: People | None = None) -> dict[str, Any]:
         """Those of `arguments` on which names of files and of the case depend."""
@@ -80,6 +88,7 @@ class ReleaseOptions:
             "private": self.private,
             "allow_visible": self.allow_visible,
             "allow_reversible": self.allow_reversible,
+            "masks": list(self.masks),
         }
 
     def depends(self, defacer: str, key: bytes, people: People | None = None) -> Any:

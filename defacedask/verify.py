@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from defacedask.dicom.export.covered import problems as covered_problems
 from defacedask.dicom.export.covered import sidecar_problems
 from defacedask.errors import DefacedaskError, InputError
+from defacedask.verify_masks import masks
 from defacedask.verify_people import identities, names_left
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def verify(
         Of the run: proves that the record is the one its holder wrote, and where headers were de-identified looks for
         the names and ids of everybody in the cohort, whose codes are in the seal.
     source : iterable of path, optional
-        The originals: all their instance and series UIDs are looked for, and where headers were de-identified
-        the names and ids of everybody in them.
+        The originals: all their instance and series UIDs are looked for, where headers were de-identified the names
+        and ids of everybody in them, and outside of masks every voxel must be theirs.
 
     Returns
     -------
@@ -112,7 +113,7 @@ def verify(
     named = _files(found, [*written, *copied])
     datasets = {}
     for line in named:
-        if line.get("status") == "copied":
+        if line.get("status") == "copied" or line.get("modality") == "dataset":
             found.hash(line)
         elif found.hash(line) and not line["file"].endswith((".nii", ".nii.gz", ".json")):
             dataset = found.open(line)
@@ -120,11 +121,12 @@ def verify(
                 datasets[line["file"]] = (line, dataset)
         elif line["file"].endswith(".json"):
             _sidecar(found, line)
-    uids, plain = _source_facts(source)
+    uids, plain, files = _source_facts(source)
     known = uids | _named_sources(datasets)
     _tags(found, datasets)
     _references(found, datasets)
     _leaks(found, datasets, lines, known)
+    masks(found, named, files)
     searches = [one for one in (plain, _sealed_search(found, key)) if one is not None]
     identities(found, datasets, lines, named)
     for search in searches:
@@ -148,7 +150,8 @@ def verified_files(out: str | Path, *, key: bytes = b"") -> tuple[list[Path], li
     lines = [line for line in _record(Path(out)) if line.get("status") == "written"]
     names = sorted(str(line["file"]) for line in lines)
     other = (".nii", ".nii.gz", ".json")
-    return [Path(out) / name for name in names if not name.endswith(other)], problems
+    aside = {str(line["file"]) for line in lines if line.get("modality") == "dataset"}
+    return [Path(out) / name for name in names if not name.endswith(other) and name not in aside], problems
 
 
 def _record(folder: Path) -> list[dict[str, Any]]:
@@ -290,6 +293,7 @@ def _sidecar(found: _Found, line: dict[str, Any]) -> None:
 
 def _tags(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> None:
     from defacedask.dicom.export.record import SCHEME, drop_pictures
+    from defacedask.dicom.export.series_names import says_so
     from defacedask.dicom.linking import references
 
     frames: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -322,6 +326,8 @@ def _tags(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> Non
                 say(name, "tags", "it does not say that its header was de-identified")
             if any(t.is_private and not _is_safe(dataset, t) for t in dataset.keys()):  # noqa: SIM118
                 say(name, "tags", "it holds private elements that may name the patient")
+        if not says_so(dataset):
+            say(name, "tags", "its SeriesDescription does not say that it is derived")
         if SCHEME not in {scheme for _, scheme in items}:
             say(name, "tags", f"it does not carry an item of {SCHEME} in (0012,0064)")
         if "defacedask" not in str(dataset.get("DeidentificationMethod", "")):
@@ -377,11 +383,11 @@ def _is_safe(dataset: Any, tag: Any) -> bool:
     return safe_private(dataset, tag)
 
 
-def _source_facts(source: Iterable[str | os.PathLike[str]]) -> tuple[set[str], Search | None]:
-    """UIDs of the originals, and a search for the words that name people in them."""
+def _source_facts(source: Iterable[str | os.PathLike[str]]) -> tuple[set[str], Search | None, list[str]]:
+    """UIDs of the originals, a search for the words that name people in them, and files of their images."""
     given = list(source)
     if not given:
-        return set(), None
+        return set(), None, []
     from defacedask.dicom.catalogue import scan
     from defacedask.dicom.export.leaks import plain_search
     from defacedask.dicom.export.words import words_of_people
@@ -390,7 +396,8 @@ def _source_facts(source: Iterable[str | os.PathLike[str]]) -> tuple[set[str], S
     series = [s for case in result.cases for s in case.series]
     uids = {u for s in series for u in (s.uid, *s.instances)}
     found = plain_search(words_of_people(result.people).forms)
-    return uids | {s.series_uid for s in result.skipped if s.series_uid}, found
+    files = [f for case in result.cases for s in case.images for f in s.files]
+    return uids | {s.series_uid for s in result.skipped if s.series_uid}, found, files
 
 
 def _named_sources(datasets: dict[str, tuple[dict[str, Any], Any]]) -> set[str]:

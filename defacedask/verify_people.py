@@ -78,7 +78,8 @@ def names_left(found: _Found, datasets: Datasets, lines: Lines, named: Lines, se
     for line in named:
         name = str(line["file"])
         hidden = line.get("deidentified") and name not in datasets
-        if hidden and search.any(_texts_of_file(found.folder / name)):
+        plain = line.get("modality") == "dataset"
+        if hidden and search.any(_texts_of_file(found.folder / name, plain=plain)):
             found.say(name, "leaks", "its header or a field of it still names somebody")
     if not any(line.get("deidentified") for line in lines):
         return
@@ -100,10 +101,14 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
 
 
-def _texts_of_file(path: Path) -> list[str]:
-    """Texts of a sidecar, or what is printed before and after the voxels of a NIfTI file."""
+def _texts_of_file(path: Path, *, plain: bool = False) -> list[str]:
+    """Texts of a sidecar or a plain text, or what is printed before and after the voxels of a NIfTI file."""
     try:
         data = path.read_bytes()
+        if plain:
+            return [
+                cell for line in data.decode("utf-8", "replace").splitlines() for cell in line.split("\t")
+            ]
         if path.suffix == ".json":
             return list(_texts(json.loads(data)))
         if data[:2] == b"\x1f\x8b":

@@ -1,7 +1,8 @@
-"""Independent programs that read what was written: dciodvfy, dcm2niix, plastimatch, SimpleITK."""
+"""Independent programs that read what was written: dciodvfy, dcm2niix, plastimatch, SimpleITK, the BIDS validator."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -36,6 +37,15 @@ def named_errors(path: Path) -> set[str]:
     done = subprocess.run([need("dciodvfy"), str(path)], capture_output=True, text=True, errors="replace")
     lines = (done.stdout + done.stderr).splitlines()
     return {re.sub(r"= ?<[^>]*>|\[\d+\]|\d{5,}", "#", line) for line in lines if line.startswith("Error")}
+
+
+def bids_issues(folder: Path) -> dict[str, set[str]]:
+    """``errors`` and ``warnings`` of the BIDS validator, by their keys."""
+    command = [need("bids-validator"), "--json", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
+    found = json.loads(done.stdout)["issues"]
+    return {kind: {str(one["key"]) for one in found[kind]} for kind in ("errors", "warnings")}
 
 
 def dcm2niix(folder: Path, work: Path) -> Any:

@@ -43,6 +43,25 @@ from defacedask.errors import printable
     is_flag=True,
     help="Write what only covers the face (carina: it can be un-masked), marked as such.",
 )
+@click.option(
+    "--mask",
+    "masks",
+    type=click.Choice(["seg", "nifti"]),
+    multiple=True,
+    help="Write the mask of DICOM images as DICOM Segmentation, as NIfTI, or both (give it twice).",
+)
+@click.option(
+    "--map",
+    "ids",
+    type=click.Path(path_type=Path),
+    help="CSV of a trial's own ids, with columns patient_id, subject_id and perhaps site_id; with --deidentify.",
+)
+@click.option(
+    "--trial",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Said in de-identified headers: sponsor, protocol, protocol-name, site, site-name.",
+)
 @click.option("--work", type=click.Path(path_type=Path), help="Folder for the run's own data [OUT.work].")
 @click.option("--key", type=click.Path(path_type=Path), help="File of the UID map's key [WORK/run.key].")
 @click.option("--keep-work", is_flag=True, help="Keep the original voxels in the work folder.")
@@ -68,6 +87,9 @@ def command(
     allow_visible: bool,
     already_defaced: str,
     allow_reversible: bool,
+    masks: tuple[str, ...],
+    ids: Path | None,
+    trial: tuple[str, ...],
     work: Path | None,
     key: Path | None,
     keep_work: bool,
@@ -88,6 +110,8 @@ def command(
       defacedask deface patients/ --defacer quickshear --out defaced
       defacedask deface patients/ --defacer quickshear:form=published:buffer_mm=4 --out defaced
       defacedask deface patients/ --defacer quickshear --out defaced --protect 'PTV*,GTV*' --margin-mm 3
+      defacedask deface patients/ --defacer quickshear --out defaced --mask seg
+      defacedask deface patients/ --defacer quickshear --out defaced --deidentify --map ids.csv
       defacedask verify defaced
       defacedask deface https://HOST/dicom-web/studies/UID --defacer quickshear --out defaced --store-to https://HOST/dicom-web
     """
@@ -117,6 +141,9 @@ def command(
         "allow_visible": allow_visible,
         "already_defaced": already_defaced,
         "allow_reversible": allow_reversible,
+        "masks": masks,
+        "ids": ids,
+        "trial": trial,
         "work": work,
         "keep_work": keep_work,
     }

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from defacedask.bids.grouping import one_plan_each
 from defacedask.dicom.bulk import Unreadable, read_headers
 from defacedask.dicom.defaced import said
 from defacedask.dicom.dose_planes import join_planes
@@ -61,6 +62,7 @@ class _Catalogue:
         self.images: list[Series] = []
         self.objects: list[tuple[Series, tuple[str, ...]]] = []
         self.refused_images: dict[str, str] = {}  # UID -> why, to explain what refers to them
+        self.numbers: dict[str, set[int]] = defaultdict(set)  # study UID -> its series' numbers
 
     def skip(self, headers: list[Header], reason: str) -> None:
         first = min(headers, key=lambda header: header.path)
@@ -80,6 +82,10 @@ class _Catalogue:
     def add(self, headers: list[Header]) -> None:
         groups: dict[str, list[Header]] = defaultdict(list)
         left_out: set[str] = set()
+        for header in headers:
+            number = header.values.get("SeriesNumber")
+            if isinstance(number, int):
+                self.numbers[header.text("StudyInstanceUID")].add(number)
         for header in headers:
             uid = header.text("SeriesInstanceUID")
             if self.wanted and uid not in self.wanted:
@@ -169,7 +175,9 @@ class _Catalogue:
             self._refuse(images, f"its header is damaged ({type(error).__name__}: {error})"[:300])
 
     def _owned(self, series: Series, header: Header) -> Series:
-        """Series with its person on it, where that is not just its own PatientID."""
+        """Series with the numbers of its study on it, and its person, where that is not just its own PatientID."""
+        numbers = sorted(self.numbers[header.text("StudyInstanceUID")])
+        series = dataclasses.replace(series, facts={**series.facts, "study_numbers": numbers})
         label = self.persons.label(header)
         if not series.patient_id or label == series.patient_id:
             return series
@@ -375,7 +383,7 @@ def scan(*inputs: str | os.PathLike[str], workers: int | None = None) -> Scan:
                 Skipped(path, f"it cannot be read ({type(error).__name__}: {error})"[:300])
             )
     settled = settle_files(files)
-    catalogue.images += settled.files
+    catalogue.images += one_plan_each(settled.files)
     catalogue.skipped += settled.skipped
     catalogue.notes += settled.notes
     cases = catalogue.cases()

@@ -44,9 +44,11 @@ class Series:
         bits_stored, signed, photometric, padding (if any), patient_position, laterality, body_part, manufacturer,
         scanner, visual_features, deidentification and already_defaced (what an earlier defacing recorded; see
         `defacedask.dicom.defaced`), patient (where the PatientID alone does not say who it is: see
-        `defacedask.dicom.persons`), suv (PET; see `defacedask.dicom.suv.suv_facts`), frames (multi-frame: order along
-        the stack); NIfTI: format, units, stored, modality_because, sha256 (of the file). Others: frames_of_reference,
-        structures (names, RTSTRUCT and SEG), label, and units, type and summation of a dose.
+        `defacedask.dicom.persons`), study_numbers (SeriesNumbers of all series of its study),
+        suv (PET; see `defacedask.dicom.suv.suv_facts`), frames (multi-frame: order along the stack); NIfTI: format,
+        units, stored, modality_because, sha256 (of the file), bids (path below its data set) and derivative (whether
+        that is a derived one). Others: frames_of_reference, structures (names, RTSTRUCT and SEG), label, and units,
+        type and summation of a dose.
     """
 
     uid: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.bids.sidecar import sidecar_of
 from defacedask.dicom.defaced import by_name, by_sidecar
 from defacedask.dicom.model import Series
 from defacedask.dicom.nifti_values import SENTINEL, numbers_only, unpacked_size
@@ -58,15 +58,6 @@ def _geometry(image: Any, frame: str) -> Geometry:
     ours = np.eye(4)
     ours[:3] = affine[:3][:, [2, 1, 0, 3]]
     return Geometry((shape[2], shape[1], shape[0]), ours, frame)
-
-
-def _sidecar(path: str) -> dict[str, Any]:
-    file = Path(path).with_name(_stem(path) + ".json")
-    try:
-        facts = json.loads(file.read_text("utf-8")) if file.stat().st_size < 2**20 else {}
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def _modality(path: str, image: Any, sidecar: dict[str, Any]) -> tuple[str, str, str]:
@@ -133,7 +124,7 @@ def nifti_series(path: str) -> Series:
     missing = need - unpacked_size(path)
     if missing > 0:
         raise RefusedError(f"it is truncated ({missing} bytes of its values are missing)")
-    sidecar = _sidecar(path)
+    sidecar = sidecar_of(path)
     modality, units, why = _modality(path, image, sidecar)
     defaced = by_sidecar(sidecar) or by_name(stem)
     subject = re.search(r"(?:^|_)(sub-[A-Za-z0-9]+)", stem) or _folder_of_subject(path)

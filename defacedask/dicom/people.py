@@ -5,13 +5,12 @@ The record is plain and JSON-able. It names people: it goes to the workers, and 
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from defacedask.bids.sidecar import sidecar_of
 from defacedask.dicom.headers import Header, open_dataset
 from defacedask.dicom.persons import Persons, plain_id
 from defacedask.errors import InputError
@@ -96,12 +95,6 @@ def _other_ids(path: str) -> list[str]:
 
 
 def _sidecar(out: _Collection, label: str, path: str) -> None:
-    file = Path(path).with_name(re.sub(r"\.nii(\.gz)?$", "", Path(path).name, flags=re.I) + ".json")
-    try:
-        facts = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return
-
     def look(value: Any) -> None:
         if isinstance(value, dict):
             for key, inner in value.items():
@@ -116,7 +109,7 @@ def _sidecar(out: _Collection, label: str, path: str) -> None:
             for inner in value:
                 look(inner)
 
-    look(facts)
+    look(sidecar_of(path))
 
 
 def people_of(cases: Iterable[Case]) -> People:

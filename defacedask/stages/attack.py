@@ -7,6 +7,7 @@ and couch; where its brain does not lie where the original's does, its own pose 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -413,7 +414,9 @@ def _published_mask(file: Path, geometry: Geometry) -> np.ndarray | None:
 
     if not file.name.lower().endswith((".nii", ".nii.gz")):
         return None
-    beside = [p for p in (mask_path(file), mask_path(file).with_suffix("")) if p.is_file()]
+    stem = re.sub(r"\.nii(\.gz)?$", "", file.name, flags=re.IGNORECASE)
+    named = (mask_path(file), mask_path(file, derivative=True), file.with_name(f"{stem}_defacemask.nii.gz"))
+    beside = [p for one in named for p in (one, one.with_suffix("")) if p.is_file()]
     if not beside:
         return None
     import nibabel

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,8 @@ def export(
     people: Mapping[str, Mapping[str, Any]] | None = None,
     allow_visible: bool = False,
     allow_reversible: bool = False,
+    masks: Sequence[str] = (),
+    trial: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Write one defaced case.
 
@@ -86,13 +88,17 @@ def export(
         Write the case although its face is still visible; the files say so.
     allow_reversible : bool
         Write the case although the face is only covered; the files say so.
+    masks : sequence of str
+        Of ``seg`` and ``nifti``: published masks beside DICOM images. Beside NIfTI there always is one.
+    trial : mapping, optional
+        What de-identified headers say of a trial (`defacedask.dicom.export.identity.Identity`).
 
     Returns
     -------
     Outcome
         facts: written (modality -> instances), held_back, notes, folder, face_moved, visible, reversible,
         targets (what was clipped of target volumes, one clause each), witness (image -> figures of
-        `defacedask.stages.witnessing.Judged`).
+        `defacedask.stages.witnessing.Judged`), not_to_be_analysed (names of structures), new_patient_id.
 
     Raises
     ------
@@ -104,7 +110,10 @@ def export(
     from defacedask.dicom.model import Case
 
     it = Case.from_dict(dict(case))
-    job = _Job(it, defacer, Path(out), below, names, Path(record), run_key, private, identity_key, people)
+    job = _Job(
+        it, defacer, Path(out), below, names, Path(record), run_key, private, identity_key, people, trial
+    )
+    job.kinds = tuple(masks)
     try:
         job.covered(allow_reversible)
         if looked.facts.get("to_template") is not None:
@@ -133,6 +142,8 @@ def export(
             "reversible": job.reversible,
             "targets": list(job.targets),
             "witness": job.witness,
+            "not_to_be_analysed": job.touched,
+            "new_patient_id": job.identity.new_id if job.identity else "",
         }
     )
 
@@ -157,9 +168,12 @@ def refuse(
     run_key: bytes,
     identity_key: bytes = b"",
     people: Mapping[str, Mapping[str, Any]] | None = None,
+    trial: Mapping[str, str] | None = None,
 ) -> None:
     """Record that nothing of a case is exported, and take back what an earlier run left of it."""
-    shelf = Shelf(case, defacer, Path(out), below, names, Path(record), run_key, "drop", identity_key, people)
+    shelf = Shelf(
+        case, defacer, Path(out), below, names, Path(record), run_key, "drop", identity_key, people, trial
+    )
     shelf.give_up(reason)
 
 
@@ -169,6 +183,7 @@ class _Job(Shelf):
     taken = added = 0  # voxels of body removed, voxels of air filled
     targets: tuple[str, ...] = ()  # what was clipped of target volumes
     to_template: np.ndarray | None = None  # world LPS mm -> the average's, where known
+    kinds: tuple[str, ...] = ()  # of masks beside DICOM
 
     def covered(self, allow_reversible: bool) -> None:
         """Settle whether the face is only covered, by what the defacer says of itself.
@@ -229,6 +244,8 @@ class _Job(Shelf):
         if self.case.primary.uid not in paths:
             raise RefusedError("the image that the plan was made on is not in the case store.")
         changed = {}
+        if self.kinds:
+            self.list_touched(plan, store)
         for series in self.case.images:
             if series.uid in self.barred:
                 self.hold(series, self.barred[series.uid])
@@ -282,7 +299,7 @@ class _Job(Shelf):
             return original, defaced
 
         order = np.array(series.facts["frames"]) if "frames" in series.facts else None
-        total = 0
+        total, images = 0, []
         with writing(f"the defaced {series.modality}"):
             for k, written in enumerate(write_images(series, slices, self.place, self.context)):
                 if order is not None:
@@ -291,9 +308,27 @@ class _Job(Shelf):
                 else:
                     at = slice(k - now["first"], k - now["first"] + 1)
                     check_pixels(written, now["defaced"][at], now["region"][at])
-                self.done.append(written)
+                images.append(written)
                 total += written.voxels_changed
+        self.done += images
+        if self.kinds:
+            from defacedask.stages.masking import write_masks
+
+            with writing(f"the mask of the {series.modality}"):
+                self.done += write_masks(
+                    self.kinds, series, plan, before, after, images, self.context, self.to_template
+                )
         return total
+
+    def list_touched(self, plan: Plan, store: CaseStore) -> None:
+        """Name the structures that are not to be analysed."""
+        from defacedask.stages.masking import touched_structures
+
+        self.touched = [self._safe(name) for name in touched_structures(plan, store)]
+        if self.touched:
+            self.notes.append(
+                f"not to be analysed, for the region of {self.defacer} reaches into them: {', '.join(self.touched)}"
+            )
 
     def weigh(self, modality: str, part: Any, original: np.ndarray, defaced: np.ndarray) -> None:
         """Count what becomes air and what was air before, where the modality tells body from air."""
@@ -457,6 +492,7 @@ class _Job(Shelf):
     def check(self) -> None:
         """Headers, leaks and references of everything written."""
         from defacedask.dicom.export.check import check_header, check_leaks, check_record, unresolved
+        from defacedask.dicom.headers import open_dataset
 
         context = self.context
         there = {one.uid for one in self.done}
@@ -470,7 +506,8 @@ class _Job(Shelf):
         for one in self.done:
             if not one.uid.startswith("2.25.") or one.path.endswith((".nii", ".nii.gz", ".json")):
                 continue
-            dataset = check_header(one, context)
+            # a mask is no version of anything that came
+            dataset = open_dataset(one.path) if one.made else check_header(one, context)
             check_record(one, dataset, context)
             check_leaks(one, dataset, context)
             self.unresolved[one.path] = len(unresolved(one, dataset, there))

@@ -40,7 +40,7 @@ class Shelf:
     ----------
     case : Case
     defacer : str
-    out, below, names, record, run_key, private, identity_key, people
+    out, below, names, record, run_key, private, identity_key, people, trial
         See `defacedask.stages.export.export`.
     """
 
@@ -63,11 +63,13 @@ class Shelf:
         private: str,
         identity_key: bytes = b"",
         people: Mapping[str, Mapping[str, Any]] | None = None,
+        trial: Mapping[str, str] | None = None,
     ) -> None:
         from defacedask import __version__
         from defacedask.dicom.export import Remap, UidMap
 
         self.case, self.defacer, self.out, self.below = case, defacer, out, below
+        self.trial = dict(trial or {})
         self.names, self.private, self.version = names, private, __version__
         self.part = record_path(record, case.id, defacer)
         #: Masks that follow the face: in the run's own folder, as its key, and for its owner alone.
@@ -84,7 +86,7 @@ class Shelf:
             label = case.patient_id or f"study {case.primary.study_uid}"
             known = people_of([case]) if people is None else people
             identity = Identity(
-                identity_key, person_key(known, label), words_of_people(known), private=private
+                identity_key, person_key(known, label), words_of_people(known), private=private, trial=trial
             )
             frames = {s.frame_of_reference for s in case.series} | {case.frame_of_reference}
             self.known |= studies | {f for f in frames if f and not f.startswith(STANDARD)}
@@ -92,6 +94,8 @@ class Shelf:
         self.remap = Remap(self.uids, self.known - studies, studies, identity)
         self.public, self.renamed = self._public()
         self.digest = ""
+        #: Structures that the region reaches into, where masks are asked for.
+        self.touched: list[str] = []
         self.done: list[Written] = []
         self.held: list[dict[str, str]] = []
         self.notes: list[str] = []
@@ -116,14 +120,34 @@ class Shelf:
         for series in self.case.series:
             nifti = series.facts.get("format") == "NIfTI"
             name = self.names[series.files[0]]
-            if nifti and _BIDS.fullmatch(name) and not self.identity.words.find(name):
-                continue  # labels of a data set are pseudonyms, and other files refer to them
+            if nifti and (new := self._by_bids(series, name)):
+                renamed[series.files[0]] = new
+                continue
             number = count[series.modality] = count.get(series.modality, 0) + 1
             folder = f"{patient}/{public.rsplit('-', 1)[-1]}/{series.modality}-{number:02d}"
             for k, file in enumerate(series.files, 1):
                 ends = ".dcm" if not nifti else ".nii.gz" if file.lower().endswith(".gz") else ".nii"
                 renamed[file] = f"{folder}/{k:04d}{ends}"
         return public, renamed
+
+    def _by_bids(self, series: Series, name: str) -> str:
+        """Name of a NIfTI file that has one by BIDS; "" if it has none, or one that tells who it is.
+
+        Labels of a data set are pseudonyms, and other files refer to them: they stay, unless a trial has its own.
+        """
+        from defacedask.bids.names import public_folder, relabelled, subject_label
+
+        inside = series.facts.get("bids", "")
+        if inside and name.endswith(inside):
+            folder = public_folder(name.removesuffix(inside), self.uids)
+        elif _BIDS.fullmatch(name):
+            folder, inside = "", name
+        else:
+            return ""
+        assert self.identity is not None
+        if self.trial.get("subject") or self.identity.words.find(inside):
+            inside = relabelled(inside, subject_label(self.identity.new_id))
+        return "" if self.identity.words.find(inside) else folder + inside
 
     def place(self, source: str) -> Path:
         """File to write for a source file, in the folder aside."""
@@ -144,7 +168,14 @@ class Shelf:
         from defacedask.dicom.export import Context
 
         return Context(
-            self.remap, self.defacer, self.version, self.digest, self.private, self.visible, self.reversible
+            self.remap,
+            self.defacer,
+            self.version,
+            self.digest,
+            self.private,
+            self.visible,
+            self.reversible,
+            frozenset(n for s in self.case.series for n in s.facts.get("study_numbers", (s.number,))),
         )
 
     def hold(self, series: Series, reason: str) -> None:
@@ -247,6 +278,7 @@ class Shelf:
             "visible": self.visible,
             "reversible": self.reversible,
             **self._measured(one.source),
+            **({"made": True, "not_to_be_analysed": self.touched} if one.made else {}),
             "dropped": list(one.dropped),
             "notes": [self._safe(note) for note in one.notes],
             "reason": "",

@@ -69,8 +69,12 @@ def test_beside_its_own_gz_at_every_run(two):
         assert "3 of 3 cases written" in done.output
         assert "side by side and differ" in done.output
     names = {p.name for p in (two / "out").rglob("*") if p.is_file()}
-    for stem in ("sub-01_T1w", "sub-01_T1w-2", "sub-02_T1w"):
-        assert {f"{stem}.json", f"{stem}_defacemask.nii.gz"} <= names
+    for stem, mask in (
+        ("sub-01_T1w", "sub-01_mod-T1w_defacemask"),
+        ("sub-01_T1w-2", "sub-01_T1w-2_defacemask"),
+        ("sub-02_T1w", "sub-02_mod-T1w_defacemask"),
+    ):
+        assert {f"{stem}.json", f"{mask}.nii.gz"} <= names
     assert verify(two / "out", source=[two / "in"]).problems == []
 
 
@@ -229,7 +233,7 @@ def test_only_the_disk_is_fatal(two, monkeypatch, code):
     def full(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("defacedask.nifti._save", full)
+    monkeypatch.setattr("defacedask.nifti.save_bytes", full)
     done = run(two)
     assert isinstance(done.exception, OutputError)
     assert done.exception.fatal
@@ -241,14 +245,14 @@ def test_only_the_disk_is_fatal(two, monkeypatch, code):
 def test_other_errors_of_the_file_system_concern_their_case(two, monkeypatch, code):
     from defacedask import nifti
 
-    real = nifti._save
+    real = nifti.save_bytes
 
     def odd(path, data):
         if "sub-01" in str(path):
             raise OSError(code, os.strerror(code), str(path))
         real(path, data)
 
-    monkeypatch.setattr(nifti, "_save", odd)
+    monkeypatch.setattr(nifti, "save_bytes", odd)
     for _ in range(2):
         assert outcome(run(two)) == FIRST_FAILS
 

@@ -287,7 +287,6 @@ def test_the_rest_of_the_header_is_the_original(busy_case):
         "PatientName",
         "StudyInstanceUID",
         "FrameOfReferenceUID",
-        "SeriesDescription",
         "StudyDate",
     ):
         assert dataset[keyword].value == source[keyword].value

@@ -13,6 +13,7 @@ from defacedask.dicom.export.covered import CLEANED, problems
 from defacedask.dicom.export.encoding import fit
 from defacedask.dicom.export.image import Context, Written, start
 from defacedask.dicom.export.references import instance_references, source_tokens, walk
+from defacedask.dicom.export.series_names import says_so, series_number
 from defacedask.dicom.headers import DEFLATED, open_dataset, read_header
 from defacedask.dicom.pixels import read_stored
 from defacedask.errors import DefacedaskError
@@ -24,12 +25,14 @@ OWN = {
     0x00080008: "ImageType",
     0x00080012: "InstanceCreationDate",
     0x00080013: "InstanceCreationTime",
+    0x0008103E: "SeriesDescription",
     0x00082111: "DerivationDescription",
     0x00082112: "SourceImageSequence",
     0x00089215: "DerivationCodeSequence",
     0x00120063: "DeidentificationMethod",
     0x00120064: "DeidentificationMethodCodeSequence",
     0x0018A001: "ContributingEquipmentSequence",
+    0x00200011: "SeriesNumber",
     0x00280106: "SmallestImagePixelValue",
     0x00280107: "LargestImagePixelValue",
     0x00280108: "SmallestPixelValueInSeries",
@@ -163,6 +166,10 @@ def check_record(written: Written, dataset: Any, context: Context) -> None:
         raise _fail(written, "its file meta information names another instance")
     if str(dataset.SeriesInstanceUID) in context.known:
         raise _fail(written, "its series UID is the source's")
+    if series_number(dataset) in context.numbers:
+        raise _fail(written, "its SeriesNumber is one of the source's")
+    if not says_so(dataset):
+        raise _fail(written, "its SeriesDescription does not say that it is derived")
 
 
 def check_leaks(written: Written, dataset: Any, context: Context) -> None:

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from defacedask.dicom.export.profile import DUMMY, OPTIONS, SAFE_PRIVATE, apply_profile
@@ -118,6 +118,9 @@ class Identity:
         Of everybody in the cohort; those of a header at hand are added.
     private : str
         ``drop`` private elements, or ``keep`` those that are known to carry no identity.
+    trial : mapping, optional
+        ``subject``: the trial's own id, which becomes PatientID and PatientName; and what else is to be said of the
+        trial, by DICOM keyword.
 
     Raises
     ------
@@ -125,7 +128,15 @@ class Identity:
         If dicognito is not installed.
     """
 
-    def __init__(self, key: bytes, person: str, words: Words | None = None, *, private: str = "drop") -> None:
+    def __init__(
+        self,
+        key: bytes,
+        person: str,
+        words: Words | None = None,
+        *,
+        private: str = "drop",
+        trial: Mapping[str, str] | None = None,
+    ) -> None:
         try:
             from dicognito.anonymizer import Anonymizer
             from dicognito.datetimeanonymizer import DateTimeAnonymizer
@@ -167,6 +178,11 @@ class Identity:
 
         self.new_id = self._draw("PatientID", secret.hexdigest()[:32], self.words)
         self.new_name = self._draw("PatientName", secret.hexdigest()[:32], self.words)
+        self.trial = dict(trial or {})
+        if subject := self.trial.pop("subject", ""):
+            self.new_id = self.new_name = subject
+        if self.trial:
+            self.trial["ClinicalTrialSubjectID"] = self.new_id
 
     def _draw(self, keyword: str, old: str, words: Words) -> str:
         """What dicognito makes of a value; drawn again while it holds somebody's word."""
@@ -250,8 +266,14 @@ class Identity:
                 element.value = DUMMY
 
     def _record(self, dataset: Any) -> None:
-        """(0012,0062), (0012,0063), (0012,0064), (0028,0303)."""
+        """(0012,0062), (0012,0063), (0012,0064), (0028,0303), and the trial's elements."""
         from defacedask.dicom.export.record import add_codes
+
+        if self.trial:
+            for keyword in ("ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName"):
+                setattr(dataset, keyword, "")  # of type 2: there, with or without a value
+        for keyword, value in self.trial.items():
+            setattr(dataset, keyword, value)
 
         dataset.PatientIdentityRemoved = "YES"
         dataset.LongitudinalTemporalInformationModified = "MODIFIED"

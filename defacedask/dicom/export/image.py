@@ -14,6 +14,7 @@ from defacedask.dicom.export.covered import done
 from defacedask.dicom.export.encoding import ALWAYS_LOSSY, fit, put_pixels, target_syntax
 from defacedask.dicom.export.record import derive, drop_pictures, file_meta, mark_cleaned, source_item
 from defacedask.dicom.export.references import Remap
+from defacedask.dicom.export.series_names import rename
 from defacedask.dicom.headers import open_dataset
 from defacedask.dicom.model import Series
 from defacedask.errors import DefacedaskError, InputError
@@ -37,6 +38,8 @@ class Context:
         The face, or much of it, is known to be left.
     reversible : bool
         The face is covered, not removed.
+    numbers : frozenset of int
+        SeriesNumbers of the source's studies.
     """
 
     remap: Remap
@@ -46,9 +49,11 @@ class Context:
     private: str = "keep"
     visible: bool = False
     reversible: bool = False
+    numbers: frozenset[int] = frozenset()
 
     def mark(self, dataset: Any, *, image: bool) -> None:
-        """`mark_cleaned` with what is known of this case."""
+        """`mark_cleaned` with what is known of this case, and the names of a derived series."""
+        rename(dataset, self.defacer, self.numbers, visible=self.visible, reversible=self.reversible)
         mark_cleaned(
             dataset,
             self.defacer,
@@ -80,6 +85,8 @@ class Written:
     voxels_changed : int
     dropped, notes : tuple of str
         Elements left out; what a reader of the record should know.
+    made : bool
+        It was made here, as a mask is, and is no version of its source.
     """
 
     source: str
@@ -92,6 +99,7 @@ class Written:
     voxels_changed: int = 0
     dropped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    made: bool = False
 
 
 def file_hash(path: str | Path) -> str:

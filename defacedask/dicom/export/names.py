@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePath
 
+from defacedask.bids.names import mask_name
 from defacedask.dicom.export.uids import UidMap
 
 __all__ = ["clean_name", "fitting", "output_names"]
@@ -17,7 +18,8 @@ _UID = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-2](?:\.(?:0|[1-9][0-9]*)){2,}(?![0-
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 #: Bytes of one name on the usual file systems, and the longest name that is made of a NIfTI file's.
 LONGEST = 255
-_MASK = "_defacemask.nii.gz"
+#: Longest end that a mask's name has and its image's has not.
+_MASK = "_desc-Defaced_mask.nii.gz"
 
 
 def output_names(
@@ -112,7 +114,9 @@ def _family(name: str) -> set[str]:
     if not found:
         return {_key(name)}
     stem = name[: found.start()]
-    return {_key(stem + ends) for ends in (".nii", ".nii.gz", ".json", _MASK)}
+    folder, _, last = name.rpartition("/")
+    masks = [f"{folder}/{mask_name(last, derivative=kind)}".lstrip("/") for kind in (False, True)]
+    return {_key(one) for one in (*(stem + ends for ends in (".nii", ".nii.gz", ".json")), *masks)}
 
 
 def fitting(name: str) -> str:
