@@ -80,7 +80,7 @@ def test_sidecar_keeps_what_was_there_and_says_what_was_done(tmp_path):
     source = write(tmp_path / "in" / "sub-01_T1w.nii.gz", "int16")
     sidecar_path(source).write_text(json.dumps({"EchoTime": 0.003, "DeidentificationMethod": ["by hand"]}))
     _, out = run_export(tmp_path / "in", tmp_path, PLAN)
-    assert set(tree(out)) == {"sub-01_T1w.nii.gz", "sub-01_T1w.json", "sub-01_T1w_defacemask.nii.gz"}
+    assert set(tree(out)) == {"sub-01_T1w.nii.gz", "sub-01_T1w.json", "sub-01_mod-T1w_defacemask.nii.gz"}
     facts = json.loads((out / "sub-01_T1w.json").read_text())
     assert facts["EchoTime"] == 0.003
     assert facts["DeidentificationMethod"][0] == "by hand"
