@@ -16,10 +16,12 @@ from defacedask.tables import TEN_FEATURES
 __all__ = ["box_plots"]
 
 _MOST_STRUCTURES = 24
+#: Fewer cases have no distribution: the tables say as much, and the figures take most of the time of a page.
+_FEWEST_CASES = 5
 
 
 def box_plots(run: Run) -> dict[str, Any] | None:
-    """Pooled over features first, then one figure a structure."""
+    """Pooled over features first, then one figure a structure that has at least five cases."""
     rows = ten(run)
     rows = rows.loc[np.isfinite(rows["percent"]) & (rows["defacer"] != CONTROL)]
     if not len(rows):
@@ -41,10 +43,12 @@ def box_plots(run: Run) -> dict[str, Any] | None:
     indexed = rows.set_index(["defacer", "structure", "feature"])["percent"].sort_index()
     single = []
     for number, structure in enumerate(structures):
+        n = rows.loc[rows["structure"] == structure, "case"].nunique()
+        if n < _FEWEST_CASES:
+            continue
         series = [
             (d, run.look(d), [_select(indexed, d, structure, f) for f in TEN_FEATURES]) for d in defacers
         ]
-        n = rows.loc[rows["structure"] == structure, "case"].nunique()
         single.append(
             {
                 "structure": structure,
