@@ -26,6 +26,7 @@ from defacedask.backend import namespace
 from defacedask.boxes import bounds
 from defacedask.defacers.codec import encode, is_record, plan_from_dict, record
 from defacedask.defacers.contract import HOOKS, PLAN_HOOKS, keep_final
+from defacedask.defacers.provenance import defaced_attrs
 from defacedask.errors import ContractError, InputError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.volume import geometry_of, to_stored
@@ -366,7 +367,8 @@ class Plan(abc.ABC):
         Returns
         -------
         xarray.DataArray
-            Same grid, dtype, coordinates and attributes.
+            Same grid, dtype and coordinates; the attributes say that, by what and from what it was defaced (see
+            `defacedask.defacers.provenance`).
 
         Raises
         ------
@@ -393,7 +395,9 @@ class Plan(abc.ABC):
             data = dask.array.map_blocks(kernel, data, dtype=data.dtype, meta=data._meta)
         else:
             data = kernel(data)
-        return volume.copy(data=data)
+        out = volume.copy(data=data)
+        out.attrs = defaced_attrs(self, volume.attrs)
+        return out
 
     @property
     def digest(self) -> str:
