@@ -29,6 +29,7 @@ from defacedask.defacers.contract import HOOKS, PLAN_HOOKS, keep_final
 from defacedask.defacers.provenance import defaced_attrs
 from defacedask.errors import ContractError, InputError, RefusedError
 from defacedask.geometry import Geometry
+from defacedask.showing import Shown, plan_table
 from defacedask.volume import geometry_of, to_stored
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def air_of(modality: str) -> float:
         ) from None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Plan(abc.ABC):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Plan(Shown, abc.ABC):
     """What one defacer decided about one head.
 
     Subclasses are frozen dataclasses whose fields are JSON-able values, `Geometry`, other such dataclasses'
@@ -97,8 +98,16 @@ class Plan(abc.ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         keep_final(cls, Plan, PLAN_HOOKS)
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Plan.__repr__  # type: ignore[method-assign]  # or each dataclass would write its arrays out
         if cls.defacer:
             _register(cls)
+
+    def _title(self) -> str:
+        return f"{type(self).__name__} of {self.defacer or 'a defacer without name'}"
+
+    def _table(self) -> Any:
+        return plan_table(self)
 
     # --- what a subclass says
 
