@@ -23,7 +23,7 @@ def scan_of(given: Any) -> Scan:
 
     Parameters
     ----------
-    given : path, Scan, Case, or iterable of these
+    given : path, Scan, Case, or iterable of these; or what `deface` returned, for its folder
 
     Raises
     ------
@@ -60,8 +60,11 @@ def scan_of(given: Any) -> Scan:
 
 
 def _items(given: Any) -> list[Any]:
+    from defacedask.defacing import DefaceResult
     from defacedask.dicom.model import Case
 
+    if isinstance(given, DefaceResult):
+        return [given.out]
     if isinstance(given, (str, os.PathLike, Case)):
         return [given]
     if isinstance(given, Iterable) and not isinstance(given, (bytes, dict)):

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import numpy as np
 import xarray as xr
 import zarr
@@ -31,6 +32,8 @@ __all__ = ["VOXELS", "consolidate", "stored_volume", "write_structures", "write_
 
 #: Name of the array of a volume.
 VOXELS = "voxels"
+#: Attributes of the array that a volume in memory has not.
+_OF_FILE = ("scale_factor", "add_offset", "coordinates", "rescale")
 _RESCALE = "real value = voxels * slope + intercept, in real_units"
 
 
@@ -85,9 +88,7 @@ def write_volume(url: str, path: str, volume: xr.DataArray) -> None:
 
 def _in_file(volume: xr.DataArray) -> dict[str, Any]:
     """Attributes of the array in the file: true for who decodes it by the CF conventions, and who does not."""
-    facts = {
-        k: v for k, v in volume.attrs.items() if k not in ("units", "scale_factor", "add_offset", "rescale")
-    }
+    facts = {k: v for k, v in volume.attrs.items() if k not in ("units", *_OF_FILE)}
     slope, intercept = (np.asarray(volume.coords[name].values) for name in ("slope", "intercept"))
     if not ((slope == slope[0]).all() and (intercept == intercept[0]).all()):
         return {**facts, "rescale": _RESCALE}
@@ -107,22 +108,18 @@ def stored_volume(url: str, path: str) -> xr.DataArray:
     FileNotFoundError, KeyError
         If it is not there.
     """
-    # the coordinates follow from the grid: they need not be read
-    data = xr.open_zarr(
-        url, group=path, consolidated=False, decode_cf=False, chunks={}, drop_variables=list(DIMS)
-    )
-    variable = data[VOXELS].variable
-    facts = {
-        k: v
-        for k, v in variable.attrs.items()
-        if k not in ("scale_factor", "add_offset", "coordinates", "rescale")
-    }
-    if {"scale_factor", "add_offset"} & set(variable.attrs):
+    # not by xarray, which would read the coordinates too: they follow from the grid
+    group: Any = zarr.open_group(url, path=path, mode="r", zarr_format=3, use_consolidated=False)
+    voxels = group[VOXELS]
+    facts = {k: v for k, v in voxels.attrs.items() if k not in _OF_FILE}
+    if {"scale_factor", "add_offset"} & set(voxels.attrs):
         facts.pop("units", None)
     coords: dict[str, Any] = dict(coordinates_of(grid_of_attrs(facts)))
     for name in ("slope", "intercept"):
-        coords[name] = ("z", data[name].variable.compute(scheduler="synchronous").values)
-    return xr.DataArray(variable.data, dims=DIMS, coords=coords, attrs=facts, name=VOXELS)
+        coords[name] = ("z", group[name][:])
+    # a name of its own: what lies at an address may be written anew
+    data = dask.array.from_array(voxels, chunks=voxels.chunks, name=False)
+    return xr.DataArray(data, dims=DIMS, coords=coords, attrs=facts, name=VOXELS)
 
 
 def write_structures(url: str, path: str, structures: Sequence[Any], geometry: Geometry, image: str) -> None:
@@ -170,7 +167,7 @@ def write_structures(url: str, path: str, structures: Sequence[Any], geometry: G
             }
         )
     names = group.create_array(
-        "structure", shape=(len(rows),), dtype="string", dimension_names=("structure",)
+        "structure", shape=(len(rows),), dtype=str, dimension_names=("structure",)
     )
     if rows:
         names[:] = np.array([row["name"] for row in rows], dtype=object)
@@ -199,7 +196,7 @@ def consolidate(url: str) -> None:
     """
     with warnings.catch_warnings():
         # Zarr 3 has no final word on consolidated metadata; what else is seen here is being written by another task
-        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+        warnings.filterwarnings("ignore", message="Consolidated metadata|Object at", category=UserWarning)
         for _ in range(10):
             zarr.consolidate_metadata(url)
             told = zarr.open_group(url, mode="r", use_consolidated=True)

@@ -134,12 +134,16 @@ def test_an_active_client_is_used_and_paths_keep_their_shape(virtual_patients, s
     assert names[0] == names[1]
     for source in (virtual_patients / "VP-0001", scan, scan.cases[0], [scan.cases[0]]):
         assert dd.verify(done, source=source).ok
-    # what verify was given is looked for: a planted UID of the source is found through a Case as through a path
-    import pydicom
 
-    path = sorted(done.out.rglob("*.dcm"))[0]
-    dataset = pydicom.dcmread(path)
-    dataset.StudyDescription = scan.cases[0].primary.uid
-    dataset.save_as(path)
-    for source in (virtual_patients / "VP-0001", scan.cases[0]):
-        assert any(p.check == "leaks" for p in dd.verify(done.out, source=source).problems)
+
+def test_verify_looks_for_the_same_words_and_uids_whatever_names_the_originals(virtual_patients, scan):
+    from defacedask.verify import _source_facts
+
+    uids, words = _source_facts([virtual_patients])
+    assert {s.uid for case in scan for s in case.series} < uids
+    for source in (virtual_patients, scan, list(scan), [virtual_patients / "VP-0001", scan.cases[1]]):
+        again, found = _source_facts(source)
+        assert again == uids
+        for text in ("VP-0001", "VP-0002", "a head of nobody in particular"):
+            assert found(text) == words(text) == text.startswith("VP")
+    assert _source_facts(()) == (set(), None)
