@@ -4,8 +4,13 @@
 >>> cases = dd.scan("folder").cases
 >>> plan = dd.plan(cases[0], "quickshear")
 >>> image = plan.apply(cases[0].image("CT"))
->>> tables = dd.study(cases, out="out")
+>>> done = dd.deface(cases, "defaced", "quickshear")
+>>> found = dd.verify(done, source=["folder"])
+>>> result = dd.study(cases, out="out")
+>>> attacked = dd.attack("folder", "defaced", "attacked")
+>>> page = dd.report("out")
 
+Where cases stand there may be paths, a Scan, a Case, or several of these. An active `distributed.Client` is used.
 Nothing heavy is imported until it is used.
 """
 
@@ -26,6 +31,8 @@ except PackageNotFoundError:  # a checkout that was never installed
 _PUBLIC = {
     "scan": "defacedask.dicom.catalogue",
     "Case": "defacedask.dicom.catalogue",
+    "Scan": "defacedask.dicom.catalogue",
+    "Plan": "defacedask.defacers",
     "read_image": "defacedask.dicom.image",
     "Geometry": "defacedask.geometry",
     "Head": "defacedask.head",
@@ -38,12 +45,16 @@ _PUBLIC = {
     "CaseStore": "defacedask.store",
     "DefacedaskError": "defacedask.errors",
 }
-__all__ = ["__version__", *_PUBLIC]
+#: Modules that are called as the function of their name.
+_CALLED = ("report", "verify")
+__all__ = ["__version__", *_CALLED, *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name in _CALLED:
+        return import_module(f"defacedask.{name}")
     raise AttributeError(f"module 'defacedask' has no attribute {name!r}")
 
 

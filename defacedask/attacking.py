@@ -16,6 +16,7 @@ from defacedask.flow.flow import flow_on
 from defacedask.flow.result import Piece
 from defacedask.flow.run import Progress
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage
+from defacedask.inputs import scan_of
 from defacedask.pairing import Pair, Pairing, pair_cases
 from defacedask.preparing import (
     RUN_FOLDERS,
@@ -72,7 +73,7 @@ def attack(
 
     Parameters
     ----------
-    original, defaced : path or sequence of paths
+    original, defaced : path, Scan, Case, or iterable of these
         Folders or files, DICOM or NIfTI, in the same form or not.
     out : path
         Folder for ``tables``, ``report`` and (unless left out) ``pictures``. A second run does only what is missing.
@@ -86,7 +87,7 @@ def attack(
     pictures : bool, optional
         Keep pictures of heads for the report. They identify people.
     client : distributed.Client, optional
-        Where tasks run; without one they run here.
+        Where tasks run; by default on the active client, and without one here, one after the other.
     progress : callable, optional
         ``progress(finished, total, piece)``.
 
@@ -133,8 +134,6 @@ def prepare_attack(
     pictures: bool | None = None,
 ) -> PreparedAttack:
     """Do all that can fail early; arguments and errors as in `attack`."""
-    from defacedask.dicom.catalogue import scan
-
     if not name.strip() or name in (ORIGINAL, "any"):
         raise ConfigError(f"a defacer cannot be called {name!r} in the tables.", "Choose another --name.")
     if surfaces:
@@ -142,7 +141,7 @@ def prepare_attack(
     folder = Path(out).absolute()  # workers may run elsewhere
     faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
     limit = resolve_tolerance(tolerance)
-    scans = [scan(*_inputs(given)) for given in (original, defaced)]
+    scans = [scan_of(given) for given in (original, defaced)]
     for found, what in zip(scans, ("original", "defaced"), strict=True):
         if not found.cases:
             raise nothing_found(found.skipped, f"{what} image series")
@@ -158,10 +157,6 @@ def prepare_attack(
     make_output(folder, *RUN_FOLDERS)
     write_config(folder, settings)
     return PreparedAttack(folder, name, scans[0], scans[1], pairing, settings, surfaces)
-
-
-def _inputs(given: Any) -> list[str]:
-    return [str(given)] if isinstance(given, (str, Path)) else [str(one) for one in given]
 
 
 def run_attack(

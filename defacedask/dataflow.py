@@ -24,8 +24,10 @@ from defacedask.flow.flow import flow_on
 from defacedask.flow.result import Piece
 from defacedask.flow.run import Progress
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
+from defacedask.inputs import one_case
 from defacedask.preparing import CONTROL, PLANS, Prepared, Settings, prepare, resolve_defacers
 from defacedask.release import Release
+from defacedask.showing import Shown
 from defacedask.stages.apply import apply
 from defacedask.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
 from defacedask.stages.export import export
@@ -54,8 +56,8 @@ __all__ = [
 ]
 
 
-@dataclasses.dataclass
-class StudyResult:
+@dataclasses.dataclass(repr=False)
+class StudyResult(Shown):
     """What a run came to.
 
     Attributes
@@ -72,14 +74,20 @@ class StudyResult:
     tables: dict[str, pd.DataFrame]
     report: Path
 
+    def _title(self) -> str:
+        return f"StudyResult in {self.out}"
 
-def plan(case: Case, defacer: str, *, key: bytes = b"", **options: Any) -> Plan:
+    def _table(self) -> Any:
+        rows = [(name, len(table), ", ".join(map(str, table.columns))) for name, table in self.tables.items()]
+        return ("table", "rows", "columns"), rows, (f"report: {self.report}",)
+
+
+def plan(case: Any, defacer: str, *, key: bytes = b"", **options: Any) -> Plan:
     """Plan one case's defacing, here and now.
 
     Parameters
     ----------
-    case : Case
-        From `defacedask.scan`.
+    case : Case, or a path or Scan of one case
     defacer : str
         Registered name, with options if any: ``quickshear:form=published``.
     key : bytes
@@ -93,12 +101,14 @@ def plan(case: Case, defacer: str, *, key: bytes = b"", **options: Any) -> Plan:
         For an unknown defacer or option.
     RefusedError
         If the head does not allow a trustworthy plan.
+    InputError
+        If there is no case, or more than one.
     """
     from defacedask.dicom.image import read_image
     from defacedask.head import Head
 
     maker = get_defacer(defacer, **options)
-    head = Head(read_image(case.primary))
+    head = Head(read_image(one_case(case).primary))
     head.require()
     return maker.plan(head, key=key or secrets.token_bytes(32))
 
@@ -131,7 +141,7 @@ def study(
 
     Parameters
     ----------
-    cases : Scan, sequence of Case, or folder(s)
+    cases : path, Scan, Case, or iterable of these
         What to work on; anything that is not yet scanned is scanned first.
     out : path
         Folder for everything that is left (see INTERFACE in README). A second run with the same folder does
@@ -147,7 +157,7 @@ def study(
         Fixes the run's secret key, for runs that must be repeatable; by default the key is drawn at random and
         kept in ``OUT/store/run.key``.
     client : distributed.Client, optional
-        Where tasks run; without one they run here, one after the other.
+        Where tasks run; by default on the active client, and without one here, one after the other.
     pictures : bool
         Keep pictures of heads for the report. They identify people.
     export : bool

@@ -26,9 +26,11 @@ from defacedask.flow.flow import flow_on
 from defacedask.flow.result import FAILED, Outcome, Piece, forget
 from defacedask.flow.run import Progress
 from defacedask.flow.stage import EACH_DEFACER, Stage
+from defacedask.inputs import paths_of, scan_of
 from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions, check_reversible
 from defacedask.run_key import read_key
+from defacedask.showing import Shown, counted
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export, not_taken_back, record_path, refuse
 from defacedask.stages.ingest import case_key, ingest
@@ -53,8 +55,8 @@ if TYPE_CHECKING:
 __all__ = ["DefaceResult", "deface", "look_protected"]
 
 
-@dataclasses.dataclass
-class DefaceResult:
+@dataclasses.dataclass(repr=False)
+class DefaceResult(Shown):
     """What `deface` came to.
 
     Attributes
@@ -79,6 +81,22 @@ class DefaceResult:
     skipped: list[dict[str, Any]]
     deidentified: bool = False
     defacer: str = ""
+
+    def _title(self) -> str:
+        done = sum(case["status"] in ("done", COPIED) for case in self.cases)
+        return f"DefaceResult: {done} of {counted(len(self.cases), 'case')} by {self.defacer} in {self.out}"
+
+    def _table(self) -> Any:
+        rows = [
+            (
+                one["case"],
+                one["status"],
+                ", ".join(f"{n} {k}" for k, n in one["written"].items()),
+                one["reason"],
+            )
+            for one in self.cases
+        ]
+        return ("case", "status", "written", "reason"), rows, ()
 
     @property
     def ok(self) -> bool:
@@ -149,7 +167,7 @@ def export_case(
 
 
 def deface(
-    found: Scan,
+    cases: Any,
     out: str | Path,
     defacer: str,
     *,
@@ -175,13 +193,14 @@ def deface(
 
     Parameters
     ----------
-    found : Scan
+    cases : path, Scan, Case, or iterable of these
+        What to deface; paths are scanned.
     out : path
         Output folder; holds defaced files, ``audit.jsonl`` and its seal, nothing else.
     defacer : str
         Registered name, with options if any (``quickshear:form=published``); not ``none``.
     inputs : sequence of path
-        What the user named: files keep their path below these folders.
+        What the user named: files keep their path below these folders. By default the paths among ``cases``.
     options : mapping
         Of the defacer, too.
     protect : sequence of str
@@ -213,6 +232,7 @@ def deface(
     key : bytes, optional
         Of the UID map; by default that of ``WORK/run.key``.
     client : distributed.Client, optional
+        Where tasks run; by default on the active client, and without one here, one after the other.
     keep_work : bool
         Keep the original voxels in the work folder after a case is done.
     progress : callable, optional
@@ -253,8 +273,9 @@ def deface(
             "Add --deidentify, or leave them out.",
         )
     check_mode(already_defaced, deidentify)
-    whole = found
-    found, passed = set_aside(found, already_defaced)
+    inputs = inputs or paths_of(cases)
+    whole = scan_of(cases)
+    found, passed = set_aside(whole, already_defaced)
     if not found.cases and not passed:
         raise nothing_found(found.skipped, "image series to deface")
     folder = Path(out).absolute()

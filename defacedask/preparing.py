@@ -240,7 +240,8 @@ def _settings(
 
 
 def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped], People]:
-    from defacedask.dicom.catalogue import Case, Scan, scan
+    from defacedask.dicom.model import Case
+    from defacedask.inputs import scan_of
 
     if isinstance(cases, Case):
         return (cases,), (), {}
@@ -248,9 +249,8 @@ def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped], People]:
         if not cases:
             raise nothing_found(())
         return tuple(cases), (), {}
-    inputs = [cases] if isinstance(cases, (str, Path)) else cases
     # a head without its face can be neither recognised nor measured as an original
-    found, _ = set_aside(cases if isinstance(cases, Scan) else scan(*inputs))
+    found, _ = set_aside(scan_of(cases))
     if not found.cases:
         raise nothing_found(found.skipped)
     return found.cases, found.skipped, found.people

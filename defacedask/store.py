@@ -3,10 +3,13 @@
 Layout of a group::
 
     zarr.json             facts of the case; ``complete`` and ``input_key`` are written last of all
-    images/CT             stored (z, y, x), slope (z), intercept (z); geometry, units, modality as attributes
+    images/CT             voxels (z, y, x), slope (z), intercept (z), coordinates z, y, x in mm; see `stored_volume`
     doses/RTDOSE          the same form
     structures/RTSTRUCT   mask (structure, z, y, x) bool on the grid of the image named in its attributes
-    defaced/DEFACER/CT    written by the study, the same form as images
+    defaced/DEFACER/images/CT    written by the study, the same form as images
+
+xarray opens it by itself (``xarray.open_datatree(url, engine="zarr")``): its metadata are consolidated, and voxels
+that have one rescale are decoded to their units. Every volume also is an image of OME-NGFF 0.5.
 
 Image chunks hold about 32 slices, compressed with lz4 + bitshuffle; empty chunks of masks are not written. A
 group without its completion mark is never read. On a local path the group is written under a temporary name and
@@ -19,8 +22,8 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,28 +32,35 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.codecs import BloscCodec
 
-from defacedask.config import option
 from defacedask.errors import DefacedaskError, OutputError, StoreError
 from defacedask.geometry import Geometry
-from defacedask.volume import DIMS, geometry_of
+from defacedask.store_format import VOXELS, consolidate, stored_volume, write_structures, write_volume
+from defacedask.store_place import is_local, join_url, remove
+from defacedask.volume import grid_of_attrs
 
-__all__ = ["CaseStore", "StoredStructure", "create_case", "input_key", "join_url", "remove", "writing"]
+__all__ = [
+    "CaseStore",
+    "StoredStructure",
+    "consolidate",
+    "create_case",
+    "input_key",
+    "join_url",
+    "remove",
+    "write_volume",
+    "writing",
+]
 
-FORMAT = 1
+FORMAT = 2
+#: For whoever opens a store without this package.
+_ABOUT = {
+    "title": "Images, structures and doses of one head, as read and as defaced",
+    "comment": "Holds the voxels of the original, which show a face: it stays on site.",
+}
+#: Facts that are JSON text in the file, where attributes are flat.
+_NESTED = ("unread_structures",)
 #: Errors of the disk itself, which the next case would meet too.
 FULL = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
-
-
-def join_url(root: str, *parts: str) -> str:
-    """Join a local path or URL with further parts."""
-    return "/".join([str(root).rstrip("/"), *parts])
-
-
-def is_local(url: str) -> bool:
-    """Whether a store address is a plain path."""
-    return "://" not in url and "::" not in url
 
 
 def input_key(files: Sequence[str]) -> str:
@@ -85,16 +95,12 @@ def writing(what: str) -> Iterator[None]:
         raise OutputError(f"cannot write {what}: {reason}{where}.", hint) from error
 
 
-def remove(url: str) -> None:
-    """Delete a store, whole or half-written; nothing happens if it is not there."""
-    if is_local(url):
-        shutil.rmtree(url, ignore_errors=True)
-        return
-    import fsspec
-
-    fs, path = fsspec.core.url_to_fs(url)
-    if fs.exists(path):
-        fs.rm(path, recursive=True)
+def _flat(value: Any) -> Any:
+    """Value as a flat attribute: a list that holds more than words and numbers becomes JSON text."""
+    nested = isinstance(value, dict) or (
+        isinstance(value, list) and any(isinstance(one, (dict, list)) for one in value)
+    )
+    return json.dumps(value) if nested else value
 
 
 @contextlib.contextmanager
@@ -127,7 +133,11 @@ def create_case(url: str, *, key: str, facts: dict[str, Any]) -> Iterator[CaseWr
                 remove(url)
             root = zarr.open_group(place, mode="w", zarr_format=3)
             yield CaseWriter(place)
-            root.update_attributes({"defacedask_format": FORMAT, **facts, "input_key": key, "complete": True})
+            about = {name: _flat(value) for name, value in facts.items()}
+            root.update_attributes(
+                {**_ABOUT, "defacedask_format": FORMAT, **about, "input_key": key, "complete": True}
+            )
+            consolidate(place)
             if local:
                 remove(url)
                 Path(place).replace(url)
@@ -166,62 +176,7 @@ class CaseWriter:
         image : str
             Path of the image they belong to, such as ``images/CT``.
         """
-        nz, ny, nx = geometry.shape
-        rows = []
-        group: Any = zarr.open_group(self.url, mode="a").require_group(path)
-        array = group.create_array(
-            "mask",
-            shape=(len(structures), nz, ny, nx),
-            dtype="bool",
-            chunks=(1, min(nz, option("store.slices-per-chunk")), ny, nx),
-            compressors=BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=1),
-            fill_value=False,
-            dimension_names=("structure", *DIMS),
-        )
-        for i, part in enumerate(structures):
-            start, shape = part.start, part.mask.shape
-            if part.mask.size:
-                array[i, *(slice(a, a + n) for a, n in zip(start, shape, strict=True))] = part.mask
-            rows.append(
-                {
-                    "name": part.name,
-                    "original_name": part.original_name,
-                    "number": int(part.number),
-                    "colour": [int(c) for c in part.colour] if part.colour is not None else None,
-                    "interpreted_type": part.interpreted_type,
-                    "start": [int(a) for a in start],
-                    "shape": [int(n) for n in shape],
-                    "warnings": list(part.warnings),
-                }
-            )
-        group.update_attributes({"structures": rows, "image": image, "geometry": geometry.to_dict()})
-
-
-def write_volume(url: str, path: str, volume: xr.DataArray) -> None:
-    """Write one volume into a group of a store, whole or (on a local path) not at all."""
-    nz, ny, nx = volume.shape
-    chunks = (min(nz, option("store.slices-per-chunk")), ny, nx)
-    codec = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=volume.dtype.itemsize)
-    local = is_local(url)
-    group = f"{path}.partial-{uuid.uuid4().hex[:8]}" if local else path
-    try:
-        volume.drop_vars(list(DIMS)).chunk(dict(zip(DIMS, chunks, strict=True))).to_dataset(
-            name="stored"
-        ).to_zarr(
-            url,
-            group=group,
-            mode="w",
-            zarr_format=3,
-            consolidated=False,
-            encoding={"stored": {"chunks": chunks, "compressors": (codec,)}},
-        )
-        if local:
-            remove(join_url(url, path))
-            Path(url, group).replace(Path(url, path))
-    except BaseException:
-        if local:
-            remove(join_url(url, group))
-        raise
+        write_structures(self.url, path, structures, geometry, image)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,10 +240,13 @@ class CaseStore:
     def __init__(self, url: str) -> None:
         self.url = str(url)
         try:
-            self._group: Any = zarr.open_group(self.url, mode="r")
+            self._group: Any = zarr.open_group(self.url, mode="r", use_consolidated=False)
         except (FileNotFoundError, OSError, ValueError) as error:
             raise StoreError(f"there is no case store at {self.url}.", "Run the ingest again.") from error
         self.facts: dict[str, Any] = dict(self._group.attrs)
+        for name in _NESTED:
+            if isinstance(self.facts.get(name), str):
+                self.facts[name] = json.loads(self.facts[name])
         if not self.facts.get("complete"):
             raise StoreError(
                 f"the case store {self.url} was never finished.", "Delete it and run the ingest again."
@@ -332,21 +290,16 @@ class CaseStore:
             If it is not there.
         """
         try:
-            data = xr.open_zarr(self.url, group=path, consolidated=False, decode_cf=False, chunks={})[
-                "stored"
-            ]
+            return stored_volume(self.url, path)
         except (FileNotFoundError, KeyError, OSError) as error:
             raise StoreError(
                 f"the case store {self.url} holds no {path}.", "Run the ingest again."
             ) from error
-        data = data.assign_coords({dim: np.arange(n) for dim, n in zip(DIMS, data.shape, strict=True)})
-        coords = xr.open_zarr(self.url, group=path, consolidated=False, decode_cf=False, chunks=None)
-        return data.assign_coords(slope=coords["slope"].load(), intercept=coords["intercept"].load())
 
     def structures(self, path: str) -> list[StoredStructure]:
         """Structures of one set, masks unread."""
         group = self._group[path]
-        rows = group.attrs["structures"]
+        rows = json.loads(group.attrs["structures"])
         return [
             StoredStructure(
                 name=row["name"],
@@ -369,10 +322,8 @@ class CaseStore:
 
     def geometry(self, path: str) -> Geometry:
         """Grid of a volume or structure set, without reading voxels."""
-        attrs = self._group[path].attrs
-        if "geometry" in attrs:
-            return Geometry.from_dict(attrs["geometry"])
-        return geometry_of(self.volume(path))
+        group = self._group[path]
+        return grid_of_attrs((group["mask"] if "mask" in group else group[VOXELS]).attrs)
 
     def __repr__(self) -> str:
         return f"CaseStore({self.url!r})"

@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from defacedask.dicom.export.covered import problems as covered_problems
 from defacedask.dicom.export.covered import sidecar_problems
+from defacedask.dicom.model import Case, Scan
+from defacedask.door import callable_module
 from defacedask.errors import DefacedaskError, InputError
+from defacedask.inputs import folder_of, scan_of
 from defacedask.verify_masks import masks
 from defacedask.verify_people import identities, names_left
 
@@ -78,19 +81,17 @@ class Verification:
         return not self.problems
 
 
-def verify(
-    out: str | Path, *, key: bytes = b"", source: Iterable[str | os.PathLike[str]] = ()
-) -> Verification:
+def verify(out: Any, *, key: bytes = b"", source: Any = ()) -> Verification:
     """Check a folder that `deface` or `study` wrote.
 
     Parameters
     ----------
-    out : path
+    out : path, or what `deface` returned
         With ``audit.jsonl``.
     key : bytes, optional
         Of the run: proves that the record is the one its holder wrote, and where headers were de-identified looks for
         the names and ids of everybody in the cohort, whose codes are in the seal.
-    source : iterable of path, optional
+    source : path, Scan, Case, or iterable of these, optional
         The originals: all their instance and series UIDs are looked for, where headers were de-identified the names
         and ids of everybody in them, and outside of masks every voxel must be theirs.
 
@@ -103,7 +104,7 @@ def verify(
     InputError
         If there is no record, or it cannot be read.
     """
-    folder = Path(out)
+    folder = folder_of(out)
     lines = _record(folder)
     found = _Found(folder)
     _seal(found, key)
@@ -383,19 +384,21 @@ def _is_safe(dataset: Any, tag: Any) -> bool:
     return safe_private(dataset, tag)
 
 
-def _source_facts(source: Iterable[str | os.PathLike[str]]) -> tuple[set[str], Search | None, list[str]]:
+def _source_facts(source: Any) -> tuple[set[str], Search | None, list[str]]:
     """UIDs of the originals, a search for the words that name people in them, and files of their images."""
-    given = list(source)
-    if not given:
-        return set(), None, []
-    from defacedask.dicom.catalogue import scan
+    if not isinstance(source, (str, os.PathLike, Case, Scan)):
+        source = list(source)
+        if not source:
+            return set(), None, []
     from defacedask.dicom.export.leaks import plain_search
     from defacedask.dicom.export.words import words_of_people
+    from defacedask.dicom.people import people_of
 
-    result = scan(*given)
+    result = scan_of(source)
+    people = result.people or people_of(result.cases)
     series = [s for case in result.cases for s in case.series]
     uids = {u for s in series for u in (s.uid, *s.instances)}
-    found = plain_search(words_of_people(result.people).forms)
+    found = plain_search(words_of_people(people).forms)
     files = [f for case in result.cases for s in case.images for f in s.files]
     return uids | {s.series_uid for s in result.skipped if s.series_uid}, found, files
 
@@ -433,3 +436,6 @@ def _leaks(
                 "leaks",
                 "a UID of the source is in its name or its line",
             )
+
+
+callable_module(__name__, verify)  # dd.verify(out)

@@ -50,7 +50,7 @@ def test_written_and_read_again(tmp_path, volume, address):
     assert store.key == "k"
     assert store.images == ["images/CT"]
     again = store.volume("images/CT")
-    xr.testing.assert_identical(again.load().drop_attrs(), volume.rename("stored").drop_attrs())
+    xr.testing.assert_identical(again.load().drop_attrs(), volume.rename("voxels").drop_attrs())
     assert again.dtype == np.int16
     assert geometry_of(again) == geometry_of(volume)
     assert store.volume("images/CT").data.chunksize == (32, 9, 8)
@@ -64,7 +64,7 @@ def test_written_and_read_again(tmp_path, volume, address):
 
 def test_codec_and_format(tmp_path, volume):
     write(str(tmp_path / "a.zarr"), volume)
-    array = zarr.open_group(tmp_path / "a.zarr", mode="r")["images/CT/stored"]
+    array = zarr.open_group(tmp_path / "a.zarr", mode="r")["images/CT/voxels"]
     assert array.metadata.zarr_format == 3
     (codec,) = array.compressors
     names = tuple(getattr(one, "value", one) for one in (codec.cname, codec.shuffle))  # words since Zarr 3.4

@@ -28,7 +28,7 @@ from benchmarks.heads.non_heads import non_heads
 from defacedask.geometry import Geometry
 from defacedask.head import Head
 from defacedask.head.turns import angle_between, sphere
-from defacedask.volume import geometry_of, make_volume
+from defacedask.volume import geometry_of, make_volume, units_of
 
 if TYPE_CHECKING:
     from defacedask.defacers.base import Plan
@@ -55,7 +55,7 @@ def turned(volume: xr.DataArray, motion: np.ndarray) -> xr.DataArray:
         volume.data,
         Geometry(grid.shape, motion @ grid.affine, grid.frame_of_reference),
         modality=volume.attrs["modality"],
-        units=volume.attrs["units"],
+        units=units_of(volume),
         slope=volume.coords["slope"].values,
         intercept=volume.coords["intercept"].values,
     )

@@ -28,10 +28,10 @@ DEGREES, MILLIMETRES = 10.0, 12.0
 
 def _like(volume: xr.DataArray, head: Any, values: np.ndarray, grid: Any) -> xr.DataArray:
     """Real values on a grid, stored as a scanner would: whole numbers, 16 bits if they suffice."""
-    from defacedask.volume import make_volume
+    from defacedask.volume import make_volume, units_of
 
     stored = np.rint(values).astype(np.int16 if values.max() < 32767 else np.int32)
-    return make_volume(stored, grid, modality=head.modality, units=volume.attrs["units"])
+    return make_volume(stored, grid, modality=head.modality, units=units_of(volume))
 
 
 def turned(volume: xr.DataArray, head: Any, *, pitch: float = 0, yaw: float = 0, roll: float = 0) -> Any:
@@ -71,7 +71,7 @@ def regridded(volume: xr.DataArray, head: Any, spacing: Sequence[float]) -> Any:
 def flipped(volume: xr.DataArray, head: Any, axes: Sequence[int]) -> Any:
     """Array axes in the other order, the world as it was: how feet-first and prone series are stored."""
     from defacedask.geometry import Geometry
-    from defacedask.volume import geometry_of, make_volume
+    from defacedask.volume import geometry_of, make_volume, units_of
 
     grid = geometry_of(volume)
     step = [-1 if axis in axes else 1 for axis in range(3)]
@@ -84,7 +84,7 @@ def flipped(volume: xr.DataArray, head: Any, axes: Sequence[int]) -> Any:
         stored,
         Geometry(grid.shape, affine, grid.frame_of_reference),
         modality=head.modality,
-        units=volume.attrs["units"],
+        units=units_of(volume),
         slope=volume.coords["slope"].values[rows],
         intercept=volume.coords["intercept"].values[rows],
     )

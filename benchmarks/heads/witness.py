@@ -118,14 +118,14 @@ def _motion(seen: Any, yaw: float, roll: float, shift: Sequence[float]) -> np.nd
 
 def _moved(volume: xr.DataArray, matrix: np.ndarray) -> xr.DataArray:
     from defacedask.geometry import Geometry
-    from defacedask.volume import geometry_of, make_volume
+    from defacedask.volume import geometry_of, make_volume, units_of
 
     grid = geometry_of(volume)
     return make_volume(
         volume.values,
         Geometry(grid.shape, matrix @ grid.affine),
         modality=volume.attrs["modality"],
-        units=volume.attrs["units"],
+        units=units_of(volume),
         slope=volume.coords["slope"].values,
         intercept=volume.coords["intercept"].values,
     )

@@ -15,7 +15,7 @@ from defacedask.geometry import Geometry
 from defacedask.head.template import Template, load_template
 from defacedask.head.template_folder import write_template
 from defacedask.sampling import sample_field
-from defacedask.volume import make_volume
+from defacedask.volume import make_volume, units_of
 
 __all__ = ["finish", "skin_distance"]
 
@@ -66,7 +66,7 @@ def finish(
         name=name,
         modality=modality,
         image=volume(
-            np.rint(values).astype(np.int16), "image", modality=modality, units=source.image.attrs["units"]
+            np.rint(values).astype(np.int16), "image", modality=modality, units=units_of(source.image)
         ),
         tissue=volume(tissue, "tissue"),
         labels=volume(labels, "labels"),

@@ -119,12 +119,13 @@ def show(name: str | None, picture: Path | None) -> None:
 
 def _rows(template: object) -> dict[str, str]:
     from defacedask.head.template import Template
+    from defacedask.volume import units_of
 
     assert isinstance(template, Template)
     grid, facts = template.geometry, template.facts
     return {
         "name": template.name,
-        "modality": f"{template.modality}, {template.image.attrs['units']}",
+        "modality": f"{template.modality}, {units_of(template.image)}",
         "shape (z, y, x)": " x ".join(map(str, grid.shape)),
         "spacing, mm": " x ".join(f"{mm:g}" for mm in grid.spacing),
         "heads": str(facts.get("heads", "")) or "see source",

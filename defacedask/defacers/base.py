@@ -26,8 +26,10 @@ from defacedask.backend import namespace
 from defacedask.boxes import bounds
 from defacedask.defacers.codec import encode, is_record, plan_from_dict, record
 from defacedask.defacers.contract import HOOKS, PLAN_HOOKS, keep_final
+from defacedask.defacers.provenance import defaced_attrs
 from defacedask.errors import ContractError, InputError, RefusedError
 from defacedask.geometry import Geometry
+from defacedask.showing import Shown, plan_table
 from defacedask.volume import geometry_of, to_stored
 
 if TYPE_CHECKING:
@@ -61,8 +63,8 @@ def air_of(modality: str) -> float:
         ) from None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Plan(abc.ABC):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Plan(Shown, abc.ABC):
     """What one defacer decided about one head.
 
     Subclasses are frozen dataclasses whose fields are JSON-able values, `Geometry`, other such dataclasses'
@@ -96,8 +98,16 @@ class Plan(abc.ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         keep_final(cls, Plan, PLAN_HOOKS)
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Plan.__repr__  # type: ignore[method-assign]  # or each dataclass would write its arrays out
         if cls.defacer:
             _register(cls)
+
+    def _title(self) -> str:
+        return f"{type(self).__name__} of {self.defacer or 'a defacer without name'}"
+
+    def _table(self) -> Any:
+        return plan_table(self)
 
     # --- what a subclass says
 
@@ -366,7 +376,8 @@ class Plan(abc.ABC):
         Returns
         -------
         xarray.DataArray
-            Same grid, dtype, coordinates and attributes.
+            Same grid, dtype and coordinates; the attributes say that, by what and from what it was defaced (see
+            `defacedask.defacers.provenance`).
 
         Raises
         ------
@@ -393,7 +404,9 @@ class Plan(abc.ABC):
             data = dask.array.map_blocks(kernel, data, dtype=data.dtype, meta=data._meta)
         else:
             data = kernel(data)
-        return volume.copy(data=data)
+        out = volume.copy(data=data)
+        out.attrs = defaced_attrs(self, volume.attrs)
+        return out
 
     @property
     def digest(self) -> str:

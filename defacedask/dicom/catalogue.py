@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 from defacedask.bids.grouping import one_plan_each
 from defacedask.dicom.bulk import Unreadable, read_headers
@@ -335,14 +335,15 @@ def _not_an_image(kind: str) -> str:
     return f"it is neither CT, MR nor PET but {class_name(kind)}"
 
 
-def scan(*inputs: str | os.PathLike[str], workers: int | None = None) -> Scan:
+def scan(*inputs: Any, workers: int | None = None) -> Scan:
     """Find what can be defaced.
 
     Parameters
     ----------
     *inputs : path
         Folders (searched; symbolic links are followed), files, ``.tcia`` manifests or text files of Series UIDs
-        (either restricts to the series it names; alone, the folder it lies in is searched), NIfTI files.
+        (either restricts to the series it names; alone, the folder it lies in is searched), NIfTI files. A Scan or a
+        Case among them is taken as it is.
     workers : int, optional
         Processes that read headers; by default as many as pay.
 
@@ -358,6 +359,10 @@ def scan(*inputs: str | os.PathLike[str], workers: int | None = None) -> Scan:
     """
     from pydicom.config import disable_value_validation
 
+    if any(isinstance(one, (Case, Scan)) for one in inputs):
+        from defacedask.inputs import scan_of
+
+        return scan_of(inputs)
     found = find_files(inputs)
     nifti = [path for path in found.files if is_nifti(path)]
     catalogue = _Catalogue(found.wanted)

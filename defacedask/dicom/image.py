@@ -47,10 +47,11 @@ def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.Dat
     Returns
     -------
     xarray.DataArray
-        dims (z, y, x), stored values (z along the stack normal), coords slope(z), intercept(z); attrs geometry,
-        modality, registered (if its grid was moved into the case's frame of reference), units: HU for CT; "1"
-        (arbitrary) for MR; for PET g/mL (body-weight SUV) where the header allows,
-        else Bq/mL or "1", with the reason in ``attrs["suv"]["why"]``. A PET's slope includes the SUV factor.
+        A volume (see `defacedask.volume`): dims (z, y, x), stored values (z along the stack normal), coords z, y, x
+        (mm), slope(z), intercept(z); attrs modality, registered_by and registered_matrix (if its grid was moved into
+        the case's frame of reference), real_units: HU for CT; "1" (arbitrary) for MR; for PET g/mL (body-weight SUV)
+        where the header allows, else Bq/mL or "1", with the reason in ``attrs["suv_why"]``. A PET's slope includes
+        the SUV factor.
 
     Raises
     ------

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import InputError
+from defacedask.showing import Shown, case_table, counted, scan_table, short, size_of, what_is_in
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,7 +18,7 @@ __all__ = ["KINDS", "Case", "Scan", "Series", "Skipped"]
 KINDS = ("images", "structures", "doses", "plans", "others")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Series:
     """One series that can be used, from headers only.
 
@@ -80,6 +81,10 @@ class Series:
         tuples = {name: tuple(facts[name]) for name in ("files", "instances", "references")}
         return cls(**{**facts, **tuples})
 
+    def __repr__(self) -> str:
+        parts = [self.modality, short(self.description), size_of(self), counted(len(self.files), "file")]
+        return f"Series({', '.join(part for part in parts if part)})"
+
     @property
     def voxels(self) -> int:
         """Number of voxels of an image, 0 for anything else."""
@@ -89,8 +94,8 @@ class Series:
         return int(nz * ny * nx)
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Case(Shown):
     """Everything of one patient in one frame of reference: what one plan is applied to.
 
     Parameters
@@ -110,6 +115,12 @@ class Case:
     doses: tuple[Series, ...] = ()
     plans: tuple[Series, ...] = ()
     others: tuple[Series, ...] = ()
+
+    def _title(self) -> str:
+        return f"Case {self.id}: patient {short(self.patient_id) or 'without id'}, {what_is_in(self)}"
+
+    def _table(self) -> Any:
+        return case_table(self)
 
     @property
     def primary(self) -> Series:
@@ -198,8 +209,8 @@ class Skipped:
         return dataclasses.asdict(self)
 
 
-@dataclasses.dataclass(frozen=True)
-class Scan:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Scan(Shown):
     """Result of a scan: a sequence of its cases, with what was left out beside it.
 
     Parameters
@@ -218,6 +229,14 @@ class Scan:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     people: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, repr=False)
+
+    def _title(self) -> str:
+        files = sum(skip.files for skip in self.skipped)
+        left = f"; {counted(files, 'file')} skipped" if self.skipped else ""
+        return f"Scan: {counted(len(self.cases), 'case')}{left}"
+
+    def _table(self) -> Any:
+        return scan_table(self)
 
     def __len__(self) -> int:
         return len(self.cases)

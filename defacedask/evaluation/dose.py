@@ -9,7 +9,7 @@ import numpy as np
 
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
-from defacedask.volume import geometry_of
+from defacedask.volume import geometry_of, units_of
 
 __all__ = ["METRICS", "compare_dose", "dvh_metrics"]
 
@@ -83,8 +83,8 @@ def compare_dose(
     """
     grid = geometry_of(original)
     for dose in (original, defaced):
-        if dose.attrs.get("units") != "Gy":
-            raise InputError(f"this dose is in {dose.attrs.get('units') or 'unknown units'}, not in Gy.")
+        if units_of(dose) != "Gy":
+            raise InputError(f"this dose is in {units_of(dose) or 'unknown units'}, not in Gy.")
     if not grid.close_to(geometry_of(defaced)):
         raise InputError("the original and the defaced dose are not on the same grid.")
     if grid.frame_of_reference and geometry.frame_of_reference not in ("", grid.frame_of_reference):

@@ -21,7 +21,7 @@ import xarray as xr
 
 from defacedask.errors import ConfigError, InputError
 from defacedask.geometry import Geometry
-from defacedask.volume import make_volume
+from defacedask.volume import geometry_of, make_volume
 
 __all__ = ["Template", "load_template", "template_names"]
 
@@ -80,7 +80,7 @@ class Template:
     @property
     def geometry(self) -> Geometry:
         """Grid of all its volumes."""
-        return Geometry.from_dict(self.image.attrs["geometry"])
+        return geometry_of(self.image)
 
     @property
     def names(self) -> list[str]:

@@ -16,7 +16,7 @@ from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.head.template import Template
 from defacedask.store import writing
-from defacedask.volume import make_volume
+from defacedask.volume import make_volume, units_of
 
 __all__ = ["FACTS", "read_template", "write_nifti", "write_template"]
 
@@ -48,7 +48,7 @@ def write_template(template: Template, folder: Path) -> str:
             "format": FORMAT,
             "name": template.name,
             "modality": template.modality,
-            "units": template.image.attrs["units"],
+            "units": units_of(template.image),
             "regions": template.label_names,
             "tissues": template.tissue_names,
             "structures": list(template.structure_names),

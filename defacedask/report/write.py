@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from defacedask.inputs import folder_of
 from defacedask.report import numbers
 from defacedask.report.run import CONTROL, Run, read_run
 from defacedask.tables import write_files
@@ -12,12 +13,12 @@ from defacedask.tables import write_files
 __all__ = ["render_report", "write_report"]
 
 
-def write_report(out: str | Path, *, reference: str | Path | None = None, pictures: bool = True) -> Path:
+def write_report(out: Any, *, reference: str | Path | None = None, pictures: bool = True) -> Path:
     """Write the page of a run.
 
     Parameters
     ----------
-    out : path
+    out : path, or what `study` or `attack` returned
         Output folder of a study: ``tables/``, and if there ``config.yaml`` and ``pictures/index.json``.
     reference : path, optional
         Folder of published tables (CSV) to print beside the measured ones.
@@ -37,8 +38,9 @@ def write_report(out: str | Path, *, reference: str | Path | None = None, pictur
     OutputError
         If the page cannot be written.
     """
-    page = render_report(read_run(out, reference), pictures=pictures)
-    return write_files(Path(out) / "report", {"index.html": page.encode()})[0]
+    folder = folder_of(out)
+    page = render_report(read_run(folder, reference), pictures=pictures)
+    return write_files(folder / "report", {"index.html": page.encode()})[0]
 
 
 def render_report(run: Run, *, pictures: bool = True) -> str:

@@ -9,7 +9,7 @@ from defacedask.flow.result import Outcome, Piece
 from defacedask.stages.kept import compare, load_kept
 from defacedask.stages.places import one_thread, volume_path
 from defacedask.stages.plans import load_plan, planned
-from defacedask.store import CaseStore, write_volume, writing
+from defacedask.store import CaseStore, consolidate, write_volume, writing
 from defacedask.volume import geometry_of
 
 __all__ = ["apply"]
@@ -53,4 +53,5 @@ def apply(ingested: Piece, looked: Piece, *, plans: str, case: str, defacer: str
                 "fraction": count / volume.size,
                 "kept": inside,
             }
+        consolidate(store.url)
     return Outcome(facts={"changed": changed})

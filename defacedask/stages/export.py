@@ -392,8 +392,7 @@ class _Job(Shelf):
                     )
                     continue
 
-            grid = read_dose(series).attrs["geometry"] if "registered" in series.facts else None
-            own = Geometry.from_dict(grid) if grid else geometry
+            own = geometry_of(read_dose(series)) if "registered" in series.facts else geometry
             theirs = plan_for(plan, series.facts)
 
             more = bool((defaced > original).any())

@@ -13,7 +13,7 @@ from defacedask.flow.result import Outcome
 from defacedask.stages.places import one_thread, store_path
 from defacedask.store import CaseStore, create_case, input_key
 from defacedask.structure_names import standard_names
-from defacedask.volume import geometry_of
+from defacedask.volume import geometry_of, placed_anew
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case
@@ -109,7 +109,7 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
                     "the image, and no registration relates the two."
                 )
                 continue
-            dose = dose.assign_attrs(geometry=place.to_dict())
+            dose = placed_anew(dose, place)
             label = f"doses/{_free_name('RTDOSE', paths)}"
             writer.volume(label, dose.assign_attrs(series_uid=part.uid))
             paths[label] = part.uid

@@ -19,7 +19,7 @@ from defacedask.flow.result import Outcome, Piece
 from defacedask.stages.kept import Kept, save_kept
 from defacedask.stages.places import ORIGINAL, one_thread
 from defacedask.stages.protecting import drawn_brain, kept_structures, spared_structures
-from defacedask.store import CaseStore, write_volume, writing
+from defacedask.store import CaseStore, consolidate, write_volume, writing
 from defacedask.volume import geometry_of, make_volume
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def look(
             write_volume(
                 store.url, f"head/{path}", make_volume(drop.astype(np.uint8), grid, modality="SEG", units="")
             )
+            consolidate(store.url)
     if head.against_header > TURNED:
         missing.append(
             f"the head is turned by {head.against_header:.0f} degrees against what the header says; it was found and "
@@ -179,7 +180,7 @@ def _check_registered(store: CaseStore, head: Head) -> None:
 
     for path in store.images[1:]:
         volume = store.volume(path)
-        if "registered" not in volume.attrs or volume.attrs["modality"] != "MR":
+        if "registered_by" not in volume.attrs or volume.attrs["modality"] != "MR":
             continue
         other = Head(volume.load())
         if not other.ok:

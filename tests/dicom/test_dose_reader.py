@@ -28,7 +28,7 @@ def test_relative_offsets(tmp_path):
     assert dose.dtype == np.uint16
     assert np.array_equal(dose.values, STORED)
     assert geometry_of(dose) == GRID
-    assert (dose.attrs["modality"], dose.attrs["units"]) == ("RTDOSE", "Gy")
+    assert (dose.attrs["modality"], dose.attrs["real_units"]) == ("RTDOSE", "Gy")
     assert dose.attrs["frames"] == [0, 1, 2, 3]
     assert (dose.attrs["dose_type"], dose.attrs["dose_summation_type"]) == ("PHYSICAL", "PLAN")
     assert np.allclose(real_values(dose), STORED * 0.001)
@@ -116,7 +116,7 @@ def test_units(tmp_path):
     path = write_dose(tmp_path / "rd.dcm", STORED, DoseUnits="RELATIVE")
     with pytest.raises(RefusedError, match="RELATIVE"):
         read_dose(path)
-    assert read_dose(path, allow_relative=True).attrs["units"] == "1"
+    assert read_dose(path, allow_relative=True).attrs["real_units"] == "1"
     with pytest.raises(RefusedError, match="without units"):
         read_dose(write_dose(tmp_path / "rd.dcm", STORED, DoseUnits=None), allow_relative=True)
     with pytest.raises(RefusedError, match="errors"):

@@ -143,7 +143,7 @@ def test_units(tmp_path):
     for modality, units in (("CT", "HU"), ("MR", "1"), ("PT", "g/mL")):
         make.write_series(tmp_path / modality, make.ramp(GRID.shape), GRID, modality)
         volume = read_one(tmp_path / modality)
-        assert (volume.attrs["modality"], volume.attrs["units"]) == (modality, units)
+        assert (volume.attrs["modality"], volume.attrs["real_units"]) == (modality, units)
 
 
 def test_lut_instead_of_rescale_is_refused(tmp_path):
@@ -381,7 +381,7 @@ def test_enhanced_pet_in_suv(tmp_path):
     make.write_enhanced(tmp_path / "e.dcm", stored, GRID, "PT", slope=2.0, change=change)
     volume = read_one(tmp_path)
     factor = 70000 / (370e6 * 2 ** (-3600 / 6586.2))
-    assert volume.attrs["units"] == "g/mL"
+    assert volume.attrs["real_units"] == "g/mL"
     np.testing.assert_allclose(real_values(volume, np.float64), stored * 2.0 * factor)
 
 
@@ -408,7 +408,7 @@ def test_enhanced_pet_units_from_the_real_world_mapping(tmp_path, code, slope, u
     path = tmp_path / "e.dcm"
     make.write_enhanced(path, make.ramp(GRID.shape), GRID, "PT", slope=2.0, change=real_world(code, slope))
     volume = read_one(tmp_path)
-    assert volume.attrs["units"] == units, volume.attrs["suv"]
+    assert volume.attrs["real_units"] == units, volume.attrs["suv_why"]
     assert (volume.coords["slope"] == 2).all()
 
 
@@ -522,7 +522,7 @@ def test_nifti_modality(tmp_path, name, low, modality, units):
     write_nifti(tmp_path / name, stored, make.grid(shape=stored.shape))
     (case,) = scan(tmp_path).cases
     volume = read_image(case.primary)
-    assert (volume.attrs["modality"], volume.attrs["units"]) == (modality, units)
+    assert (volume.attrs["modality"], volume.attrs["real_units"]) == (modality, units)
     assert scan(tmp_path / name).cases[0].id == case.id
 
 
@@ -530,7 +530,7 @@ def test_nifti_sidecar(tmp_path):
     write_nifti(tmp_path / "x.nii.gz", make.ramp(GRID.shape, low=0), GRID)
     (tmp_path / "x.json").write_text('{"Modality": "PT", "Units": "Bq/mL"}')
     volume = read_image(scan(tmp_path / "x.nii.gz").cases[0].primary)
-    assert (volume.attrs["modality"], volume.attrs["units"]) == ("PT", "Bq/mL")
+    assert (volume.attrs["modality"], volume.attrs["real_units"]) == ("PT", "Bq/mL")
 
 
 def test_nifti_refusals(tmp_path):

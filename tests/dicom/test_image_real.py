@@ -106,7 +106,7 @@ def test_suv_of_the_head_and_neck_pet_is_plausible(shared_data):
     facts = image.facts["suv"]
     assert facts["delay_s"] == pytest.approx(5024.678)  # 11:39:00 to 13:02:44.678
     volume = read_image(image)
-    assert volume.attrs["units"] == "g/mL"
+    assert volume.attrs["real_units"] == "g/mL"
     values = real_values(volume).values
     # body-weight SUV is about 1 on average over the body, by definition of the unit
     assert 0.5 < values[values > 0.1].mean() < 2

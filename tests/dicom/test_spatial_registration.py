@@ -14,13 +14,13 @@ from defacedask.defacers.base import Plan
 from defacedask.defacers.moved import plan_for
 from defacedask.dicom.registration import matrix_of, own_geometry, read_relations
 from defacedask.errors import RefusedError
-from defacedask.geometry import Geometry
 from defacedask.head.template import load_template
 from defacedask.phantom import write_phantom
 from defacedask.phantom.shape import Pose
 from defacedask.phantom.write import OTHER_DAY
 from defacedask.stages.ingest import ingest
 from defacedask.store import CaseStore
+from defacedask.volume import geometry_of
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_the_mr_is_part_of_the_cts_case(patient, truth):
     fact = mr.facts["registered"]
     np.testing.assert_allclose(fact["matrix"], truth, atol=1e-6)
     assert abs(truth[:3, 3]).max() > 5  # it is another place
-    grid = Geometry.from_dict(case.image("MR").attrs["geometry"])
+    grid = geometry_of(case.image("MR"))
     np.testing.assert_allclose(grid.affine, truth @ own_geometry(mr).affine, atol=1e-4)
     assert grid.frame_of_reference == case.frame_of_reference
     assert dd.scan(patient).cases[0].id == case.id

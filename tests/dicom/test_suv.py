@@ -40,7 +40,7 @@ def expected(delay):
 
 def assert_suv(folder, delay, **options):
     facts, volume = pet(folder, **options)
-    assert volume.attrs["units"] == "g/mL", facts
+    assert volume.attrs["real_units"] == "g/mL", facts
     np.testing.assert_allclose(real_values(volume, np.float64), expected(delay), rtol=1e-12)
     assert facts["delay_s"] == pytest.approx(delay)
 
@@ -90,10 +90,10 @@ def test_series_made_later_than_acquired(tmp_path):
 
 def test_stored_as_suv(tmp_path):
     facts, volume = pet(tmp_path, Units="GML")
-    assert (volume.attrs["units"], facts["factor"]) == ("g/mL", 1.0)
+    assert (volume.attrs["real_units"], facts["factor"]) == ("g/mL", 1.0)
     facts, volume = pet(tmp_path / "lbm", Units="GML", SUVType="LBM")
-    assert volume.attrs["units"] == "1"
-    assert "LBM" in volume.attrs["suv"]["why"]
+    assert volume.attrs["real_units"] == "1"
+    assert "LBM" in volume.attrs["suv_why"]
 
 
 def test_vendor_scale_factors(tmp_path):
@@ -107,11 +107,11 @@ def test_vendor_scale_factors(tmp_path):
         return each
 
     facts, volume = pet(tmp_path / "a", each=philips("0.0005", "2"))
-    assert (facts["factor"], volume.attrs["units"]) == (0.0005, "g/mL")
+    assert (facts["factor"], volume.attrs["real_units"]) == (0.0005, "g/mL")
     facts, volume = pet(tmp_path / "b", each=philips("0", "2"))
     np.testing.assert_allclose(real_values(volume, np.float64), 2 * expected(3600))
     facts, volume = pet(tmp_path / "c", Units="CNTS")
-    assert volume.attrs["units"] == "1"
+    assert volume.attrs["real_units"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_stays_in_bq_per_ml(tmp_path, facts, why):
         _, volume = pet(tmp_path, each=lambda d, k: delattr(d, "RadiopharmaceuticalInformationSequence"))
     else:
         _, volume = pet(tmp_path, **facts)
-    assert volume.attrs["units"] == "Bq/mL"
-    assert why in volume.attrs["suv"]["why"]
+    assert volume.attrs["real_units"] == "Bq/mL"
+    assert why in volume.attrs["suv_why"]
     slope = (np.arange(1, 6) * 0.5)[:, None, None]
     np.testing.assert_allclose(real_values(volume, np.float64), STORED * slope)
 
@@ -146,7 +146,7 @@ def test_acquisition_time_missing(tmp_path):
     facts, volume = pet(
         tmp_path, each=lambda d, k: (delattr(d, "AcquisitionTime"), delattr(d, "AcquisitionDate"))
     )
-    assert volume.attrs["units"] == "Bq/mL"
+    assert volume.attrs["real_units"] == "Bq/mL"
     assert "acquisition time" in facts["why"]
 
 

@@ -12,7 +12,7 @@ from defacedask.evaluation.recognition import get_recogniser
 from defacedask.evaluation.render import View, render_views, skin_level, skin_surface
 from defacedask.geometry import Geometry
 from defacedask.head import Head
-from defacedask.volume import make_volume
+from defacedask.volume import geometry_of, make_volume
 
 VIEWS = [View(0, pitch) for pitch in (-20, -10, 0)]
 
@@ -32,7 +32,7 @@ def look(volume):
     values = volume.values.astype(np.float32)
     modality = volume.attrs["modality"]
     level = skin_level(modality, values)
-    geometry = Geometry.from_dict(volume.attrs["geometry"])
+    geometry = geometry_of(volume)
     surface = skin_surface(values, geometry, level=level, pose=head.pose)
     return render_views(surface, head.pose, VIEWS)
 

@@ -135,7 +135,7 @@ def test_pet_is_in_suv_and_brain_and_target_are_hot(found):
     case = found.cases[0]
     series = next(s for s in case.images if s.modality == "PT")
     image = read_image(series)
-    assert image.attrs["units"] == "g/mL"
+    assert image.attrs["real_units"] == "g/mL"
     suv = real_values(image).values
     part = {s.name: s for s in read_structures(case.structures[0], geometry_of(image))}
 

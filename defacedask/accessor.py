@@ -1,0 +1,72 @@
+"""``volume.defacedask``: what can be asked of a volume, for those who work with xarray."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+if TYPE_CHECKING:
+    from defacedask.geometry import Geometry
+
+__all__ = ["VolumeAccessor"]
+
+
+@xr.register_dataarray_accessor("defacedask")
+class VolumeAccessor:
+    """What can be asked of a volume (see `defacedask.volume`).
+
+    >>> ct = case.image("CT")  # stored values
+    >>> hu = ct.defacedask.real()  # HU
+    >>> hu.sel(z=-12.0, method="nearest").plot()  # axes in mm
+
+    Parameters
+    ----------
+    volume : xarray.DataArray
+    """
+
+    def __init__(self, volume: xr.DataArray) -> None:
+        self._volume = volume
+
+    @property
+    def geometry(self) -> Geometry:
+        """Grid of the volume, also after slicing.
+
+        Raises
+        ------
+        InputError
+            If it no longer lies on its grid.
+        """
+        from defacedask.volume import geometry_of
+
+        return geometry_of(self._volume)
+
+    @property
+    def units(self) -> str:
+        """Units of `real`."""
+        from defacedask.volume import units_of
+
+        return units_of(self._volume)
+
+    def real(self, dtype: Any = np.float32) -> xr.DataArray:
+        """Values in the volume's units, lazily if it is lazy; see `defacedask.volume.real_values`."""
+        from defacedask.volume import real_values
+
+        return real_values(self._volume, dtype)
+
+    def patient(self) -> xr.DataArray:
+        """The volume with the coordinates patient_x, patient_y and patient_z (LPS mm) of every voxel.
+
+        They come from an affine index, computed when they are used, for oblique and tilted grids too; a point is
+        found with ``volume.defacedask.patient().sel(patient_x=..., patient_y=..., patient_z=..., method="nearest")``
+        where each place is a DataArray. Written to a file they take 24 bytes a voxel: drop them first.
+
+        Raises
+        ------
+        InputError
+            If the volume no longer lies on its grid.
+        """
+        from defacedask.coordinates import patient_coordinates
+
+        return self._volume.assign_coords(patient_coordinates(self.geometry))
