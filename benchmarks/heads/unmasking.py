@@ -1,4 +1,4 @@
-"""Un-masking carina on every real head: how much of the face's skin each attempt finds within 2 mm, beside a peel.
+"""Un-masking a defacer on every real head: how much of the face's skin each attempt finds within 2 mm, beside a peel.
 
     python -m benchmarks.heads.unmasking DATA --out unmasking [--only pt_100,ct_headsq] [--every 5] [--trained-on 10]
 
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--trained-on", type=int, default=10, help="other persons that the classifier learns from"
     )
+    parser.add_argument("--defacer", default="carina")
     parser.add_argument("--no-controls", action="store_true")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen.append((name, read))
     for name, read in chosen:
         if not (options.out / f"{name}.npz").exists() and not (options.out / f"{name}.json").exists():
-            learn(name, read, options.out)
+            learn(name, read, options.out, options.defacer)
     for name, read in chosen:
         file = options.out / f"{name}.json"
         if not file.exists() or "rows" not in json.loads(file.read_text()):
@@ -73,7 +74,7 @@ def heads(data: Path) -> Iterator[tuple[str, Any]]:
         yield folder.name, lambda: scanned(folder)
 
 
-def targets(name: str, volume: Any) -> tuple[Any, Any]:
+def targets(name: str, volume: Any, defacer: str = "carina") -> tuple[Any, Any]:
     """Original and defaced head, with the mask that would be published with it.
 
     Raises
@@ -90,7 +91,7 @@ def targets(name: str, volume: Any) -> tuple[Any, Any]:
 
     head = Head(volume)
     head.require()
-    plan = get_defacer("carina").plan(head, key=hashlib.sha256(name.encode()).digest())
+    plan = get_defacer(defacer).plan(head, key=hashlib.sha256(name.encode()).digest())
     after = plan.apply(volume)
     values, geometry = real_values(volume).load().values, geometry_of(volume)
     common: dict[str, Any] = {
@@ -111,14 +112,14 @@ def targets(name: str, volume: Any) -> tuple[Any, Any]:
     )
 
 
-def learn(name: str, read: Any, out: Path) -> None:
+def learn(name: str, read: Any, out: Path, defacer: str = "carina") -> None:
     """Keep what the classifier may learn of a head, as defaced and as planted."""
     from defacedask.errors import RefusedError
     from defacedask.evaluation.layer_classifier import lesson
     from defacedask.evaluation.planted import planted
 
     try:
-        original, defaced = both = targets(name, read())
+        original, defaced = both = targets(name, read(), defacer)
     except RefusedError as error:
         (out / f"{name}.json").write_text(json.dumps({"rows": {}, "refused": str(error)}))
         return

@@ -54,11 +54,11 @@ SECRET = ((18.0, 1.0), (32.0, 1.4), (60.0, 1.6))
 MOST = 2.2
 #: Part of the old facial skin that is to lie below the new one, and by how many mm in the patient, besides what a
 #: coarse image asks for.
-COVERED, CLEAR = 0.94, 3.0
+COVERED, CLEAR = 0.955, 3.5
 #: mm below the average's skin from which on what has a surface is an airway.
 HOLLOW = -12.0
 #: mm, least and most lift.
-LIFT = (-5.0, 18.0)
+LIFT = (-5.0, 26.0)
 #: mm in the patient by which the new skin runs over what is kept.
 OVER_KEPT = 4.0
 #: mm of old tissue below the old skin that are overwritten, at least, where nothing is kept.
@@ -68,7 +68,7 @@ RUN_OUT, PUSH = 20.0, 14.0
 #: mm, the same where the image ends.
 FLATTER = 9.0
 #: mm of the new face that may be cut off there.
-SLAB = 3.0
+SLAB = 4.0
 #: mm from the skin of the voxels that stand for it; and mm² of the smallest face, about a third of one.
 EDGE, LEAST_FACE = 0.6 * FIT_GRID.spacing[0], 12000.0
 #: HU, and mL of the smallest piece, that count as bone.
@@ -218,7 +218,7 @@ def fit_surrogate(
     rim = edge & (shape.rim > 0) & (shape.rim < RIM + 15)
     field, lift = _over_the_face(secret_field(key), _Cells(face), _Cells(rim), clear)
     field = field + _over_kept(field, _kept(head, protected, bone), OVER_KEPT * stretch)
-    field = field - _beyond_view(field, head)
+    field = field - _beyond_view(field, head, _Cells(face), clear)
     # the same all along the way outwards: an offset that grew with the height would stretch ears and lips to slabs
     everywhere = _Cells(np.ones(FIT_GRID.shape, bool)).offset(field).reshape(FIT_GRID.shape)
     field = ears_in_view(head, everywhere[::2, ::2, ::2])
@@ -271,11 +271,17 @@ def _over_kept(field: np.ndarray, kept: np.ndarray, over: float) -> np.ndarray:
     return np.clip(_smooth_cover(lambda more: cells.height(field + more) + over, cells, PUSH, 12), 0, 15)
 
 
-def _beyond_view(field: np.ndarray, head: Head) -> np.ndarray:
-    """What has to be taken off where the image ends before the new skin: cut off it would be a slab."""
+def _beyond_view(field: np.ndarray, head: Head, face: _Cells, clear: float) -> np.ndarray:
+    """What has to be taken off where the image ends before the new skin: cut off it would be a slab.
+
+    Where the old skin would come near, it stays: a slab covers the face, a flat nose on a nose would not.
+    """
     shape = average_shape()
     cells = _Cells((np.abs(shape.skin) < EDGE) & (shape.rim < RIM))
-    room = _room(head, cells) + SLAB
+    total, base = face.spread(face.height(np.zeros(HALF_GRID.shape)), np.ones(int(face.where.sum())), 6.0)
+    known = base > 1e-3 * float(base.max())
+    old = cells.offset(np.where(known, total / np.maximum(base, 1e-9), -40.0))
+    room = np.maximum(_room(head, cells) + SLAB, old + clear + 2.0)
     return _smooth_cover(lambda less: cells.offset(field - less) - room, cells, FLATTER, 6)
 
 
