@@ -226,6 +226,9 @@ def _row(one: Passed, status: str, written: dict[str, int], reason: str) -> dict
         "face_moved": None,
         "visible": False,
         "reversible": False,
+        "targets": [],
+        "not_to_be_analysed": [],
+        "new_patient_id": "",
         "seconds": 0.0,
     }
 

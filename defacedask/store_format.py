@@ -33,7 +33,7 @@ __all__ = ["VOXELS", "consolidate", "stored_volume", "write_structures", "write_
 #: Name of the array of a volume.
 VOXELS = "voxels"
 #: Attributes of the array that a volume in memory has not.
-_OF_FILE = ("scale_factor", "add_offset", "coordinates", "rescale")
+_OF_FILE = ("_FillValue", "scale_factor", "add_offset", "coordinates", "rescale")
 _RESCALE = "real value = voxels * slope + intercept, in real_units"
 
 

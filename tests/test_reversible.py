@@ -294,7 +294,7 @@ def test_nifti(head_file, tmp_path, defacer):
     assert set(np.unique(mask)) == {0, 1}
     assert not (changed & (mask == 0)).any()
     assert (mask == 1).sum() > 1.5 * changed.sum()
-    assert "hull" in str(mask_image.header["descrip"])
+    assert "coarse" in str(mask_image.header["descrip"])
     assert facts["DefacedaskMask"]["File"] == mask_path(path).name
     assert "hull" in facts["DefacedaskMask"]["Description"]
 
