@@ -166,9 +166,7 @@ def write_structures(url: str, path: str, structures: Sequence[Any], geometry: G
                 "warnings": list(part.warnings),
             }
         )
-    names = group.create_array(
-        "structure", shape=(len(rows),), dtype=str, dimension_names=("structure",)
-    )
+    names = group.create_array("structure", shape=(len(rows),), dtype=str, dimension_names=("structure",))
     if rows:
         names[:] = np.array([row["name"] for row in rows], dtype=object)
     for dim, values in coordinates_of(geometry).items():
