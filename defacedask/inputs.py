@@ -51,11 +51,11 @@ def scan_of(given: Any) -> Scan:
             raise InputError(
                 f"two cases that are not the same have the id {case.id}.", "Scan their folders together."
             )
+    # without people: a Case brings none, and some would be taken for all. Who needs them reads them of all cases
     return Scan(
         tuple(cases[name] for name in sorted(cases)),
         tuple(dict.fromkeys(skip for part in parts for skip in part.skipped)),
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-        {label: who for part in parts for label, who in part.people.items()},
     )
 
 

@@ -43,7 +43,9 @@ def test_whatever_names_the_cases_gives_the_same_cases(virtual_patients, scan):
     assert scan_of(scan) is scan
     assert ids(scan_of(scan.cases[1])) == [scan.cases[1].id]
     assert ids(dd.scan(one, scan.cases[1])) == ids(scan)
-    assert scan_of([one, scan.cases[1]]).people
+    # the people of some would be taken for those of all
+    assert scan_of(virtual_patients).people
+    assert not scan_of([one, scan.cases[1]]).people
 
 
 @pytest.mark.parametrize("given", [3, None, b"folder", {"a": 1}, [3], ["no/such/folder"], [None]])
