@@ -296,7 +296,7 @@ def test_nifti(head_file, tmp_path, defacer):
     assert (mask == 1).sum() > 1.5 * changed.sum()
     assert "coarse" in str(mask_image.header["descrip"])
     assert facts["DefacedaskMask"]["File"] == mask_path(path).name
-    assert "hull" in facts["DefacedaskMask"]["Description"]
+    assert "coarse" in facts["DefacedaskMask"]["Description"]
 
     # the exact one lies with the key, for its owner alone
     (exact,) = (tmp_path / "out.work").rglob("*_exactmask.nii.gz")
