@@ -466,7 +466,7 @@ class Defacer(abc.ABC):
         The face is only covered: whoever has the result can recover it. Such a result is written only if the user
         asks for it by name, and never stamped as free of recognizable features.
     spares : tuple of str
-        Standard names of structures that stay as they are wherever a case has them, without being asked for.
+        Names of structures, with ``*`` and ``?``, that stay wherever a case has them, without being asked for.
     personal : bool
         The key that `propose` gets is one of run and person, the same in all cases of a patient; otherwise one of run
         and case.

@@ -118,6 +118,14 @@ class Surrogate(Defacer):
         "Bone_Mandible",
         "Parotid_L",
         "Parotid_R",
+        "Larynx*",
+        "SpinalCord*",
+        "Esophagus*",
+        "*Submand*",
+        "Lens*",
+        "Cochlea*",
+        "*Thyroid*",
+        "*Constrict*",
     )
     personal: ClassVar[bool] = True
 
