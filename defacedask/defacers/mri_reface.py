@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.backend import namespace
+from defacedask.defacers.average import FIT_GRID, HALF_GRID
 from defacedask.defacers.base import Defacer, Plan, air_of
 from defacedask.defacers.boxes import Box
 from defacedask.defacers.fields import Stack, tiles
@@ -43,7 +44,7 @@ from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.intensity import UNKNOWN, Palette
 from defacedask.defacers.noise import NoiseField
 from defacedask.defacers.palette import DOSE_FROM, DOSE_OVER
-from defacedask.defacers.refacing import FIT_GRID, GAP_STEP, HALF_GRID, from_half, moved_average
+from defacedask.defacers.refacing import GAP_STEP, from_half, moved_average
 from defacedask.errors import ConfigError, InputError
 from defacedask.geometry import Geometry
 from defacedask.head.template import load_template
@@ -141,7 +142,7 @@ class MriRefacePlan(Plan):
 
     @functools.cached_property
     def laid(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Shift, mm above the new skin, and mm within the replaced part, on `refacing.FIT_GRID`."""
+        """Shift, mm above the new skin, and mm within the replaced part, on `average.FIT_GRID`."""
         shift, new, inside = moved_average(self.offset, self.gap)
         back = np.linalg.inv(self.to_template)
         places = apply_affine(back, *FIT_GRID.positions(dtype=np.float64))

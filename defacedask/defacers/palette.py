@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from defacedask.defacers.average import FIT_GRID, average_shape
 from defacedask.defacers.intensity import (
     Noise,
     Palette,
@@ -15,7 +16,7 @@ from defacedask.defacers.intensity import (
     robust_air,
     smooth_fill,
 )
-from defacedask.defacers.refacing import FIT_GRID, GAP_STEP, Fit, average_shape, moved_average
+from defacedask.defacers.refacing import GAP_STEP, Fit, moved_average
 from defacedask.geometry import Geometry
 from defacedask.head.template import load_template
 from defacedask.volume import geometry_of, real_values

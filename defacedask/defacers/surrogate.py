@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from defacedask.defacers.average import FIT_GRID
 from defacedask.defacers.base import Defacer
 from defacedask.defacers.fields import Stack
 from defacedask.defacers.intensity import UNKNOWN
 from defacedask.defacers.mri_reface import FEATHER, SOFT, MriRefacePlan, average_sha256
-from defacedask.defacers.refacing import FIT_GRID
 from defacedask.errors import ConfigError
 from defacedask.sampling import apply_affine
 
@@ -50,7 +50,7 @@ class SurrogatePlan(MriRefacePlan):
     ----------
     bone : (z, y, x) int8 array
         mm from the patient's bone in steps of 0.25 mm of the average's space, negative inside, on
-        `refacing.FIT_GRID`; empty where none is known (no CT).
+        `average.FIT_GRID`; empty where none is known (no CT).
     lift : float
         mm by which the new face stands out over the average's, besides what is secret.
     """

@@ -23,19 +23,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from defacedask.defacers.average import FIT_GRID, HALF_GRID, average_shape, ease
 from defacedask.defacers.noise import lattice_normals
 from defacedask.defacers.refacing import (
     COARSER,
     DEPTH,
-    FIT_GRID,
     GAP_STEP,
-    HALF_GRID,
     OFFSET_STEP,
     RIM,
     Fit,
-    average_shape,
     ears_in_view,
-    ease,
     from_half,
     old_skin,
 )

@@ -83,7 +83,7 @@ def test_new_tissue_looks_like_tissue_and_air_like_air(ct):
 
 
 def _fit_grid():
-    from defacedask.defacers.refacing import FIT_GRID
+    from defacedask.defacers.average import FIT_GRID
 
     return FIT_GRID
 

@@ -8,7 +8,8 @@ from heads import posed
 
 from benchmarks.heads.bumps import bumps
 from defacedask.defacers import get_defacer, refacing
-from defacedask.defacers.refacing import FIT_GRID, OFFSET_STEP, average_shape, fit_average, from_half
+from defacedask.defacers.average import FIT_GRID, average_shape
+from defacedask.defacers.refacing import OFFSET_STEP, fit_average, from_half
 from defacedask.evaluation.surface_change import surface_change
 from defacedask.geometry import Geometry
 from defacedask.head import Head

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defacedask.defacers import get_defacer, plan_from_dict
+from defacedask.defacers.average import FIT_GRID, average_shape
 from defacedask.defacers.protect import Protected
-from defacedask.defacers.refacing import FIT_GRID, average_shape
 from defacedask.defacers.surrogate_fit import secret_field
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.evaluation.surface_change import surface_change
