@@ -12,12 +12,24 @@ from defacedask.geometry import Geometry
 from defacedask.head.template import load_template
 from defacedask.volume import real_values
 
-__all__ = ["FIT_GRID", "HALF_GRID", "Average", "average_shape", "ease"]
+__all__ = [
+    "EDGE",
+    "FIT_GRID",
+    "HALF_GRID",
+    "Average",
+    "Cells",
+    "all_along",
+    "average_shape",
+    "ease",
+    "signed_distance",
+]
 
 #: Coarse grid in the average's space: 3 mm, array axes S, P, L.
 FIT_GRID = Geometry.from_spacing((80, 88, 76), (3.0, 3.0, 3.0), (-112.5, -190.0, -190.0))
 #: Every other point of it.
 HALF_GRID = Geometry.from_spacing((40, 44, 38), (6.0, 6.0, 6.0), FIT_GRID.origin)
+#: mm from a skin of the voxels that stand for it.
+EDGE = 0.6 * FIT_GRID.spacing[0]
 #: mm around the average's ears within which the patient's may lie.
 EAR = 9.0
 
@@ -137,3 +149,82 @@ def ease(t: Any) -> Any:
     """Smooth step: 0 below 0, 1 above 1."""
     t = np.clip(t, 0.0, 1.0)
     return t * t * (3 - 2 * t)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cells:
+    """Some voxels of `FIT_GRID`, each above a place of the smooth head to which an offset belongs.
+
+    Attributes
+    ----------
+    where : bool array
+        Which, on `FIT_GRID`.
+    """
+
+    where: np.ndarray
+
+    @functools.cached_property
+    def at(self) -> np.ndarray:
+        """(n, 3) index on `FIT_GRID`."""
+        return np.argwhere(self.where)
+
+    @functools.cached_property
+    def foot(self) -> np.ndarray:
+        """(3, n) index on `HALF_GRID`."""
+        return average_shape().foot[:, self.where] / 2
+
+    @functools.cached_property
+    def outward(self) -> np.ndarray:
+        """(n, 3) index steps (z, y, x) a mm."""
+        step = FIT_GRID.spacing[0]
+        return np.stack([average_shape().outward[k][self.where] for k in (2, 1, 0)], axis=-1) / step
+
+    @functools.cached_property
+    def nearest(self) -> np.ndarray:
+        """(n,) flat index of the foot's voxel of `HALF_GRID`."""
+        last = np.array(HALF_GRID.shape)[:, None] - 1
+        return np.ravel_multi_index(
+            tuple(np.clip(np.rint(self.foot), 0, last).astype(int)), tuple(HALF_GRID.shape)
+        )
+
+    def offset(self, field: np.ndarray) -> np.ndarray:
+        """A field on `HALF_GRID` at the feet, mm."""
+        from scipy.ndimage import map_coordinates
+
+        return map_coordinates(field, self.foot, order=1, mode="nearest", prefilter=False)
+
+    def above(self, offset: np.ndarray) -> np.ndarray:
+        """Height of the voxels over the average's skin that is moved outwards by an offset (n,), mm."""
+        from scipy.ndimage import map_coordinates
+
+        moved = self.at - self.outward * offset[:, None]
+        return map_coordinates(average_shape().skin, moved.T, order=1, mode="nearest", prefilter=False)
+
+    def binned(self, weights: np.ndarray) -> np.ndarray:
+        """Sum of the voxels' weights at each foot, on `HALF_GRID`."""
+        count = int(np.prod(HALF_GRID.shape))
+        return np.bincount(self.nearest, weights=weights, minlength=count).reshape(HALF_GRID.shape)
+
+
+def all_along(field: np.ndarray) -> np.ndarray:
+    """A field on `HALF_GRID` with one value all along each way outwards, that of its foot.
+
+    An offset that grew with the height would stretch ears and lips to slabs.
+    """
+    from scipy.ndimage import map_coordinates
+
+    foot = average_shape().foot[:, ::2, ::2, ::2] / 2
+    return map_coordinates(field, foot, order=1, mode="nearest", prefilter=False)
+
+
+def signed_distance(part: np.ndarray) -> np.ndarray:
+    """Signed distance to what fills each voxel of `FIT_GRID` to a part (0 to 1), mm, negative inside; float32."""
+    from scipy.ndimage import distance_transform_edt
+
+    step = FIT_GRID.spacing[0]
+    inside = part > 0.5
+    away = distance_transform_edt(~inside) - distance_transform_edt(inside)
+    away = (away - 0.5 * np.sign(away)) * step
+    # within the voxels of the edge the filled fraction tells where in the voxel it runs
+    edge = (part > 0.02) & (part < 0.98)
+    return np.where(edge, (0.5 - part) * step, away).astype(np.float32)

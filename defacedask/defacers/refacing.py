@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defacedask.defacers.average import FIT_GRID, average_shape, ease
+from defacedask.defacers.average import (
+    EDGE,
+    FIT_GRID,
+    HALF_GRID,
+    Cells,
+    all_along,
+    average_shape,
+    ease,
+    signed_distance,
+)
 from defacedask.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -65,6 +74,8 @@ HOLLOW = 12.0
 OFFSET_STEP, GAP_STEP = 0.02, 0.25
 #: mm in front of the new skin within which everything is cleared.
 FRONT = 50.0
+#: mm² of the smallest face that another is laid over, about a third of one.
+LEAST_FACE = 12000.0
 
 
 def from_half(stored: np.ndarray, unit: float) -> np.ndarray:
@@ -133,8 +144,6 @@ class Fit:
 
 def old_skin(head: Head) -> tuple[np.ndarray, np.ndarray]:
     """Signed distance to the patient's skin and where it is known, on `FIT_GRID`."""
-    from scipy.ndimage import distance_transform_edt
-
     from defacedask.head.grid import resample
     from defacedask.head.morphology import close, components
 
@@ -148,13 +157,7 @@ def old_skin(head: Head) -> tuple[np.ndarray, np.ndarray]:
     index = head.geometry.to_index(world)
     within = (index > -0.5) & (index < np.array(head.geometry.shape) - 0.5)
     seen = np.asarray(within.all(axis=-1))
-    step = FIT_GRID.spacing[0]
-    inside = part > 0.5
-    away = distance_transform_edt(~inside) - distance_transform_edt(inside)
-    away = (away - 0.5 * np.sign(away)) * step
-    # within the voxels of the edge the filled fraction tells where in the voxel it runs
-    edge = (part > 0.02) & (part < 0.98)
-    return np.where(edge, (0.5 - part) * step, away).astype(np.float32), seen
+    return signed_distance(part), seen
 
 
 def _proud(old: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -209,7 +212,7 @@ def fit_average(head: Head) -> Fit:
     RefusedError
         If too little of the face is in view to lay another one over it.
     """
-    from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
+    from scipy.ndimage import gaussian_filter, maximum_filter
 
     shape = average_shape()
     step = FIT_GRID.spacing[0]
@@ -220,74 +223,60 @@ def fit_average(head: Head) -> Fit:
 
     rim = ease(1 - shape.rim / RIM)
     # the patient's skin: edge voxels seen from outside, near enough to the average's to be the same part of the head
-    edge = (np.abs(old) < 0.6 * step) & seen & (np.abs(shape.skin) < 30) & (shape.rim < RIM + 12)
+    edge = (np.abs(old) < EDGE) & seen & (np.abs(shape.skin) < 30) & (shape.rim < RIM + 12)
     beside = np.broadcast_to(np.abs(FIT_GRID.positions()[0]) > 40, edge.shape) | (shape.off_face > 3)
     skin = edge & ~shape.at_ears & ~(beside & (_proud(old, seen) > 3.0))
-    at = np.argwhere(skin)
+    cells = Cells(skin)
     beside = beside[skin]
     on_face = shape.off_face[skin] < 3.0
-    if on_face.sum() * step**2 < 12000:  # mm², about a third of a face
+    if on_face.sum() * step**2 < LEAST_FACE:
         raise RefusedError(
             "too little of the face lies in the field of view to lay the average face over it.",
             "Another defacer may cut what is in view.",
         )
     one_sided = ease(1 - shape.off_face[skin] / 14.0)
     target = clearance * rim[skin]
-    outward = np.stack([shape.outward[k][skin] for k in (2, 1, 0)], axis=-1) / step  # index (z, y, x) a mm
 
-    # the offset is so smooth that half the grid's points hold it: sums and filters run on those
-    half = tuple(n // 2 for n in FIT_GRID.shape)
     # skin that turns away from the way outwards does not come nearer along it
     facing = np.stack(np.gradient(gaussian_filter(np.clip(old, -9, 9), 1.5), step))
     facing = facing[:, skin] / np.maximum(np.linalg.norm(facing[:, skin], axis=0), 1e-3)
-    facing = np.clip((facing.T * outward).sum(axis=1) * step, 0, 1) ** 2
-    foot = shape.foot[:, skin] / 2
-    nearest = np.clip(np.rint(foot), 0, np.array(half)[:, None] - 1).astype(int)
-    cell = np.ravel_multi_index(tuple(nearest), half)
-
-    def above(offset: np.ndarray, at: np.ndarray = at, outward: np.ndarray = outward) -> np.ndarray:
-        """Height of the patient's skin over the moved average's, mm."""
-        moved = at - outward * offset[:, None]
-        return map_coordinates(shape.skin, moved.T, order=1, mode="nearest", prefilter=False)
+    facing = np.clip((facing.T * cells.outward).sum(axis=1) * step, 0, 1) ** 2
 
     def spread(values: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
-        total, base = np.zeros(half), np.full(half, 1e-6)
+        total, base = np.zeros(HALF_GRID.shape), np.full(HALF_GRID.shape, 1e-6)
         for s, share in ((sigma, 1.0), (2.5 * sigma, 0.02)):
             for out, what in ((total, values * weight), (base, weight)):
-                binned = np.bincount(cell, weights=what, minlength=total.size).reshape(half)
-                out += share * gaussian_filter(binned, s / (2 * step), mode="constant", truncate=3.0)
+                out += share * gaussian_filter(
+                    cells.binned(what), s / (2 * step), mode="constant", truncate=3.0
+                )
         return total / base
 
     def sure(short: np.ndarray) -> np.ndarray:
         """Weight of skin: what stands out beside the face is cut off, not covered; what lies deep is no skin."""
         return (1 - ease(short / OUTLIER - 1) * beside) * (1 - ease(-short / HOLLOW - 1))
 
-    field = rough = np.zeros(half)
+    # the offset is so smooth that half the grid's points hold it: sums and filters run on those
+    field = rough = np.zeros(HALF_GRID.shape)
     for k in range(18):
-        offset = map_coordinates(field, foot, order=1, mode="nearest", prefilter=False)
-        short = above(offset) + target
+        short = cells.above(cells.offset(field)) + target
         if k < 3:
             field = field + spread(np.clip(short, -30, 30), facing * (sure(short) if k else 1.0), ROUGH)
             rough = field
             if k == 2:
-                offset = map_coordinates(field, foot, order=1, mode="nearest", prefilter=False)
-                facing = facing * sure(above(offset) + target)
+                facing = facing * sure(cells.above(cells.offset(field)) + target)
         else:
             # asymmetric least squares: over the face the new skin is an envelope, at the rim a fit
             weight = np.where(short > 0, 1.0, SLACK * one_sided + (1 - one_sided))
             field = field + 1.3 * spread(np.clip(short, -15, 15), weight * facing, GRAIN)
             field = np.clip(field, rough - FINER, rough + FINER)
-    # the same all along the way outwards: an offset that grew with the height would stretch ears and lips to slabs
-    field = map_coordinates(field, shape.foot[:, ::2, ::2, ::2] / 2, order=1, mode="nearest", prefilter=False)
-    field = ears_in_view(head, field)
+    field = ears_in_view(head, all_along(field))
     stored = np.rint(np.clip(field, -35, 35) / OFFSET_STEP).astype(np.int16)
     offset = from_half(stored, OFFSET_STEP)
-    height = above(offset[skin])
+    height = cells.above(offset[skin])
     covered = float((np.abs(height[on_face]) >= 3.0 * stretch[0]).mean())
     # how deep below the new skin the old one lies, at most, round about
     gap = np.zeros(FIT_GRID.shape, np.float32)
-    ways = np.stack([shape.outward[k][edge] for k in (2, 1, 0)], axis=-1) / step
-    gap[edge] = np.maximum(-above(offset[edge], np.argwhere(edge), ways), 0)
+    gap[edge] = np.maximum(-Cells(edge).above(offset[edge]), 0)
     gap = gaussian_filter(maximum_filter(gap, size=7), 2.0)[::2, ::2, ::2]
     deep = np.rint(np.clip(gap, 0, 31) / GAP_STEP).astype(np.int8)
     return Fit(stored, deep, old, seen, covered)

@@ -17,18 +17,27 @@ depth, since a constant depth is the face again.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defacedask.defacers.average import FIT_GRID, HALF_GRID, average_shape, ease
+from defacedask.defacers.average import (
+    EDGE,
+    FIT_GRID,
+    HALF_GRID,
+    Cells,
+    all_along,
+    average_shape,
+    ease,
+    signed_distance,
+)
 from defacedask.defacers.noise import lattice_normals
 from defacedask.defacers.refacing import (
     COARSER,
     DEPTH,
     GAP_STEP,
+    LEAST_FACE,
     OFFSET_STEP,
     RIM,
     Fit,
@@ -43,7 +52,7 @@ if TYPE_CHECKING:
     from defacedask.defacers.protect import Protected
     from defacedask.head import Head
 
-__all__ = ["Surrogate", "bone_distance", "fit_surrogate"]
+__all__ = ["NewFace", "bone_distance", "fit_surrogate"]
 
 #: Scales (mm, standard deviation of a Gaussian) of the secret field, and the standard deviation of each part, mm.
 SECRET = ((18.0, 1.0), (32.0, 1.4), (60.0, 1.6))
@@ -66,14 +75,12 @@ RUN_OUT, PUSH = 20.0, 14.0
 FLATTER = 9.0
 #: mm of the new face that may be cut off there.
 SLAB = 4.0
-#: mm from the skin of the voxels that stand for it; and mm² of the smallest face, about a third of one.
-EDGE, LEAST_FACE = 0.6 * FIT_GRID.spacing[0], 12000.0
 #: HU, and mL of the smallest piece, that count as bone.
 BONE, PIECE = 200.0, 0.2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Surrogate:
+class NewFace:
     """A new face in its place.
 
     Attributes
@@ -109,8 +116,6 @@ def secret_field(key: bytes) -> np.ndarray:
 
 def bone_distance(head: Head) -> np.ndarray:
     """Signed distance to the bone of a CT on `FIT_GRID`, mm of the average's space, negative inside."""
-    from scipy.ndimage import distance_transform_edt
-
     from defacedask.head.grid import resample
     from defacedask.head.morphology import components
 
@@ -121,67 +126,10 @@ def bone_distance(head: Head) -> np.ndarray:
     bone = large[labels]
     back = np.linalg.inv(head.to_template)
     part = resample(bone.astype(np.float32), head.grid, FIT_GRID, matrix=back, outside=0.0)
-    step = FIT_GRID.spacing[0]
-    inside = part > 0.5
-    if not inside.any():
-        return np.full(FIT_GRID.shape, 31.0, np.float32)
-    away = distance_transform_edt(~inside) - distance_transform_edt(inside)
-    away = (away - 0.5 * np.sign(away)) * step
-    edge = (part > 0.02) & (part < 0.98)
-    return np.where(edge, (0.5 - part) * step, away).astype(np.float32)
+    return signed_distance(part) if (part > 0.5).any() else np.full(FIT_GRID.shape, 31.0, np.float32)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Cells:
-    """Some voxels of `FIT_GRID`, each above a place of the smooth head to which the offset belongs."""
-
-    where: np.ndarray
-
-    @functools.cached_property
-    def foot(self) -> np.ndarray:
-        """(3, n) index on `HALF_GRID`."""
-        return average_shape().foot[:, self.where] / 2
-
-    @functools.cached_property
-    def outward(self) -> np.ndarray:
-        """(n, 3) mm, x, y, z."""
-        return np.stack([part[self.where] for part in average_shape().outward], axis=-1)
-
-    def offset(self, field: np.ndarray) -> np.ndarray:
-        """A field on `HALF_GRID` at the feet, mm."""
-        from scipy.ndimage import map_coordinates
-
-        return map_coordinates(field, self.foot, order=1, mode="nearest", prefilter=False)
-
-    def height(self, field: np.ndarray) -> np.ndarray:
-        """Of the voxels over the average's skin that is moved by a field, mm."""
-        from scipy.ndimage import map_coordinates
-
-        by = self.outward[:, ::-1] * (self.offset(field) / FIT_GRID.spacing[0])[:, None]
-        at = (np.argwhere(self.where) - by).T
-        return map_coordinates(average_shape().skin, at, order=1, mode="nearest", prefilter=False)
-
-    def spread(self, values: np.ndarray, weight: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted sum, and weight, of values of the voxels on `HALF_GRID`, smoothed by ``sigma`` mm."""
-        from scipy.ndimage import gaussian_filter
-
-        shape = HALF_GRID.shape
-        nearest = np.clip(np.rint(self.foot), 0, np.array(shape)[:, None] - 1).astype(int)
-        cell = np.ravel_multi_index(tuple(nearest), shape)
-        total, base = (
-            gaussian_filter(
-                np.bincount(cell, weights=w, minlength=int(np.prod(shape))).reshape(shape),
-                sigma / HALF_GRID.spacing[0],
-                mode="constant",
-            )
-            for w in (values * weight, weight)
-        )
-        return total, base
-
-
-def fit_surrogate(
-    head: Head, key: bytes, protected: Sequence[Protected], bone: np.ndarray | None
-) -> Surrogate:
+def fit_surrogate(head: Head, key: bytes, protected: Sequence[Protected], bone: np.ndarray | None) -> NewFace:
     """Choose the offset of the new face.
 
     Parameters
@@ -213,28 +161,46 @@ def fit_surrogate(
         )
     clear = (CLEAR + COARSER * min(max(head.geometry.spacing), 6.0)) * stretch
     rim = edge & (shape.rim > 0) & (shape.rim < RIM + 15)
-    field, lift = _over_the_face(secret_field(key), _Cells(face), _Cells(rim), clear)
+    field, lift = _over_the_face(secret_field(key), Cells(face), Cells(rim), clear)
     field = field + _over_kept(field, _kept(head, protected, bone), OVER_KEPT * stretch)
-    field = field - _beyond_view(field, head, _Cells(face), clear)
-    # the same all along the way outwards: an offset that grew with the height would stretch ears and lips to slabs
-    everywhere = _Cells(np.ones(FIT_GRID.shape, bool)).offset(field).reshape(FIT_GRID.shape)
-    field = ears_in_view(head, everywhere[::2, ::2, ::2])
+    field = field - _beyond_view(field, head, Cells(face), clear)
+    field = ears_in_view(head, all_along(field))
     stored = np.rint(np.clip(field, -35, 35) / OFFSET_STEP).astype(np.int16)
     field = from_half(stored, OFFSET_STEP)[::2, ::2, ::2]
-    covered = float((np.abs(_Cells(face).height(field)) >= 3.0 * stretch).mean())
+    covered = float((np.abs(_height(Cells(face), field)) >= 3.0 * stretch).mean())
     gap = _depth(field, edge & (shape.rim < RIM), stretch)
-    return Surrogate(Fit(stored, gap, old, seen, covered), lift / stretch)
+    return NewFace(Fit(stored, gap, old, seen, covered), lift / stretch)
 
 
-def _over_the_face(secret: np.ndarray, face: _Cells, rim: _Cells, clear: float) -> tuple[np.ndarray, float]:
+def _height(cells: Cells, field: np.ndarray) -> np.ndarray:
+    """Of cells over the average's skin that is moved by a field, mm."""
+    return cells.above(cells.offset(field))
+
+
+def _spread(
+    cells: Cells, values: np.ndarray, weight: np.ndarray, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted sum, and weight, of values of the cells on `HALF_GRID`, smoothed by ``sigma`` mm."""
+    from scipy.ndimage import gaussian_filter
+
+    total, base = (
+        gaussian_filter(cells.binned(w), sigma / HALF_GRID.spacing[0], mode="constant")
+        for w in (values * weight, weight)
+    )
+    return total, base
+
+
+def _over_the_face(secret: np.ndarray, face: Cells, rim: Cells, clear: float) -> tuple[np.ndarray, float]:
     """Offset of secret and lift over the face, run out to the patient's skin at the rim; and the lift, mm."""
     shape = average_shape()
     none = np.zeros(HALF_GRID.shape)
     # at the rim the head goes on as it was
-    total, base = rim.spread(np.clip(rim.height(none), -25, 25), ease(shape.rim[rim.where] / RIM), RUN_OUT)
+    total, base = _spread(
+        rim, np.clip(_height(rim, none), -25, 25), ease(shape.rim[rim.where] / RIM), RUN_OUT
+    )
     toward, sure = total / np.maximum(base, 1e-6), base / (base + 0.05 * float(base.max()))
-    skin = _Cells(np.abs(shape.skin) < EDGE)
-    total, base = skin.spread(ease(shape.rim[skin.where] / RIM), np.ones(int(skin.where.sum())), 5.0)
+    skin = Cells(np.abs(shape.skin) < EDGE)
+    total, base = _spread(skin, ease(shape.rim[skin.where] / RIM), np.ones(int(skin.where.sum())), 5.0)
     share = total / np.maximum(base, 1e-6) * sure
 
     def offset(lift: float) -> np.ndarray:
@@ -243,7 +209,7 @@ def _over_the_face(secret: np.ndarray, face: _Cells, rim: _Cells, clear: float) 
     lift = 0.0
     for _ in range(4):
         # what the rim takes from the face the lift has to give
-        missing = float(np.quantile(face.height(offset(lift)), COVERED)) + clear
+        missing = float(np.quantile(_height(face, offset(lift)), COVERED)) + clear
         lift = float(np.clip(lift + missing, *LIFT))
     return offset(lift), lift
 
@@ -264,18 +230,18 @@ def _over_kept(field: np.ndarray, kept: np.ndarray, over: float) -> np.ndarray:
     """What has to be added for the new skin to run ``over`` mm outside of what is kept, at most 15 mm."""
     if not kept.any():
         return np.zeros_like(field)
-    cells = _Cells(kept)
-    return np.clip(_smooth_cover(lambda more: cells.height(field + more) + over, cells, PUSH, 12), 0, 15)
+    cells = Cells(kept)
+    return np.clip(_smooth_cover(lambda more: _height(cells, field + more) + over, cells, PUSH, 12), 0, 15)
 
 
-def _beyond_view(field: np.ndarray, head: Head, face: _Cells, clear: float) -> np.ndarray:
+def _beyond_view(field: np.ndarray, head: Head, face: Cells, clear: float) -> np.ndarray:
     """What has to be taken off where the image ends before the new skin: cut off it would be a slab.
 
     Where the old skin would come near, it stays: a slab covers the face, a flat nose on a nose would not.
     """
     shape = average_shape()
-    cells = _Cells((np.abs(shape.skin) < EDGE) & (shape.rim < RIM))
-    total, base = face.spread(face.height(np.zeros(HALF_GRID.shape)), np.ones(int(face.where.sum())), 6.0)
+    cells = Cells((np.abs(shape.skin) < EDGE) & (shape.rim < RIM))
+    total, base = _spread(face, _height(face, np.zeros(HALF_GRID.shape)), np.ones(int(face.where.sum())), 6.0)
     known = base > 1e-3 * float(base.max())
     old = cells.offset(np.where(known, total / np.maximum(base, 1e-9), -40.0))
     room = np.maximum(_room(head, cells) + SLAB, old + clear + 2.0)
@@ -283,7 +249,7 @@ def _beyond_view(field: np.ndarray, head: Head, face: _Cells, clear: float) -> n
 
 
 def _smooth_cover(
-    short: Callable[[np.ndarray], np.ndarray], cells: _Cells, sigma: float, rounds: int
+    short: Callable[[np.ndarray], np.ndarray], cells: Cells, sigma: float, rounds: int
 ) -> np.ndarray:
     """A smooth field that is at least as large as is missing, from what is still missing of one, mm."""
     out = np.zeros(HALF_GRID.shape)
@@ -291,20 +257,20 @@ def _smooth_cover(
         missing = np.maximum(short(out), 0)
         if missing.max(initial=0.0) < 0.3:
             break
-        total, base = cells.spread(missing, (missing > 0).astype(float), sigma)
+        total, base = _spread(cells, missing, (missing > 0).astype(float), sigma)
         out += 1.2 * total / (base + 0.02 * max(float(base.max()), 1e-6))
     return out
 
 
-def _room(head: Head, cells: _Cells) -> np.ndarray:
+def _room(head: Head, cells: Cells) -> np.ndarray:
     """How far outwards the average's skin may be moved and still lie a voxel within the image, mm; -15 to 40."""
-    at = FIT_GRID.to_world(np.argwhere(cells.where))
     back = np.linalg.inv(head.to_template)
     size = np.array(head.geometry.shape)
-    room = np.full(len(at), -15.0)
-    inside = np.ones(len(at), bool)
+    room = np.full(len(cells.at), -15.0)
+    inside = np.ones(len(cells.at), bool)
     for far in np.arange(-15.0, 41.0):
-        index = head.geometry.to_index((at + far * cells.outward) @ back[:3, :3].T + back[:3, 3])
+        moved = FIT_GRID.to_world(cells.at + far * cells.outward)
+        index = head.geometry.to_index(moved @ back[:3, :3].T + back[:3, 3])
         inside &= ((index >= 0.5) & (index <= size - 1.5)).all(axis=1)
         room[inside] = far
     # what lies far outside is no matter: the image does not reach that part of the head
@@ -316,7 +282,7 @@ def _depth(field: np.ndarray, skin: np.ndarray, stretch: float) -> np.ndarray:
     from scipy.ndimage import gaussian_filter, maximum_filter
 
     deep = np.zeros(FIT_GRID.shape)
-    deep[skin] = np.maximum(-_Cells(skin).height(field), 0)
+    deep[skin] = np.maximum(-_height(Cells(skin), field), 0)
     deep = gaussian_filter(maximum_filter(deep[::2, ::2, ::2], size=7), 2.5)
     deep += OVERWRITTEN * stretch - DEPTH
     return np.rint(np.clip(deep, 0, 31) / GAP_STEP).astype(np.int8)
