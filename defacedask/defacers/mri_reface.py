@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -57,9 +57,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from defacedask.defacers.protect import Protected
+    from defacedask.defacers.refacing import Fit
     from defacedask.head import Head
 
-__all__ = ["MriReface", "MriRefacePlan", "average_sha256"]
+__all__ = ["FEATHER", "SOFT", "STEP", "MriReface", "MriRefacePlan", "in_steps"]
 
 #: mm over which new and old values mix.
 FEATHER = 3.5
@@ -134,6 +135,40 @@ class MriRefacePlan(Plan):
     key: bytes
     covered: float
 
+    @classmethod
+    def of(
+        cls,
+        head: Head,
+        fit: Fit,
+        brain_margin_mm: float,
+        key: bytes,
+        protected: tuple[Protected, ...],
+        **more: Any,
+    ) -> Self:
+        """Plan from a face that was laid over a head; ``more``: fields of a subclass."""
+        from defacedask.defacers.palette import body_distance, head_palette
+
+        plan = cls(
+            to_template=np.asarray(head.to_template),
+            template="average",
+            template_sha256=_sha256(),
+            offset=fit.offset,
+            gap=fit.gap,
+            brain_margin_mm=float(brain_margin_mm),
+            palette=UNKNOWN,
+            body=np.zeros((0, 0, 0), np.int8),
+            body_grid=head.grid,
+            key=key,
+            covered=fit.covered,
+            protected=protected,
+            **more,
+        )
+        plan = dataclasses.replace(plan, palette=head_palette(head, fit, plan.laid[2]))
+        if head.modality == "MR":
+            body, grid = body_distance(head)
+            plan = dataclasses.replace(plan, body=in_steps(body), body_grid=grid)
+        return plan
+
     def summary(self) -> dict[str, Any]:
         """See `Plan.summary`, with what the values were matched to."""
         return {**super().summary(), "palette": self.palette.summary()}
@@ -145,14 +180,23 @@ class MriRefacePlan(Plan):
         """Shift, mm above the new skin, and mm within the replaced part, on `average.FIT_GRID`."""
         shift, new, inside = moved_average(self.offset, self.gap)
         back = np.linalg.inv(self.to_template)
-        places = apply_affine(back, *FIT_GRID.positions(dtype=np.float64))
-        for one in self.protected:
-            if one.name == "Brain":
-                away = one._distance(places, np)
-                inside = np.minimum(inside, away - np.float32(self.brain_margin_mm))
+        for away in self._away_from_kept(apply_affine(back, *FIT_GRID.positions(dtype=np.float64))):
+            inside = np.minimum(inside, away)
         for side in (inside, inside.swapaxes(0, 1), inside.swapaxes(0, 2)):
             side[[0, -1]] = -4.0  # beyond the grid nothing is replaced
         return shift, new, inside.astype(np.float32)
+
+    def _away_from_kept(self, places: tuple[Any, Any, Any]) -> Iterator[np.ndarray]:
+        """Distances, mm, within which the new values reach their share, from what the replaced part leaves out.
+
+        Parameters
+        ----------
+        places : tuple of arrays
+            World LPS mm of the points of `average.FIT_GRID`.
+        """
+        for one in self.protected:
+            if one.name == "Brain":
+                yield one._distance(places, np) - np.float32(self.brain_margin_mm)
 
     @functools.cached_property
     def _where(self) -> Stack:
@@ -237,7 +281,7 @@ class MriRefacePlan(Plan):
         InputError
             If the average head is not the one the plan was made with.
         """
-        if self.template_sha256 != average_sha256():
+        if self.template_sha256 != _sha256():
             raise InputError(
                 "the plan was made with another average head than the one installed.",
                 "Make the plan again, or install the version it was made with.",
@@ -378,6 +422,11 @@ class MriRefacePlan(Plan):
         return dataclasses.replace(self, palette=volume_palette(self, volume))
 
 
+def in_steps(mm: np.ndarray) -> np.ndarray:
+    """Distances in steps of `STEP` mm, as they are stored."""
+    return np.rint(np.clip(mm, -REACH, REACH) / STEP).astype(np.int8)
+
+
 def _fleshed(value: Any, above: Any, height: Any, least: float, xp: Any) -> Any:
     """No hollow and no dark bone of the average between the old skin and the new: it would pass for a skin there."""
     layer = xp.clip((-above - xp.float32(CRUST)) / xp.float32(2.0), 0, 1) * xp.clip(
@@ -392,8 +441,7 @@ def _softened(new: Any, old: Any, xp: Any) -> Any:
 
 
 @functools.cache
-def average_sha256() -> str:
-    """SHA-256 of the average's CT and T1 forms, joined by a slash."""
+def _sha256() -> str:
     return "/".join(load_template(name).sha256 for name in ("average_ct", "average_t1"))
 
 
@@ -423,31 +471,8 @@ class MriReface(Defacer):
         RefusedError
             If too little of the face is in view, or the average cannot be laid clear of it.
         """
-        from defacedask.defacers.palette import body_distance, head_palette
         from defacedask.defacers.refacing import fit_average, require_cover
 
         fit = fit_average(head)
         require_cover(fit)
-        plan = MriRefacePlan(
-            to_template=np.asarray(head.to_template),
-            template="average",
-            template_sha256=average_sha256(),
-            offset=fit.offset,
-            gap=fit.gap,
-            brain_margin_mm=float(self.brain_margin_mm),
-            palette=UNKNOWN,
-            body=np.zeros((0, 0, 0), np.int8),
-            body_grid=head.grid,
-            key=key,
-            covered=fit.covered,
-            protected=protected,
-        )
-        plan = dataclasses.replace(plan, palette=head_palette(head, fit, plan.laid[2]))
-        if head.modality == "MR":
-            body, grid = body_distance(head)
-            plan = dataclasses.replace(plan, body=_steps(body), body_grid=grid)
-        return plan
-
-
-def _steps(mm: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(mm, -REACH, REACH) / STEP).astype(np.int8)
+        return MriRefacePlan.of(head, fit, self.brain_margin_mm, key, protected)

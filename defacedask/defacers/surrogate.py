@@ -20,20 +20,19 @@ import numpy as np
 from defacedask.defacers.average import FIT_GRID
 from defacedask.defacers.base import Defacer
 from defacedask.defacers.fields import Stack
-from defacedask.defacers.intensity import UNKNOWN
-from defacedask.defacers.mri_reface import FEATHER, SOFT, MriRefacePlan, average_sha256
+from defacedask.defacers.mri_reface import FEATHER, SOFT, STEP, MriRefacePlan, in_steps
 from defacedask.errors import ConfigError
 from defacedask.sampling import apply_affine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from defacedask.defacers.protect import Protected
     from defacedask.geometry import Geometry
     from defacedask.head import Head
 
 __all__ = ["Surrogate", "SurrogatePlan"]
 
-#: mm of one step of the stored distance to bone.
-STEP = 0.25
 #: mm beside bone, and beside protected structures, over which new and old values mix.
 SHARP = 1.0
 #: mm around the coarse bone within which the bone's own voxels, in HU from `BONE` on, stay.
@@ -60,20 +59,17 @@ class SurrogatePlan(MriRefacePlan):
     bone: np.ndarray
     lift: float
 
-    @functools.cached_property
-    def laid(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See `MriRefacePlan.laid`; bone and protected structures lie outside the replaced part."""
-        shift, new, inside = MriRefacePlan.laid.func(self)  # type: ignore[attr-defined]
+    def _away_from_kept(self, places: tuple[Any, Any, Any]) -> Iterator[np.ndarray]:
+        """See `MriRefacePlan._away_from_kept`; bone and protected structures lie outside the replaced part too."""
+        yield from super()._away_from_kept(places)
         sharp = np.float32(FEATHER / SHARP)
         if self.bone.size:
-            inside = np.minimum(inside, self._bone_mm * sharp)
-        places = apply_affine(np.linalg.inv(self.to_template), *FIT_GRID.positions(dtype=np.float64))
+            yield self._bone_mm * sharp
         for one in self.protected:
             if one.name != "Brain":
                 away = one._distance(places, np) - np.float32(one.margin_mm + one.slack_mm)
                 # the base keeps its voxels; here new and old mix next to them
-                inside = np.minimum(inside, (away + np.float32(SHARP)) * sharp)
-        return shift, new, inside.astype(np.float32)
+                yield (away + np.float32(SHARP)) * sharp
 
     @property
     def _bone_mm(self) -> np.ndarray:
@@ -143,34 +139,16 @@ class Surrogate(Defacer):
         RefusedError
             If too little of the face is in view.
         """
-        from defacedask.defacers.palette import body_distance, head_palette
         from defacedask.defacers.surrogate_fit import bone_distance, fit_surrogate
 
         bone = bone_distance(head) if head.modality == "CT" else None
         found = fit_surrogate(head, key, protected, bone)
-        plan = SurrogatePlan(
-            to_template=np.asarray(head.to_template),
-            template="average",
-            template_sha256=average_sha256(),
-            offset=found.fit.offset,
-            gap=found.fit.gap,
-            brain_margin_mm=float(self.brain_margin_mm),
-            palette=UNKNOWN,
-            body=np.zeros((0, 0, 0), np.int8),
-            body_grid=head.grid,
-            key=key,
-            covered=found.fit.covered,
-            bone=np.zeros((0, 0, 0), np.int8) if bone is None else steps(bone),
+        return SurrogatePlan.of(
+            head,
+            found.fit,
+            self.brain_margin_mm,
+            key,
+            protected,
+            bone=np.zeros((0, 0, 0), np.int8) if bone is None else in_steps(bone),
             lift=found.lift,
-            protected=protected,
         )
-        plan = dataclasses.replace(plan, palette=head_palette(head, found.fit, plan.laid[2]))
-        if head.modality == "MR":
-            body, grid = body_distance(head)
-            plan = dataclasses.replace(plan, body=steps(body), body_grid=grid)
-        return plan
-
-
-def steps(mm: np.ndarray) -> np.ndarray:
-    """Distances as they are stored."""
-    return np.rint(np.clip(mm, -31.5, 31.5) / STEP).astype(np.int8)

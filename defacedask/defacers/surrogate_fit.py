@@ -237,7 +237,8 @@ def _over_kept(field: np.ndarray, kept: np.ndarray, over: float) -> np.ndarray:
 def _beyond_view(field: np.ndarray, head: Head, face: Cells, clear: float) -> np.ndarray:
     """What has to be taken off where the image ends before the new skin: cut off it would be a slab.
 
-    Where the old skin would come near, it stays: a slab covers the face, a flat nose on a nose would not.
+    Less is taken off where the new skin would come near the old: a slab hides a nose, a flat nose on top of it would
+    not.
     """
     shape = average_shape()
     cells = Cells((np.abs(shape.skin) < EDGE) & (shape.rim < RIM))
