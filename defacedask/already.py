@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from defacedask.case_row import case_row
 from defacedask.dicom.defaced import said
 from defacedask.dicom.model import KINDS, Case, Scan, Series, Skipped
 from defacedask.errors import ConfigError, DefacedaskError, OutputError, StoreError
@@ -162,12 +163,13 @@ def pass_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> dic
         If nothing can be written at all: the disk is full or read-only.
     """
     try:
-        return _row(one, COPIED, *_passed_on(one, out, names, part))
+        counts, reason = _passed_on(one, out, names, part)
+        return case_row(one.case, COPIED, reason, written=counts)
     except DefacedaskError as error:
         if getattr(error, "fatal", False):
             raise
         take_back(part, out)
-        return _row(one, FAILED, {}, str(error))
+        return case_row(one.case, FAILED, str(error))
 
 
 def _passed_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> tuple[dict[str, int], str]:
@@ -211,26 +213,6 @@ def _passed_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> 
     write_lines(part, lines)
     by = dict.fromkeys(said(series.facts["already_defaced"]) for series in one.series)
     return counts, f"{', '.join(by)}: passed on as it came, and not looked at"
-
-
-def _row(one: Passed, status: str, written: dict[str, int], reason: str) -> dict[str, Any]:
-    return {
-        "case": one.case.id,
-        "patient": one.case.patient_id,
-        "status": status,
-        "reason": reason,
-        "written": written,
-        "held_back": [],
-        "notes": [],
-        "plan": {},
-        "face_moved": None,
-        "visible": False,
-        "reversible": False,
-        "targets": [],
-        "not_to_be_analysed": [],
-        "new_patient_id": "",
-        "seconds": 0.0,
-    }
 
 
 def take_back(part: Path, out: Path) -> set[str]:

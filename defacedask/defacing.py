@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from defacedask.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.apart import forget_regrouped, images_apart, settle
+from defacedask.case_row import case_row
 from defacedask.defacers import code_of
 from defacedask.errors import ConfigError, DefacedaskError, StoreError
 from defacedask.flow.flow import flow_on
@@ -65,9 +66,7 @@ class DefaceResult(Shown):
     audit : Path
         The record.
     cases : list of dict
-        case, patient, status (done | refused | failed | copied), reason, written (modality -> instances), held_back,
-        notes, summary of the plan, face_moved (fraction of the face's skin), visible (the face is left), reversible
-        (it is covered, not removed), targets (what was clipped of target volumes), seconds.
+        One row a case; status is done, refused, failed or copied. See `defacedask.case_row.case_row`.
     skipped : list of dict
         What the scan left out: path, reason.
     deidentified : bool
@@ -306,17 +305,19 @@ def deface(
             forget(place / "pieces", case, "export", defacer)
 
         by_case: dict[str, dict[str, Any]] = {}
+
+        def deface_all(some: Sequence[Case]) -> None:
+            for case, pieces in flow.run(context, some, (defacer,), progress, before=context.begin):
+                by_case[case.id] = context.finish(case, pieces, keep_work)
+
         cases, ran = list(found.cases), list(found.cases)
         own = record_path(context.record, "data-sets", defacer)
         try:
             forget_regrouped(context, cases)
-            for case, pieces in flow.run(context, cases, (defacer,), progress, before=context.begin):
-                by_case[case.id] = context.finish(case, pieces, keep_work)
-            ran += (more := [image for one in cases for image in images_apart(context, one)])
-            for case, pieces in (
-                flow.run(context, more, (defacer,), progress, before=context.begin) if more else ()
-            ):
-                by_case[case.id] = context.finish(case, pieces, keep_work)
+            deface_all(cases)
+            if more := [image for one in cases for image in images_apart(context, one)]:
+                ran += more
+                deface_all(more)
             for one in cases:
                 settle(context, one, more, by_case)
         finally:
@@ -508,27 +509,26 @@ class DefaceRun:
         looked = own["look"].facts if "look" in own else {}
         outcome = looked.get("plans", {}).get(self.defacer, {})
         notes = [note for s in ("ingest", "look") if s in own for note in own[s].facts.get("notes", [])]
-        return {
-            "case": case.id,
-            "patient": case.patient_id,
-            "status": last.status,
-            "reason": last.reason,
-            "written": last.facts.get("written", {}) if last.ok else {},
-            "held_back": last.facts.get("held_back", []) if last.ok else [],
-            "notes": [
+        return case_row(
+            case,
+            last.status,
+            last.reason,
+            written=last.facts.get("written", {}) if last.ok else {},
+            held_back=last.facts.get("held_back", []) if last.ok else [],
+            notes=[
                 *notes,
                 *filter(None, [outcome.get("remains", {}).get("sentence")]),
                 *last.facts.get("notes", []),
             ],
-            "plan": outcome.get("summary", {}),
-            "face_moved": last.facts.get("face_moved"),
-            "visible": bool(last.facts.get("visible")),
-            "reversible": bool(last.facts.get("reversible")),
-            "targets": last.facts.get("targets", []) if last.ok else [],
-            "not_to_be_analysed": last.facts.get("not_to_be_analysed", []),
-            "new_patient_id": last.facts.get("new_patient_id", ""),
-            "seconds": sum(piece.seconds for piece in own.values()),
-        }
+            plan=outcome.get("summary", {}),
+            face_moved=last.facts.get("face_moved"),
+            visible=bool(last.facts.get("visible")),
+            reversible=bool(last.facts.get("reversible")),
+            targets=last.facts.get("targets", []) if last.ok else [],
+            not_to_be_analysed=last.facts.get("not_to_be_analysed", []),
+            new_patient_id=last.facts.get("new_patient_id", ""),
+            seconds=sum(piece.seconds for piece in own.values()),
+        )
 
     def _refuse(self, case: Case, last: Piece) -> Piece:
         """Take back what an earlier run left of a case; if that fails, the case's own row says so."""
