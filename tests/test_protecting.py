@@ -104,7 +104,7 @@ def test_a_defacer_that_spares_organs_leaves_them_to_the_bit_without_being_asked
     assert {"Eye_L", "Parotid_R", "Bone_Mandible"} <= {s.name for s in there}
     air = -900 if before.min() < 0 else 124
     for one in there:
-        # what of a contour lies in the air before the head is no organ
+        # the part of a contour in the air before the head is no organ
         organ = one.mask & (before[one.box] > air)
         np.testing.assert_array_equal(after[one.box][organ], before[one.box][organ], err_msg=one.name)
     assert (after != before).mean() > 0.01
@@ -133,9 +133,7 @@ def test_a_structure_that_could_not_be_read_refuses_the_case(stored):
     )
     kept, notes = protecting.spared_structures(store, ("Cord", "Nothing"), body)
     assert kept == []
-    assert notes == [
-        "Cord is not kept: the structure Cord is to be protected but could not be read: it is damaged."
-    ]
+    assert notes == ["Cord is not spared, for it could not be read: it is damaged."]
 
 
 def test_unread_structure_sets_are_on_record(cohort, tmp_path, monkeypatch):

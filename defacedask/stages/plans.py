@@ -109,7 +109,7 @@ def look(
                 defacer = get_defacer(name, **options)
                 spared, unread = spared_structures(store, defacer.spares, head)
                 missing.extend(f"{name}: {note}" for note in unread)
-                # no sessions of a person would hide anything if each had a face of its own
+                # a person gets one face: different ones over several sessions could be averaged
                 whose = f"person\0{store.facts.get('patient') or case}" if defacer.personal else case
                 secret = hmac.new(run_key, f"{whose}\0{name}".encode(), hashlib.sha256).digest()
                 plan = defacer.plan(

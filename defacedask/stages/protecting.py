@@ -68,8 +68,19 @@ def kept_structures(
     RefusedError
         If a structure that a pattern fits could not be read: it cannot be kept.
     """
-    from defacedask.stages.kept import Kept
+    parts, lost = _structures(store)
+    for pattern in patterns:
+        for name, reason in lost.items():
+            if fits(pattern, name):
+                raise RefusedError(
+                    f"the structure {name} is to be protected but could not be read: {reason}",
+                    "Mend the structure set, or leave the pattern out.",
+                )
+    return _kept(store, parts, patterns, head)
 
+
+def _structures(store: CaseStore) -> tuple[list[tuple[str, Any]], dict[str, str]]:
+    """Structures of a case with the paths of their sets, and name -> reason of those that could not be read."""
     lost: dict[str, str] = {}
     for row in store.facts.get("unread_structures", ()):
         lost |= dict.fromkeys(row["names"], row["reason"])
@@ -81,15 +92,18 @@ def kept_structures(
                 lost |= dict.fromkeys((part.name, part.original_name), unused.removeprefix(_UNUSED).strip())
             else:
                 parts.append((path, part))
+    return parts, lost
+
+
+def _kept(
+    store: CaseStore, parts: Sequence[tuple[str, Any]], patterns: Sequence[str], head: Head | None = None
+) -> tuple[list[Kept], list[str]]:
+    """See `kept_structures`; ``parts`` as `_structures` gives them."""
+    from defacedask.stages.kept import Kept
+
     kept: dict[tuple[str, int], Kept] = {}
     missing: list[str] = []
     for pattern in patterns:
-        for name, reason in lost.items():
-            if fits(pattern, name):
-                raise RefusedError(
-                    f"the structure {name} is to be protected but could not be read: {reason}",
-                    "Mend the structure set, or leave the pattern out.",
-                )
         found = False
         for path, part in parts:
             if not fits(pattern, part.name, part.original_name):
@@ -113,38 +127,39 @@ def kept_structures(
     return list(kept.values()), missing
 
 
-def spared_structures(store: CaseStore, names: Sequence[str], head: Head) -> tuple[list[Kept], list[str]]:
+def spared_structures(store: CaseStore, patterns: Sequence[str], head: Head) -> tuple[list[Kept], list[str]]:
     """Structures that a defacer leaves as they are without being asked, as far as the case has them.
 
     Parameters
     ----------
     store : CaseStore
-    names : sequence of str
+    patterns : sequence of str
         See `defacedask.defacers.Defacer.spares`.
     head : Head
 
     Returns
     -------
     kept : list of Kept
-        Without what of a contour lies outside of the body: that is air, in which a new face may lie.
+        Voxels outside of the body are left out: a new face may lie in that air.
     notes : list of str
         One sentence for each that is there and cannot be read.
     """
     from defacedask.head.grid import resample
     from defacedask.stages.kept import Kept
 
+    if not patterns:
+        return [], []
+    parts, lost = _structures(store)
+    notes = [
+        f"{name} is not spared, for it could not be read: {reason}"
+        for name, reason in lost.items()
+        if any(fits(pattern, name) for pattern in patterns)
+    ]
     kept: list[Kept] = []
-    notes: list[str] = []
-    for name in names:
-        try:
-            found, _ = kept_structures(store, (name,))
-        except RefusedError as error:
-            notes.append(f"{name} is not kept: {error.message}")
-            continue
-        for one in found:
-            mask = one.mask & resample(head.body, head.grid, one.grid, nearest=True)
-            if mask.any():
-                kept.append(Kept(one.name, mask, one.grid))
+    for one in _kept(store, parts, patterns)[0]:
+        mask = one.mask & resample(head.body, head.grid, one.grid, nearest=True)
+        if mask.any():
+            kept.append(Kept(one.name, mask, one.grid))
     return kept, notes
 
 
