@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from defacedask.bids.names import mask_name
 from defacedask.bids.sidecar import sidecar_of
 from defacedask.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done
 from defacedask.errors import DefacedaskError, InputError
+from defacedask.nifti_names import stem_of
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ TECHNICAL = frozenset(
 EXACT = {0: "kept", 1: "region", 2: "changed"}
 #: What the published mask says of itself, in its header (80 bytes) and in the sidecar.
 HULL = "coarse: no voxel outside changed, any inside may have; not a map of the face"
-_SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
 def mask_path(path: Path, *, derivative: bool = False) -> Path:
@@ -62,12 +61,12 @@ def mask_path(path: Path, *, derivative: bool = False) -> Path:
 
 def exact_path(path: Path) -> Path:
     """``sub-01_T1w_exactmask.nii.gz`` of ``sub-01_T1w.nii.gz``: the mask that stays with the key."""
-    return path.with_name(f"{_SUFFIX.sub('', path.name)}_exactmask.nii.gz")
+    return path.with_name(f"{stem_of(path)}_exactmask.nii.gz")
 
 
 def sidecar_path(path: Path) -> Path:
     """``sub-01_T1w.json`` of ``sub-01_T1w.nii.gz``."""
-    return path.with_name(f"{_SUFFIX.sub('', path.name)}.json")
+    return path.with_name(f"{stem_of(path)}.json")
 
 
 def _raw(path: Path) -> bytes:

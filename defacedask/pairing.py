@@ -22,6 +22,7 @@ from defacedask.dicom.model import Case, Series
 from defacedask.dicom.persons import plain_id
 from defacedask.geometry import Geometry
 from defacedask.likeness import OTHER, SAME, Likeness, likeness
+from defacedask.nifti_names import stem_of
 
 __all__ = ["Pair", "Pairing", "pair_cases", "pair_series", "plain_name"]
 
@@ -281,7 +282,7 @@ def _shared(one: Case, other: Case) -> bool:
 
 def _stem(series: Series) -> str:
     if series.facts.get("format") == "NIfTI":
-        return re.sub(r"\.nii(\.gz)?$", "", Path(series.files[0]).name, flags=re.I)
+        return stem_of(series.files[0])
     return series.description
 
 

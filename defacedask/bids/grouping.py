@@ -7,14 +7,14 @@ later: every image is measured itself before it is written.
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from defacedask.bids.names import dataset_of, is_derivative, parse
 from defacedask.dicom.model import Series
 from defacedask.geometry import Geometry
+from defacedask.nifti_names import stem_of
 
 __all__ = ["one_plan_each"]
 
@@ -66,10 +66,9 @@ def one_plan_each(files: Sequence[Series]) -> list[Series]:
         if name is not None and one.geometry is not None:
             groups[_home(path, root), one.patient_id, name.label("sub"), name.label("ses")].append(one)
     for several in groups.values():
-        stems = Counter(_stem(one) for one in several)
-        clear = [
-            one for one in several if stems[_stem(one)] == 1
-        ]  # of X.nii and X.nii.gz nobody knows what they are
+        stems = [stem_of(one.files[0]).casefold() for one in several]
+        # of X.nii and X.nii.gz nobody knows what they are
+        clear = [one for one, stem in zip(several, stems, strict=True) if stems.count(stem) == 1]
         for grid in _on_one_grid(sorted(clear, key=_rank)):
             if len(grid) > 1:
                 for number, one in enumerate(grid, 1):
@@ -83,10 +82,6 @@ def _home(path: Path, root: Path | None) -> str:
         return str(root)
     above = [folder.parent for folder in path.parents if folder.name.startswith("sub-")]
     return str(above[-1] if above else path.parent)
-
-
-def _stem(one: Series) -> str:
-    return re.sub(r"\.nii(\.gz)?$", "", Path(one.files[0]).name, flags=re.IGNORECASE).casefold()
 
 
 def _rank(one: Series) -> tuple[bool, int, str]:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from defacedask.nifti_names import ENDS, stem_of
+
 __all__ = [
     "BidsName",
     "dataset_of",
@@ -22,7 +24,6 @@ __all__ = [
 
 #: The file that makes a folder a data set.
 DESCRIPTION = "dataset_description.json"
-_SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _ENTITY = re.compile(r"([a-z]+)-([A-Za-z0-9]+)")
 #: Entities that stand behind ``mod`` in a name, in the standard's order.
 _BEHIND = (
@@ -82,7 +83,7 @@ class BidsName:
 
 def parse(name: str) -> BidsName | None:
     """Take the name of an image apart; None if it is not one by BIDS."""
-    found = _SUFFIX.search(name)
+    found = ENDS.search(name)
     if not found:
         return None
     *parts, suffix = name[: found.start()].split("_")
@@ -134,7 +135,7 @@ def mask_name(name: str, *, derivative: bool = False) -> str:
     """
     found = parse(name)
     if found is None:
-        return f"{_SUFFIX.sub('', name)}_defacemask.nii.gz"
+        return f"{stem_of(name)}_defacemask.nii.gz"
     if derivative:
         rest = tuple(one for one in found.entities if one[0] != "desc")
         desc = f"{found.label('desc')}{found.suffix}Defaced"

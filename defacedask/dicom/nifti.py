@@ -17,15 +17,12 @@ from defacedask.dicom.nifti_values import SENTINEL, numbers_only, unpacked_size
 from defacedask.dicom.stack import MAX_VOXELS
 from defacedask.errors import InputError, RefusedError
 from defacedask.geometry import Geometry
+from defacedask.nifti_names import stem_of
 
 __all__ = ["nifti_rescale", "nifti_series", "read_nifti"]
 
 LABELS = re.compile(r"(^|[^a-z])(mask|brainmask|defacemask|facemask|label|labels|seg|dseg|probseg)([^a-z]|$)")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def _stem(path: str) -> str:
-    return re.sub(r"\.nii(\.gz)?$", "", Path(path).name, flags=re.IGNORECASE)
 
 
 def _open(path: str) -> Any:
@@ -63,7 +60,7 @@ def _geometry(image: Any, frame: str) -> Geometry:
 def _modality(path: str, image: Any, sidecar: dict[str, Any]) -> tuple[str, str, str]:
     """(modality, units, why): MR unless the sidecar, the name or the values say otherwise."""
     stated = str(sidecar.get("Modality", "")).upper()
-    words = set(re.split(r"[^a-z0-9]+", _stem(path).lower()))
+    words = set(re.split(r"[^a-z0-9]+", stem_of(path).lower()))
     if stated in ("PT", "PET") or "pet" in words:
         units = {"bq/ml": "Bq/mL", "g/ml": "g/mL"}.get(str(sidecar.get("Units", "")).lower(), "1")
         return "PT", units, "its sidecar or name says PET"
@@ -97,7 +94,7 @@ def nifti_series(path: str) -> Series:
     RefusedError
         If it is not readable, not one grey volume, or does not say how it lies in the patient.
     """
-    stem = _stem(path)
+    stem = stem_of(path)
     if LABELS.search(stem.lower()):
         raise RefusedError("its name says that it is a mask or label map, not an image")
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import os
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from defacedask.dicom.model import Series, Skipped
+from defacedask.nifti_names import stem_of
 
 __all__ = ["Settled", "settle_files"]
 
@@ -68,15 +68,11 @@ def _skip(one: Series, reason: str) -> Skipped:
     return Skipped(one.files[0], reason, patient_id=one.patient_id)
 
 
-def _stem(one: Series) -> str:
-    return re.sub(r"\.nii(\.gz)?$", "", Path(one.files[0]).name, flags=re.IGNORECASE)
-
-
 def _twins(files: Sequence[Series], out: Settled) -> list[Series]:
     """``X.nii`` beside ``X.nii.gz``: one image twice, or two images."""
     beside: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for one in files:
-        beside[str(Path(one.files[0]).parent), _stem(one).casefold()].append(one)
+        beside[str(Path(one.files[0]).parent), stem_of(one.files[0]).casefold()].append(one)
     gone: set[str] = set()
     for several in beside.values():
         first = several[0]
@@ -117,7 +113,7 @@ def _persons(files: Sequence[Series], out: Settled) -> list[Series]:
     """Files of one name in different folders are not one person's, if nothing says whose they are."""
     named: dict[str, list[Series]] = defaultdict(list)
     for one in files:
-        if one.patient_id == _stem(one):
+        if one.patient_id == stem_of(one.files[0]):
             named[one.patient_id.casefold()].append(one)
     labels: dict[str, str] = {}
     for several in named.values():

@@ -7,7 +7,6 @@ and couch; where its brain does not lie where the original's does, its own pose 
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from defacedask.evaluation.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome
 from defacedask.geometry import Geometry
 from defacedask.likeness import OTHER_DETAIL, SAME, SAME_DETAIL, Likeness, compare, compare_moved
+from defacedask.nifti_names import stem_of
 from defacedask.stages.faces import examination_of, recognisers_of
 from defacedask.stages.objects import dose_level, find_outline
 from defacedask.stages.pictures import keep_pictures
@@ -414,8 +414,11 @@ def _published_mask(file: Path, geometry: Geometry) -> np.ndarray | None:
 
     if not file.name.lower().endswith((".nii", ".nii.gz")):
         return None
-    stem = re.sub(r"\.nii(\.gz)?$", "", file.name, flags=re.IGNORECASE)
-    named = (mask_path(file), mask_path(file, derivative=True), file.with_name(f"{stem}_defacemask.nii.gz"))
+    named = (
+        mask_path(file),
+        mask_path(file, derivative=True),
+        file.with_name(f"{stem_of(file)}_defacemask.nii.gz"),
+    )
     beside = [p for one in named for p in (one, one.with_suffix("")) if p.is_file()]
     if not beside:
         return None

@@ -11,11 +11,11 @@ from pathlib import Path, PurePath
 
 from defacedask.bids.names import mask_name
 from defacedask.dicom.export.uids import UidMap
+from defacedask.nifti_names import ENDS
 
 __all__ = ["clean_name", "fitting", "output_names"]
 
 _UID = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-2](?:\.(?:0|[1-9][0-9]*)){2,}(?![0-9])")
-_NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 #: Bytes of one name on the usual file systems, and the longest name that is made of a NIfTI file's.
 LONGEST = 255
 #: Longest end that a mask's name has and its image's has not.
@@ -88,7 +88,7 @@ class _Taken:
     def _numbered(self, parts: list[str], number: int) -> list[str]:
         last, folders = parts[-1], parts[:-1]
         if number > 1:
-            found = _NIFTI.search(last)
+            found = ENDS.search(last)
             ends = found[0] if found else PurePath(last).suffix
             last = f"{last[: len(last) - len(ends)]}-{number}{ends}"
         # a folder that is a file already gets the number, too
@@ -110,7 +110,7 @@ def _key(name: str) -> str:
 
 def _family(name: str) -> set[str]:
     """Names that are written for a file."""
-    found = _NIFTI.search(name)
+    found = ENDS.search(name)
     if not found:
         return {_key(name)}
     stem = name[: found.start()]
@@ -121,7 +121,7 @@ def _family(name: str) -> set[str]:
 
 def fitting(name: str) -> str:
     """A file name that is short enough for itself and for what is made of it; unchanged if it is."""
-    found = _NIFTI.search(name)
+    found = ENDS.search(name)
     ends = found[0] if found else PurePath(name).suffix[:20]
     stem = name[: len(name) - len(ends)] if ends else name
     longest = LONGEST - len(os.fsencode(_MASK if found else ends))
