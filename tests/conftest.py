@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -42,6 +44,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: one that starts last keeps one core busy and the others idle."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.fixture(autouse=True)
+def _no_dead_client_in_the_configuration() -> Iterator[None]:
+    """A client that dies while it starts stays Dask's default: then every later test of lazy arrays fails."""
+    yield
+    if dask.config.get("scheduler", None) == "dask.distributed":
+        from distributed import default_client
+
+        try:
+            alive = default_client().status == "running"
+        except ValueError:
+            alive = False
+        if not alive:
+            dask.config.set(scheduler=None)
+            pytest.fail("this test left Dask's configuration with a client that does not run")
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,6 @@ def test_all_parts_speak_tls_and_nothing_else(certificates, start):
         pass
     # one without a certificate, and one with somebody else's
     with pytest.raises(TypeError, match="ssl_context"):
-        Client(f"tls://{place}", timeout="2s", security=Security())
+        Client(f"tls://{place}", timeout="2s", security=Security(), set_as_default=False)
     with pytest.raises(OSError, match="certificate does not match"):
-        Client(f"tls://{place}", timeout="2s", security=Security.temporary())
+        Client(f"tls://{place}", timeout="2s", security=Security.temporary(), set_as_default=False)
