@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -19,18 +20,16 @@ __all__ = ["Shown", "html_table", "short"]
 ROWS, LETTERS = 12, 60
 
 
-class Shown:
-    """Base of what is shown as a title and a table.
+class Shown(abc.ABC):
+    """Base of what is shown as a title and a table."""
 
-    A subclass answers `_title` and `_table`.
-    """
-
+    @abc.abstractmethod
     def _title(self) -> str:
-        raise NotImplementedError
+        """One line."""
 
+    @abc.abstractmethod
     def _table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]], Sequence[str]]:
         """Heads of the columns, rows, and sentences below."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         heads, rows, notes = self._table()

@@ -64,7 +64,7 @@ def air_of(modality: str) -> float:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Plan(Shown, abc.ABC):
+class Plan(Shown):
     """What one defacer decided about one head.
 
     Subclasses are frozen dataclasses whose fields are JSON-able values, `Geometry`, other such dataclasses'

@@ -89,13 +89,12 @@ class Harm:
 def harm(run: Run, defacer: str) -> Harm:
     """Gather it from the tables."""
     volumes = _of(run, "geometry", defacer)
-    is_target = volumes["target"].fillna(False).astype(bool)
+    is_target = _flag(volumes["target"])
     targets = volumes.loc[is_target & volumes["region_ml"].notna()]
     hit = targets.loc[targets["region_ml"] > 0]
-    outlines = set(
-        run.tables["geometry"].loc[run.tables["geometry"]["note"].str.startswith("outline"), "structure"]
-    )
-    aims = set(run.tables["geometry"].loc[_flag(run.tables["geometry"]["target"]), "structure"]) | {"Target"}
+    known = run.tables["geometry"]
+    outlines = set(known.loc[known["note"].str.startswith("outline"), "structure"])
+    aims = set(known.loc[_flag(known["target"]), "structure"]) | {"Target"}
     worst = hit.loc[hit["region_percent"].idxmax()] if len(hit) else None
     others = volumes.loc[~is_target & (volumes["region_ml"] > 0), "structure"].unique().tolist()
     doses = _of(run, "dose", defacer)
