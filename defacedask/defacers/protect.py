@@ -7,13 +7,15 @@ some kilobytes, and answers block by block as it answers for the whole.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from defacedask.defacers.base import record
-from defacedask.defacers.fields import TILE, tiles
+from defacedask.defacers.fields import tiles
+from defacedask.defacers.near import BELOW, UNSURE, cell_sides, voxel_sides
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.sampling import sample_field
@@ -118,6 +120,19 @@ class Protected:
         field = xp.asarray(self.distance).astype(xp.float32) * xp.float32(STEP)
         return sample_field(field, self.grid, positions, outside=REACH + 1, xp=xp)
 
+    @functools.cached_property
+    def _cells(self) -> np.ndarray:
+        return cell_sides(self.distance.astype(np.float32) * np.float32(STEP), self.margin_mm + self.slack_mm)
+
+    def _near(self, geometry: Geometry) -> tuple[slice, ...] | None:
+        """Box of a grid beyond which the structure is far; None if it is far from all of it."""
+        index = geometry.to_index(self.grid.corners)
+        low = np.maximum(np.floor(index.min(axis=0)), 0).astype(int)
+        high = np.minimum(np.ceil(index.max(axis=0)) + 1, geometry.shape).astype(int)
+        if (low >= high).any():
+            return None
+        return tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+
     def keep(self, geometry: Geometry, xp: Any = np) -> Any:
         """Voxels of a grid, or of a block of one, that must stay as they are.
 
@@ -131,20 +146,12 @@ class Protected:
         -------
         bool array of ``geometry.shape``
         """
-        keep = xp.zeros(geometry.shape, dtype=bool)
-        index = geometry.to_index(self.grid.corners)
-        low = np.maximum(np.floor(index.min(axis=0)), 0).astype(int)
-        high = np.minimum(np.ceil(index.max(axis=0)) + 1, geometry.shape).astype(int)
-        if (low >= high).any():
-            return keep
-        near = geometry.block(low.tolist(), high.tolist())
-        distance = self._distance(near.positions(xp, np.float64), xp)
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        keep[box] = distance <= self.margin_mm + self.slack_mm
-        return keep
+        keep = xp.ones(geometry.shape, dtype=bool)
+        self.withdraw(keep, geometry, xp)
+        return ~keep
 
     def withdraw(self, region: Any, geometry: Geometry, xp: Any = np) -> None:
-        """Take what must stay out of a region, in place; as `keep`, looking only where the two may meet.
+        """Take what must stay out of a region, in place; looks only where the two may meet.
 
         Parameters
         ----------
@@ -153,20 +160,30 @@ class Protected:
         xp : module
             Namespace of ``region``.
         """
-        if np.prod(geometry.shape) <= 2 * np.prod(TILE):
-            # no larger than a tile: finding out what to look at would cost more than looking
-            if bool(region.any()):
-                region &= ~self.keep(geometry, xp)
+        box = self._near(geometry)
+        if box is None:
             return
+        near = geometry.block([s.start for s in box], [s.stop for s in box])
+        sides = voxel_sides(self._cells, self.grid, near, xp)
+        if sides is None:
+            self._withdraw_by_tiles(region[box], near, xp)
+            return
+        region[box] &= sides != BELOW
+        self._read(region[box], xp.nonzero(region[box] & (sides == UNSURE)), near, xp)
+
+    def _withdraw_by_tiles(self, region: Any, geometry: Geometry, xp: Any) -> None:
         limit = self.margin_mm + self.slack_mm
         near = self.distance.astype(np.float32) * np.float32(-STEP)
         for box in tiles(geometry, np.eye(4), near, self.grid, -limit - STEP, xp):
-            at = xp.nonzero(region[box])
-            if at[0].size == 0:
-                continue
             part = geometry.block([s.start for s in box], [s.stop for s in box])
-            places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
-            region[box][at] = self._distance(places, xp) > limit
+            self._read(region[box], xp.nonzero(region[box]), part, xp)
+
+    def _read(self, region: Any, at: tuple[Any, ...], geometry: Geometry, xp: Any) -> None:
+        """Decide by the field itself at some places of a block, given by their indices."""
+        if at[0].size == 0:
+            return
+        places = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
+        region[at] = self._distance(places, xp) > self.margin_mm + self.slack_mm
 
     def summary(self) -> dict[str, Any]:
         """Name, margin, and what of the face stays because of it."""
