@@ -93,8 +93,33 @@ class Kept:
         high = np.minimum(np.ceil(near.max(axis=0)) + 1, geometry.shape).astype(int)
         if (low >= high).any():
             return 0
-        at = np.argwhere(changed[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]) + low
+        box = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+        inside = self._inside_block(geometry.block(low.tolist(), high.tolist()))
+        if inside is not None:
+            return int((changed[box] & inside).sum())
+        at = np.argwhere(changed[box]) + low
         return int(self.inside(geometry, at).sum()) if len(at) else 0
+
+    def _inside_block(self, block: Geometry) -> np.ndarray | None:
+        """`inside` for all voxels of a block, axis by axis; None if its axes are not those of the mask's grid."""
+        steps = np.linalg.solve(self.grid.affine[:3, :3], block.affine[:3, :3])
+        along = np.abs(steps).argmax(axis=0)  # axis of the mask that each axis of the block runs along
+        first = self.grid.to_index(block.to_world((0, 0, 0)))
+        leaning = np.abs(steps) * np.array(block.shape)
+        leaning[along, np.arange(3)] = 0.0
+        if len(set(along.tolist())) != 3 or leaning.max() > 0.1 * SAME:
+            return None
+        out = np.transpose(self.mask, along)
+        for axis in np.argsort(block.shape).tolist():
+            place = first[along[axis]] + steps[along[axis], axis] * np.arange(block.shape[axis])
+            ends = (np.floor(place + SAME).astype(int), np.ceil(place - SAME).astype(int))
+            last = out.shape[axis] - 1
+            seen = (ends[0] >= 0) & (ends[1] <= last)
+            # of the eight voxels around one, those on both sides along each axis
+            low, high = (np.clip(end, 0, last) for end in ends)
+            out = out.take(low, axis=axis) & out.take(high, axis=axis)
+            out &= seen.reshape([-1 if a == axis else 1 for a in range(3)])
+        return out
 
 
 def compare(
