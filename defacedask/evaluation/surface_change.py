@@ -7,12 +7,15 @@ as face is the average head's region from brow to chin, laid on the original thr
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
+from defacedask.sampling import apply_affine
 from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
@@ -39,19 +42,24 @@ class SurfaceChange:
     least_mm : float
     median_mm : float
         Median distance from the original's skin to the defaced image's nearest skin.
-    brain_voxels_changed : int
-        Voxels of the original's grid within the head's brain whose stored value changed.
+    brain_voxels_changed : int or None
+        Voxels of the original's grid within the head's brain whose stored value changed; None if not counted.
     """
 
     points: int
     moved: float
     least_mm: float
     median_mm: float
-    brain_voxels_changed: int
+    brain_voxels_changed: int | None
 
 
 def surface_change(
-    head: Head, defaced: xr.DataArray, *, least_mm: float = 3.0, spacing_mm: float = 1.5
+    head: Head,
+    defaced: xr.DataArray,
+    *,
+    least_mm: float = 3.0,
+    spacing_mm: float = 1.5,
+    count_brain: bool = True,
 ) -> SurfaceChange:
     """Compare a head with its defaced image.
 
@@ -65,6 +73,8 @@ def surface_change(
         What counts as moved.
     spacing_mm : float
         Of the grid the surfaces are compared on.
+    count_brain : bool
+        Count what changed in the brain, too; otherwise only the surroundings of the face are read.
 
     Raises
     ------
@@ -80,17 +90,21 @@ def surface_change(
     if not grid.close_to(geometry_of(defaced)):
         raise InputError("the defaced image lies on another grid than the original.")
     region, box = _face_region(head.to_template, spacing_mm)
-    drop = np.asarray(head.drop)
-    air = head.air
-    index = grid.to_index(_points(box)).reshape(*box.shape, 3)
-    view = np.asarray(((index > -0.5) & (index < np.array(grid.shape) - 0.5)).all(axis=-1))
-    # the edge of the field of view is no skin
-    inner = ((index > 1.0) & (index < np.array(grid.shape) - 2.0)).all(axis=-1)
+    # by axis: a box along the axes of the image costs three vectors and not three volumes
+    index = apply_affine(_to_index(grid), *box.positions(dtype=np.float64))
+    view, inner = (_between(index, grid.shape, beyond) for beyond in (-0.5, 1.0))
+    low = [max(int(np.floor(i.min())) - 1, 0) for i in index]
+    high = [min(int(np.ceil(i.max())) + 2, n) for i, n in zip(index, grid.shape, strict=True)]
+    if any(a >= b for a, b in zip(low, high, strict=True)):
+        raise InputError("no skin of the face is in view.")
+    near = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    part = grid.block(low, high)
+    drop = np.asarray(head.drop[near])
     toward = -np.asarray(head.pose)[1, :3]
     surfaces = []
     for volume in (original, defaced):
-        values = np.where(drop, np.float32(air), real_values(volume).load().values)
-        fine = resample(values.astype(np.float32), grid, box, outside=air)
+        values = real_values(volume[near]).values
+        fine = resample(np.where(drop, np.float32(head.air), values), part, box, outside=head.air)
         surfaces.append(_outline(fine > head.level, view, toward))
     skin = surfaces[0] & region & inner
     if not skin.any():
@@ -99,27 +113,45 @@ def surface_change(
         gap = distance_transform_edt(~surfaces[1], sampling=box.spacing)[skin]
     else:
         gap = np.full(int(skin.sum()), np.inf)
-    brain = resample(head.brain, head.grid, grid, nearest=True)
-    changed = np.asarray(original.values != defaced.values)
+    changed: int | None = None
+    if count_brain:
+        brain = resample(head.brain, head.grid, grid, nearest=True)
+        changed = int((np.asarray(original.values != defaced.values) & brain).sum())
     return SurfaceChange(
         points=int(skin.sum()),
         moved=float((gap >= least_mm).mean()),
         least_mm=least_mm,
         median_mm=float(np.median(gap)),
-        brain_voxels_changed=int((changed & brain).sum()),
+        brain_voxels_changed=changed,
     )
 
 
+def _to_index(grid: Geometry) -> np.ndarray:
+    """(4, 4): world LPS mm -> index (z, y, x)."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.linalg.inv(grid.affine[:3, :3])
+    matrix[:3, 3] = -matrix[:3, :3] @ grid.affine[:3, 3]
+    matrix[np.abs(matrix) < 1e-15] = 0.0
+    return matrix
+
+
+def _between(index: Sequence[Any], shape: Sequence[int], beyond: float) -> np.ndarray:
+    """Where indices lie by more than ``beyond`` voxels inside the outermost voxel centres."""
+    inside = [(i > beyond) & (i < n - 1.0 - beyond) for i, n in zip(index, shape, strict=True)]
+    return inside[0] & inside[1] & inside[2]
+
+
 def _points(geometry: Geometry) -> np.ndarray:
+    """(n, 3) LPS mm of all voxels."""
     x, y, z = np.broadcast_arrays(*geometry.positions(dtype=np.float64))
     return np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
 
 
-def _face_region(to_template: np.ndarray, spacing: float) -> tuple[np.ndarray, Geometry]:
-    """Brow to chin, with some mm around, on an upright grid in the patient's world."""
+@functools.cache
+def _near_face() -> tuple[np.ndarray, Geometry]:
+    """The average's skin from brow to chin, with some mm around, on its own grid."""
     from scipy.ndimage import distance_transform_edt
 
-    from defacedask.head.grid import resample
     from defacedask.head.template import load_template
 
     template = load_template("average_ct")
@@ -132,13 +164,22 @@ def _face_region(to_template: np.ndarray, spacing: float) -> tuple[np.ndarray, G
         if both:
             turned[: rows[0]] = False
         turned[rows[-1] + 1 :] = False
+    near.flags.writeable = False
+    return near, template.geometry
+
+
+def _face_region(to_template: np.ndarray, spacing: float) -> tuple[np.ndarray, Geometry]:
+    """Brow to chin, with some mm around, on an upright grid in the patient's world."""
+    from defacedask.head.grid import resample
+
+    near, geometry = _near_face()
     back = np.linalg.inv(to_template)
-    ends = template.geometry.to_world(np.argwhere(near)) @ back[:3, :3].T + back[:3, 3]
+    ends = geometry.to_world(np.argwhere(near)) @ back[:3, :3].T + back[:3, 3]
     # room for skin that has moved
     low, high = ends.min(axis=0) - 25.0, ends.max(axis=0) + 25.0
     shape = np.ceil((high - low) / spacing).astype(int)[::-1]
     box = Geometry.from_spacing(shape.tolist(), (spacing,) * 3, low)
-    return resample(near, template.geometry, box, matrix=to_template, nearest=True), box
+    return resample(near, geometry, box, matrix=to_template, nearest=True), box
 
 
 def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:

@@ -162,7 +162,7 @@ class Head:
     @property
     def registration(self) -> Registration:
         """The template's place in the patient."""
-        return self._placed[2]
+        return self._known or self._placed[2]
 
     @property
     def to_template(self) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,8 +26,22 @@ def slabs(volume: xr.DataArray, depth: int) -> Iterator[tuple[slice, np.ndarray]
         Along axis 0.
     values : (depth or less, y, x) float32 array
     """
-    slope = np.asarray(volume.coords["slope"].values, dtype=np.float32)[:, None, None]
-    intercept = np.asarray(volume.coords["intercept"].values, dtype=np.float32)[:, None, None]
+    slope, intercept = _rescale(volume)
+    for rows, data in _stored_slabs(volume, depth):
+        yield rows, data.astype(np.float32) * slope[rows] + intercept[rows]
+
+
+def _rescale(volume: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and intercept of each slice, (z, 1, 1) float32."""
+    slope, intercept = (
+        np.asarray(volume.coords[name].values, dtype=np.float32)[:, None, None]
+        for name in ("slope", "intercept")
+    )
+    return slope, intercept
+
+
+def _stored_slabs(volume: xr.DataArray, depth: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Stored values, as `slabs`."""
     for first in range(0, volume.shape[0], depth):
         rows = slice(first, min(first + depth, volume.shape[0]))
         data = volume.data[rows]
@@ -36,7 +50,7 @@ def slabs(volume: xr.DataArray, depth: int) -> Iterator[tuple[slice, np.ndarray]
             data = data.compute(scheduler="synchronous")
         if hasattr(data, "get"):
             data = data.get()
-        yield rows, data.astype(np.float32) * slope[rows] + intercept[rows]
+        yield rows, data
 
 
 def reduced(volume: xr.DataArray, spacing: float) -> tuple[np.ndarray, Geometry]:
@@ -65,21 +79,40 @@ def reduced(volume: xr.DataArray, spacing: float) -> tuple[np.ndarray, Geometry]
     ]
     shape = tuple(n // k for n, k in zip(geometry.shape, by, strict=True))
     out = np.empty(shape, dtype=np.float32)
-    depth = max(1, 32 // by[0])
-    for rows, slab in slabs(volume, depth * by[0]):
+    slope, intercept = _rescale(volume)
+    in_slice = by[1] * by[2]
+    for rows, slab in _stored_slabs(volume, max(1, 32 // by[0]) * by[0]):
         first = rows.start // by[0]
         count = len(slab) // by[0]
         if count == 0:
             continue
-        inner = slab[: count * by[0], : shape[1] * by[1], : shape[2] * by[2]]
-        parts = inner.reshape(count, by[0], shape[1], by[1], shape[2], by[2])
-        out[first : first + count] = parts.mean(axis=(1, 3, 5)) if max(by) > 1 else inner
+        inner = _summed(_summed(slab[: count * by[0]], by[1], 1), by[2], 2).astype(np.float32)
+        some = slice(rows.start, rows.start + count * by[0])
+        inner = inner * (slope[some] / np.float32(in_slice)) + intercept[some]
+        out[first : first + count] = _summed(inner, by[0], 0) / np.float32(by[0]) if by[0] > 1 else inner
     affine = geometry.affine.copy()
     affine[:3, :3] *= by
     affine[:3, 3] = geometry.to_world((np.array(by) - 1) / 2)
     if not np.isfinite(out).all():
         raise InputError("the volume holds values that are not finite numbers.")
     return out, Geometry(shape, affine, geometry.frame_of_reference)  # type: ignore[arg-type]
+
+
+def _summed(values: np.ndarray, by: int, axis: int) -> np.ndarray:
+    """Sums of so many neighbours along an axis, exact for whole numbers; what is left at the end is left out."""
+    if by == 1:
+        return values
+    whole = values.shape[axis] // by * by
+    parts = [
+        values[tuple(slice(k, whole, by) if a == axis else slice(None) for a in range(3))] for k in range(by)
+    ]
+    wide: Any = np.float32
+    if values.dtype.kind in "iub":
+        wide = np.int32 if values.dtype.itemsize < 4 else np.int64
+    total = parts[0].astype(wide)
+    for part in parts[1:]:
+        np.add(total, part, out=total)
+    return total
 
 
 def resample(

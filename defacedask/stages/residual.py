@@ -7,12 +7,13 @@ nose, which is their known fault: they do not pass, and are written only if the 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.errors import InputError, RefusedError
+from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.stages.places import volume_path
 
 if TYPE_CHECKING:
@@ -98,9 +99,12 @@ def residual_face(store: CaseStore, looked: Piece, defacer: str, path: str = "")
     pose = np.asarray(looked.facts["pose"])
     known = Registration(pose, np.asarray(place), np.nan, np.nan, True, pose)
     head: Any = Head(store.volume(path).load(), registration=known)
-    head.__dict__["brain"] = np.zeros(head.grid.shape, bool)  # is not asked for here
+    with contextlib.suppress(DefacedaskError):  # was kept of the image that the plan was made on
+        head.__dict__["drop"] = store.volume(f"head/{path}").values != 0
     try:
-        change = surface_change(head, store.volume(volume_path(defacer, path)), least_mm=LEAST_MM)
+        change = surface_change(
+            head, store.volume(volume_path(defacer, path)), least_mm=LEAST_MM, count_brain=False
+        )
     except InputError as error:
         if "in view" in error.message:
             return Residual(None)

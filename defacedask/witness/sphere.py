@@ -48,16 +48,14 @@ def nearest(directions: np.ndarray) -> np.ndarray:
 def rotations(step: float) -> np.ndarray:
     """(n, 3, 3) rotations over all orientations, about ``step`` degrees apart."""
     third = spread(int(4.0 * np.pi / np.radians(step) ** 2))
-    turns = np.radians(np.arange(0.0, 359.9, step))
-    out = []
-    for z in third:
-        x = np.cross(z, (1.0, 0.0, 0.0) if abs(z[0]) < 0.9 else (0.0, 1.0, 0.0))
-        x /= np.linalg.norm(x)
-        y = np.cross(z, x)
-        for turn in turns:
-            one = np.cos(turn) * x + np.sin(turn) * y
-            out.append(np.stack([one, np.cross(z, one), z], axis=1))
-    return np.array(out)
+    turns = np.radians(np.arange(0.0, 359.9, step))[:, None]
+    apart = np.where(np.abs(third[:, :1]) < 0.9, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    x = np.cross(third, apart)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    y = np.cross(third, x)
+    z = np.broadcast_to(third[:, None], (len(third), len(turns), 3))
+    one = np.cos(turns) * x[:, None] + np.sin(turns) * y[:, None]
+    return np.stack([one, np.cross(z, one), z], axis=-1).reshape(-1, 3, 3)
 
 
 @functools.cache
