@@ -384,7 +384,7 @@ class _Job:
     def _body(self, geometry: Geometry) -> Any:
         """``body(k)``: what is not air in slice k of the original CT, by which an outline of any name is found."""
         from defacedask.dicom.image import read_image
-        from defacedask.stages.export import SKIN_HU
+        from defacedask.stages.body_slices import SKIN_HU
 
         series = self.original.primary
         if series.modality != "CT" or tuple((series.geometry or {}).get("shape", ())) != geometry.shape:

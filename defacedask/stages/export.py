@@ -20,6 +20,7 @@ from defacedask.dicom.registration import own_geometry
 from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.flow.result import Outcome, Piece
 from defacedask.geometry import Geometry
+from defacedask.stages.body_slices import SKIN_HU, body_slices
 from defacedask.stages.places import ORIGINAL, one_thread, volume_path
 from defacedask.stages.plans import load_plan, planned
 from defacedask.stages.shelf import Shelf, record_path
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "not_taken_back", "record_path", "refuse"]
 
-#: Real value above which a CT voxel belongs to the body.
-SKIN_HU = -300.0
 #: Images that changed in fewer voxels than this were not defaced.
 SMALLEST_CHANGE = 1
 
@@ -429,10 +428,10 @@ class _Job(Shelf):
         # in the coordinates that its contours have
         geometry = own_geometry(image) if "registered" in image.facts else store.geometry(path)
         plan = plan_for(plan, image.facts)
-        body = _body(store, path, self.defacer)
+        body = body_slices(store, path, self.defacer)
         region = np.asarray(plan.region(geometry))
         for source in series.files:
-            roles = _roles(source, geometry, _body(store, path, ORIGINAL), region)
+            roles = _roles(source, geometry, body_slices(store, path, ORIGINAL), region)
             with writing("the defaced structure set"):
                 written, clipped = write_structures(
                     source,
@@ -482,7 +481,7 @@ class _Job(Shelf):
         from defacedask.dicom.export.segment_shape import skin_segments
 
         path = paths[self.case.primary.uid]
-        geometry, body = store.geometry(path), _body(store, path, ORIGINAL)
+        geometry, body = store.geometry(path), body_slices(store, path, ORIGINAL)
         region = np.asarray(plan.region(geometry))
         return lambda dataset, frames, grids: skin_segments(dataset, frames, grids, geometry, body, region)
 
@@ -530,27 +529,3 @@ def _roles(source: str, geometry: Geometry, body: Any, region: np.ndarray) -> di
         return roles_by_shape(read_structures(source, geometry), geometry, body, region)
     except RefusedError:
         return {}  # no contour of it lies on the image
-
-
-def _body(store: CaseStore, path: str, defacer: str) -> Any:
-    """``surface(k)``: body of the defaced image in slice k, couch and headrest left out; None for PET."""
-    volume = store.volume(volume_path(defacer, path))
-    modality = volume.attrs["modality"]
-    if modality == "CT":
-        level = SKIN_HU
-    elif modality == "MR":
-        level = 0.12 * float(np.percentile(real_values(volume[::4, ::4, ::4]).values, 99))
-    else:
-        return lambda k: None
-    try:
-        drop = store.volume(f"head/{path}")
-    except DefacedaskError:
-        drop = None
-
-    def body(k: int) -> np.ndarray:
-        inside = real_values(volume[k : k + 1]).values[0] > level
-        if drop is not None:
-            inside &= drop[k].values == 0
-        return inside
-
-    return body

@@ -15,6 +15,7 @@ import numpy as np
 from defacedask.evaluation.attack_names import BODY, DOSE
 from defacedask.evaluation.examination import Shown
 from defacedask.geometry import Geometry
+from defacedask.stages.body_slices import body_slices
 from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.store import CaseStore
 
@@ -125,12 +126,10 @@ def shown_objects(
 
 
 def _outline(store: CaseStore, path: str, defacer: str, plan: Plan | None) -> Iterator[Shown]:
-    from defacedask.stages.export import _body
-
     geometry = store.geometry(path)
     with one_thread():
         part = find_outline(
-            store.structures(path), geometry, _body(store, store.structures_image(path), ORIGINAL)
+            store.structures(path), geometry, body_slices(store, store.structures_image(path), ORIGINAL)
         )
     if part is None:
         return
@@ -138,7 +137,7 @@ def _outline(store: CaseStore, path: str, defacer: str, plan: Plan | None) -> It
     mask[part.box] = part.mask
     if plan is not None:
         with one_thread():
-            body = _body(store, store.structures_image(path), defacer)
+            body = body_slices(store, store.structures_image(path), defacer)
             mask = clipped_outline(mask, np.asarray(plan.region(geometry)), body, geometry)
     yield Shown(path, "RTSTRUCT", mask, geometry, 0.5)
 

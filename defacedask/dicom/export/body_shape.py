@@ -8,12 +8,13 @@ skin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from defacedask.geometry import Geometry
+from defacedask.head.morphology import box_of
 from defacedask.structure_names import STUDY_NAMES, standard_name
 
 __all__ = ["OUTLINE", "SKIN", "roles_by_shape"]
@@ -80,9 +81,8 @@ def _role(mask: np.ndarray, start: tuple[int, int, int], there: np.ndarray, slic
         known = slices.skin(k)
         if known is None:
             continue
-        inside, edge, near = known
-        own = np.zeros(inside.shape, bool)
-        own[start[1] : start[1] + mask.shape[1], start[2] : start[2] + mask.shape[2]] = mask[k - start[0]]
+        box, inside, edge, near = known
+        own = _within(mask[k - start[0]], start[1:], box)
         follows = edge & slices.close(own)
         skin, kept = skin + int(edge.sum()), kept + int(follows.sum())
         face, face_kept = face + int((edge & near).sum()), face_kept + int((follows & near).sum())
@@ -94,6 +94,26 @@ def _role(mask: np.ndarray, start: tuple[int, int, int], there: np.ndarray, slic
     return SKIN if face and face_kept >= FOLLOWED_FACE * face else ""
 
 
+def _within(mask: np.ndarray, start: Sequence[int], box: tuple[slice, ...]) -> np.ndarray:
+    """Part of a mask, which begins at ``start`` of a slice, that lies in a box of it."""
+    out = np.zeros([s.stop - s.start for s in box], bool)
+    low = [max(s.start, a) for s, a in zip(box, start, strict=True)]
+    high = [min(s.stop, a + n) for s, a, n in zip(box, start, mask.shape, strict=True)]
+    if all(a < b for a, b in zip(low, high, strict=True)):
+        into = tuple(slice(a - s.start, b - s.start) for a, b, s in zip(low, high, box, strict=True))
+        out[into] = mask[tuple(slice(a - f, b - f) for a, b, f in zip(low, high, start, strict=True))]
+    return out
+
+
+class _Skin(NamedTuple):
+    """One slice around the body: where that is in it, the body, its outer edge, and what lies near the region."""
+
+    box: tuple[slice, ...]
+    inside: np.ndarray
+    edge: np.ndarray
+    near: np.ndarray
+
+
 class _Slices:
     """The body's skin in the slices of an image, each found once."""
 
@@ -101,15 +121,15 @@ class _Slices:
         self.body, self.region = body, region
         self.spacing = geometry.spacing[1:]
         self.near_mm = max(NEAR_MM, NEAR_PIXELS * max(self.spacing))
-        self._known: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray] | None] = {}
+        self._known: dict[int, _Skin | None] = {}
 
-    def skin(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Body, its outer edge, and what lies near the region, in slice k."""
+    def skin(self, k: int) -> _Skin | None:
+        """What is known of slice k."""
         if k not in self._known:
             self._known[k] = self._look(k)
         return self._known[k]
 
-    def _look(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def _look(self, k: int) -> _Skin | None:
         from scipy.ndimage import binary_fill_holes, distance_transform_edt, label
 
         found = self.body(k)
@@ -117,10 +137,14 @@ class _Slices:
             return None
         parts, count = label(binary_fill_holes(found))
         inside = parts == 1 + int(np.argmax(np.bincount(parts.ravel(), minlength=count + 1)[1:]))
+        # nothing that is farther from the body than this is asked for
+        margin = int(np.ceil(max(self.near_mm, FACE_MM) / min(self.spacing))) + 2
+        box = box_of(inside, margin)
+        inside = inside[box]
         near = np.zeros(inside.shape, bool)
-        if self.region is not None and self.region[k].any():
-            near = distance_transform_edt(~self.region[k], sampling=self.spacing) <= FACE_MM
-        return inside, _edge(inside), near
+        if self.region is not None and self.region[k][box].any():
+            near = distance_transform_edt(~self.region[k][box], sampling=self.spacing) <= FACE_MM
+        return _Skin(box, inside, _edge(inside), near)
 
     def close(self, own: np.ndarray) -> np.ndarray:
         """Places within some mm of a structure's edge."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.boxes import bounds
 from defacedask.dicom.overlap import SPECK
 from defacedask.geometry import Geometry
 
@@ -99,12 +100,16 @@ def traced(mask: np.ndarray) -> Any:
     import shapely
     from contourpy import FillType, contour_generator
 
-    if not mask.any():
+    box = bounds(mask)
+    if box is None:
         return shapely.MultiPolygon()
-    lines = contour_generator(z=mask.astype(np.float64), fill_type=FillType.OuterOffset).filled(0.5, 2.0)
+    # a pixel around what is set, where the array goes on: at its end the outline runs through pixel centres
+    first = [max(s.start - 1, 0) for s in box]
+    part = mask[tuple(slice(a, s.stop + 1) for a, s in zip(first, box, strict=True))]
+    lines = contour_generator(z=part.astype(np.float64), fill_type=FillType.OuterOffset).filled(0.5, 2.0)
     polygons = []
     for points, offsets in zip(*lines, strict=True):
-        rings = [points[a:b][:, ::-1] for a, b in itertools.pairwise(offsets)]
+        rings = [points[a:b][:, ::-1] + first for a, b in itertools.pairwise(offsets)]
         polygon = shapely.Polygon(rings[0], rings[1:])
         polygons.append(polygon if polygon.is_valid else shapely.make_valid(polygon, method="linework"))
     return shapely.union_all(polygons)

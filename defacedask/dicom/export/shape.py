@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from defacedask.defacers import Plan
+    from defacedask.dicom.structures import Structure
 
 __all__ = ["MOST_OF_SKIN", "check_structures", "follows_skin"]
 
@@ -58,8 +60,6 @@ def check_structures(
     ------
     DefacedaskError
     """
-    from scipy.ndimage import binary_dilation
-
     try:
         before = {s.number: s for s in read_structures(written.source, geometry)}
     except RefusedError:
@@ -73,8 +73,7 @@ def check_structures(
         raise DefacedaskError(
             "the defaced structure set has structures that the original has not.", "Please report this."
         )
-    shape = geometry.shape
-    region: np.ndarray | None = None
+    regions = _Regions(plan, geometry)
     for number, old in before.items():
         new = after.get(number)
         kept = ("colour", "interpreted_type", *(() if frame else ("original_name",)))
@@ -82,21 +81,19 @@ def check_structures(
             raise DefacedaskError(
                 f"the structure {old.original_name} lost its name or colour.", "Please report this."
             )
-        a = old.full(shape)
-        b = new.full(shape) if new is not None else np.zeros(shape, bool)
+        box = _around(old, new)
+        a = _within(old, box)
+        b = _within(new, box) if new is not None else np.zeros_like(a)
         if np.array_equal(a, b) and old.refused:
             continue
-        if region is None:
-            region = np.asarray(plan.region(geometry))
         name, kind = old.original_name, old.interpreted_type
         role = role_of(name, kind, roles.get(number, ""))
         outline = role == OUTLINE
-        # contours between slices see the region of their own plane, not of the slice they are read for
-        near = binary_dilation(region, np.ones((3, 1, 1), bool))
+        near = regions.near[box]
         if role == SKIN:
             if additive:
                 continue  # whole contours go
-            near = _grown(region, geometry.spacing, SKIN_MARGIN_MM + max(geometry.spacing))
+            near = regions.grown(box, SKIN_MARGIN_MM + max(geometry.spacing))
         if ((a != b) & ~near).any():
             raise DefacedaskError(
                 f"the structure {name} changed outside the region ({int(((a != b) & ~near).sum())} voxels).",
@@ -104,18 +101,74 @@ def check_structures(
             )
         if not outline and (b & ~a).any():
             raise DefacedaskError(f"the structure {name} grew.", "Please report this.")
-        deep = region & ~binary_dilation(~region, np.ones((3, 1, 1), bool))
-        if not outline and (b & deep).any():
+        left = b & regions.deep[box]
+        if not outline and left.any():
             raise DefacedaskError(
-                f"the structure {name} still has {int((b & deep).sum())} voxels in the region.",
+                f"the structure {name} still has {int(left.sum())} voxels in the region.",
                 "Please report this.",
             )
 
 
-def _grown(mask: np.ndarray, spacing: tuple[float, float, float], mm: float) -> np.ndarray:
-    from scipy.ndimage import distance_transform_edt
+def _around(old: Structure, new: Structure | None) -> tuple[slice, ...]:
+    """Box that holds both."""
+    boxes = [old.box, *([new.box] if new is not None else [])]
+    return tuple(
+        slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes)) for axis in range(3)
+    )
 
-    return distance_transform_edt(~mask, sampling=spacing) <= mm if mask.any() else mask
+
+def _within(part: Structure, box: tuple[slice, ...]) -> np.ndarray:
+    """Mask of a structure in a box that holds it."""
+    out = np.zeros([s.stop - s.start for s in box], bool)
+    out[tuple(slice(p.start - s.start, p.stop - s.start) for p, s in zip(part.box, box, strict=True))] = (
+        part.mask
+    )
+    return out
+
+
+class _Regions:
+    """The plan's region on the image, and what is made of it, each found once."""
+
+    def __init__(self, plan: Plan, geometry: Geometry) -> None:
+        self.plan, self.geometry = plan, geometry
+
+    @functools.cached_property
+    def whole(self) -> np.ndarray:
+        return np.asarray(self.plan.region(self.geometry))
+
+    @functools.cached_property
+    def near(self) -> np.ndarray:
+        """With a slice more on both sides: contours between slices see the region of their own plane."""
+        return _spread(self.whole)
+
+    @functools.cached_property
+    def deep(self) -> np.ndarray:
+        """With a slice less on both sides."""
+        return ~_spread(~self.whole)
+
+    def grown(self, box: tuple[slice, ...], mm: float) -> np.ndarray:
+        """What lies within some mm of the region, in a box."""
+        from scipy.ndimage import distance_transform_edt
+
+        # what is farther away than that from the box cannot reach into it
+        reach = [int(np.ceil(mm / step)) + 1 for step in self.geometry.spacing]
+        wide = tuple(
+            slice(max(s.start - r, 0), min(s.stop + r, n))
+            for s, r, n in zip(box, reach, self.geometry.shape, strict=True)
+        )
+        mask = self.whole[wide]
+        inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True))
+        if not mask.any():
+            return mask[inner]
+        return distance_transform_edt(~mask, sampling=self.geometry.spacing)[inner] <= mm
+
+
+def _spread(mask: np.ndarray) -> np.ndarray:
+    """A mask and the slices before and after it."""
+    out = mask.copy()
+    out[1:] |= mask[:-1]
+    out[:-1] |= mask[1:]
+    return out
 
 
 def follows_skin(
