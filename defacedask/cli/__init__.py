@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import sys
 from typing import Any
@@ -15,19 +14,20 @@ from defacedask.errors import DefacedaskError
 
 __all__ = ["main", "with_examples"]
 
-COMMANDS = (
-    "scan",
-    "deface",
-    "study",
-    "demo",
-    "phantom",
-    "report",
-    "attack",
-    "verify",
-    "template",
-    "status",
-    "list",
-)
+#: Commands, and what the list of them says of each: that list imports none of them.
+COMMANDS = {
+    "scan": "Show patients and series, and what is skipped and why.",
+    "deface": "Take the face out: defaced DICOM or NIfTI, and a record.",
+    "study": "Compare defacers on your own patients.",
+    "demo": "The whole study on virtual patients: needs no data.",
+    "phantom": "Write virtual patients as DICOM.",
+    "report": "Make the report of a study again from its tables.",
+    "attack": "Try to recognise defaced heads, whoever defaced them.",
+    "verify": "Check a defaced folder against its record.",
+    "template": "Average heads: build one, or show what one is.",
+    "status": "Say how far a run is, or how it ended.",
+    "list": "Name the defacers, recognisers or attacks that there are.",
+}
 
 
 def with_examples(command: click.Command) -> click.Command:
@@ -49,15 +49,20 @@ class LazyGroup(click.Group):
     """Imports a command's module only when that command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands whose module is there."""
-        return [name for name in COMMANDS if importlib.util.find_spec(f"defacedask.cli.{name}")]
+        """Names of the commands, in the order in which they are shown."""
+        return [*COMMANDS]  # the name `list` is a command's module once that is imported
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import one command."""
-        if name not in self.list_commands(ctx):
+        if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"defacedask.cli.{name}").command
         return with_examples(command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from defacedask.dataflow import StudyResult, prepare, run
-from defacedask.face_settings import upload_warning
-from defacedask.flow.result import DONE, Piece
+# all else is imported where it is used: `--help` needs none of it
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from defacedask.dataflow import StudyResult
+    from defacedask.flow.result import Piece
 
 __all__ = ["finish", "run_study", "study_options"]
 
@@ -81,7 +80,13 @@ def run_study(
 
     With ``sample`` one patient is written after it, see `defacedask.sample`.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     from defacedask.cluster import connect
+    from defacedask.dataflow import prepare, run
+    from defacedask.face_settings import upload_warning
+    from defacedask.flow.result import DONE
     from defacedask.sample import write_sample
 
     console = Console(stderr=True)
@@ -116,6 +121,10 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     With the run's ``key`` what was written is checked against its record, too. Exit code 1 if a case or a check
     failed.
     """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
     from defacedask.evaluation.rates import upper_bound
     from defacedask.report.run import read_run
     from defacedask.report.sections.harm import touched_lines

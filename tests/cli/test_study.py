@@ -64,6 +64,26 @@ def test_help_as_a_program_says_nothing_else():
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["study", "--help"], ["demo", "--help"], ["deface", "--help"]]
+)
+def test_help_waits_for_no_heavy_package(arguments):
+    code = f"import sys; sys.argv[1:] = {arguments!r}\nfrom defacedask.cli import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "Usage: defacedask" in done.stdout
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "defacedask.cli" in imported  # the list is what it seems to be
+    assert not imported & {"numpy", "pandas", "dask.array", "zarr", "pydicom", "SimpleITK"}
+
+
+def test_every_command_is_listed_in_one_line():
+    done = CliRunner().invoke(commands, ["--help"], terminal_width=80)
+    for name, what in COMMANDS.items():
+        assert any(line.split() == [name, *what.split()] for line in done.stdout.splitlines())
+
+
 @pytest.mark.slow
 def test_a_study_on_a_cluster_of_two_processes(patient, tmp_path):
     options = ("--defacers", "quickshear", "--attacks", "basic", "--workers", "2")
