@@ -152,11 +152,14 @@ def _near_face() -> tuple[np.ndarray, Geometry]:
     """The average's skin from brow to chin, with some mm around, on its own grid."""
     from scipy.ndimage import distance_transform_edt
 
+    from defacedask.head.morphology import box_of
     from defacedask.head.template import load_template
 
     template = load_template("average_ct")
     mask = template.mask("brow_to_chin")
-    near = distance_transform_edt(~mask, sampling=template.geometry.spacing) <= NEAR
+    near = np.zeros_like(mask)
+    box = box_of(mask, int(np.ceil(NEAR / min(template.geometry.spacing))) + 1)
+    near[box] = distance_transform_edt(~mask[box], sampling=template.geometry.spacing) <= NEAR
     # beyond brow, chin and cheeks is no face, however near; in front of it there may be more
     for axis, both in enumerate((True, False, True)):
         rows = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))

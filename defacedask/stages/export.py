@@ -416,6 +416,7 @@ class _Job(Shelf):
                 )
 
     def structures(self, series: Series, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> None:
+        from defacedask.dicom.export.clip import PlaneRegions
         from defacedask.dicom.export.shape import check_structures
         from defacedask.dicom.export.structures import write_structures
 
@@ -429,9 +430,9 @@ class _Job(Shelf):
         geometry = own_geometry(image) if "registered" in image.facts else store.geometry(path)
         plan = plan_for(plan, image.facts)
         body = body_slices(store, path, self.defacer)
-        region = np.asarray(plan.region(geometry))
+        regions = PlaneRegions(plan, geometry)
         for source in series.files:
-            roles = _roles(source, geometry, body_slices(store, path, ORIGINAL), region)
+            roles = _roles(source, geometry, body_slices(store, path, ORIGINAL), regions.whole())
             with writing("the defaced structure set"):
                 written, clipped = write_structures(
                     source,
@@ -442,6 +443,7 @@ class _Job(Shelf):
                     self.context,
                     additive=self.additive,
                     roles=roles,
+                    regions=regions,
                 )
             frame = self.remap.frame(geometry.frame_of_reference) if self.identity else ""
             check_structures(written, plan, geometry, self.additive, frame=frame, roles=roles)

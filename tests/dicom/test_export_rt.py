@@ -304,8 +304,8 @@ def test_clipped_areas_never_enter_the_region(seed):
     if rng.random() < 0.3:
         rng.shuffle(line)  # crosses itself
     (lines,), _ = clipped(grid, [("A", "ORGAN", [line])])
-    plane = plane_of(line, grid, (-2, 42, -2, 38))
-    region = PlaneRegions(PLAN).polygon(plane)
+    plane = plane_of(line, grid)
+    region = PlaneRegions(PLAN, grid).polygon(plane)
     before = as_polygon(plane.grid.to_index(line)[:, 1:])
     after = [as_polygon(plane.grid.to_index(part)[:, 1:]) for part in lines]
     assert sum(part.intersection(region).area for part in after) < 1e-2

@@ -20,12 +20,14 @@ from defacedask.geometry import Geometry
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
 
-__all__ = ["Plane", "PlaneRegions", "pieces", "plane_of", "traced", "without_twins"]
+__all__ = ["Plane", "PlaneRegions", "pieces", "plane_of", "traced", "usual_box", "without_twins"]
 
 #: Contour planes this close to a slice (in slices) lie on it.
 ON_SLICE = 1e-2
 #: Points of a contour may leave its plane by this many mm.
 FLAT_MM = 0.5
+#: Pixels of a plane around the image; slices of which the region is asked together.
+AROUND, TOGETHER = 2, 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,12 @@ class Plane:
     slice: int | None
 
 
-def plane_of(points: np.ndarray, image: Geometry, box: tuple[int, int, int, int]) -> Plane | None:
+def usual_box(image: Geometry) -> tuple[int, int, int, int]:
+    """First row, first column, and one beyond the last of each, of planes on an image: some pixels around it."""
+    return (-AROUND, -AROUND, image.shape[1] + AROUND, image.shape[2] + AROUND)
+
+
+def plane_of(points: np.ndarray, image: Geometry) -> Plane | None:
     """Plane of one contour, or None if its points lie in no plane.
 
     Parameters
@@ -56,20 +63,14 @@ def plane_of(points: np.ndarray, image: Geometry, box: tuple[int, int, int, int]
         LPS mm.
     image : Geometry
         Of the image; contours parallel to its slices use its own rows and columns.
-    box : (first row, last row, first column, last column)
-        Of the image's pixel grid, that the plane must cover at least.
     """
     index = image.to_index(points)
     k = float(index[:, 0].mean())
     if np.ptp(index[:, 0]) * image.spacing[0] <= FLAT_MM:
-        first = (
-            min(box[0], int(np.floor(index[:, 1].min())) - 2),
-            min(box[2], int(np.floor(index[:, 2].min())) - 2),
-        )
-        last = (
-            max(box[1], int(np.ceil(index[:, 1].max())) + 3),
-            max(box[3], int(np.ceil(index[:, 2].max())) + 3),
-        )
+        box = usual_box(image)
+        low, high = index[:, 1:].min(axis=0), index[:, 1:].max(axis=0)
+        first = tuple(min(b, int(np.floor(at)) - 2) for b, at in zip(box[:2], low, strict=True))
+        last = tuple(max(b, int(np.ceil(at)) + 3) for b, at in zip(box[2:], high, strict=True))
         on = abs(k - round(k)) <= ON_SLICE
         if on:
             k = round(k)
@@ -116,23 +117,45 @@ def traced(mask: np.ndarray) -> Any:
 
 
 class PlaneRegions:
-    """The plan's region on planes, each asked once.
+    """The plan's region on planes, each asked once; for slices of the image, many at a time.
 
     Parameters
     ----------
     plan : Plan
+    image : Geometry
+        On which the contours lie.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, image: Geometry) -> None:
+        self.plan, self.image = plan, image
         self._masks: dict[tuple, np.ndarray] = {}
         self._polygons: dict[tuple, Any] = {}
 
     def mask(self, plane: Plane) -> np.ndarray:
         """(row, column) bool of the plane's grid."""
         if plane.key not in self._masks:
-            self._masks[plane.key] = np.asarray(self.plan.region(plane.grid))[0]
+            if plane.slice is None:
+                self._masks[plane.key] = np.asarray(self.plan.region(plane.grid))[0]
+            else:
+                self._ask_slices(plane.slice, plane.key[1:])
         return self._masks[plane.key]
+
+    def _ask_slices(self, k: int, box: tuple[int, int, int, int]) -> None:
+        """Ask for a slice and those around it: the plan answers for many almost as fast as for one."""
+        first = k // TOGETHER * TOGETHER
+        last = min(first + TOGETHER, self.image.shape[0])
+        slab = self.image.block((first, *box[:2]), (last, *box[2:]))
+        found = np.asarray(self.plan.region(slab))
+        self._masks.update({(j, *box): found[j - first] for j in range(first, last)})
+
+    def whole(self) -> np.ndarray:
+        """(z, row, column) bool of the image's grid."""
+        (nz, ny, nx), box = self.image.shape, usual_box(self.image)
+        out = np.empty((nz, ny, nx), bool)
+        for k in range(nz):
+            plane = Plane((k, *box), self.image.block((k, *box[:2]), (k + 1, *box[2:])), k)
+            out[k] = self.mask(plane)[-box[0] : -box[0] + ny, -box[1] : -box[1] + nx]
+        return out
 
     def polygon(self, plane: Plane, grow_mm: float = 0.0) -> Any:
         """Region in (row, column) of the plane's grid, grown by ``grow_mm``."""

@@ -124,6 +124,7 @@ def write_structures(
     *,
     additive: bool = False,
     roles: Mapping[int, str] = MappingProxyType({}),
+    regions: PlaneRegions | None = None,
 ) -> tuple[Written, list[Clipped]]:
     """Write a structure set.
 
@@ -143,6 +144,8 @@ def write_structures(
         meets the region, for it cannot be cut free of the face.
     roles : mapping
         ROI number -> what the structure is by its shape, whatever its name (`defacedask.dicom.export.body_shape`).
+    regions : PlaneRegions, optional
+        Of this plan on this image, where it was asked before.
 
     Returns
     -------
@@ -150,7 +153,7 @@ def write_structures(
     """
     dataset, syntax, dropped = start(source, context)
     source_uid = str(dataset.SOPInstanceUID)
-    clipped = clip_contours(dataset, plan, image, surface, additive=additive, roles=roles)
+    clipped = clip_contours(dataset, plan, image, surface, additive=additive, roles=roles, regions=regions)
     context.remap(dataset)
     context.mark(dataset, image=False)
     syntax, note = target_syntax(syntax)
@@ -181,6 +184,7 @@ def clip_contours(
     *,
     additive: bool = False,
     roles: Mapping[int, str] = MappingProxyType({}),
+    regions: PlaneRegions | None = None,
 ) -> list[Clipped]:
     """Clip all contours of a dataset in place (RTSTRUCT, or the isodoses of an RTDOSE).
 
@@ -198,8 +202,7 @@ def clip_contours(
         frames[number] = str(item.get("ReferencedFrameOfReferenceUID", "") or "")
     for item in dataset.get("RTROIObservationsSequence", None) or ():
         kinds[int(item.get("ReferencedROINumber") or -1)] = str(item.get("RTROIInterpretedType", "") or "")
-    regions = PlaneRegions(plan)
-    box = (-2, image.shape[1] + 2, -2, image.shape[2] + 2)
+    regions = regions or PlaneRegions(plan, image)
     out = []
     for roi in dataset.get("ROIContourSequence", None) or ():
         number = int(roi.get("ReferencedROINumber") or -1)
@@ -215,7 +218,7 @@ def clip_contours(
             del roi[_CONTOURS]
             continue
         role = role_of(name, kind, roles.get(number, ""))
-        _clip_roi(roi, role == OUTLINE, role == SKIN, result, regions, image, box, surface, additive)
+        _clip_roi(roi, role == OUTLINE, role == SKIN, result, regions, image, surface, additive)
         if result.changed or result.removed:
             for item in dataset.get("StructureSetROISequence", None) or ():
                 if int(item.ROINumber) == number and "ROIVolume" in item:
@@ -230,7 +233,6 @@ def _clip_roi(
     result: Clipped,
     regions: PlaneRegions,
     image: Geometry,
-    box: tuple[int, int, int, int],
     surface: Surface,
     additive: bool,
 ) -> None:
@@ -246,7 +248,7 @@ def _clip_roi(
             result.removed += 1  # unreadable: cannot be cleared
             continue
         closed = shape in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR") and len(line.points) >= 3
-        plane = plane_of(line.points, image, box) if closed else None
+        plane = plane_of(line.points, image) if closed else None
         if plane is None:
             if _any_inside(line.points, regions, image):
                 result.removed += 1
