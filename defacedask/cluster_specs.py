@@ -13,8 +13,8 @@ from defacedask.errors import ConfigError
 __all__ = ["ONE_THREAD", "Ending", "kubernetes_spec", "slurm_ending", "slurm_options"]
 
 #: One thread a worker process: dlib and the renderer hold a lock or a GL context, and the libraries below would
-#: otherwise start one thread a core in each of the processes. What malloc gives back at once must be cleared when it is
-#: asked for again: with its usual thresholds, or lower ones, a third of the time of a case is the system's.
+#: otherwise start one thread a core in each of the processes. Memory that malloc gives back at once has to be cleared
+#: when it is asked for again: with lower thresholds a third of the time of a case is the system's.
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
