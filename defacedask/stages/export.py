@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.boxes import bounds
 from defacedask.defacers.moved import plan_for
 from defacedask.dicom.registration import own_geometry
 from defacedask.errors import DefacedaskError, RefusedError
@@ -286,9 +287,15 @@ class _Job(Shelf):
 
         def slices(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
             original, defaced = before[first:last].values, after[first:last].values
-            _, ny, nx = geometry.shape
-            region = np.asarray(plan.region(geometry.block((first, 0, 0), (last, ny, nx))))
-            if ((original != defaced) & ~region).any():
+            changed = original != defaced
+            # the plan is asked where something changed; elsewhere nothing may have
+            region = np.zeros_like(changed)
+            box = bounds(changed)
+            if box is not None:
+                part = geometry.block((first, 0, 0), (first + len(changed), *geometry.shape[1:]))
+                start, stop = zip(*((s.start, s.stop) for s in box), strict=True)
+                region[box] = np.asarray(plan.region(part.block(start, stop)))
+            if (changed & ~region).any():
                 raise DefacedaskError(
                     f"{self.defacer} changed values of the {series.modality} outside its own region.",
                     "Please report this.",
