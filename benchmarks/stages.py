@@ -76,6 +76,11 @@ def _status(key: str) -> float | None:
     return None
 
 
+def peak_mb() -> float | None:
+    """Largest resident memory of this process so far, MB; None where the system does not tell."""
+    return _status("VmHWM")
+
+
 def _forget_peak() -> bool:
     """Start counting the peak anew (Linux)."""
     try:
@@ -128,7 +133,7 @@ def measure(size: str, defacers: Sequence[str] | None = None, repeat: int = 3) -
                 print(f"{size}, {name}: {type(error).__name__}: {error}", file=sys.stderr)
                 rows.append(Row(size, name, float("nan"), copies[0], None, None))
                 continue
-            peak = _status("VmHWM") if known else None
+            peak = peak_mb() if known else None
             if best < 10 and repeat > 1:
                 best = min(best, seconds_of(call, repeat - 1))
             copies.append(seconds_of(lambda: np.copyto(target, image), 5))

@@ -102,3 +102,55 @@ def test_an_unknown_size_is_refused(capsys):
     with pytest.raises(SystemExit):
         stages.main(["--sizes", "huge"])
     assert "no size huge" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    """The smallest virtual patient."""
+    from defacedask.phantom import write_phantom
+
+    folder = tmp_path_factory.mktemp("patient") / "case"
+    write_phantom(folder, 1, seed=1, size="coarse", modalities=["CT"])
+    return folder
+
+
+def test_every_line_of_the_comparison_runs(patient):
+    """On the smallest patient; the whole study by four defacers is left to the benchmark."""
+    pytest.importorskip("radiomics")
+    pytest.importorskip("quickshear")
+    from benchmarks import compare
+
+    lines = [
+        line for line in compare.LINES if line.work not in ("four defacers, default attacks", "whole case")
+    ]
+    rows = [(line, compare.run_one(line, patient)) for line in lines]
+    assert all(one["cpu"] > 0 for _, one in rows)
+    text = compare.table([*rows, (compare.LINES[0], {"error": "could not run: why"})])
+    assert len(text.splitlines()) == 2 + len(rows) + 1
+    assert "could not run: why" in text
+    assert "| apply | PyPI quickshear |" in text
+
+
+def test_the_plain_script_does_the_same_work(patient):
+    """Its masks are ours, and it takes something away, but nothing of the brain."""
+    pytest.importorskip("radiomics")
+    pytest.importorskip("quickshear")
+    from benchmarks import plain_script
+    from defacedask.dicom.catalogue import scan
+    from defacedask.dicom.structures import read_structures
+    from defacedask.geometry import Geometry
+
+    found = plain_script.files_of(patient)
+    ct = plain_script.read_ct(found["CT"])
+    masks = plain_script.masks_of(found["RTSTRUCT"][0], ct)
+    case = scan(patient).cases[0]
+    ours = read_structures(case.structures[0], Geometry.from_dict(case.primary.geometry))
+    brain = next(part for part in ours if part.original_name == "Brain")
+    assert masks["Brain"].sum() == pytest.approx(brain.voxels, rel=0.05)
+    import SimpleITK as sitk
+
+    values = sitk.GetArrayFromImage(ct)
+    after = plain_script.defaced_by_quickshear(values, masks["Brain"], np.array(ct.GetSpacing()))
+    changed = after != values
+    assert 0.01 < changed.mean() < 0.6
+    assert not (changed & masks["Brain"]).any()
