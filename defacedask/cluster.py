@@ -103,7 +103,15 @@ def _address(stack: contextlib.ExitStack, address: str) -> Client:
     from distributed import Client
 
     try:
+        # not as Dask's default at first: one that dies while it starts would stay it, and all that Dask computes
+        # afterwards in this process would wait for it
+        Client(address, timeout=option("cluster.wait"), set_as_default=False).close()
         return stack.enter_context(Client(address, timeout=option("cluster.wait")))
+    except TypeError as error:  # what distributed says of an encrypted address without certificates
+        raise ConfigError(
+            f"the certificates for {address} are not known ({error}).",
+            "Name them in Dask's configuration: distributed.comm.tls.ca-file, .client.cert and .client.key.",
+        ) from error
     except (OSError, ValueError, TimeoutError) as error:
         raise ConfigError(
             f"no Dask scheduler answers at {address}.",

@@ -65,6 +65,19 @@ def test_what_cannot_be_reached_or_is_not_known():
         pass
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [("tls://127.0.0.1:9", "certificates"), ("nothing://127.0.0.1:9", "no Dask scheduler answers")],
+)
+def test_an_address_that_no_client_can_use_is_one_sentence_and_leaves_dask_as_it_was(address, why):
+    before = dask.config.get("scheduler", None)
+    with pytest.raises(ConfigError, match=why), connect(address):
+        pass
+    assert dask.config.get("scheduler", None) == before
+    # Dask computes here, and not through a client that never was
+    assert dask.delayed(add)(1, b=2).compute() == 3
+
+
 @pytest.mark.slow
 def test_no_scheduler_at_the_address():
     with pytest.raises(ConfigError, match="no Dask scheduler answers"), connect("tcp://127.0.0.1:9"):
