@@ -453,9 +453,12 @@ class _Job(Shelf):
                     regions=regions,
                 )
             frame = self.remap.frame(geometry.frame_of_reference) if self.identity else ""
-            check_structures(written, plan, geometry, self.additive, frame=frame, roles=roles)
+            lost = check_structures(written, plan, geometry, self.additive, frame=frame, roles=roles)
             self.done.append(written)
-            self.targets += tuple(one.note() for one in clipped if one.target and one.touched)
+            # a sliver between voxel centres is in the notes, and costs nobody a target
+            self.targets += tuple(
+                one.note() for one in clipped if one.target and one.touched and lost.get(one.number, 1)
+            )
             self.notes += [f"{series.modality}: {note}" for note in written.notes]
 
     def object(self, series: Series, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> None:

@@ -216,6 +216,25 @@ def test_targets_that_were_clipped_are_facts_of_the_export(tmp_path):
     assert any("Brain: " in note for note in outcome.facts["notes"])
 
 
+def test_a_sliver_of_a_target_that_holds_no_voxel_is_a_note_and_no_lost_target(tmp_path):
+    grid = geometry()
+    files = make.write_series(tmp_path / "in" / "CT", head_ct(grid), grid)
+    _, y, _ = grid.positions(dtype=np.float64)
+    kept = contours_of(ball(grid, 6.0) & (y > 2.0), grid)
+    # a tip into the region, whose edge runs at -1.5 mm, but not as far as its first voxel centres at -2.25 mm
+    tip = kept[0].copy()
+    tip[int(np.argmin(tip[:, 1])), 1] = -2.0
+    write_structures(
+        tmp_path / "in",
+        files,
+        grid,
+        [("BODY", "EXTERNAL", contours_of(ball(grid), grid)), ("Boost", "GTV", [tip, *kept[1:]])],
+    )
+    outcome, _ = run_export(tmp_path / "in", tmp_path)
+    assert any("Boost: 1 contours clipped" in note for note in outcome.facts["notes"])
+    assert outcome.facts["targets"] == []
+
+
 # --- contours of all kinds, without files
 
 

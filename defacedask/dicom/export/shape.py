@@ -40,7 +40,7 @@ def check_structures(
     *,
     frame: str = "",
     roles: Mapping[int, str] = MappingProxyType({}),
-) -> None:
+) -> dict[int, int]:
     """Masks before and after: nothing new but the outline's, nothing gone but in the region.
 
     Parameters
@@ -55,6 +55,11 @@ def check_structures(
         Frame of reference of the written files, if it is another.
     roles : mapping
         See `write_structures`.
+
+    Returns
+    -------
+    dict
+        ROI number -> voxels of the image that the structure lost; without those that have no mask on the image.
 
     Raises
     ------
@@ -74,6 +79,7 @@ def check_structures(
             "the defaced structure set has structures that the original has not.", "Please report this."
         )
     regions = _Regions(plan, geometry)
+    lost = {}
     for number, old in before.items():
         new = after.get(number)
         kept = ("colour", "interpreted_type", *(() if frame else ("original_name",)))
@@ -86,6 +92,7 @@ def check_structures(
         b = _within(new, box) if new is not None else np.zeros_like(a)
         if np.array_equal(a, b) and old.refused:
             continue
+        lost[number] = int((a & ~b).sum())
         name, kind = old.original_name, old.interpreted_type
         role = role_of(name, kind, roles.get(number, ""))
         outline = role == OUTLINE
@@ -107,6 +114,7 @@ def check_structures(
                 f"the structure {name} still has {int(left.sum())} voxels in the region.",
                 "Please report this.",
             )
+    return lost
 
 
 def _around(old: Structure, new: Structure | None) -> tuple[slice, ...]:

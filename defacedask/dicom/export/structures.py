@@ -91,6 +91,7 @@ class Clipped:
     """What happened to the contours of one structure."""
 
     name: str
+    number: int
     changed: int = 0
     removed: int = 0
     left: int = 0
@@ -207,7 +208,7 @@ def clip_contours(
     for roi in dataset.get("ROIContourSequence", None) or ():
         number = int(roi.get("ReferencedROINumber") or -1)
         name, kind = names.get(number, ""), kinds.get(number, "")
-        result = Clipped(name or f"ROI {number}", target=is_target_volume(name, kind))
+        result = Clipped(name or f"ROI {number}", number, target=is_target_volume(name, kind))
         out.append(result)
         if _CONTOURS not in roi or not roi[_CONTOURS].value:
             continue
