@@ -84,3 +84,11 @@ def test_each_dependency_has_a_floor_and_its_pin_is_not_below(one):
 def test_what_a_plain_install_takes_is_pinned():
     main = {Requirement(one).name.lower().replace("_", "-") for one in PROJECT["dependencies"]}
     assert main <= set(PINS)
+
+
+def test_the_citation_names_this_version():
+    import yaml
+
+    cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert cited["version"] == PROJECT["version"]
+    assert cited["license"] == PROJECT["license"]
