@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.defacers.base import Defacer, Plan
-from defacedask.defacers.shear import first_edge, front_edge, half_space, lower_chain
+from defacedask.defacers.shear import beyond_planes, first_edge, front_edge, lower_chain
 from defacedask.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
@@ -79,12 +79,8 @@ class QuickshearPlan(Plan):
 
     def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
         """See `Plan.wanted`."""
-        region = half_space(self.normal, self.offset, geometry, xp)
-        for x, y, z, offset in self.sides:
-            region = region | half_space((x, y, z), offset, geometry, xp)
-        if self.bounded:
-            region = region & half_space(self.bound_normal, self.bound_offset, geometry, xp)
-        return region
+        below = ((*self.bound_normal, self.bound_offset),) if self.bounded else ()
+        return beyond_planes(((*self.normal, self.offset), *self.sides), below, geometry, xp)
 
     def hull(self, to_template: np.ndarray | None) -> tuple[Piece, ...]:
         """The half-spaces themselves (see `Plan.hull`)."""

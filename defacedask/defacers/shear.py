@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from defacedask.geometry import Geometry
 
-__all__ = ["first_edge", "front_edge", "half_space", "lower_chain", "outline"]
+__all__ = ["beyond_planes", "first_edge", "front_edge", "half_space", "lower_chain", "outline"]
 
 
 def outline(profile: np.ndarray) -> np.ndarray:
@@ -125,12 +126,91 @@ def half_space(normal: Sequence[float], offset: float, geometry: Geometry, xp: A
     -------
     bool array of ``geometry.shape``
     """
+    terms = _terms(normal, geometry, xp)
+    last = terms.pop()
+    return xp.broadcast_to(last > _rest(offset, terms, xp), geometry.shape)
+
+
+def beyond_planes(
+    planes: Sequence[Sequence[float]], within: Sequence[Sequence[float]], geometry: Geometry, xp: Any = np
+) -> Any:
+    """Where a place lies beyond any of some planes, and beyond all of some others.
+
+    On a grid along the axes of the world a plane meets each row of voxels once: that place is sought, and no voxel is
+    asked on which side it lies. The comparisons are those of `half_space`, so that the answer is the same.
+
+    Parameters
+    ----------
+    planes, within : sequences of (4,)
+        Normal (world LPS) and offset, mm; beyond is ``normal . position > offset``.
+    geometry : Geometry
+    xp : module
+
+    Returns
+    -------
+    bool array of ``geometry.shape``
+    """
+    found = [_row_ends(plane, geometry, xp) for plane in (*planes, *within)]
+    rows = [row for row in found if row is not None]
+    first, last = rows[: len(planes)], rows[len(planes) :]
+    if len(rows) < len(found) or len({row[0] for row in rows}) > 1 or len({row[1] for row in first}) > 1:
+        return _beyond_each(planes, within, geometry, xp)
+    axis, rising, _ = rows[0]
+    # voxels from ``low`` on, and before ``high``
+    low: Any = functools.reduce(xp.minimum, (end for *_, end in first)) if rising else None
+    high: Any = None if rising else functools.reduce(xp.maximum, (end for *_, end in first))
+    for _, up, end in last:
+        if up:
+            low = end if low is None else xp.maximum(low, end)
+        else:
+            high = end if high is None else xp.minimum(high, end)
+    along = [1, 1, 1]
+    along[axis] = geometry.shape[axis]
+    index = xp.arange(geometry.shape[axis], dtype=xp.int32).reshape(along)
+    if low is None:
+        return xp.broadcast_to(index < high, geometry.shape)
+    out = index >= low
+    return xp.broadcast_to(out if high is None else out & (index < high), geometry.shape)
+
+
+def _beyond_each(planes: Sequence[Any], within: Sequence[Any], geometry: Geometry, xp: Any) -> Any:
+    """`beyond_planes`, voxel by voxel."""
+    sides = [half_space(plane[:3], plane[3], geometry, xp) for plane in planes]
+    out = functools.reduce(xp.logical_or, sides)
+    for plane in within:
+        out = out & half_space(plane[:3], plane[3], geometry, xp)
+    return out
+
+
+def _row_ends(plane: Sequence[float], geometry: Geometry, xp: Any) -> tuple[int, bool, Any] | None:
+    """Axis that rows run along, whether beyond the plane means later in the row, and where it begins or ends.
+
+    None if the grid does not lie along the axes of the world.
+    """
+    terms = _terms(plane[:3], geometry, xp)
+    last = terms.pop()
+    axis = int(np.argmax(last.shape))
+    alone = last.size == last.shape[axis] == geometry.shape[axis]
+    if not alone or any(term.shape[axis] > 1 for term in terms):
+        return None
+    line = last.ravel()
+    rest = xp.atleast_3d(_rest(plane[3], terms, xp))
+    rising = bool(line[-1] >= line[0])
+    place = xp.searchsorted(line if rising else line[::-1], rest.ravel(), side="right").reshape(rest.shape)
+    return axis, rising, (place if rising else len(line) - place).astype(xp.int32)
+
+
+def _terms(normal: Sequence[float], geometry: Geometry, xp: Any) -> list[Any]:
+    """Parts of ``normal . position``, the smallest array first."""
     terms = [
         float(n) * p for n, p in zip(normal, geometry.positions(xp, np.float64), strict=True) if n != 0.0
     ]
     terms.sort(key=lambda t: t.size)
-    last = terms.pop()
+    return terms
+
+
+def _rest(offset: float, terms: Sequence[Any], xp: Any) -> Any:
     rest = xp.asarray(float(offset), dtype=np.float64)
     for term in terms:
         rest = rest - term
-    return xp.broadcast_to(last > rest, geometry.shape)
+    return rest

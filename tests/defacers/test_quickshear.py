@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defacedask.defacers import get_defacer, plan_from_dict
-from defacedask.defacers.shear import first_edge, front_edge, half_space, lower_chain, outline
+from defacedask.defacers.shear import beyond_planes, first_edge, front_edge, half_space, lower_chain, outline
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.head import Head
@@ -220,6 +220,30 @@ def turned():
     volume, _ = posed(pitch=20, yaw=25, spacing=(3.0, 1.5, 1.5))
     head = Head(volume)
     return volume, head, get_defacer("quickshear").plan(head)
+
+
+@settings(max_examples=80)
+@given(
+    geometries(max_size=9, sheared=True),
+    st.lists(st.tuples(*[st.floats(-1, 1)] * 3, st.floats(-40, 40)), min_size=1, max_size=3),
+    st.lists(st.tuples(*[st.floats(-1, 1)] * 3, st.floats(-40, 40)), max_size=2),
+    st.booleans(),
+    st.permutations([0, 1, 2]),
+)
+def test_rows_that_a_plane_meets_once_are_the_half_spaces(grid, planes, within, straight, order):
+    planes, within = ([p if any(p[:3]) else (0.0, 1.0, 0.0, p[3]) for p in some] for some in (planes, within))
+    if straight:  # along the axes of the world, in any order and direction
+        affine = np.eye(4)
+        for axis, along in enumerate(order):
+            affine[:3, axis] = 0.0
+            affine[along, axis] = grid.spacing[axis] * (-1) ** (axis + order[0])
+        grid = Geometry(grid.shape, affine)
+    expected = np.zeros(grid.shape, bool)
+    for plane in planes:
+        expected |= half_space(plane[:3], plane[3], grid)
+    for plane in within:
+        expected &= half_space(plane[:3], plane[3], grid)
+    assert np.array_equal(beyond_planes(planes, within, grid), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
