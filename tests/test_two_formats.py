@@ -30,7 +30,7 @@ def patient(virtual_patients, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["rows as they are", "rows from the back"])
 def both(request, patient, tmp_path_factory):
-    """``patient``, the same voxels' NIfTI output, and whether its rows were stored the other way, as converters do."""
+    """``patient``, the same voxels' NIfTI output, and whether its rows are the other way round."""
     _, volume, plan, _ = patient
     work = tmp_path_factory.mktemp("nifti")
     grid, back = geometry_of(volume), request.param == "rows from the back"
