@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pydicom
@@ -11,8 +12,12 @@ import pytest
 import defacedask as dd
 from defacedask.defacing import deface
 from defacedask.dicom.export.audit import read_lines
+from defacedask.dicom.image import read_image
+from defacedask.head import Head
+from defacedask.head.grid import resample
 from defacedask.phantom import write_phantom
 from defacedask.stages import witnessing
+from defacedask.volume import geometry_of
 from defacedask.witness import Sighting
 
 
@@ -46,10 +51,9 @@ def test_an_image_whose_patient_moved_is_held_back_alone(case_of_two):
     assert not list((case_of_two / "out").rglob("MR/*.dcm"))
 
 
-@pytest.mark.slow
-def test_a_wrong_pose_does_not_prove_itself_right(virtual_patients, tmp_path, monkeypatch):
-    """The plan's own measure passes; the witness, who sees the face elsewhere, stops the case."""
-    first = sorted(virtual_patients.glob("VP-*"))[0]
+@pytest.fixture
+def turned_witness(monkeypatch):
+    """A witness who sees each face at the back of the head."""
     real = witnessing._sighting
 
     def turned(url, key, path):
@@ -66,10 +70,54 @@ def test_a_wrong_pose_does_not_prove_itself_right(virtual_patients, tmp_path, mo
         )
 
     monkeypatch.setattr(witnessing, "_sighting", turned)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("turned_witness")
+def test_a_wrong_pose_does_not_prove_itself_right(virtual_patients, tmp_path):
+    """The plan's own measure passes; the witness, who sees the face elsewhere, stops the case."""
+    first = sorted(virtual_patients.glob("VP-*"))[0]
     done = deface(dd.scan(first), tmp_path / "out", "quickshear")
     row = done.cases[0]
     assert row["status"] == "refused"
     assert "away from where the plan has it" in row["reason"]
+    assert "missing" not in row["reason"]
     assert not list((tmp_path / "out").rglob("*.dcm"))
     record = next((tmp_path / "out.work" / "record").rglob("*.jsonl"))
     assert {line["status"] for line in read_lines(record)} == {"refused"}
+
+
+@pytest.fixture(scope="module")
+def cut_at_the_eyes(virtual_patients, tmp_path_factory):
+    """A patient whose face was cut away above the nose, down to behind the eyes."""
+    folder = tmp_path_factory.mktemp("cut") / "in"
+    shutil.copytree(virtual_patients / "VP-0002", folder)
+    volume = read_image(dd.scan(folder).cases[0].primary).load()
+    head, grid = Head(volume), geometry_of(volume)
+    brain = resample(head.brain, head.grid, grid, nearest=True)
+    _, y, z = np.broadcast_arrays(*grid.positions(dtype=np.float64))
+    gone = (z > head.landmark("nose_tip")[2] + 20.0) & (y < head.landmark("nasion")[1] + 30.0) & ~brain
+    for file in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(file)
+        if dataset.Modality == "CT":
+            k = int(np.rint(grid.to_index(np.array(dataset.ImagePositionPatient, float))[0]))
+            air = round((-1024 - float(dataset.RescaleIntercept)) / float(dataset.RescaleSlope))
+            stored = np.where(gone[k], air, dataset.pixel_array)
+            dataset.PixelData = stored.astype(dataset.pixel_array.dtype).tobytes()
+            dataset.save_as(file)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("turned_witness")
+def test_where_a_part_of_the_face_is_missing_the_reason_says_so(cut_at_the_eyes, tmp_path):
+    row = deface(dd.scan(cut_at_the_eyes), tmp_path / "out", "quickshear").cases[0]
+    assert row["status"] == "refused"
+    assert "away from where the plan has it" in row["reason"]
+    assert "a part of its face is missing already" in row["reason"]
+
+
+@pytest.mark.slow
+def test_a_missing_part_of_the_face_is_noted(cut_at_the_eyes, tmp_path):
+    row = deface(dd.scan(cut_at_the_eyes), tmp_path / "out", "quickshear").cases[0]
+    assert "a part of its face is missing already" in " ".join(row["notes"])

@@ -76,10 +76,13 @@ def judged(
 ) -> dict[str, Any]:
     """What becomes of one image: refused, held back or done, and how much of the face's skin is unchanged.
 
-    ``right`` tells a pose that is known to be right: then the witness, which is asked to catch wrong ones, is spared.
+    ``right`` tells a pose that is known to be right: then the last checks, which are there to catch wrong ones, are
+    spared where the face has gone.
     """
     from defacedask.defacers import get_defacer
     from defacedask.errors import RefusedError
+    from defacedask.evaluation.surface_change import surface_change
+    from defacedask.stages.residual import Residual
     from defacedask.witness import sighting, verdict
 
     head = Head(volume)
@@ -100,6 +103,10 @@ def judged(
     checked = verdict(volume, defaced, sighting(volume), head.landmark("nose_tip"), gaze)
     if checked.held:
         return row | {"outcome": "held", "why": "witness", "reason": checked.sentence}
+    # the export asks in the plan's own pose, too
+    planned = Residual(surface_change(head, defaced).moved)
+    if not planned.ok:
+        return row | {"outcome": "held", "why": "planned", "reason": planned.sentence}
     return row | {"outcome": "done"}
 
 
@@ -163,7 +170,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--first", type=int, default=0, help="how many of them now; 0: all")
     parser.add_argument("--only", default="")
     parser.add_argument("--defacer", default="quickshear")
-    parser.add_argument("--spare", action="store_true", help="ask the witness only where the pose is wrong")
+    parser.add_argument(
+        "--spare",
+        action="store_true",
+        help="make the last checks only where the pose is wrong, or the face left",
+    )
     parser.add_argument("--part", default="0/1", help="K/N: each N-th head, from the K-th")
     parser.add_argument("--known", type=Path, help="looks.csv of earlier calls, which are not made again")
     options = parser.parse_args(arguments)

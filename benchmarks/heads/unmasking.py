@@ -12,6 +12,7 @@ Positive controls: the same attempts at weak layers planted on the same heads (`
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -82,34 +83,69 @@ def targets(name: str, volume: Any, defacer: str = "carina") -> tuple[Any, Any]:
     RefusedError
         If the head is refused.
     """
-    from defacedask.defacers import get_defacer
-    from defacedask.defacers.hull import published
-    from defacedask.evaluation.attacks import target_of
-    from defacedask.evaluation.surface import skin_level
-    from defacedask.head import Head
-    from defacedask.volume import geometry_of, real_values
+    return Defaced.of(name, volume, defacer).pair
 
-    head = Head(volume)
-    head.require()
-    plan = get_defacer(defacer).plan(head, key=hashlib.sha256(name.encode()).digest())
-    after = plan.apply(volume)
-    values, geometry = real_values(volume).load().values, geometry_of(volume)
-    common: dict[str, Any] = {
-        "modality": head.modality,
-        "level": float(skin_level(head.modality, values)),
-        "pose": head.pose,
-        "to_template": head.to_template,
-        "drop": head.drop,
-    }
-    return (
-        target_of(values, geometry, **common),
-        target_of(
-            real_values(after).values,
-            geometry,
-            **common,
-            mask=published(plan, after.values != volume.values, geometry, head.to_template),
-        ),
-    )
+
+@dataclasses.dataclass(frozen=True)
+class Defaced:
+    """A head, its original and its plan: whatever was made of it becomes a target in one way.
+
+    Attributes
+    ----------
+    volume : xarray.DataArray
+        The original.
+    head : Head
+    plan : Plan
+    """
+
+    volume: Any
+    head: Any
+    plan: Any
+
+    @classmethod
+    def of(cls, name: str, volume: Any, defacer: str = "carina") -> Defaced:
+        """Plan a head, with a key of its name.
+
+        Raises
+        ------
+        RefusedError
+            If the head is refused.
+        """
+        from defacedask.defacers import get_defacer
+        from defacedask.head import Head
+
+        head = Head(volume)
+        head.require()
+        plan = get_defacer(defacer).plan(head, key=hashlib.sha256(name.encode()).digest())
+        return cls(volume, head, plan)
+
+    @property
+    def pair(self) -> tuple[Any, Any]:
+        """Targets of original and defaced head, the published mask with this one."""
+        from defacedask.defacers.hull import published
+        from defacedask.volume import geometry_of
+
+        after = self.plan.apply(self.volume)
+        changed = after.values != self.volume.values
+        mask = published(self.plan, changed, geometry_of(self.volume), self.head.to_template)
+        return self.target(self.volume), self.target(after, mask)
+
+    def target(self, volume: Any, mask: np.ndarray | None = None) -> Any:
+        """A target of values on the original's grid."""
+        from defacedask.evaluation.attacks import target_of
+        from defacedask.evaluation.surface import skin_level
+        from defacedask.volume import geometry_of, real_values
+
+        return target_of(
+            real_values(volume).load().values,
+            geometry_of(self.volume),
+            modality=self.head.modality,
+            level=float(skin_level(self.head.modality, real_values(self.volume).load().values)),
+            pose=self.head.pose,
+            to_template=self.head.to_template,
+            drop=self.head.drop,
+            mask=mask,
+        )
 
 
 def learn(name: str, read: Any, out: Path, defacer: str = "carina") -> None:

@@ -23,6 +23,9 @@ __all__ = ["BEHIND_MM", "MOST_BEHIND", "Faceless", "front_of_face"]
 BEHIND_MM = 12.0
 #: Part of the face in view that may be missing.
 MOST_BEHIND = 0.4
+#: Part that is said, though it is too little to refuse the case: whole faces lack 0.09 at most, real heads whose
+#: upper face had been cut away 0.12 to 0.36.
+PARTLY_BEHIND = 0.2
 #: mm to either side of the midline that are looked at, and mm of margin to the ends of the face.
 HALF_WIDTH, STEP = 36.0, 2.0
 #: Part of the face that must be in view to say anything.
@@ -53,12 +56,17 @@ class Faceless:
         return self.in_view >= LEAST_IN_VIEW and self.behind > MOST_BEHIND
 
     @property
+    def partly(self) -> bool:
+        """Whether a part of the face is missing, but not so much that the case would be refused."""
+        return self.in_view >= LEAST_IN_VIEW and PARTLY_BEHIND < self.behind <= MOST_BEHIND
+
+    @property
     def sentence(self) -> str:
-        """Why the case is refused."""
+        """What is missing."""
         return (
-            f"its face is missing already: {100 * self.behind:.0f} % of the front between brow and chin lies "
-            f"{BEHIND_MM:g} mm or more behind that of the average head (median {self.median_mm:.0f} mm), "
-            "as after defacing"
+            f"{'a part of its face' if self.partly else 'its face'} is missing already: {100 * self.behind:.0f} % of "
+            f"the front between brow and chin lies {BEHIND_MM:g} mm or more behind that of the average head (median "
+            f"{self.median_mm:.0f} mm), as after defacing"
         )
 
     def require(self) -> None:

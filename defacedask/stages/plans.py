@@ -147,6 +147,8 @@ def look(
             f"the head is turned by {head.against_header:.0f} degrees against what the header says; it was found and "
             "defaced where it is."
         )
+    if front.partly:
+        missing.append(f"{front.sentence}.")
     seen = {"image": path, "pose": np.asarray(head.pose).tolist(), "input": store.key}
     keys = {ORIGINAL: _hash(seen), **{name: _hash([seen, outcome]) for name, outcome in outcomes.items()}}
     return Outcome(

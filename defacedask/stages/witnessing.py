@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.errors import InputError, RefusedError
+from defacedask.head.faceless import Faceless
 from defacedask.stages.places import volume_path
 from defacedask.stages.residual import Residual, residual_face
 from defacedask.store import CaseStore
@@ -118,6 +119,10 @@ def _one(
     if why and not own.reason:
         figures["by"] = by
     reasons = [found.sentence] if found.held else []
+    if found.agrees is False and looked.facts.get("front"):
+        # where nose or eyes were cut away before, neither plan nor witness can be sure
+        front = Faceless(**looked.facts["front"])
+        reasons += [front.sentence] if front.partly else []
     if found.sentence and not found.held:
         notes.append(found.sentence)
     planned = _planned(store, looked, defacer, path)

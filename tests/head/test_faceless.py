@@ -13,6 +13,8 @@ from defacedask.defacers import get_defacer
 from defacedask.errors import RefusedError
 from defacedask.head import Head
 from defacedask.head.faceless import LEAST_IN_VIEW, Faceless, front_of_face
+from defacedask.head.grid import resample
+from defacedask.volume import geometry_of
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,19 @@ def test_a_face_that_was_cut_is_missing(head, defacer):
     assert front.median_mm > 20
     with pytest.raises(RefusedError, match=r"face is missing already: .* as after defacing"):
         front.require()
+
+
+def test_a_face_of_which_a_part_was_cut_is_said_and_not_refused(head):
+    """Nothing but the brain is left above the nose: as in data sets whose air was zeroed by a mask of the body."""
+    grid = geometry_of(head.volume)
+    brain = resample(head.brain, head.grid, grid, nearest=True)
+    z = np.broadcast_to(grid.positions(dtype=np.float64)[2], grid.shape)
+    gone = (z > head.landmark("nose_tip")[2] + 10.0) & ~brain
+    front = front_of_face(again(head.volume.copy(data=np.where(gone, -1024, head.volume.values))))
+    assert front.partly
+    assert "a part of its face is missing already" in front.sentence
+    front.require()
+    assert not front_of_face(head).partly
 
 
 def test_a_face_that_was_replaced_is_there(head):
