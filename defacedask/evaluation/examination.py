@@ -166,7 +166,7 @@ class Examination:
         shown: Shown,
         own: Sequence[Mapping[str, Any]],
         to_template: np.ndarray | None = None,
-        mask: np.ndarray | None = None,
+        target: Target | None = None,
     ) -> pyvista.PolyData:
         """Look at a defaced image: plain, with the forced crop, and by every attack of the examination.
 
@@ -178,10 +178,10 @@ class Examination:
             At the original. The level is theirs, where they have this image.
         to_template : (4, 4) array, optional
             World LPS mm to the template, affine; default the pose.
-        mask : (z, y, x) bool array, optional
-            What is published with the image as the region that was changed.
+        target : Target, optional
+            What `target` gives for this image at the original's level, if it is there already.
         """
-        from defacedask.evaluation.attacks import ATTACKS, attempts
+        from defacedask.evaluation.attacks import attempts
         from defacedask.evaluation.surface import skin_surface
 
         levels = [look["level"] for look in own if (look["path"], look["attack"]) == (shown.path, PLAIN)]
@@ -189,13 +189,13 @@ class Examination:
         surface = self.surface(shown, examiner.pose)
         about: dict[str, Any] = {"path": shown.path, "modality": shown.modality}
         examiner.see(surface, self.views, **about, level=shown.level)
-        names = [name for name in self.attacks if name in ATTACKS]
-        if not names or shown.modality not in self.modalities:
+        names = self.attempts(shown.modality)
+        if not names:
             return surface
         best = self._best(own, shown.path)
         if BEST in names:
             examiner.see(surface, extra_views(best[0]), **about, level=shown.level, attack=BEST)
-        target = self.target(shown, examiner.pose, to_template, mask)
+        target = target or self.target(shown, examiner.pose, to_template)
         for attempt in attempts(target, names):
             made = skin_surface(
                 attempt.values,
@@ -234,6 +234,12 @@ class Examination:
             drop=shown.drop,
             mask=mask,
         )
+
+    def attempts(self, modality: str) -> list[str]:
+        """Attacks that make images of their own of an image of this modality."""
+        from defacedask.evaluation.attacks import ATTACKS
+
+        return [name for name in self.attacks if name in ATTACKS] if modality in self.modalities else []
 
     def judges(self, modality: str) -> bool:
         """Whether un-masking of this modality is judged against the original."""

@@ -20,12 +20,14 @@ from defacedask.sampling import apply_affine
 if TYPE_CHECKING:
     from defacedask.evaluation.attacks import Target
 
-__all__ = ["ALONG", "DEEPEST", "Rays", "finer"]
+__all__ = ["ALONG", "BOX", "DEEPEST", "Rays", "finer"]
 
 #: Part of the head's frame that is looked into: S in mm, and degrees to both sides of the front.
 HEIGHTS, ANGLE = (-150.0, 35.0), 80.0
 #: mm from the head's long axis at which rays begin and at which they end.
 FARTHEST, NEAREST = 150.0, 20.0
+#: Low and high corner of the box that they lie in, mm in the head's frame; to the sides of it is no head.
+BOX = ((-115.0, -170.0, -160.0), (115.0, 5.0, 45.0))
 #: mm between rays (in height, and 90 mm from the axis), and between samples along one.
 ACROSS, ALONG = 1.5, 0.5
 #: mm below the outer skin within which the old one is looked for.
@@ -115,18 +117,24 @@ class Rays:
         """The target with everything in front of a surface (as `follow` gives it) taken off."""
         from scipy.ndimage import distance_transform_edt, map_coordinates
 
+        from defacedask.evaluation.surface import crop_to_box
+
         values, geometry = finer(np.asarray(target.values, np.float32), target.geometry)
         if np.isnan(skin).all():
             return Attempt(attack, variant, values, target.level, geometry)
         _, nearest = distance_transform_edt(np.isnan(skin), return_indices=True)
-        x, y, z = np.broadcast_arrays(*apply_affine(target.pose, *geometry.positions(dtype=np.float64)))
+        image = values.copy()
+        # beyond the rays nothing is taken off
+        part, box, _ = crop_to_box(image, geometry, None, target.pose, BOX)
+        x, y, z = np.broadcast_arrays(*apply_affine(target.pose, *box.positions(dtype=np.float64)))
         turn = np.arctan2(x, -y)
         index = np.stack([(z - HEIGHTS[0]) / ACROSS, turn / _TURN + (skin.shape[1] - 1) / 2])
         place = map_coordinates(skin[tuple(nearest)], index, order=1, mode="constant", cval=np.nan)
         below = FARTHEST - np.hypot(x, y) - place
         step = float(np.cbrt(geometry.voxel_volume))
         ramp = target.level + span_of(target) * np.clip(below / step, -1.0, 1.0)
-        image = np.where(np.isnan(place), values, np.minimum(values, ramp)).astype(np.float32)
+        # ``part`` is a view of the image
+        np.minimum(part, ramp.astype(np.float32), out=part, where=~np.isnan(place))
         return Attempt(attack, variant, image, target.level, geometry)
 
 

@@ -50,7 +50,7 @@ class Lesson:
 
 def lesson(original: Target, defaced: Target, seed: int = 0) -> Lesson:
     """Samples of a head of which both versions are known."""
-    before, after = Rays.of(original), Rays.of(defaced)
+    before, after = original.rays, defaced.rays
     thick = before.front - after.front
     depths = np.broadcast_to(after.depths, after.values.shape)
     with np.errstate(invalid="ignore"):
@@ -101,10 +101,14 @@ class LayerClassifier:
 
     def of_features(self, features: np.ndarray) -> np.ndarray:
         """The same for features (..., features)."""
+        number = features.shape[-1]
+        # the sum over all products as a quadratic form, which needs no room for the products
+        form = np.zeros((number, number))
+        form[np.triu_indices(number)] = self.weights[number + 1 :]
         out = np.empty(features.shape[:-1], np.float32)
         for k, line in enumerate(features):
-            scaled = (line - self.middle) / self.spread
-            out[k] = _terms(np.clip(scaled, -6, 6)) @ self.weights
+            scaled = np.clip((line - self.middle) / self.spread, -6, 6).astype(np.float64)
+            out[k] = self.weights[0] + ((scaled @ form + self.weights[1 : number + 1]) * scaled).sum(axis=-1)
         return out
 
     def auc(self, one: Lesson) -> float:
@@ -125,7 +129,7 @@ class LayerClassifier:
         Another scanner shifts all odds of an image. What lies just below the outer skin is layer, and what lies
         deepest is body: half-way between the two is this image's own middle.
         """
-        rays = Rays.of(target) if rays is None else rays
+        rays = target.rays if rays is None else rays
         there = ~np.isnan(rays.front)
         if not there.any():
             return []

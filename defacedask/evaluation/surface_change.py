@@ -7,6 +7,7 @@ as face is the average head's region from brow to chin, laid on the original thr
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,14 +118,33 @@ def _points(geometry: Geometry) -> np.ndarray:
 
 def _face_region(to_template: np.ndarray, spacing: float) -> tuple[np.ndarray, Geometry]:
     """Brow to chin, with some mm around, on an upright grid in the patient's world."""
-    from scipy.ndimage import distance_transform_edt
-
     from defacedask.head.grid import resample
+
+    near, grid = _near_face()
+    box = _face_grid(to_template, spacing)
+    return resample(near, grid, box, matrix=to_template, nearest=True), box
+
+
+def _face_grid(to_template: np.ndarray, spacing: float) -> Geometry:
+    """The grid of `_face_region`."""
+    near, grid = _near_face()
+    back = np.linalg.inv(to_template)
+    ends = grid.to_world(np.argwhere(near)) @ back[:3, :3].T + back[:3, 3]
+    # room for skin that has moved
+    low, high = ends.min(axis=0) - 25.0, ends.max(axis=0) + 25.0
+    shape = np.ceil((high - low) / spacing).astype(int)[::-1]
+    return Geometry.from_spacing(shape.tolist(), (spacing,) * 3, low)
+
+
+@functools.cache
+def _near_face() -> tuple[np.ndarray, Geometry]:
+    """The average's face from brow to chin, with some mm around: the same for everybody."""
+    from defacedask.evaluation.distances import within
     from defacedask.head.template import load_template
 
     template = load_template("average_ct")
     mask = template.mask("brow_to_chin")
-    near = distance_transform_edt(~mask, sampling=template.geometry.spacing) <= NEAR
+    near = within(mask, template.geometry.spacing, NEAR)
     # beyond brow, chin and cheeks is no face, however near; in front of it there may be more
     for axis, both in enumerate((True, False, True)):
         rows = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
@@ -132,13 +152,7 @@ def _face_region(to_template: np.ndarray, spacing: float) -> tuple[np.ndarray, G
         if both:
             turned[: rows[0]] = False
         turned[rows[-1] + 1 :] = False
-    back = np.linalg.inv(to_template)
-    ends = template.geometry.to_world(np.argwhere(near)) @ back[:3, :3].T + back[:3, 3]
-    # room for skin that has moved
-    low, high = ends.min(axis=0) - 25.0, ends.max(axis=0) + 25.0
-    shape = np.ceil((high - low) / spacing).astype(int)[::-1]
-    box = Geometry.from_spacing(shape.tolist(), (spacing,) * 3, low)
-    return resample(near, template.geometry, box, matrix=to_template, nearest=True), box
+    return near, template.geometry
 
 
 def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
@@ -161,10 +175,15 @@ def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
     if not len(layers):
         return np.zeros_like(body)
     wide = components(np.ascontiguousarray(view & ~close(body, 4)))
-    seen = np.unique(np.take(wide, layers[-1] if toward[axis] > 0 else layers[0], axis=2 - axis))
-    outer = np.isin(wide, seen[seen > 0])
+    outer = _parts(wide, np.take(wide, layers[-1] if toward[axis] > 0 else layers[0], axis=2 - axis))
     # a dark gap under the skin is near the air before the face and yet not part of it
     near = components(np.ascontiguousarray(dilate(outer, 4) & ~body))
-    reached = np.unique(near[outer])
-    air = np.isin(near, reached[reached > 0])
-    return dilate(air, 1) & body
+    return dilate(_parts(near, near[outer]), 1) & body
+
+
+def _parts(labels: np.ndarray, some: np.ndarray) -> Any:
+    """Where labels are among some of them; 0 is none."""
+    chosen = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    chosen[some] = True
+    chosen[0] = False
+    return chosen[labels]

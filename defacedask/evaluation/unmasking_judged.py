@@ -10,7 +10,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import DefacedaskError
-from defacedask.evaluation.planted import KINDS, LEAST_FOUND, planted
+from defacedask.evaluation.planted import KINDS, LEAST_FOUND, Ground, planted
 from defacedask.evaluation.skin_found import FaceSkin
 from defacedask.evaluation.unmasking_lines import mask_attempts, seam_attempt
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from defacedask.evaluation.attacks import Attempt, Target
     from defacedask.evaluation.layer_classifier import LayerClassifier
 
-__all__ = ["PEELS", "control_shares", "judged", "learned"]
+__all__ = ["PEELS", "control_shares", "judged", "learned", "uncovered"]
 
 #: Thicknesses of the peel that stands beside the attempts, mm.
 PEELS = (3.0, 5.0, 7.0, 9.0, 12.0)
@@ -65,7 +65,12 @@ def learned(modality: str, weak: bool = False) -> LayerClassifier | None:
     return LayerClassifier.trained(lessons)
 
 
-def _found(target: Target, kind: str, weak: bool) -> list[Attempt]:
+def uncovered(target: Target) -> dict[str, list[Attempt]]:
+    """Attempts of each kind at a target; `Target.uncovered` keeps them."""
+    return {kind: _found(target, kind) for kind in KINDS}
+
+
+def _found(target: Target, kind: str, weak: bool = False) -> list[Attempt]:
     if kind == "mask":
         return mask_attempts(target)
     if kind == "seam":
@@ -87,8 +92,9 @@ def control_shares(original: Target) -> dict[str, float]:
     except DefacedaskError:
         return {}
     out = {}
+    ground = Ground.of(original)
     for kind in KINDS:
-        weak = planted(original, kind)
+        weak = planted(original, kind, ground=ground)
         out[kind] = max(truth.shares(weak, _found(weak, kind, True)).values(), default=0.0)
     return out
 
@@ -111,7 +117,7 @@ def judged(original: Target, defaced: Target, controls: dict[str, float]) -> lis
     peel = max(truth.shares(defaced, peeled(defaced, PEELS)).values())
     rows = []
     for kind, what in KINDS.items():
-        found = truth.shares(defaced, _found(defaced, kind, False))
+        found = truth.shares(defaced, defaced.uncovered[kind])
         if not found:
             continue
         control = controls.get(kind, float("nan"))

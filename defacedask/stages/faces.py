@@ -112,12 +112,15 @@ def judge_faces(
         levels[path] = float(own.facts["levels"][path] if own else skin_level(modality, values))
         shown = Shown(path, modality, values, geometry_of(volume), levels[path], drop)
         if own:
-            surface = examination.defaced(examiner, shown, own.facts["looks"], to_template)
+            # attempts are made once: to be looked at, and to be judged
+            target = examination.target(shown, pose, to_template) if examination.judges(modality) else None
+            surface = examination.defaced(examiner, shown, own.facts["looks"], to_template, target)
         else:
             surface = examination.original(examiner, shown)
             levels[path] = next(look["level"] for look in examiner.looks if look["path"] == path)
-        if examination.judges(modality):
-            target = examination.target(dataclasses.replace(shown, level=levels[path]), pose, to_template)
+            shown = dataclasses.replace(shown, level=levels[path])
+            target = examination.target(shown, pose, to_template) if examination.judges(modality) else None
+        if target is not None:
             if own is None:
                 controls[path] = control_shares(target)
             elif controls.get(path):

@@ -106,15 +106,19 @@ def test_a_control_that_fails_is_said(original, weak, monkeypatch, control, hold
 def mr():
     """The average head on MR: its tissue is many times as far above air as the level of its skin is."""
     image = load_template("average_t1").image
-    values = real_values(image).values
-    level = float(skin_level("MR", values))
-    return target_of(values, geometry_of(image), modality="MR", level=level, pose=np.eye(4))
+    return mr_target(real_values(image).values, geometry_of(image))
+
+
+def mr_target(values, geometry):
+    level = float(skin_level("MR", real_values(load_template("average_t1").image).values))
+    return target_of(values, geometry, modality="MR", level=level, pose=np.eye(4))
 
 
 @pytest.fixture(scope="module")
 def ghosts(mr):
     """The same with what MR has: specks in the air before the face, and dark gaps just under its skin."""
-    values, geometry = mr.finest
+    image = load_template("average_t1").image
+    values, geometry = real_values(image).values, geometry_of(image)
     body = values >= mr.level
     rng = np.random.default_rng(3)
     out = distance_transform_edt(~body, sampling=geometry.spacing)
@@ -124,7 +128,7 @@ def ghosts(mr):
     )
     gaps = (deep > 2.0) & (deep < 7.0) & binary_dilation(rng.random(values.shape) < 0.01, np.ones((3, 3, 3)))
     new = np.where(specks, np.float32(1.15 * mr.level), np.where(gaps, np.float32(0.0), values))
-    return target_of(new, geometry, modality="MR", level=mr.level, pose=np.eye(4))
+    return mr_target(new, geometry)
 
 
 def test_specks_in_the_air_and_gaps_under_the_skin_are_no_skin(mr, ghosts):
