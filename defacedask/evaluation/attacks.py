@@ -42,8 +42,8 @@ __all__ = [
 #: Part of the head frame (mm along L, P, S) in which attempts are made: all of the head that a camera in front can
 #: see. The back of the head shows in no such picture.
 FRONT_BOX = ((-115.0, -170.0, -190.0), (115.0, 80.0, 140.0))
-#: mm of the voxels that attempts are made on, at most, where the image's are finer. The skin lies between voxels, where
-#: values cross its level, so it is told to a fraction of that.
+#: mm of the voxels that attempts are made on, at most, where the image's are finer. The skin lies between voxels,
+#: where values cross its level, so it is told to a fraction of that.
 MOST_MM = 2.5
 #: The average face fills what is missing to at least twice this depth.
 HOLE_MM = 4.0

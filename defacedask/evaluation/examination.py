@@ -70,6 +70,8 @@ class Shown:
         Of the skin, from the original.
     drop : (z, y, x) bool array, optional
         What is not body in the original.
+    unchanged : bool
+        Whether it is known to be what the original is, at each voxel: then it looks as that does.
     """
 
     path: str
@@ -78,6 +80,7 @@ class Shown:
     geometry: Geometry
     level: float
     drop: np.ndarray | None = None
+    unchanged: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,11 +140,14 @@ class Examination:
             air=0.0 if shown.modality in ("RTSTRUCT", "RTDOSE") else None,
         )
 
-    def plain(self, examiner: Examiner, shown: Shown, guide: str = "") -> pyvista.PolyData:
-        """Look from the plain views alone: at a contour or a dose grid.
+    def plain(self, examiner: Examiner, shown: Shown, guide: str = "") -> pyvista.PolyData | None:
+        """Look from the plain views alone: at a contour or a dose grid. None if it is unchanged and was not drawn.
 
         ``guide`` is the path of the image that shows where the original's face is (see `Examiner.see`).
         """
+        if shown.unchanged:
+            examiner.repeat(shown.path)
+            return None
         surface = self.surface(shown, examiner.pose)
         about: dict[str, Any] = {"path": shown.path, "modality": shown.modality, "level": shown.level}
         examiner.see(surface, self.views, **about, guide=guide)
@@ -186,10 +192,10 @@ class Examination:
 
         levels = [look["level"] for look in own if (look["path"], look["attack"]) == (shown.path, PLAIN)]
         shown = dataclasses.replace(shown, level=levels[0]) if levels else shown
+        names = self.attempts(shown.modality)
         surface = self.surface(shown, examiner.pose)
         about: dict[str, Any] = {"path": shown.path, "modality": shown.modality}
         examiner.see(surface, self.views, **about, level=shown.level)
-        names = self.attempts(shown.modality)
         if not names:
             return surface
         best = self._best(own, shown.path)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.evaluation.attack_names import ATTACK_SETS
+from defacedask.evaluation.attack_names import ATTACK_SETS, BODY
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.evaluation.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
-from defacedask.stages.objects import shown_objects
+from defacedask.stages.objects import body_in, shown_objects
 from defacedask.stages.pictures import keep_pictures
 from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.stages.plans import load_plan
@@ -99,11 +99,18 @@ def judge_faces(
     kept: list[dict[str, Any]] = []
     controls: dict[str, dict[str, float]] = own.facts.get("unmasking_controls", {}) if own else {}
     rows: list[dict[str, Any]] = []
+    bodies: dict[str, np.ndarray | None] = {}
+    changed = before[1].facts["changed"] if own else {}
     for path in store.images:
         with one_thread():
             stored = store.volume(volume_path(defacer, path))
             modality = stored.attrs["modality"]
             if not examination.wants(modality):
+                continue
+            unchanged = path in changed and not changed[path]["voxels"]
+            if own and unchanged and not pictures and not examination.attempts(modality):
+                levels[path] = float(own.facts["levels"][path])
+                examiner.repeat(path)
                 continue
             volume = loaded(stored)
             # the pose and the couch were found on the image that plans were made on
@@ -111,6 +118,8 @@ def judge_faces(
         values = volume.values
         levels[path] = float(own.facts["levels"][path] if own else skin_level(modality, values))
         shown = Shown(path, modality, values, geometry_of(volume), levels[path], drop)
+        if own and BODY in examination.attacks:
+            bodies[path] = body_in(modality, values, drop)
         if own:
             # attempts are made once: to be looked at, and to be judged
             target = examination.target(shown, pose, to_template) if examination.judges(modality) else None
@@ -133,7 +142,8 @@ def judge_faces(
             about = {"folder": pictures, "case": case, "defacer": defacer, "modality": modality}
             kept += keep_pictures(surface, pose, examination.size, **about)
     plan = load_plan(plans, case, defacer) if own else None
-    for thing in shown_objects(store, defacer, plan, examination.attacks, own.facts["levels"] if own else {}):
+    known = own.facts["levels"] if own else {}
+    for thing in shown_objects(store, defacer, plan, examination.attacks, known, bodies):
         levels[thing.path] = thing.level
         examination.plain(examiner, thing, guide=looked.facts["image"])
     return Outcome(

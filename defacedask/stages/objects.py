@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.boxes import bounds
+from defacedask.errors import DefacedaskError
 from defacedask.evaluation.attack_names import BODY, DOSE
 from defacedask.evaluation.examination import Shown
 from defacedask.geometry import Geometry
@@ -21,7 +23,7 @@ from defacedask.store import CaseStore
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
 
-__all__ = ["DOSE_LEVEL", "clipped_outline", "dose_level", "find_outline", "shown_objects"]
+__all__ = ["DOSE_LEVEL", "body_in", "clipped_outline", "dose_level", "find_outline", "shown_objects"]
 
 #: Part of the largest dose at which the grid is contoured: about where the calculation ends at the skin.
 DOSE_LEVEL = 0.02
@@ -93,8 +95,40 @@ def clipped_outline(mask: np.ndarray, region: np.ndarray, body: Any, geometry: G
     return out
 
 
+def body_in(modality: str, values: np.ndarray, drop: np.ndarray | None = None) -> np.ndarray | None:
+    """Body in an image, by the rule of the export.
+
+    Parameters
+    ----------
+    modality : str
+    values : (z, y, x) array
+        Real values of the whole image.
+    drop : (z, y, x) bool array, optional
+        Couch and headrest.
+
+    Returns
+    -------
+    (z, y, x) bool array or None
+        None where no such rule is known.
+    """
+    from defacedask.stages.export import SKIN_HU
+
+    if modality not in ("CT", "MR"):
+        return None
+    level = SKIN_HU if modality == "CT" else 0.12 * float(np.percentile(values[::4, ::4, ::4], 99))
+    inside = values > level
+    if drop is not None:
+        inside &= ~drop
+    return inside
+
+
 def shown_objects(
-    store: CaseStore, defacer: str, plan: Plan | None, attacks: Iterable[str], levels: Mapping[str, float]
+    store: CaseStore,
+    defacer: str,
+    plan: Plan | None,
+    attacks: Iterable[str],
+    levels: Mapping[str, float],
+    bodies: Mapping[str, np.ndarray | None] | None = None,
 ) -> Iterator[Shown]:
     """Body contours and dose grids of a case, as they came or as one defacer leaves them.
 
@@ -109,6 +143,8 @@ def shown_objects(
         ``body_contour`` and ``dose_grid``, if they are to be tried.
     levels : mapping
         Path -> level, from the original; empty for the original itself.
+    bodies : mapping, optional
+        Path of an image -> `body_in` of its defaced version, where it is known; else the image is read.
 
     Yields
     ------
@@ -118,29 +154,54 @@ def shown_objects(
     wanted = set(attacks)
     if BODY in wanted:
         for path in store.structure_sets:
-            yield from _outline(store, path, defacer, plan)
+            yield from _outline(store, path, defacer, plan, bodies or {})
     if DOSE in wanted:
         for path in store.doses:
             yield from _dose(store, path, defacer, plan, levels)
 
 
-def _outline(store: CaseStore, path: str, defacer: str, plan: Plan | None) -> Iterator[Shown]:
+def _outline(
+    store: CaseStore,
+    path: str,
+    defacer: str,
+    plan: Plan | None,
+    bodies: Mapping[str, np.ndarray | None],
+) -> Iterator[Shown]:
     from defacedask.stages.export import _body
 
-    geometry = store.geometry(path)
+    geometry, image = store.geometry(path), store.structures_image(path)
     with one_thread():
-        part = find_outline(
-            store.structures(path), geometry, _body(store, store.structures_image(path), ORIGINAL)
-        )
+        part = find_outline(store.structures(path), geometry, _body(store, image, ORIGINAL))
     if part is None:
         return
     mask = np.zeros(geometry.shape, bool)
     mask[part.box] = part.mask
-    if plan is not None:
-        with one_thread():
-            body = _body(store, store.structures_image(path), defacer)
-            mask = clipped_outline(mask, np.asarray(plan.region(geometry)), body, geometry)
-    yield Shown(path, "RTSTRUCT", mask, geometry, 0.5)
+    unchanged = False
+    if plan is not None and plan.wants_nothing:
+        unchanged = True
+    elif plan is not None:
+        inside = bodies[image] if image in bodies else _read_body(store, image, defacer)
+        # nothing is cut or drawn anew beyond both
+        box = bounds(mask if inside is None else mask | inside)
+        if box is None:
+            return
+        grid = geometry.block([s.start for s in box], [s.stop for s in box])
+        region, own = np.asarray(plan.region(grid)), mask[box]
+        body = None if inside is None else inside[box]
+        clipped = clipped_outline(own, region, lambda k: None if body is None else body[k], grid)
+        unchanged = np.array_equal(clipped, own)
+        mask[box] = clipped
+    yield Shown(path, "RTSTRUCT", mask, geometry, 0.5, unchanged=unchanged)
+
+
+def _read_body(store: CaseStore, image: str, defacer: str) -> np.ndarray | None:
+    with one_thread():
+        volume = loaded(store.volume(volume_path(defacer, image)))
+        try:
+            drop = store.volume(f"head/{image}").load().values > 0
+        except DefacedaskError:
+            drop = None
+    return body_in(volume.attrs["modality"], volume.values, drop)
 
 
 def _dose(
@@ -149,16 +210,18 @@ def _dose(
     from defacedask.dicom.export.shape import MOST_OF_SKIN, follows_skin
 
     with one_thread():
-        dose = loaded(store.volume(volume_path(defacer, path)))
-        values = dose.values
-        if plan is not None and defacer != "none":
+        values = loaded(store.volume(volume_path(defacer, path))).values
+        unchanged = False
+        if plan is not None:
             original = store.volume(volume_path(ORIGINAL, path)).load()
-            before, region = loaded(original).values, plan.region_of(original)
+            before = loaded(original).values
+            unchanged = np.array_equal(values, before)
             # a layer only adds; what was cut is judged by what is left
-            if region.any() and not (values < before).any():
+            if defacer != "none" and not (values < before).any():
+                region = plan.region_of(original)
                 geometry = store.geometry(path)
-                if follows_skin(before, values, region, geometry.spacing) > MOST_OF_SKIN:
+                if region.any() and follows_skin(before, values, region, geometry.spacing) > MOST_OF_SKIN:
                     return
     level = levels[path] if levels else dose_level(values)
     if level > 0:
-        yield Shown(path, "RTDOSE", values, store.geometry(path), level)
+        yield Shown(path, "RTDOSE", values, store.geometry(path), level, unchanged=unchanged)
