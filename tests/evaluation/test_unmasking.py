@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from defacedask.evaluation.attacks import target_of
 from defacedask.evaluation.face_rays import Rays
 from defacedask.evaluation.layer_classifier import LayerClassifier, lesson
+from defacedask.evaluation.learned import learned, lessons_of
 from defacedask.evaluation.planted import KINDS, LEAST_FOUND, planted
 from defacedask.evaluation.skin_found import FaceSkin
 from defacedask.evaluation.surface import skin_level
@@ -155,3 +156,23 @@ def test_odds_that_another_scanner_shifts_are_set_right(truth, weak, classifier)
     as_learnt, own = dataclasses.replace(classifier, weights=weights).attempt(weak["classifier"])
     assert best(truth, weak["classifier"], [as_learnt]) < LEAST_FOUND
     assert best(truth, weak["classifier"], [own]) > LEAST_FOUND
+
+
+@pytest.mark.parametrize(("modality", "weak"), [("CT", False), ("MR", True)])
+def test_the_classifiers_that_come_with_the_package_know_what_the_average_heads_teach(modality, weak):
+    lessons = lessons_of(modality, weak)
+    kept, taught = learned(modality, weak), LayerClassifier.trained(lessons)
+    for one in lessons:
+        assert kept.auc(one) > taught.auc(one) - 0.002
+        odds = (c.of_features(one.features[None])[0] for c in (kept, taught))
+        assert np.corrcoef(*odds)[0, 1] > 0.99
+    # one that learnt something else is told from it: the other file's entry
+    assert learned(modality, not weak).auc(lessons[0]) < taught.auc(lessons[0]) - 0.002
+
+
+def test_a_study_learns_nothing_anew(monkeypatch):
+    monkeypatch.setattr(LayerClassifier, "trained", lambda *_: pytest.fail("it learns"))
+    learned.cache_clear()
+    assert learned("CT") is not None
+    assert learned("MR", weak=True) is not None
+    assert learned("PT") is None
