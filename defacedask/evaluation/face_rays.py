@@ -64,13 +64,13 @@ class Rays:
         far = FARTHEST - np.arange(0.0, FARTHEST - NEAREST, ALONG)
         x = np.sin(turns)[:, None] * far
         y = -np.cos(turns)[:, None] * far
-        back = np.linalg.inv(target.pose)
+        to_index = np.linalg.inv(target.pose @ geometry.affine)
         air = air_of(target.modality)
         lines = np.empty((len(heights), *x.shape), np.float32)
+        level = np.stack([row[0] * x + row[1] * y + row[3] for row in to_index[:3]])
         for k, height in enumerate(heights):  # row by row: positions take much more room than values
-            places = np.stack([x, y, np.full_like(x, height)], axis=-1) @ back[:3, :3].T + back[:3, 3]
-            index = np.moveaxis(geometry.to_index(places), -1, 0)
-            lines[k] = map_coordinates(values, index, order=1, mode="constant", cval=air, output=np.float32)
+            index = level + (to_index[:3, 2] * height)[:, None, None]
+            map_coordinates(values, index, order=1, mode="constant", cval=air, output=lines[k])
         front = _first(lines, target.level)
         count = int(DEEPEST / ALONG) + 1
         start = np.where(np.isnan(front), 0.0, front)

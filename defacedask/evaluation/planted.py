@@ -57,6 +57,7 @@ class Ground:
     tissue: float
     part: np.ndarray
     rim: np.ndarray
+    _proud: dict[int, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, original: Target) -> Ground:
@@ -87,6 +88,22 @@ class Ground:
         rim = body & within(~body, spacing, 1.01 * max(spacing))
         return cls(original, body, distance_to(body, spacing), tissue, part, rim)
 
+    def proud(self, seed: int) -> np.ndarray:
+        """How far (mm) each voxel lies before a surface of varying distance from the body; kept for the last seed."""
+        if seed not in self._proud:
+            from scipy.ndimage import zoom
+
+            geometry = self.original.finest[1]
+            rng = np.random.default_rng(seed)
+            cells = [max(3, int(n * s / 35.0)) for n, s in zip(geometry.shape, geometry.spacing, strict=True)]
+            by = [n / c for n, c in zip(geometry.shape, cells, strict=True)]
+            rise = zoom(rng.random(cells).astype(np.float32), by, order=1)
+            # all thicknesses alike often: a constant peel must not do
+            rise = np.clip(0.5 + 2.0 * (rise - 0.5), 0.0, 1.0)
+            self._proud.clear()
+            self._proud[seed] = self.away - (THICKNESS[0] + (THICKNESS[1] - THICKNESS[0]) * rise)
+        return self._proud[seed]
+
 
 def planted(original: Target, kind: str, seed: int = 1, ground: Ground | None = None) -> Target:
     """An original with a weak layer on it.
@@ -101,29 +118,21 @@ def planted(original: Target, kind: str, seed: int = 1, ground: Ground | None = 
     ground : Ground, optional
         Of the original, if it is known.
     """
-    from scipy.ndimage import zoom
-
     from defacedask.defacers.base import air_of
     from defacedask.evaluation.surface import regrid
 
     ground = ground or Ground.of(original)
     values, geometry = original.finest
     spacing = geometry.spacing
-    rng = np.random.default_rng(seed)
-    cells = [max(3, int(n * s / 35.0)) for n, s in zip(geometry.shape, spacing, strict=True)]
-    by = [n / c for n, c in zip(geometry.shape, cells, strict=True)]
-    rise = zoom(rng.random(cells).astype(np.float32), by, order=1)
-    # all thicknesses alike often: a constant peel must not do
-    rise = np.clip(0.5 + 2.0 * (rise - 0.5), 0.0, 1.0)
-    thick = THICKNESS[0] + (THICKNESS[1] - THICKNESS[0]) * rise
     # no layer so thin that the voxels do not show it
-    layer = ~ground.body & (ground.away <= thick + (1.5 if kind == "seam" else 0.5) * max(spacing))
+    layer = ~ground.body & (ground.proud(seed) <= (1.5 if kind == "seam" else 0.5) * max(spacing))
     span = span_of(original)
     new = values.copy()
     added = ground.tissue if kind != "classifier" else ground.tissue + 0.5 * span
     filled = layer | (ground.rim & (ground.part < 1.0))
     new[filled] += (1.0 - ground.part[filled]) * np.float32(added - air_of(original.modality))
     if kind == "seam":
+        rng = np.random.default_rng(seed)
         new[layer] += np.float32(0.03 * span) * rng.standard_normal(int(layer.sum()), dtype=np.float32)
         # darkest exactly where the skin lies, also between coarse voxels
         line = _line(ground.body, values, geometry, original.level) * (layer | ground.rim)

@@ -39,7 +39,7 @@ def face_box(pose: np.ndarray, to_template: np.ndarray | None = None) -> tuple[n
     """
     from defacedask.evaluation.face_rays import BOX
 
-    grid = _face_grid(np.asarray(pose if to_template is None else to_template), SPACING)
+    grid = _face_grid(np.asarray(pose if to_template is None else to_template), SPACING, -pose[1, :3])
     corners = grid.corners @ pose[:3, :3].T + pose[:3, 3]
     low, high = np.array(BOX)
     # a few mm more: the edge of what is cut out is no skin
@@ -96,8 +96,8 @@ class FaceSkin:
         from defacedask.defacers.base import air_of
 
         matrix = np.asarray(original.pose if original.to_template is None else original.to_template)
-        region, box = _face_region(matrix, SPACING)
         toward = -np.asarray(original.pose)[1, :3]
+        region, box = _face_region(matrix, SPACING, toward)
         found = cls(np.zeros((0, 3)), box, toward, air_of(original.modality))
         values, geometry = original.finest
         index, points = found._skin(values, geometry, original.level)

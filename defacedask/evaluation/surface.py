@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.boxes import bounds
 from defacedask.errors import InputError, OutputError, RefusedError
 from defacedask.geometry import Geometry
 
@@ -139,6 +140,7 @@ def skin_surface(
     if smooth_mm is None:
         smooth_mm = max(1.2, 0.5 * max(geometry.spacing))
     block, geometry = regrid(block, geometry, spacing_mm)
+    block, geometry = _around(block, geometry, level, smooth_mm)
     block, geometry = _pad(block, geometry, level - span)
     if smooth_mm > 0:
         from scipy.ndimage import gaussian_filter
@@ -262,6 +264,21 @@ def _cubic(coefficients: np.ndarray, zoom: int) -> np.ndarray:
                 part += np.float32(weights[j]) * padded[j : j + count]
         out[k::zoom] = part
     return out
+
+
+def _around(
+    block: np.ndarray, geometry: Geometry, level: float, smooth_mm: float
+) -> tuple[np.ndarray, Geometry]:
+    """Box that holds all that reaches the level, and as much around as the blur reaches: no surface lies beyond."""
+    box = bounds(block >= level)
+    if box is None:
+        return block, geometry
+    reach = [int(3.0 * smooth_mm / s + 0.5) + 2 for s in geometry.spacing]
+    box = tuple(
+        slice(max(s.start - r, 0), min(s.stop + r, n))
+        for s, r, n in zip(box, reach, block.shape, strict=True)
+    )
+    return block[box], geometry.block([s.start for s in box], [s.stop for s in box])
 
 
 def _pad(block: np.ndarray, geometry: Geometry, air: float) -> tuple[np.ndarray, Geometry]:

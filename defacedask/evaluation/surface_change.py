@@ -25,6 +25,8 @@ __all__ = ["SurfaceChange", "surface_change"]
 
 #: mm around the average's brow-to-chin region within which the patient's skin counts as face.
 NEAR = 12.0
+#: mm of room around that, for skin that has moved; and beside a face whose skin is looked for where it was.
+MOVED, BESIDE = 25.0, 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,24 +118,42 @@ def _points(geometry: Geometry) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
 
 
-def _face_region(to_template: np.ndarray, spacing: float) -> tuple[np.ndarray, Geometry]:
-    """Brow to chin, with some mm around, on an upright grid in the patient's world."""
+def _face_region(
+    to_template: np.ndarray, spacing: float, toward: np.ndarray | None = None
+) -> tuple[np.ndarray, Geometry]:
+    """Brow to chin, with some mm around, on an upright grid in the patient's world; ``toward`` as in `_face_grid`."""
     from defacedask.head.grid import resample
 
     near, grid = _near_face()
-    box = _face_grid(to_template, spacing)
+    box = _face_grid(to_template, spacing, toward)
     return resample(near, grid, box, matrix=to_template, nearest=True), box
 
 
-def _face_grid(to_template: np.ndarray, spacing: float) -> Geometry:
-    """The grid of `_face_region`."""
-    near, grid = _near_face()
+def _face_grid(to_template: np.ndarray, spacing: float, toward: np.ndarray | None = None) -> Geometry:
+    """The grid of `_face_region`.
+
+    With ``toward``, where the face looks (LPS), there is room for skin that has moved on that side alone, and at the
+    others as much as the search for the air before the face needs.
+    """
     back = np.linalg.inv(to_template)
-    ends = grid.to_world(np.argwhere(near)) @ back[:3, :3].T + back[:3, 3]
-    # room for skin that has moved
-    low, high = ends.min(axis=0) - 25.0, ends.max(axis=0) + 25.0
+    ends = _ends_of_face() @ back[:3, :3].T + back[:3, 3]
+    room = np.full((2, 3), MOVED if toward is None else BESIDE)
+    if toward is not None:
+        axis = int(np.argmax(np.abs(toward)))
+        room[int(toward[axis] > 0), axis] = MOVED
+    low, high = ends.min(axis=0) - room[0], ends.max(axis=0) + room[1]
     shape = np.ceil((high - low) / spacing).astype(int)[::-1]
     return Geometry.from_spacing(shape.tolist(), (spacing,) * 3, low)
+
+
+@functools.cache
+def _ends_of_face() -> np.ndarray:
+    """(n, 3) points of `_near_face`, LPS mm, between which all others lie."""
+    from scipy.spatial import ConvexHull
+
+    near, grid = _near_face()
+    points = grid.to_world(np.argwhere(near))
+    return points[ConvexHull(points).vertices]
 
 
 @functools.cache

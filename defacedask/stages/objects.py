@@ -48,7 +48,7 @@ def find_outline(structures: Iterable[Any], geometry: Geometry | None = None, bo
     from defacedask.dicom.export.body_shape import OUTLINE, roles_by_shape
     from defacedask.dicom.export.structures import is_outline, role_of
 
-    some = [part for part in structures if int(np.prod(part.mask.shape)) > 1]
+    some = [part for part in structures if _size(part) > 1]
     found = [part for part in some if is_outline(part.original_name, part.interpreted_type)]
     if not found and geometry is not None and body is not None:
         roles = roles_by_shape(some, geometry, body)
@@ -57,7 +57,12 @@ def find_outline(structures: Iterable[Any], geometry: Geometry | None = None, bo
             for part in some
             if role_of(part.original_name, part.interpreted_type, roles.get(part.number, "")) == OUTLINE
         ]
-    return max(found, key=lambda part: int(np.prod(part.mask.shape)), default=None)
+    return max(found, key=_size, default=None)
+
+
+def _size(part: Any) -> int:
+    """Voxels of a structure's box; a stored structure knows its shape without reading its mask."""
+    return int(np.prod(part.shape if hasattr(part, "shape") else part.mask.shape))
 
 
 def clipped_outline(mask: np.ndarray, region: np.ndarray, body: Any, geometry: Geometry) -> np.ndarray:
