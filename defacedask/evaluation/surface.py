@@ -18,7 +18,7 @@ from defacedask.geometry import Geometry
 if TYPE_CHECKING:
     import pyvista
 
-__all__ = ["HEAD_BOX", "crop_to_box", "regrid", "skin_level", "skin_surface", "write_surface"]
+__all__ = ["HEAD_BOX", "box_in", "crop_to_box", "regrid", "skin_level", "skin_surface", "write_surface"]
 
 #: Part of the head frame (mm along L, P, S from its origin, low and high corner) that is contoured: the whole
 #: head with room for a nose, a neck and a body outline added in front of it, and no shoulders.
@@ -181,6 +181,27 @@ def crop_to_box(
     values: np.ndarray, geometry: Geometry, drop: Any, pose: np.ndarray, box: Any
 ) -> tuple[np.ndarray, Geometry, Any]:
     """Keep the index box that holds a box of the head frame."""
+    part = box_in(geometry, pose, box)
+    block = geometry.block([s.start for s in part], [s.stop for s in part])
+    return values[part], block, None if drop is None else np.asarray(drop)[part]
+
+
+def box_in(geometry: Geometry, pose: np.ndarray, box: Any) -> tuple[slice, ...]:
+    """Index box of a grid that holds a box of the head frame.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    pose : (4, 4) array
+        World LPS mm to the head frame.
+    box : two points
+        Low and high corner in the head frame, mm.
+
+    Raises
+    ------
+    RefusedError
+        If the box does not meet the grid.
+    """
     low, high = np.asarray(box, dtype=np.float64)
     corners = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1).T
     inverse = np.linalg.inv(pose)
@@ -189,8 +210,7 @@ def crop_to_box(
     stop = np.minimum(geometry.shape, np.ceil(index.max(axis=0)) + 1).astype(int)
     if (stop - start < 2).any():
         raise RefusedError("the head's pose lies outside the image.", "Check the head's quality figures.")
-    part = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    return values[part], geometry.block(start, stop), None if drop is None else np.asarray(drop)[part]
+    return tuple(slice(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True))
 
 
 def regrid(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +20,13 @@ from defacedask.evaluation.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
 from defacedask.stages.objects import body_in, shown_objects
 from defacedask.stages.pictures import keep_pictures
-from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
+from defacedask.stages.places import loaded, one_thread, volume_path
 from defacedask.stages.plans import load_plan
 from defacedask.store import CaseStore
 from defacedask.volume import geometry_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["examination_of", "judge_faces", "recognisers_of"]
 
@@ -56,6 +59,19 @@ def recognisers_of(settings: Mapping[str, Any]) -> list[Any]:
         folder=settings.get("face_folder", ""),
         per_second=settings.get("per_second", 0.0),
     )
+
+
+def _head_of(
+    volume: xr.DataArray, path: str, level: float, pose: np.ndarray, drop: np.ndarray | None
+) -> Shown:
+    """The head's box of an image, of which no other part is read or brought to real values."""
+    from defacedask.evaluation.surface import HEAD_BOX, box_in
+
+    grid = geometry_of(volume)
+    box = box_in(grid, pose, HEAD_BOX)
+    values = loaded(volume[box]).values
+    part = grid.block([s.start for s in box], [s.stop for s in box])
+    return Shown(path, volume.attrs["modality"], values, part, level, None if drop is None else drop[box] > 0)
 
 
 def judge_faces(
@@ -112,14 +128,18 @@ def judge_faces(
                 levels[path] = float(own.facts["levels"][path])
                 examiner.repeat(path)
                 continue
-            volume = loaded(stored)
             # the pose and the couch were found on the image that plans were made on
-            drop = store.volume(f"head/{path}").load().values > 0 if path == looked.facts["image"] else None
-        values = volume.values
-        levels[path] = float(own.facts["levels"][path] if own else skin_level(modality, values))
-        shown = Shown(path, modality, values, geometry_of(volume), levels[path], drop)
-        if own and BODY in examination.attacks:
-            bodies[path] = body_in(modality, values, drop)
+            drop = store.volume(f"head/{path}").load().values if path == looked.facts["image"] else None
+            if own is None:
+                levels[path] = float(
+                    skin_level(modality, None if modality == "CT" else loaded(stored).values)
+                )
+            else:
+                levels[path] = float(own.facts["levels"][path])
+                if BODY in examination.attacks:
+                    stored = stored.load()
+                    bodies[path] = body_in(stored, drop)
+            shown = _head_of(stored, path, levels[path], pose, drop)
         if own:
             # attempts are made once: to be looked at, and to be judged
             target = examination.target(shown, pose, to_template) if examination.judges(modality) else None
@@ -134,8 +154,7 @@ def judge_faces(
                 controls[path] = control_shares(target)
             elif controls.get(path):
                 with one_thread():
-                    before_it = loaded(store.volume(volume_path(ORIGINAL, path))).values
-                source = dataclasses.replace(shown, values=before_it)
+                    source = _head_of(store.volume(path), path, levels[path], pose, drop)
                 found = judged(examination.target(source, pose, to_template), target, controls[path])
                 rows += [{"case": case, "defacer": defacer, **row} for row in found]
         if pictures:

@@ -19,8 +19,11 @@ from defacedask.evaluation.examination import Shown
 from defacedask.geometry import Geometry
 from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.store import CaseStore
+from defacedask.volume import real_values
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from defacedask.defacers import Plan
 
 __all__ = ["DOSE_LEVEL", "body_in", "clipped_outline", "dose_level", "find_outline", "shown_objects"]
@@ -100,16 +103,15 @@ def clipped_outline(mask: np.ndarray, region: np.ndarray, body: Any, geometry: G
     return out
 
 
-def body_in(modality: str, values: np.ndarray, drop: np.ndarray | None = None) -> np.ndarray | None:
+def body_in(volume: xr.DataArray, drop: np.ndarray | None = None) -> np.ndarray | None:
     """Body in an image, by the rule of the export.
 
     Parameters
     ----------
-    modality : str
-    values : (z, y, x) array
-        Real values of the whole image.
-    drop : (z, y, x) bool array, optional
-        Couch and headrest.
+    volume : xarray.DataArray
+        Stored values of the whole image, in memory.
+    drop : (z, y, x) array, optional
+        Couch and headrest, not 0.
 
     Returns
     -------
@@ -118,12 +120,18 @@ def body_in(modality: str, values: np.ndarray, drop: np.ndarray | None = None) -
     """
     from defacedask.stages.export import SKIN_HU
 
+    modality = volume.attrs["modality"]
     if modality not in ("CT", "MR"):
         return None
-    level = SKIN_HU if modality == "CT" else 0.12 * float(np.percentile(values[::4, ::4, ::4], 99))
-    inside = values > level
-    if drop is not None:
-        inside &= ~drop
+    some = volume[::4, ::4, ::4]
+    level = SKIN_HU if modality == "CT" else 0.12 * float(np.percentile(real_values(some).values, 99))
+    inside = np.empty(volume.shape, bool)
+    # slab by slab: real values take more room than stored ones
+    for first in range(0, len(inside), 32):
+        rows = slice(first, first + 32)
+        inside[rows] = real_values(volume[rows]).values > level
+        if drop is not None:
+            inside[rows] &= drop[rows] == 0
     return inside
 
 
@@ -201,12 +209,12 @@ def _outline(
 
 def _read_body(store: CaseStore, image: str, defacer: str) -> np.ndarray | None:
     with one_thread():
-        volume = loaded(store.volume(volume_path(defacer, image)))
+        volume = store.volume(volume_path(defacer, image)).load()
         try:
-            drop = store.volume(f"head/{image}").load().values > 0
+            drop = store.volume(f"head/{image}").load().values
         except DefacedaskError:
             drop = None
-    return body_in(volume.attrs["modality"], volume.values, drop)
+    return body_in(volume, drop)
 
 
 def _dose(
