@@ -20,7 +20,6 @@ import numpy as np
 from defacedask.errors import ConfigError
 from defacedask.evaluation.attack_names import BEST, DENOISED, FILLED, UNMASKED
 from defacedask.geometry import Geometry
-from defacedask.sampling import apply_affine
 
 if TYPE_CHECKING:
     from defacedask.evaluation.face_rays import Rays
@@ -203,12 +202,13 @@ def template_filled(target: Target, template: Template | None = None) -> list[At
         template = load_template("average_ct" if target.modality == "CT" else "average_t1")
     values = np.asarray(target.values, np.float32)
     matrix = np.asarray(target.pose if target.to_template is None else target.to_template)
-    _, depth, _ = apply_affine(matrix, *target.geometry.positions(dtype=np.float64))
-    distance = np.asarray(template.skin.values, np.float32) * np.float32(
-        template.skin.coords["slope"].values[0]
-    )
+    places = zip(matrix[1], target.geometry.positions(dtype=np.float64), strict=False)
+    depth = matrix[1, 3] + sum(float(factor) * place for factor, place in places)
+    # stored values are resampled: they take half the room
+    distance, slope = np.asarray(template.skin.values), float(template.skin.coords["slope"].values[0])
     far = float(distance.max())
     skin = resample(distance, geometry_of(template.skin), target.geometry, matrix=matrix, outside=far)
+    skin *= np.float32(slope)
     span = np.float32(span_of(target))
     # through the level at the average skin
     average = np.float32(target.level) - span * np.clip(skin / np.float32(2.0), -1.0, 1.0)

@@ -202,7 +202,8 @@ class Examination:
         if BEST in names:
             examiner.see(surface, extra_views(best[0]), **about, level=shown.level, attack=BEST)
         target = target or self.target(shown, examiner.pose, to_template)
-        for attempt in attempts(target, names):
+        # attack by attack: images take much room
+        for attempt in (one for name in names for one in attempts(target, [name])):
             made = skin_surface(
                 attempt.values,
                 attempt.geometry or target.geometry,

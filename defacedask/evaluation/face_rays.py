@@ -126,15 +126,20 @@ class Rays:
         image = values.copy()
         # beyond the rays nothing is taken off
         part, box, _ = crop_to_box(image, geometry, None, target.pose, BOX)
-        x, y, z = np.broadcast_arrays(*apply_affine(target.pose, *box.positions(dtype=np.float64)))
-        turn = np.arctan2(x, -y)
-        index = np.stack([(z - HEIGHTS[0]) / ACROSS, turn / _TURN + (skin.shape[1] - 1) / 2])
-        place = map_coordinates(skin[tuple(nearest)], index, order=1, mode="constant", cval=np.nan)
-        below = FARTHEST - np.hypot(x, y) - place
+        known = skin[tuple(nearest)]
         step = float(np.cbrt(geometry.voxel_volume))
-        ramp = target.level + span_of(target) * np.clip(below / step, -1.0, 1.0)
-        # ``part`` is a view of the image
-        np.minimum(part, ramp.astype(np.float32), out=part, where=~np.isnan(place))
+        for first in range(0, len(part), 16):  # positions take much more room than values
+            last = min(first + 16, len(part))
+            slab = box.block((first, 0, 0), (last, *box.shape[1:]))
+            x, y, z = np.broadcast_arrays(*apply_affine(target.pose, *slab.positions(dtype=np.float64)))
+            turn = np.arctan2(x, -y)
+            index = np.stack([(z - HEIGHTS[0]) / ACROSS, turn / _TURN + (skin.shape[1] - 1) / 2])
+            place = map_coordinates(known, index, order=1, mode="constant", cval=np.nan)
+            below = FARTHEST - np.hypot(x, y) - place
+            ramp = target.level + span_of(target) * np.clip(below / step, -1.0, 1.0)
+            # a view of the image
+            here = part[first:last]
+            np.minimum(here, ramp.astype(np.float32), out=here, where=~np.isnan(place))
         return Attempt(attack, variant, image, target.level, geometry)
 
 

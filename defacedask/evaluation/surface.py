@@ -132,7 +132,7 @@ def skin_surface(
     if air is None:
         air = min(float(block.min()), level - 1e-3 * max(1.0, abs(level)))
     if drop is not None:
-        block = np.where(np.asarray(drop), np.float32(air), block)
+        block[np.asarray(drop)] = air  # ``block`` is a copy
     # A blur moves the surface where the two sides of the edge differ in contrast; equal spans keep it in
     # place, and stop metal and bone from bulging through the skin.
     span = level - air

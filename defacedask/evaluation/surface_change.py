@@ -160,11 +160,14 @@ def _ends_of_face() -> np.ndarray:
 def _near_face() -> tuple[np.ndarray, Geometry]:
     """The average's face from brow to chin, with some mm around: the same for everybody."""
     from defacedask.evaluation.distances import within
+    from defacedask.head.morphology import box_of
     from defacedask.head.template import load_template
 
     template = load_template("average_ct")
     mask = template.mask("brow_to_chin")
-    near = within(mask, template.geometry.spacing, NEAR)
+    box = box_of(mask, int(NEAR / min(template.geometry.spacing)) + 1)
+    near = np.zeros_like(mask)
+    near[box] = within(mask[box], template.geometry.spacing, NEAR)
     # beyond brow, chin and cheeks is no face, however near; in front of it there may be more
     for axis, both in enumerate((True, False, True)):
         rows = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))

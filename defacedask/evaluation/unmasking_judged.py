@@ -49,12 +49,13 @@ def control_shares(original: Target) -> dict[str, float]:
         truth = FaceSkin.of(original)
     except DefacedaskError:
         return {}
-    out = {}
     ground = Ground.of(original)
-    for kind in KINDS:
+
+    def share(kind: str) -> float:
         weak = planted(original, kind, ground=ground)
-        out[kind] = max(truth.shares(weak, _found(weak, kind, True)).values(), default=0.0)
-    return out
+        return max(truth.shares(weak, _found(weak, kind, True)).values(), default=0.0)
+
+    return {kind: share(kind) for kind in KINDS}
 
 
 def judged(original: Target, defaced: Target, controls: dict[str, float]) -> list[dict[str, Any]]:

@@ -51,8 +51,10 @@ def mask_attempts(target: Target, offsets: Sequence[float] = OFFSETS) -> list[At
     span = span_of(target)
     out = []
     for offset in offsets:
-        ramp = target.level - span * np.clip((away - offset) / step, -1.0, 1.0)
-        image = np.where(target.mask, np.minimum(values, ramp), values).astype(np.float32)
+        ramp = (target.level - span * np.clip((away - offset) / step, -1.0, 1.0)).astype(
+            np.float32, copy=False
+        )
+        image = np.where(target.mask, np.minimum(values, ramp), values)
         if target.fine is not None:
             # beyond the face's box nothing was taken off
             image = resample(image, geometry, target.geometry, outside=np.nan)

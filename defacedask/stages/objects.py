@@ -19,7 +19,6 @@ from defacedask.evaluation.examination import Shown
 from defacedask.geometry import Geometry
 from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.store import CaseStore
-from defacedask.volume import real_values
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -109,7 +108,7 @@ def body_in(volume: xr.DataArray, drop: np.ndarray | None = None) -> np.ndarray 
     Parameters
     ----------
     volume : xarray.DataArray
-        Stored values of the whole image, in memory.
+        Stored values of the whole image, lazy or not; read slab by slab.
     drop : (z, y, x) array, optional
         Couch and headrest, not 0.
 
@@ -123,15 +122,16 @@ def body_in(volume: xr.DataArray, drop: np.ndarray | None = None) -> np.ndarray 
     modality = volume.attrs["modality"]
     if modality not in ("CT", "MR"):
         return None
-    some = volume[::4, ::4, ::4]
-    level = SKIN_HU if modality == "CT" else 0.12 * float(np.percentile(real_values(some).values, 99))
     inside = np.empty(volume.shape, bool)
-    # slab by slab: real values take more room than stored ones
-    for first in range(0, len(inside), 32):
-        rows = slice(first, first + 32)
-        inside[rows] = real_values(volume[rows]).values > level
-        if drop is not None:
-            inside[rows] &= drop[rows] == 0
+    with one_thread():
+        some = volume[::4, ::4, ::4]
+        level = SKIN_HU if modality == "CT" else 0.12 * float(np.percentile(loaded(some).values, 99))
+        step = volume.chunksizes["z"][0] if volume.chunks else 32
+        for first in range(0, len(inside), step):
+            rows = slice(first, first + step)
+            inside[rows] = loaded(volume[rows]).values > level
+            if drop is not None:
+                inside[rows] &= drop[rows] == 0
     return inside
 
 
@@ -209,7 +209,7 @@ def _outline(
 
 def _read_body(store: CaseStore, image: str, defacer: str) -> np.ndarray | None:
     with one_thread():
-        volume = store.volume(volume_path(defacer, image)).load()
+        volume = store.volume(volume_path(defacer, image))
         try:
             drop = store.volume(f"head/{image}").load().values
         except DefacedaskError:
