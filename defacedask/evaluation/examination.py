@@ -145,8 +145,7 @@ class Examination:
 
         ``guide`` is the path of the image that shows where the original's face is (see `Examiner.see`).
         """
-        if shown.unchanged:
-            examiner.repeat(shown.path)
+        if shown.unchanged and examiner.repeat(shown.path):
             return None
         surface = self.surface(shown, examiner.pose)
         about: dict[str, Any] = {"path": shown.path, "modality": shown.modality, "level": shown.level}

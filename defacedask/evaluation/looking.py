@@ -164,14 +164,21 @@ class Examiner:
                         {**about, "forced": True, **_forced(recogniser, picture, there, bool(faces))}
                     )
 
-    def repeat(self, path: str) -> None:
+    def repeat(self, path: str) -> bool:
         """Say of an unchanged picture what was said of the original's: it is not drawn and looked at once more.
 
         Parameters
         ----------
         path : str
             What the surface was made from; plain views alone.
+
+        Returns
+        -------
+        bool
+            False, and nothing is said, where a service is asked: what it answers belongs to one picture.
         """
+        if any(one.remote for one in self.recognisers):
+            return False
         for look in self._plain.values():
             if look["path"] != path:
                 continue
@@ -183,6 +190,7 @@ class Examiner:
                 self.looks.append({**look, "forced": False, "box": None, "landmarks": None, "encoding": None})
             if self.forced and look["box"] is not None:
                 self.looks.append({**look, "attack": FORCED, "forced": True})
+        return True
 
     def _lead(self, recogniser: str, guide: str, view: str) -> Look | None:
         """Look at the original's image from the same view, with a face; only for originals, which come first."""

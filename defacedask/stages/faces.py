@@ -95,12 +95,10 @@ class _Job:
             return
         if self.own is None:
             self._original(path, modality, self._head(path))
-        elif self._unchanged(path, modality):
-            self.levels[path] = float(self.own["levels"][path])
-            self.examiner.repeat(path)
         else:
             self.levels[path] = float(self.own["levels"][path])
-            self._defaced(path, modality, self._head(path))
+            if not (self._unchanged(path, modality) and self.examiner.repeat(path)):
+                self._defaced(path, modality, self._head(path))
 
     def objects(self, plans: str) -> None:
         """Look at contours and doses."""
