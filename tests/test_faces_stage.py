@@ -10,6 +10,7 @@ from evaluation.made_heads import HEAD, around, balls
 from defacedask.cohort_tables import face_rows
 from defacedask.errors import ConfigError
 from defacedask.evaluation.recognition import azure, azure_pictures
+from defacedask.evaluation.recognition.base import Box, Face
 from defacedask.evaluation.recognition.limiter import ClusterLimiter
 from defacedask.face_settings import face_settings, upload_warning
 from defacedask.flow.result import Piece
@@ -109,3 +110,82 @@ def test_a_services_encodings_are_its_face_ids(tmp_path, service):
     assert own.facts["recognisers"] == {"azure": "azure"}
     assert [k["attack"] for k in own.facts["looks"]] == ["plain", "plain"]
     assert all(isinstance(k["encoding"], str) for k in own.facts["looks"])
+
+
+class Eye:
+    """Finds a face in every picture, and keeps what it was shown."""
+
+    name, remote, tolerance = "eye", False, 0.3
+
+    def __init__(self):
+        self.shown = []
+
+    def analyse(self, images):
+        self.shown += [image.tobytes() for image in images]
+        return [
+            [Face(Box(10, 80, 80, 10), image.mean(axis=(0, 1)), np.ones((5, 2)), 1.0)] for image in images
+        ]
+
+    def encode(self, image, boxes, landmarks=None):
+        self.shown.append(image.tobytes())
+        return [image.mean(axis=(0, 1)) for _ in boxes]
+
+
+def local(monkeypatch):
+    eye = Eye()
+    monkeypatch.setattr("defacedask.stages.faces.recognisers_of", lambda settings: [eye])
+    return eye
+
+
+def defaced_as_it_came(pair, defacer="none", path="images/CT"):
+    """Write the original as a defacer's result; the piece that `apply` would have left."""
+    store = CaseStore(pair[0].facts["store"])
+    write_volume(store.url, f"defaced/{defacer}/{path}", store.volume(path))
+    return Piece("apply", "a", defacer, "k", facts={"changed": {path: {"voxels": 0}}})
+
+
+def test_what_did_not_change_is_drawn_once_however_many_defacers_there_are(tmp_path, monkeypatch):
+    eye, pair = local(monkeypatch), made_case(tmp_path, "a")
+    settings = {**chosen(tmp_path), "recognisers": ["eye"]}
+    own = judge_faces(*pair, case="a", defacer="original", settings=settings)
+    piece = Piece("faces", "a", "original", "k", facts=own.facts)
+    defaced_as_it_came(pair)
+    plans = {"case": "a", "settings": settings, "plans": str(tmp_path)}
+    monkeypatch.setattr("defacedask.stages.faces.load_plan", lambda *_: None)
+    drawn = Piece("apply", "a", "none", "k", facts={"changed": {"images/CT": {"voxels": 1}}})
+    anew = judge_faces(*pair, piece, drawn, defacer="none", **plans)
+    before = len(eye.shown)
+    assert before > 2 * len(own.facts["looks"])  # it was drawn, and shown twice
+    for defacer in ("none", "other", "third"):
+        applied = defaced_as_it_came(pair, defacer=defacer)
+        kept = judge_faces(*pair, piece, applied, defacer=defacer, **plans)
+        assert len(eye.shown) == before
+        assert comparable(kept.facts["looks"]) == comparable(anew.facts["looks"])
+        assert kept.facts["levels"] == anew.facts["levels"]
+
+
+def comparable(looks):
+    return [{k: np.asarray(v).tolist() if k == "encoding" else v for k, v in one.items()} for one in looks]
+
+
+def test_attempts_are_made_once_to_be_looked_at_and_to_be_judged(tmp_path, monkeypatch):
+    from defacedask.evaluation.face_rays import Rays
+
+    local(monkeypatch)
+    pair = made_case(tmp_path, "a")
+    settings = {**chosen(tmp_path), "recognisers": ["eye"], "attacks": ["plain", "forced_crop", "unmasked"]}
+    own = judge_faces(*pair, case="a", defacer="original", settings=settings)
+    own.facts["unmasking_controls"] = {"images/CT": {"seam": 1.0, "classifier": 1.0}}
+    piece = Piece("faces", "a", "original", "k", facts=own.facts)
+    applied = defaced_as_it_came(pair, defacer="carina")
+    monkeypatch.setattr("defacedask.stages.faces.load_plan", lambda *_: None)
+    shot = []
+    rays = Rays.of.__func__
+    monkeypatch.setattr(Rays, "of", classmethod(lambda cls, target: shot.append(1) or rays(cls, target)))
+    found = judge_faces(
+        *pair, piece, applied, case="a", defacer="carina", settings=settings, plans=str(tmp_path)
+    )
+    # in a ball of one value there is no seam
+    assert {k["variant"] for k in found.facts["looks"]} > {"classifier"}
+    assert [r["attempt"] for r in found.rows["unmasking"]] == ["classifier"]
+    assert len(shot) == 1

@@ -11,6 +11,7 @@ added layer is reached by peeling it off or by another level.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,9 @@ import numpy as np
 from defacedask.errors import ConfigError
 from defacedask.evaluation.attack_names import BEST, DENOISED, FILLED, UNMASKED
 from defacedask.geometry import Geometry
-from defacedask.sampling import apply_affine, sample_field
 
 if TYPE_CHECKING:
+    from defacedask.evaluation.face_rays import Rays
     from defacedask.head.template import Template
 
 __all__ = [
@@ -37,6 +38,12 @@ __all__ = [
 ]
 
 
+#: Part of the head frame (mm along L, P, S) in which attempts are made: all of the head that a camera in front can
+#: see. The back of the head shows in no such picture.
+FRONT_BOX = ((-115.0, -170.0, -190.0), (115.0, 80.0, 140.0))
+#: mm of the voxels that attempts are made on, at most, where the image's are finer. The skin lies between voxels,
+#: where values cross its level, so it is told to a fraction of that.
+MOST_MM = 2.5
 #: The average face fills what is missing to at least twice this depth.
 HOLE_MM = 4.0
 
@@ -59,7 +66,7 @@ class Target:
     to_template : (4, 4) array, optional
         World LPS mm to the template, affine; default the pose.
     fine : (array, Geometry), optional
-        The head's box in the image's own voxels: a thin line under a layer is gone in the average of two.
+        The face's box in the image's own voxels: a thin line under a layer is gone in the average of two.
     mask : (z, y, x) bool array, optional
         What is published as the region that was changed, in the voxels of `finest`.
     """
@@ -78,6 +85,27 @@ class Target:
         """Values and grid, as fine as they are known."""
         return self.fine or (np.asarray(self.values, np.float32), self.geometry)
 
+    @functools.cached_property
+    def rays(self) -> Rays:
+        """Rays into the face, shot once for all attempts that follow them."""
+        from defacedask.evaluation.face_rays import Rays
+
+        return Rays.of(self)
+
+    @functools.cached_property
+    def depth(self) -> np.ndarray:
+        """See `defacedask.evaluation.unmasking.skin_depth`; measured once."""
+        from defacedask.evaluation.unmasking import skin_depth
+
+        return skin_depth(self)
+
+    @functools.cached_property
+    def uncovered(self) -> dict[str, list[Attempt]]:
+        """Attempts of each of `defacedask.evaluation.planted.KINDS`, made once: to be shown, and to be judged."""
+        from defacedask.evaluation.unmasking_judged import uncovered
+
+        return uncovered(self)
+
 
 def target_of(
     values: Any,
@@ -90,7 +118,7 @@ def target_of(
     drop: Any = None,
     mask: Any = None,
 ) -> Target:
-    """Cut a target out of an image: the head's box, averaged to about 2 mm where finer.
+    """Cut a target out of an image: what is seen from the front, averaged to about 2 mm, and the face as it is.
 
     Parameters
     ----------
@@ -110,17 +138,24 @@ def target_of(
         If the head's box does not meet the image.
     """
     from defacedask.defacers.base import air_of
-    from defacedask.evaluation.surface import HEAD_BOX, crop_to_box, regrid
+    from defacedask.evaluation.skin_found import face_box
+    from defacedask.evaluation.surface import crop_to_box, regrid
 
-    whole, pose = geometry, np.asarray(pose)
-    block, own, drop = crop_to_box(np.asarray(values), whole, drop, pose, HEAD_BOX)
-    block = np.asarray(block, np.float32)
-    if drop is not None:
-        block = np.where(drop, np.float32(air_of(modality)), block)
+    values, pose = np.asarray(values), np.asarray(pose)
+
+    def cut(box: Any) -> tuple[np.ndarray, Geometry]:
+        block, grid, away = crop_to_box(values, geometry, drop, pose, box)
+        block = np.asarray(block, np.float32)
+        return (block if away is None else np.where(away, np.float32(air_of(modality)), block)), grid
+
+    coarse, grid = cut(FRONT_BOX)
+    coarse, grid = regrid(coarse, grid, 2.0, interpolate=False, most=MOST_MM)
+    box: Any = face_box(pose, to_template)
     if mask is not None:
-        mask, _, _ = crop_to_box(np.asarray(mask), whole, None, pose, HEAD_BOX)
-    coarse, geometry = regrid(block, own, 2.0, interpolate=False)
-    return Target(coarse, geometry, modality, level, pose, to_template, (block, own), mask)
+        # what is published may reach beyond the face
+        box = np.minimum(box[0], FRONT_BOX[0]), np.maximum(box[1], FRONT_BOX[1])
+        mask, _, _ = crop_to_box(np.asarray(mask), geometry, None, pose, box)
+    return Target(coarse, grid, modality, level, pose, to_template, cut(box), mask)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -159,6 +194,7 @@ def template_filled(target: Target, template: Template | None = None) -> list[At
     template : Template, optional
         Default: the built-in one of the target's modality.
     """
+    from defacedask.head.grid import resample
     from defacedask.head.template import load_template
     from defacedask.volume import geometry_of
 
@@ -166,13 +202,18 @@ def template_filled(target: Target, template: Template | None = None) -> list[At
         template = load_template("average_ct" if target.modality == "CT" else "average_t1")
     values = np.asarray(target.values, np.float32)
     matrix = np.asarray(target.pose if target.to_template is None else target.to_template)
-    position = apply_affine(matrix, *target.geometry.positions(dtype=np.float64))
-    distance = np.asarray(template.skin.values, np.float32) * float(template.skin.coords["slope"].values[0])
-    skin = sample_field(distance, geometry_of(template.skin), position, outside=float(distance.max()))
-    span = span_of(target)
-    average = target.level - span * np.clip(skin / 2.0, -1.0, 1.0)  # through the level at the average skin
-    front = np.broadcast_to(position[1] < 0.0, values.shape)
-    filled = np.where(front, np.maximum(values, average.astype(np.float32)), values)
+    places = zip(matrix[1], target.geometry.positions(dtype=np.float64), strict=False)
+    depth = matrix[1, 3] + sum(float(factor) * place for factor, place in places)
+    # stored values are resampled: they take half the room
+    distance, slope = np.asarray(template.skin.values), float(template.skin.coords["slope"].values[0])
+    far = float(distance.max())
+    skin = resample(distance, geometry_of(template.skin), target.geometry, matrix=matrix, outside=far)
+    skin *= np.float32(slope)
+    span = np.float32(span_of(target))
+    # through the level at the average skin
+    average = np.float32(target.level) - span * np.clip(skin / np.float32(2.0), -1.0, 1.0)
+    front = np.broadcast_to(depth < 0.0, values.shape)
+    filled = np.where(front, np.maximum(values, average), values)
     found = [Attempt(FILLED, "everywhere", filled, target.level)]
     hole = _thick(front & (average >= target.level) & (values < target.level), target.geometry)
     if hole.any():
@@ -183,13 +224,11 @@ def template_filled(target: Target, template: Template | None = None) -> list[At
 
 def _thick(missing: np.ndarray, geometry: Geometry, mm: float = HOLE_MM) -> np.ndarray:
     """Parts of a region that hold a ball of ``mm`` radius, with a little around to meet what is left."""
-    from scipy.ndimage import distance_transform_edt
+    from defacedask.evaluation.distances import within
 
-    padded = np.pad(missing, 1)
-    core = distance_transform_edt(padded, sampling=geometry.spacing)[1:-1, 1:-1, 1:-1] >= mm
-    if not core.any():
-        return core
-    return distance_transform_edt(~core, sampling=geometry.spacing) <= mm + 2.0
+    # nearer than ``mm``: what is just as far counts as thick
+    thin = within(np.pad(~missing, 1, constant_values=True), geometry.spacing, mm * (1.0 - 1e-5))
+    return within(~thin[1:-1, 1:-1, 1:-1], geometry.spacing, mm + 2.0)
 
 
 def denoised_air(target: Target, sigmas_mm: Sequence[float] = (2.0, 4.0)) -> list[Attempt]:
@@ -226,10 +265,8 @@ def level_attempts(target: Target) -> list[Attempt]:
 
 def _unmasked(target: Target) -> list[Attempt]:
     from defacedask.evaluation.unmasking import unmasked
-    from defacedask.evaluation.unmasking_judged import learned
 
-    classifier = learned(target.modality)
-    return [*unmasked(target), *([] if classifier is None else classifier.attempt(target))]
+    return [*unmasked(target), *target.uncovered["classifier"]]
 
 
 #: What makes images to contour of a defaced image, by name; the other attacks are looks at what is there.

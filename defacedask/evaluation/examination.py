@@ -70,6 +70,8 @@ class Shown:
         Of the skin, from the original.
     drop : (z, y, x) bool array, optional
         What is not body in the original.
+    unchanged : bool
+        Whether it is known to be what the original is, at each voxel: then it looks as that does.
     """
 
     path: str
@@ -78,6 +80,7 @@ class Shown:
     geometry: Geometry
     level: float
     drop: np.ndarray | None = None
+    unchanged: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,11 +140,13 @@ class Examination:
             air=0.0 if shown.modality in ("RTSTRUCT", "RTDOSE") else None,
         )
 
-    def plain(self, examiner: Examiner, shown: Shown, guide: str = "") -> pyvista.PolyData:
-        """Look from the plain views alone: at a contour or a dose grid.
+    def plain(self, examiner: Examiner, shown: Shown, guide: str = "") -> pyvista.PolyData | None:
+        """Look from the plain views alone: at a contour or a dose grid. None if it is unchanged and was not drawn.
 
         ``guide`` is the path of the image that shows where the original's face is (see `Examiner.see`).
         """
+        if shown.unchanged and examiner.repeat(shown.path):
+            return None
         surface = self.surface(shown, examiner.pose)
         about: dict[str, Any] = {"path": shown.path, "modality": shown.modality, "level": shown.level}
         examiner.see(surface, self.views, **about, guide=guide)
@@ -166,7 +171,7 @@ class Examination:
         shown: Shown,
         own: Sequence[Mapping[str, Any]],
         to_template: np.ndarray | None = None,
-        mask: np.ndarray | None = None,
+        target: Target | None = None,
     ) -> pyvista.PolyData:
         """Look at a defaced image: plain, with the forced crop, and by every attack of the examination.
 
@@ -178,25 +183,26 @@ class Examination:
             At the original. The level is theirs, where they have this image.
         to_template : (4, 4) array, optional
             World LPS mm to the template, affine; default the pose.
-        mask : (z, y, x) bool array, optional
-            What is published with the image as the region that was changed.
+        target : Target, optional
+            What `target` gives for this image at the original's level, if it is there already.
         """
-        from defacedask.evaluation.attacks import ATTACKS, attempts
+        from defacedask.evaluation.attacks import attempts
         from defacedask.evaluation.surface import skin_surface
 
         levels = [look["level"] for look in own if (look["path"], look["attack"]) == (shown.path, PLAIN)]
         shown = dataclasses.replace(shown, level=levels[0]) if levels else shown
+        names = self.attempts(shown.modality)
         surface = self.surface(shown, examiner.pose)
         about: dict[str, Any] = {"path": shown.path, "modality": shown.modality}
         examiner.see(surface, self.views, **about, level=shown.level)
-        names = [name for name in self.attacks if name in ATTACKS]
-        if not names or shown.modality not in self.modalities:
+        if not names:
             return surface
         best = self._best(own, shown.path)
         if BEST in names:
             examiner.see(surface, extra_views(best[0]), **about, level=shown.level, attack=BEST)
-        target = self.target(shown, examiner.pose, to_template, mask)
-        for attempt in attempts(target, names):
+        target = target or self.target(shown, examiner.pose, to_template)
+        # attack by attack: images take much room
+        for attempt in (one for name in names for one in attempts(target, [name])):
             made = skin_surface(
                 attempt.values,
                 attempt.geometry or target.geometry,
@@ -234,6 +240,12 @@ class Examination:
             drop=shown.drop,
             mask=mask,
         )
+
+    def attempts(self, modality: str) -> list[str]:
+        """Attacks that make images of their own of an image of this modality."""
+        from defacedask.evaluation.attacks import ATTACKS
+
+        return [name for name in self.attacks if name in ATTACKS] if modality in self.modalities else []
 
     def judges(self, modality: str) -> bool:
         """Whether un-masking of this modality is judged against the original."""

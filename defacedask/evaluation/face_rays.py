@@ -20,12 +20,14 @@ from defacedask.sampling import apply_affine
 if TYPE_CHECKING:
     from defacedask.evaluation.attacks import Target
 
-__all__ = ["ALONG", "DEEPEST", "Rays", "finer"]
+__all__ = ["ALONG", "BOX", "DEEPEST", "Rays", "finer"]
 
 #: Part of the head's frame that is looked into: S in mm, and degrees to both sides of the front.
 HEIGHTS, ANGLE = (-150.0, 35.0), 80.0
 #: mm from the head's long axis at which rays begin and at which they end.
 FARTHEST, NEAREST = 150.0, 20.0
+#: Low and high corner of the box that they lie in, mm in the head's frame; to the sides of it is no head.
+BOX = ((-115.0, -170.0, -160.0), (115.0, 5.0, 45.0))
 #: mm between rays (in height, and 90 mm from the axis), and between samples along one.
 ACROSS, ALONG = 1.5, 0.5
 #: mm below the outer skin within which the old one is looked for.
@@ -62,13 +64,13 @@ class Rays:
         far = FARTHEST - np.arange(0.0, FARTHEST - NEAREST, ALONG)
         x = np.sin(turns)[:, None] * far
         y = -np.cos(turns)[:, None] * far
-        back = np.linalg.inv(target.pose)
+        to_index = np.linalg.inv(target.pose @ geometry.affine)
         air = air_of(target.modality)
         lines = np.empty((len(heights), *x.shape), np.float32)
+        level = np.stack([row[0] * x + row[1] * y + row[3] for row in to_index[:3]])
         for k, height in enumerate(heights):  # row by row: positions take much more room than values
-            places = np.stack([x, y, np.full_like(x, height)], axis=-1) @ back[:3, :3].T + back[:3, 3]
-            index = np.moveaxis(geometry.to_index(places), -1, 0)
-            lines[k] = map_coordinates(values, index, order=1, mode="constant", cval=air, output=np.float32)
+            index = level + (to_index[:3, 2] * height)[:, None, None]
+            map_coordinates(values, index, order=1, mode="constant", cval=air, output=lines[k])
         front = _first(lines, target.level)
         count = int(DEEPEST / ALONG) + 1
         start = np.where(np.isnan(front), 0.0, front)
@@ -115,18 +117,29 @@ class Rays:
         """The target with everything in front of a surface (as `follow` gives it) taken off."""
         from scipy.ndimage import distance_transform_edt, map_coordinates
 
+        from defacedask.evaluation.surface import crop_to_box
+
         values, geometry = finer(np.asarray(target.values, np.float32), target.geometry)
         if np.isnan(skin).all():
             return Attempt(attack, variant, values, target.level, geometry)
         _, nearest = distance_transform_edt(np.isnan(skin), return_indices=True)
-        x, y, z = np.broadcast_arrays(*apply_affine(target.pose, *geometry.positions(dtype=np.float64)))
-        turn = np.arctan2(x, -y)
-        index = np.stack([(z - HEIGHTS[0]) / ACROSS, turn / _TURN + (skin.shape[1] - 1) / 2])
-        place = map_coordinates(skin[tuple(nearest)], index, order=1, mode="constant", cval=np.nan)
-        below = FARTHEST - np.hypot(x, y) - place
+        image = values.copy()
+        # beyond the rays nothing is taken off
+        part, box, _ = crop_to_box(image, geometry, None, target.pose, BOX)
+        known = skin[tuple(nearest)]
         step = float(np.cbrt(geometry.voxel_volume))
-        ramp = target.level + span_of(target) * np.clip(below / step, -1.0, 1.0)
-        image = np.where(np.isnan(place), values, np.minimum(values, ramp)).astype(np.float32)
+        for first in range(0, len(part), 16):  # positions take much more room than values
+            last = min(first + 16, len(part))
+            slab = box.block((first, 0, 0), (last, *box.shape[1:]))
+            x, y, z = np.broadcast_arrays(*apply_affine(target.pose, *slab.positions(dtype=np.float64)))
+            turn = np.arctan2(x, -y)
+            index = np.stack([(z - HEIGHTS[0]) / ACROSS, turn / _TURN + (skin.shape[1] - 1) / 2])
+            place = map_coordinates(known, index, order=1, mode="constant", cval=np.nan)
+            below = FARTHEST - np.hypot(x, y) - place
+            ramp = target.level + span_of(target) * np.clip(below / step, -1.0, 1.0)
+            # a view of the image
+            here = part[first:last]
+            np.minimum(here, ramp.astype(np.float32), out=here, where=~np.isnan(place))
         return Attempt(attack, variant, image, target.level, geometry)
 
 

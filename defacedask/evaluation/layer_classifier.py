@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LayerClassifier", "Lesson", "lesson"]
 
+#: Number of local features of a sample.
+FEATURES = 13
 #: Samples of one head that are learnt from.
 SAMPLES = 12_000
 #: mm: only rays with at least so much layer teach, and no more of the body below than there is layer before it.
@@ -50,7 +52,7 @@ class Lesson:
 
 def lesson(original: Target, defaced: Target, seed: int = 0) -> Lesson:
     """Samples of a head of which both versions are known."""
-    before, after = Rays.of(original), Rays.of(defaced)
+    before, after = original.rays, defaced.rays
     thick = before.front - after.front
     depths = np.broadcast_to(after.depths, after.values.shape)
     with np.errstate(invalid="ignore"):
@@ -101,10 +103,14 @@ class LayerClassifier:
 
     def of_features(self, features: np.ndarray) -> np.ndarray:
         """The same for features (..., features)."""
+        number = features.shape[-1]
+        # the sum over all products as a quadratic form, which needs no room for the products
+        form = np.zeros((number, number))
+        form[np.triu_indices(number)] = self.weights[number + 1 :]
         out = np.empty(features.shape[:-1], np.float32)
         for k, line in enumerate(features):
-            scaled = (line - self.middle) / self.spread
-            out[k] = _terms(np.clip(scaled, -6, 6)) @ self.weights
+            scaled = np.clip((line - self.middle) / self.spread, -6, 6).astype(np.float64)
+            out[k] = self.weights[0] + ((scaled @ form + self.weights[1 : number + 1]) * scaled).sum(axis=-1)
         return out
 
     def auc(self, one: Lesson) -> float:
@@ -125,7 +131,7 @@ class LayerClassifier:
         Another scanner shifts all odds of an image. What lies just below the outer skin is layer, and what lies
         deepest is body: half-way between the two is this image's own middle.
         """
-        rays = Rays.of(target) if rays is None else rays
+        rays = target.rays if rays is None else rays
         there = ~np.isnan(rays.front)
         if not there.any():
             return []
@@ -170,18 +176,22 @@ def _features(rays: Rays) -> np.ndarray:
     inside = values[there][:, int(2 / ALONG) :]
     low, middle, high = np.quantile(inside, [0.1, 0.5, 0.9]) if inside.size else (0.0, 0.0, 1.0)
     unit = np.clip((values - middle) / max(float(high - low), 1e-6), -3.0, 3.0).astype(np.float32)
-    small, medium, large = (uniform_filter(unit, size) for size in ((1, 1, 3), (3, 3, 7), (7, 7, 15)))
-    rough = [
-        np.log(np.sqrt(np.maximum(uniform_filter(unit**2, size) - uniform_filter(unit, size) ** 2, 0)) + 0.01)
-        for size in ((3, 3, 5), (5, 5, 11))
-    ]
-    slopes = [np.abs(np.gradient(unit, axis=axis)) for axis in range(3)]
-    steep = [np.log(uniform_filter(one, (3, 3, 7)) + 0.01) for one in slopes]
+    out = np.empty((*unit.shape, FEATURES), np.float32)
+    # one after the other, each to its place: together they take half the room of the image
+    out[..., 0] = unit
+    out[..., 1] = uniform_filter(unit, (1, 1, 3))
+    out[..., 2] = medium = uniform_filter(unit, (3, 3, 7))
+    out[..., 3] = uniform_filter(unit, (7, 7, 15))
+    for k, size in enumerate(((3, 3, 5), (5, 5, 11))):
+        spread = uniform_filter(unit**2, size) - uniform_filter(unit, size) ** 2
+        out[..., 4 + k] = np.log(np.sqrt(np.maximum(spread, 0)) + 0.01)
+    for axis in range(3):
+        out[..., 6 + axis] = np.log(uniform_filter(np.abs(np.gradient(unit, axis=axis)), (3, 3, 7)) + 0.01)
     by = int(4 / ALONG)
     ahead, behind = np.empty_like(medium), np.empty_like(medium)
     ahead[..., by:], ahead[..., :by] = medium[..., :-by], medium[..., :1]
     behind[..., :-by], behind[..., -by:] = medium[..., by:], medium[..., -1:]
-    line = maximum_filter1d(np.minimum(ahead, behind) - medium, int(6 / ALONG), axis=2)
-    depth = np.broadcast_to((rays.depths / 10.0).astype(np.float32), unit.shape)
-    every = [unit, small, medium, large, *rough, *steep, ahead - medium, behind - medium, line, depth]
-    return np.stack([one.astype(np.float32) for one in every], axis=-1)
+    out[..., 9], out[..., 10] = ahead - medium, behind - medium
+    out[..., 11] = maximum_filter1d(np.minimum(ahead, behind) - medium, int(6 / ALONG), axis=2)
+    out[..., 12] = rays.depths / 10.0
+    return out

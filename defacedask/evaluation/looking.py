@@ -64,11 +64,14 @@ class Examiner:
         )
         self.looks: list[Look] = []
         self._known: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+        self._plain: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         self.learn(known)
 
     def learn(self, known: Iterable[Mapping[str, Any]]) -> None:
         """Take over faces of the original whose box and landmarks are forced on the same view from now on."""
         for look in known:
+            if look["attack"] == PLAIN:
+                self._plain[look["recogniser"], look["path"], look["view"]] = look
             if look["box"] is not None:
                 self._known[look["recogniser"], look["path"], look["view"]] = look
 
@@ -160,6 +163,34 @@ class Examiner:
                     self.looks.append(
                         {**about, "forced": True, **_forced(recogniser, picture, there, bool(faces))}
                     )
+
+    def repeat(self, path: str) -> bool:
+        """Say of an unchanged picture what was said of the original's: it is not drawn and looked at once more.
+
+        Parameters
+        ----------
+        path : str
+            What the surface was made from; plain views alone.
+
+        Returns
+        -------
+        bool
+            False, and nothing is said, where a service is asked: what it answers belongs to one picture.
+        """
+        if any(one.remote for one in self.recognisers):
+            return False
+        for look in self._plain.values():
+            if look["path"] != path:
+                continue
+            seen = look["detected"] and not look["forced"]
+            if seen or look["box"] is None:
+                self.looks.append(dict(look))
+            else:
+                # put on the original's picture by another image: nothing is detected in this one
+                self.looks.append({**look, "forced": False, "box": None, "landmarks": None, "encoding": None})
+            if self.forced and look["box"] is not None:
+                self.looks.append({**look, "attack": FORCED, "forced": True})
+        return True
 
     def _lead(self, recogniser: str, guide: str, view: str) -> Look | None:
         """Look at the original's image from the same view, with a face; only for originals, which come first."""

@@ -42,16 +42,13 @@ def compare_volumes(structures: Iterable[Any], geometry: Any, plan: Any) -> list
         note.
     """
     cc = geometry.voxel_volume / 1000.0
+    structures = list(structures)
+    region = _Region(plan, geometry, structures)
     rows = []
     for structure in structures:
         mask = np.asarray(structure.mask, dtype=bool)
         voxels = int(np.count_nonzero(mask))
-        hit = 0
-        if voxels:
-            start = tuple(structure.start)
-            stop = tuple(a + n for a, n in zip(start, mask.shape, strict=True))
-            region = np.asarray(plan.region(geometry.block(start, stop)), dtype=bool)
-            hit = int(np.count_nonzero(region & mask))
+        hit = int(np.count_nonzero(region.of(structure) & mask)) if voxels else 0
         kind = str(getattr(structure, "interpreted_type", "") or "")
         own = str(getattr(structure, "original_name", "") or structure.name)
         note = "" if voxels else "no voxels"
@@ -72,3 +69,36 @@ def compare_volumes(structures: Iterable[Any], geometry: Any, plan: Any) -> list
             }
         )
     return rows
+
+
+class _Region:
+    """What a plan may change in the boxes of structures; where one box holds others it is asked once."""
+
+    def __init__(self, plan: Any, geometry: Any, structures: list[Any]) -> None:
+        self.plan, self.geometry = plan, geometry
+        largest = max(map(_box, structures), key=_size, default=None)
+        self.box, self.known = largest, None if largest is None or not _size(largest) else self._ask(largest)
+
+    def of(self, structure: Any) -> np.ndarray:
+        """The region in a structure's box."""
+        start, stop = _box(structure)
+        if self.known is None or self.box is None:
+            return self._ask((start, stop))
+        low, high = self.box
+        if not (all(a <= b for a, b in zip(low, start, strict=True)) and all(map(int.__le__, stop, high))):
+            return self._ask((start, stop))
+        return self.known[tuple(slice(a - c, b - c) for a, b, c in zip(start, stop, low, strict=True))]
+
+    def _ask(self, box: tuple[tuple[int, ...], tuple[int, ...]]) -> np.ndarray:
+        return np.asarray(self.plan.region(self.geometry.block(*box)), dtype=bool)
+
+
+def _box(structure: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """First voxel of a structure's box, and the one after its last; a stored structure's mask is not read for it."""
+    shape = structure.shape if hasattr(structure, "shape") else structure.mask.shape
+    start = tuple(int(a) for a in structure.start)
+    return start, tuple(a + int(n) for a, n in zip(start, shape, strict=True))
+
+
+def _size(box: tuple[tuple[int, ...], tuple[int, ...]]) -> int:
+    return int(np.prod([b - a for a, b in zip(*box, strict=True)]))

@@ -14,18 +14,48 @@ import numpy as np
 
 from defacedask.errors import InputError
 from defacedask.evaluation.solid_body import solid_body
-from defacedask.evaluation.surface_change import _face_region, _outline, _points
+from defacedask.evaluation.surface_change import _face_grid, _face_region, _outline
 from defacedask.geometry import Geometry
+from defacedask.sampling import apply_affine
 
 if TYPE_CHECKING:
     from defacedask.evaluation.attacks import Attempt, Target
 
-__all__ = ["NEAR_MM", "FaceSkin"]
+__all__ = ["NEAR_MM", "FaceSkin", "face_box"]
 
 #: mm from the true skin within which skin counts as found.
 NEAR_MM = 2.0
 #: mm of the grid that surfaces are read on; they lie between its points, where the values cross the level.
 SPACING = 1.5
+
+
+def face_box(pose: np.ndarray, to_template: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high corner, mm in the head's frame, of all that attempts look into and their results are read in.
+
+    Parameters
+    ----------
+    pose, to_template : (4, 4) array
+        World LPS mm to the head's frame, and to the template; the latter is by default the pose.
+    """
+    from defacedask.evaluation.face_rays import BOX
+
+    grid = _face_grid(np.asarray(pose if to_template is None else to_template), SPACING, -pose[1, :3])
+    corners = grid.corners @ pose[:3, :3].T + pose[:3, 3]
+    low, high = np.array(BOX)
+    # a few mm more: the edge of what is cut out is no skin
+    return np.minimum(low, corners.min(axis=0) - 5.0), np.maximum(high, corners.max(axis=0) + 5.0)
+
+
+def _in_view(box: Geometry, geometry: Geometry) -> Any:
+    """Which voxels of a box lie inside the voxels of a grid."""
+    inverse = np.linalg.inv(geometry.affine)
+    inverse[np.abs(inverse) < 1e-12] = 0.0
+    # index of a world position, whose axes are x, y, z
+    view: Any = True
+    places = apply_affine(inverse, *box.positions(dtype=np.float64))
+    for place, size in zip(places, geometry.shape, strict=True):
+        view = view & (place > -0.5) & (place < size - 0.5)
+    return np.ascontiguousarray(np.broadcast_to(view, box.shape))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,8 +96,8 @@ class FaceSkin:
         from defacedask.defacers.base import air_of
 
         matrix = np.asarray(original.pose if original.to_template is None else original.to_template)
-        region, box = _face_region(matrix, SPACING)
         toward = -np.asarray(original.pose)[1, :3]
+        region, box = _face_region(matrix, SPACING, toward)
         found = cls(np.zeros((0, 3)), box, toward, air_of(original.modality))
         values, geometry = original.finest
         index, points = found._skin(values, geometry, original.level)
@@ -98,15 +128,14 @@ class FaceSkin:
         from defacedask.head.grid import resample
 
         fine = resample(values, geometry, self.box, outside=self.air)
-        index = geometry.to_index(_points(self.box)).reshape(*self.box.shape, 3)
-        view = np.asarray(((index > -0.5) & (index < np.array(geometry.shape) - 0.5)).all(axis=-1))
+        view = _in_view(self.box, geometry)
         body = solid_body(fine, self.box.spacing, level)
         skin = _outline(body, view, self.toward)
         voxels, points = [], []
+        every = np.argwhere(skin)
         for axis in range(3):
             for step in (-1, 1):
-                at = np.argwhere(skin)
-                beside = at.copy()
+                at, beside = every, every.copy()
                 beside[:, axis] += step
                 ok = (beside[:, axis] >= 0) & (beside[:, axis] < body.shape[axis])
                 at, beside = at[ok], beside[ok]

@@ -39,8 +39,7 @@ def solid_body(values: np.ndarray, spacing: tuple[float, ...], level: float) -> 
     -------
     (z, y, x) bool array
     """
-    from scipy.ndimage import distance_transform_edt
-
+    from defacedask.evaluation.distances import within
     from defacedask.head.morphology import largest
 
     body = values >= level
@@ -49,4 +48,4 @@ def solid_body(values: np.ndarray, spacing: tuple[float, ...], level: float) -> 
         return body
     # coarse voxels have at least one neighbour
     reach = max(SKIN_MM, 1.01 * max(spacing))
-    return largest(body & (distance_transform_edt(~core, sampling=spacing) <= reach))
+    return largest(body & within(core, spacing, reach))

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.boxes import bounds
 from defacedask.errors import InputError, OutputError, RefusedError
 from defacedask.geometry import Geometry
 
 if TYPE_CHECKING:
     import pyvista
 
-__all__ = ["HEAD_BOX", "crop_to_box", "regrid", "skin_level", "skin_surface", "write_surface"]
+__all__ = ["HEAD_BOX", "box_in", "crop_to_box", "regrid", "skin_level", "skin_surface", "write_surface"]
 
 #: Part of the head frame (mm along L, P, S from its origin, low and high corner) that is contoured: the whole
 #: head with room for a nose, a neck and a body outline added in front of it, and no shoulders.
@@ -131,7 +132,7 @@ def skin_surface(
     if air is None:
         air = min(float(block.min()), level - 1e-3 * max(1.0, abs(level)))
     if drop is not None:
-        block = np.where(np.asarray(drop), np.float32(air), block)
+        block[np.asarray(drop)] = air  # ``block`` is a copy
     # A blur moves the surface where the two sides of the edge differ in contrast; equal spans keep it in
     # place, and stop metal and bone from bulging through the skin.
     span = level - air
@@ -139,6 +140,7 @@ def skin_surface(
     if smooth_mm is None:
         smooth_mm = max(1.2, 0.5 * max(geometry.spacing))
     block, geometry = regrid(block, geometry, spacing_mm)
+    block, geometry = _around(block, geometry, level, smooth_mm)
     block, geometry = _pad(block, geometry, level - span)
     if smooth_mm > 0:
         from scipy.ndimage import gaussian_filter
@@ -179,6 +181,27 @@ def crop_to_box(
     values: np.ndarray, geometry: Geometry, drop: Any, pose: np.ndarray, box: Any
 ) -> tuple[np.ndarray, Geometry, Any]:
     """Keep the index box that holds a box of the head frame."""
+    part = box_in(geometry, pose, box)
+    block = geometry.block([s.start for s in part], [s.stop for s in part])
+    return values[part], block, None if drop is None else np.asarray(drop)[part]
+
+
+def box_in(geometry: Geometry, pose: np.ndarray, box: Any) -> tuple[slice, ...]:
+    """Index box of a grid that holds a box of the head frame.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    pose : (4, 4) array
+        World LPS mm to the head frame.
+    box : two points
+        Low and high corner in the head frame, mm.
+
+    Raises
+    ------
+    RefusedError
+        If the box does not meet the grid.
+    """
     low, high = np.asarray(box, dtype=np.float64)
     corners = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1).T
     inverse = np.linalg.inv(pose)
@@ -187,15 +210,23 @@ def crop_to_box(
     stop = np.minimum(geometry.shape, np.ceil(index.max(axis=0)) + 1).astype(int)
     if (stop - start < 2).any():
         raise RefusedError("the head's pose lies outside the image.", "Check the head's quality figures.")
-    part = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    return values[part], geometry.block(start, stop), None if drop is None else np.asarray(drop)[part]
+    return tuple(slice(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True))
 
 
 def regrid(
-    block: np.ndarray, geometry: Geometry, target: float, interpolate: bool = True
+    block: np.ndarray, geometry: Geometry, target: float, interpolate: bool = True, most: float | None = None
 ) -> tuple[np.ndarray, Geometry]:
-    """Average by whole factors where finer than the target (mm), interpolate cubically where much coarser."""
-    factors = [max(1, int(target / s + 0.25)) for s in geometry.spacing]
+    """Average by whole factors where finer than the target (mm), interpolate cubically where much coarser.
+
+    The average's voxels are as near to the target as whole factors allow, up to ``most`` mm; without it they are a
+    little above the target at most.
+    """
+    slack = 0.25 if most is None else 0.5
+    factors = [max(1, int(target / s + slack)) for s in geometry.spacing]
+    if most is not None:
+        factors = [
+            f - 1 if f > 1 and f * s > most else f for f, s in zip(factors, geometry.spacing, strict=True)
+        ]
     factors = [f if n >= 2 * f else 1 for f, n in zip(factors, block.shape, strict=True)]
     if max(factors) > 1:
         fz, fy, fx = factors
@@ -253,6 +284,21 @@ def _cubic(coefficients: np.ndarray, zoom: int) -> np.ndarray:
                 part += np.float32(weights[j]) * padded[j : j + count]
         out[k::zoom] = part
     return out
+
+
+def _around(
+    block: np.ndarray, geometry: Geometry, level: float, smooth_mm: float
+) -> tuple[np.ndarray, Geometry]:
+    """Box that holds all that reaches the level, and as much around as the blur reaches: no surface lies beyond."""
+    box = bounds(block >= level)
+    if box is None:
+        return block, geometry
+    reach = [int(3.0 * smooth_mm / s + 0.5) + 2 for s in geometry.spacing]
+    box = tuple(
+        slice(max(s.start - r, 0), min(s.stop + r, n))
+        for s, r, n in zip(box, reach, block.shape, strict=True)
+    )
+    return block[box], geometry.block([s.start for s in box], [s.stop for s in box])
 
 
 def _pad(block: np.ndarray, geometry: Geometry, air: float) -> tuple[np.ndarray, Geometry]:

@@ -27,6 +27,8 @@ __all__ = ["SurfaceChange", "surface_change"]
 
 #: mm around the average's brow-to-chin region within which the patient's skin counts as face.
 NEAR = 12.0
+#: mm of room around that, for skin that has moved; and beside a face whose skin is looked for where it was.
+MOVED, BESIDE = 25.0, 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,19 +149,56 @@ def _points(geometry: Geometry) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
 
 
+def _face_region(
+    to_template: np.ndarray, spacing: float, toward: np.ndarray | None = None
+) -> tuple[np.ndarray, Geometry]:
+    """Brow to chin, with some mm around, on an upright grid in the patient's world; ``toward`` as in `_face_grid`."""
+    from defacedask.head.grid import resample
+
+    near, grid = _near_face()
+    box = _face_grid(to_template, spacing, toward)
+    return resample(near, grid, box, matrix=to_template, nearest=True), box
+
+
+def _face_grid(to_template: np.ndarray, spacing: float, toward: np.ndarray | None = None) -> Geometry:
+    """The grid of `_face_region`.
+
+    With ``toward``, where the face looks (LPS), there is room for skin that has moved on that side alone, and at the
+    others as much as the search for the air before the face needs.
+    """
+    back = np.linalg.inv(to_template)
+    ends = _ends_of_face() @ back[:3, :3].T + back[:3, 3]
+    room = np.full((2, 3), MOVED if toward is None else BESIDE)
+    if toward is not None:
+        axis = int(np.argmax(np.abs(toward)))
+        room[int(toward[axis] > 0), axis] = MOVED
+    low, high = ends.min(axis=0) - room[0], ends.max(axis=0) + room[1]
+    shape = np.ceil((high - low) / spacing).astype(int)[::-1]
+    return Geometry.from_spacing(shape.tolist(), (spacing,) * 3, low)
+
+
+@functools.cache
+def _ends_of_face() -> np.ndarray:
+    """(n, 3) points of `_near_face`, LPS mm, between which all others lie."""
+    from scipy.spatial import ConvexHull
+
+    near, grid = _near_face()
+    points = grid.to_world(np.argwhere(near))
+    return points[ConvexHull(points).vertices]
+
+
 @functools.cache
 def _near_face() -> tuple[np.ndarray, Geometry]:
-    """The average's skin from brow to chin, with some mm around, on its own grid."""
-    from scipy.ndimage import distance_transform_edt
-
+    """The average's face from brow to chin, with some mm around: the same for everybody."""
+    from defacedask.evaluation.distances import within
     from defacedask.head.morphology import box_of
     from defacedask.head.template import load_template
 
     template = load_template("average_ct")
     mask = template.mask("brow_to_chin")
+    box = box_of(mask, int(NEAR / min(template.geometry.spacing)) + 1)
     near = np.zeros_like(mask)
-    box = box_of(mask, int(np.ceil(NEAR / min(template.geometry.spacing))) + 1)
-    near[box] = distance_transform_edt(~mask[box], sampling=template.geometry.spacing) <= NEAR
+    near[box] = within(mask[box], template.geometry.spacing, NEAR)
     # beyond brow, chin and cheeks is no face, however near; in front of it there may be more
     for axis, both in enumerate((True, False, True)):
         rows = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
@@ -169,20 +208,6 @@ def _near_face() -> tuple[np.ndarray, Geometry]:
         turned[rows[-1] + 1 :] = False
     near.flags.writeable = False
     return near, template.geometry
-
-
-def _face_region(to_template: np.ndarray, spacing: float) -> tuple[np.ndarray, Geometry]:
-    """Brow to chin, with some mm around, on an upright grid in the patient's world."""
-    from defacedask.head.grid import resample
-
-    near, geometry = _near_face()
-    back = np.linalg.inv(to_template)
-    ends = geometry.to_world(np.argwhere(near)) @ back[:3, :3].T + back[:3, 3]
-    # room for skin that has moved
-    low, high = ends.min(axis=0) - 25.0, ends.max(axis=0) + 25.0
-    shape = np.ceil((high - low) / spacing).astype(int)[::-1]
-    box = Geometry.from_spacing(shape.tolist(), (spacing,) * 3, low)
-    return resample(near, geometry, box, matrix=to_template, nearest=True), box
 
 
 def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
@@ -205,10 +230,15 @@ def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
     if not len(layers):
         return np.zeros_like(body)
     wide = components(np.ascontiguousarray(view & ~close(body, 4)))
-    seen = np.unique(np.take(wide, layers[-1] if toward[axis] > 0 else layers[0], axis=2 - axis))
-    outer = np.isin(wide, seen[seen > 0])
+    outer = _parts(wide, np.take(wide, layers[-1] if toward[axis] > 0 else layers[0], axis=2 - axis))
     # a dark gap under the skin is near the air before the face and yet not part of it
     near = components(np.ascontiguousarray(dilate(outer, 4) & ~body))
-    reached = np.unique(near[outer])
-    air = np.isin(near, reached[reached > 0])
-    return dilate(air, 1) & body
+    return dilate(_parts(near, near[outer]), 1) & body
+
+
+def _parts(labels: np.ndarray, some: np.ndarray) -> Any:
+    """Where labels are among some of them; 0 is none."""
+    chosen = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    chosen[some] = True
+    chosen[0] = False
+    return chosen[labels]

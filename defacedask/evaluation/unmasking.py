@@ -12,7 +12,6 @@ import numpy as np
 
 from defacedask.evaluation.attack_names import UNMASKED
 from defacedask.evaluation.attacks import Attempt, Target, span_of
-from defacedask.evaluation.unmasking_lines import mask_attempts, seam_attempt
 
 __all__ = ["peeled", "texture_split", "unmasked"]
 
@@ -33,13 +32,12 @@ def unmasked(target: Target, mm: Sequence[float] = (3.0, 6.0, 10.0)) -> list[Att
         levels = [-60.0, 30.0, 150.0]
     values = np.asarray(target.values, np.float32)
     by_level = [Attempt(UNMASKED, f"level {level:.4g}", values, level) for level in levels]
-    depth = skin_depth(target)
     return [
         *by_level,
-        *_peeled(target, depth, mm),
-        *_split(target, depth),
-        *mask_attempts(target),
-        *seam_attempt(target),
+        *_peeled(target, target.depth, mm),
+        *_split(target, target.depth),
+        *target.uncovered["mask"],
+        *target.uncovered["seam"],
     ]
 
 
@@ -54,7 +52,7 @@ def peeled(target: Target, mm: Sequence[float]) -> list[Attempt]:
     mm : sequence of float
         Thicknesses, one attempt each.
     """
-    return _peeled(target, skin_depth(target), mm)
+    return _peeled(target, target.depth, mm)
 
 
 def texture_split(target: Target) -> list[Attempt]:
@@ -69,24 +67,24 @@ def texture_split(target: Target) -> list[Attempt]:
     list of Attempt
         Empty where the two classes lie equally deep: there is no layer to be told apart.
     """
-    return _split(target, skin_depth(target))
+    return _split(target, target.depth)
 
 
 def skin_depth(target: Target) -> np.ndarray:
     """Signed depth below the outer skin in mm, (z, y, x) float32; negative in the outside air."""
-    from scipy.ndimage import distance_transform_edt
+    from defacedask.evaluation.distances import distance_to
 
-    body = ~outside_air(np.asarray(target.values) < target.level)
+    outside = outside_air(np.asarray(target.values) < target.level)
+    depth = distance_to(np.pad(outside, 1, constant_values=True), target.geometry.spacing)[1:-1, 1:-1, 1:-1]
     # from voxel centres to the border between voxels
-    depth = distance_transform_edt(np.pad(body, 1), sampling=target.geometry.spacing)[1:-1, 1:-1, 1:-1]
-    return (depth - _step(target) / 2).astype(np.float32)
+    return depth - np.float32(_step(target) / 2)
 
 
 def outside_air(empty: np.ndarray) -> np.ndarray:
     """Part of a (z, y, x) bool mask that is connected with what lies around the grid."""
-    from scipy.ndimage import label
+    from defacedask.head.morphology import components
 
-    pieces, _ = label(np.pad(empty, 1, constant_values=True))
+    pieces = components(np.pad(empty, 1, constant_values=True))
     return (pieces == pieces[0, 0, 0])[1:-1, 1:-1, 1:-1]
 
 

@@ -6,66 +6,29 @@ skin, the attempt proves nothing about this image, and the row says so.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import DefacedaskError
-from defacedask.evaluation.planted import KINDS, LEAST_FOUND, planted
+from defacedask.evaluation.learned import learned
+from defacedask.evaluation.planted import KINDS, LEAST_FOUND, Ground, planted
 from defacedask.evaluation.skin_found import FaceSkin
 from defacedask.evaluation.unmasking_lines import mask_attempts, seam_attempt
 
 if TYPE_CHECKING:
     from defacedask.evaluation.attacks import Attempt, Target
-    from defacedask.evaluation.layer_classifier import LayerClassifier
 
-__all__ = ["PEELS", "control_shares", "judged", "learned"]
+__all__ = ["PEELS", "control_shares", "judged", "uncovered"]
 
 #: Thicknesses of the peel that stands beside the attempts, mm.
 PEELS = (3.0, 5.0, 7.0, 9.0, 12.0)
-#: Keys of the layers that the classifier learns on.
-_KEYS = (b"lesson 1", b"lesson 2")
 
 
-@functools.cache
-def learned(modality: str, weak: bool = False) -> LayerClassifier | None:
-    """A classifier that has learnt on the average head that is shipped, which is nobody's.
-
-    Defaced with carina under keys of its own, or (``weak``) with a planted layer, for the control. Better teachers
-    are other persons' heads (``benchmarks/heads/unmasking.py``); of these a study knows only its own.
-
-    Returns
-    -------
-    LayerClassifier or None
-        None for a modality without an average head.
-    """
-    from defacedask.defacers import get_defacer
-    from defacedask.evaluation.attacks import target_of
-    from defacedask.evaluation.layer_classifier import LayerClassifier, lesson
-    from defacedask.evaluation.surface import skin_level
-    from defacedask.head import Head
-    from defacedask.head.template import load_template
-    from defacedask.volume import geometry_of, real_values
-
-    names = {"CT": "average_ct", "MR": "average_t1"}
-    if modality not in names:
-        return None
-    volume = load_template(names[modality]).image
-    head = Head(volume)
-    values, geometry = real_values(volume).values, geometry_of(volume)
-    level = float(skin_level(modality, values))
-    common: dict[str, Any] = {"modality": modality, "level": level, "pose": head.pose}
-    original = target_of(values, geometry, **common)
-    if weak:
-        lessons = [lesson(original, planted(original, "classifier", seed=k)) for k in (11, 12)]
-    else:
-        lessons = []
-        for key in _KEYS:
-            after = get_defacer("carina").plan(head, key=key).apply(volume)
-            lessons.append(lesson(original, target_of(real_values(after).values, geometry, **common)))
-    return LayerClassifier.trained(lessons)
+def uncovered(target: Target) -> dict[str, list[Attempt]]:
+    """Attempts of each kind at a target; `Target.uncovered` keeps them."""
+    return {kind: _found(target, kind) for kind in KINDS}
 
 
-def _found(target: Target, kind: str, weak: bool) -> list[Attempt]:
+def _found(target: Target, kind: str, weak: bool = False) -> list[Attempt]:
     if kind == "mask":
         return mask_attempts(target)
     if kind == "seam":
@@ -86,11 +49,13 @@ def control_shares(original: Target) -> dict[str, float]:
         truth = FaceSkin.of(original)
     except DefacedaskError:
         return {}
-    out = {}
-    for kind in KINDS:
-        weak = planted(original, kind)
-        out[kind] = max(truth.shares(weak, _found(weak, kind, True)).values(), default=0.0)
-    return out
+    ground = Ground.of(original)
+
+    def share(kind: str) -> float:
+        weak = planted(original, kind, ground=ground)
+        return max(truth.shares(weak, _found(weak, kind, True)).values(), default=0.0)
+
+    return {kind: share(kind) for kind in KINDS}
 
 
 def judged(original: Target, defaced: Target, controls: dict[str, float]) -> list[dict[str, Any]]:
@@ -111,7 +76,7 @@ def judged(original: Target, defaced: Target, controls: dict[str, float]) -> lis
     peel = max(truth.shares(defaced, peeled(defaced, PEELS)).values())
     rows = []
     for kind, what in KINDS.items():
-        found = truth.shares(defaced, _found(defaced, kind, False))
+        found = truth.shares(defaced, defaced.uncovered[kind])
         if not found:
             continue
         control = controls.get(kind, float("nan"))

@@ -39,24 +39,26 @@ def mask_attempts(target: Target, offsets: Sequence[float] = OFFSETS) -> list[At
     list of Attempt
         Empty where no mask is published with the image.
     """
-    from scipy.ndimage import distance_transform_edt
-
+    from defacedask.evaluation.distances import distance_to
     from defacedask.head.grid import resample
 
     if target.mask is None:
         return []
     values, geometry = target.finest
     kept = (values >= target.level) & ~np.asarray(target.mask, bool)
-    away = distance_transform_edt(~np.pad(kept, 1), sampling=geometry.spacing)[1:-1, 1:-1, 1:-1]
     step = float(np.cbrt(geometry.voxel_volume))
-    away = (away - step / 2).astype(np.float32)
+    away = distance_to(kept, geometry.spacing) - np.float32(step / 2)
     span = span_of(target)
     out = []
     for offset in offsets:
-        ramp = target.level - span * np.clip((away - offset) / step, -1.0, 1.0)
-        image = np.where(target.mask, np.minimum(values, ramp), values).astype(np.float32)
-        if geometry.shape != target.geometry.shape:
-            image = resample(image, geometry, target.geometry, outside=target.level - span)
+        ramp = (target.level - span * np.clip((away - offset) / step, -1.0, 1.0)).astype(
+            np.float32, copy=False
+        )
+        image = np.where(target.mask, np.minimum(values, ramp), values)
+        if target.fine is not None:
+            # beyond the face's box nothing was taken off
+            image = resample(image, geometry, target.geometry, outside=np.nan)
+            image = np.where(np.isnan(image), target.values, image)
         out.append(Attempt(UNMASKED, f"mask {offset:g} mm", image, target.level))
     return out
 
@@ -69,7 +71,7 @@ def seam_attempt(target: Target, rays: Rays | None = None) -> list[Attempt]:
     """
     from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter
 
-    rays = Rays.of(target) if rays is None else rays
+    rays = target.rays if rays is None else rays
     if np.isnan(rays.front).all():
         return []
     # on MR tissue is many times as far above air as the skin's level is

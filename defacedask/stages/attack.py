@@ -281,13 +281,15 @@ class _Job:
         if not geometry.close_to(before) and drop is not None:
             theirs = resample(drop, before, geometry, nearest=True).astype(bool)
         shown = Shown(path, modality, values, geometry, self.levels[path], theirs)
-        mask = _published_mask(Path(file), geometry)
-        surface = self.examination.defaced(self.theirs, shown, self.own.looks, to_template, mask)
+        target = None
+        if self.examination.attempts(modality):
+            mask = _published_mask(Path(file), geometry)
+            target = self.examination.target(shown, self.theirs.pose, to_template, mask)
+        surface = self.examination.defaced(self.theirs, shown, self.own.looks, to_template, target)
         in_place = head is not None and self.theirs.pose is head.pose
-        if in_place and head is not None and self.examination.judges(modality):
+        if in_place and head is not None and target is not None and self.examination.judges(modality):
             was = Shown(path, modality, real_values(original).values, before, shown.level, drop)
             source = self.examination.target(was, head.pose, head.to_template)
-            target = self.examination.target(shown, head.pose, head.to_template, mask)
             tried = judged(source, target, control_shares(source))
             self.rows += [{"case": self.original.id, "defacer": self.name, **row} for row in tried]
         self._keep(self.name, shown, surface, self.theirs)

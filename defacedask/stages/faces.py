@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.evaluation.attack_names import ATTACK_SETS
+from defacedask.evaluation.attack_names import ATTACK_SETS, BODY
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.evaluation.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
-from defacedask.stages.objects import shown_objects
+from defacedask.stages.objects import body_in, shown_objects
 from defacedask.stages.pictures import keep_pictures
 from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.stages.plans import load_plan
 from defacedask.store import CaseStore
 from defacedask.volume import geometry_of
+
+if TYPE_CHECKING:
+    from defacedask.evaluation.attacks import Target
+    from defacedask.evaluation.looking import Examiner
 
 __all__ = ["examination_of", "judge_faces", "recognisers_of"]
 
@@ -58,6 +62,113 @@ def recognisers_of(settings: Mapping[str, Any]) -> list[Any]:
     )
 
 
+@dataclasses.dataclass(eq=False)
+class _Job:
+    """One case as one defacer left it, on its way before the recognisers."""
+
+    store: CaseStore
+    case: str
+    defacer: str
+    examination: Examination
+    examiner: Examiner
+    pose: np.ndarray
+    to_template: np.ndarray
+    #: Path of the image that pose and couch were found on.
+    guide: str
+    #: Facts of the original; None for the original itself.
+    own: Mapping[str, Any] | None
+    #: Path -> what `apply` says of it.
+    changed: Mapping[str, Any]
+    pictures: str
+    levels: dict[str, float] = dataclasses.field(default_factory=dict)
+    kept: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    controls: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    bodies: dict[str, np.ndarray | None] = dataclasses.field(default_factory=dict)
+
+    def image(self, path: str) -> None:
+        """Look at an image, if the examination wants it."""
+        with one_thread():
+            volume = self.store.volume(volume_path(self.defacer, path))
+        modality = volume.attrs["modality"]
+        if not self.examination.wants(modality):
+            return
+        if self.own is None:
+            self._original(path, modality, self._head(path))
+        else:
+            self.levels[path] = float(self.own["levels"][path])
+            if not (self._unchanged(path, modality) and self.examiner.repeat(path)):
+                self._defaced(path, modality, self._head(path))
+
+    def objects(self, plans: str) -> None:
+        """Look at contours and doses."""
+        plan = load_plan(plans, self.case, self.defacer) if self.own else None
+        known = self.own["levels"] if self.own else {}
+        attacks = self.examination.attacks
+        for thing in shown_objects(self.store, self.defacer, plan, attacks, known, self.bodies):
+            self.levels[thing.path] = thing.level
+            self.examination.plain(self.examiner, thing, guide=self.guide)
+
+    def _unchanged(self, path: str, modality: str) -> bool:
+        """Whether nothing more is to be seen than in the original."""
+        same = path in self.changed and not self.changed[path]["voxels"]
+        return same and not self.pictures and not self.examination.attempts(modality)
+
+    def _head(self, path: str, defacer: str = "") -> Shown:
+        """The head's box of an image: of no other part real values are made."""
+        from defacedask.evaluation.render import skin_level
+        from defacedask.evaluation.surface import HEAD_BOX, box_in
+
+        defacer = defacer or self.defacer
+        with one_thread():
+            volume = self.store.volume(volume_path(defacer, path))
+            # the couch was found on the image that plans were made on
+            drop = self.store.volume(f"head/{path}").load().values if path == self.guide else None
+            if path not in self.levels:
+                whole = None if volume.attrs["modality"] == "CT" else loaded(volume).values
+                self.levels[path] = float(skin_level(volume.attrs["modality"], whole))
+            if self.own and defacer == self.defacer and BODY in self.examination.attacks:
+                self.bodies[path] = body_in(volume, drop)
+            grid = geometry_of(volume)
+            box = box_in(grid, self.pose, HEAD_BOX)
+            values = loaded(volume[box]).values
+        part = grid.block([s.start for s in box], [s.stop for s in box])
+        away = None if drop is None else drop[box] > 0
+        return Shown(path, volume.attrs["modality"], values, part, self.levels[path], away)
+
+    def _original(self, path: str, modality: str, shown: Shown) -> None:
+        surface = self.examination.original(self.examiner, shown)
+        level = next(look["level"] for look in self.examiner.looks if look["path"] == path)
+        self.levels[path] = level
+        self._keep(surface, modality)
+        if self.examination.judges(modality):
+            del surface
+            target = self._target(dataclasses.replace(shown, level=level))
+            del shown  # its room is needed
+            self.controls[path] = control_shares(target)
+
+    def _defaced(self, path: str, modality: str, shown: Shown) -> None:
+        assert self.own is not None
+        # attempts are made once: to be looked at, and to be judged
+        target = self._target(shown) if self.examination.judges(modality) else None
+        surface = self.examination.defaced(self.examiner, shown, self.own["looks"], self.to_template, target)
+        self._keep(surface, modality)
+        controls = self.own.get("unmasking_controls", {}).get(path)
+        if target is not None and controls:
+            del surface, shown
+            found = judged(self._target(self._head(path, ORIGINAL)), target, controls)
+            self.rows += [{"case": self.case, "defacer": self.defacer, **row} for row in found]
+
+    def _target(self, shown: Shown) -> Target:
+        return self.examination.target(shown, self.pose, self.to_template)
+
+    def _keep(self, surface: Any, modality: str) -> None:
+        if self.pictures:
+            about = {"case": self.case, "defacer": self.defacer, "modality": modality}
+            size = self.examination.size
+            self.kept += keep_pictures(surface, self.pose, size, folder=self.pictures, **about)
+
+
 def judge_faces(
     ingested: Piece,
     looked: Piece,
@@ -86,62 +197,35 @@ def judge_faces(
     Outcome
         facts: looks (see `defacedask.evaluation.looking`), levels, pictures, recognisers.
     """
-    from defacedask.evaluation.render import skin_level
-
-    own = before[0] if before else None
-    store = CaseStore(ingested.facts["store"])
+    own = before[0].facts if before else None
     pose = np.array(looked.facts["pose"])
-    to_template = np.array(looked.facts["to_template"])
     recognisers = recognisers_of(settings)
     examination = examination_of(settings, defacer)
-    examiner = examiner_for(examination, recognisers, pose, own.facts["looks"] if own else ())
-    levels: dict[str, float] = {}
-    kept: list[dict[str, Any]] = []
-    controls: dict[str, dict[str, float]] = own.facts.get("unmasking_controls", {}) if own else {}
-    rows: list[dict[str, Any]] = []
-    for path in store.images:
-        with one_thread():
-            stored = store.volume(volume_path(defacer, path))
-            modality = stored.attrs["modality"]
-            if not examination.wants(modality):
-                continue
-            volume = loaded(stored)
-            # the pose and the couch were found on the image that plans were made on
-            drop = store.volume(f"head/{path}").load().values > 0 if path == looked.facts["image"] else None
-        values = volume.values
-        levels[path] = float(own.facts["levels"][path] if own else skin_level(modality, values))
-        shown = Shown(path, modality, values, geometry_of(volume), levels[path], drop)
-        if own:
-            surface = examination.defaced(examiner, shown, own.facts["looks"], to_template)
-        else:
-            surface = examination.original(examiner, shown)
-            levels[path] = next(look["level"] for look in examiner.looks if look["path"] == path)
-        if examination.judges(modality):
-            target = examination.target(dataclasses.replace(shown, level=levels[path]), pose, to_template)
-            if own is None:
-                controls[path] = control_shares(target)
-            elif controls.get(path):
-                with one_thread():
-                    before_it = loaded(store.volume(volume_path(ORIGINAL, path))).values
-                source = dataclasses.replace(shown, values=before_it)
-                found = judged(examination.target(source, pose, to_template), target, controls[path])
-                rows += [{"case": case, "defacer": defacer, **row} for row in found]
-        if pictures:
-            about = {"folder": pictures, "case": case, "defacer": defacer, "modality": modality}
-            kept += keep_pictures(surface, pose, examination.size, **about)
-    plan = load_plan(plans, case, defacer) if own else None
-    for thing in shown_objects(store, defacer, plan, examination.attacks, own.facts["levels"] if own else {}):
-        levels[thing.path] = thing.level
-        examination.plain(examiner, thing, guide=looked.facts["image"])
+    job = _Job(
+        CaseStore(ingested.facts["store"]),
+        case,
+        defacer,
+        examination,
+        examiner_for(examination, recognisers, pose, own["looks"] if own else ()),
+        pose,
+        np.array(looked.facts["to_template"]),
+        looked.facts["image"],
+        own,
+        before[1].facts["changed"] if own else {},
+        pictures,
+    )
+    for path in job.store.images:
+        job.image(path)
+    job.objects(plans)
     return Outcome(
         facts={
-            "looks": examiner.looks,
-            "levels": levels,
-            "unmasking_controls": controls if own is None else {},
-            "pictures": kept,
+            "looks": job.examiner.looks,
+            "levels": job.levels,
+            "unmasking_controls": job.controls,
+            "pictures": job.kept,
             "recognisers": {
                 one.name: spec for one, spec in zip(recognisers, settings["recognisers"], strict=True)
             },
         },
-        rows={"unmasking": rows},
+        rows={"unmasking": job.rows},
     )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.boxes import bounds
+from defacedask.errors import DefacedaskError
 from defacedask.evaluation.attack_names import BODY, DOSE
 from defacedask.evaluation.examination import Shown
 from defacedask.geometry import Geometry
@@ -20,9 +22,11 @@ from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.store import CaseStore
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from defacedask.defacers import Plan
 
-__all__ = ["DOSE_LEVEL", "clipped_outline", "dose_level", "find_outline", "shown_objects"]
+__all__ = ["DOSE_LEVEL", "body_in", "clipped_outline", "dose_level", "find_outline", "shown_objects"]
 
 #: Part of the largest dose at which the grid is contoured: about where the calculation ends at the skin.
 DOSE_LEVEL = 0.02
@@ -47,7 +51,7 @@ def find_outline(structures: Iterable[Any], geometry: Geometry | None = None, bo
     from defacedask.dicom.export.body_shape import OUTLINE, roles_by_shape
     from defacedask.dicom.export.structures import is_outline, role_of
 
-    some = [part for part in structures if int(np.prod(part.mask.shape)) > 1]
+    some = [part for part in structures if _size(part) > 1]
     found = [part for part in some if is_outline(part.original_name, part.interpreted_type)]
     if not found and geometry is not None and body is not None:
         roles = roles_by_shape(some, geometry, body)
@@ -56,7 +60,12 @@ def find_outline(structures: Iterable[Any], geometry: Geometry | None = None, bo
             for part in some
             if role_of(part.original_name, part.interpreted_type, roles.get(part.number, "")) == OUTLINE
         ]
-    return max(found, key=lambda part: int(np.prod(part.mask.shape)), default=None)
+    return max(found, key=_size, default=None)
+
+
+def _size(part: Any) -> int:
+    """Voxels of a structure's box; a stored structure knows its shape without reading its mask."""
+    return int(np.prod(part.shape if hasattr(part, "shape") else part.mask.shape))
 
 
 def clipped_outline(mask: np.ndarray, region: np.ndarray, body: Any, geometry: Geometry) -> np.ndarray:
@@ -94,8 +103,46 @@ def clipped_outline(mask: np.ndarray, region: np.ndarray, body: Any, geometry: G
     return out
 
 
+def body_in(volume: xr.DataArray, drop: np.ndarray | None = None) -> np.ndarray | None:
+    """Body in an image, by the rule of the export.
+
+    Parameters
+    ----------
+    volume : xarray.DataArray
+        Stored values of the whole image, lazy or not; read slab by slab.
+    drop : (z, y, x) array, optional
+        Couch and headrest, not 0.
+
+    Returns
+    -------
+    (z, y, x) bool array or None
+        None where no such rule is known.
+    """
+    from defacedask.stages.export import SKIN_HU
+
+    modality = volume.attrs["modality"]
+    if modality not in ("CT", "MR"):
+        return None
+    inside = np.empty(volume.shape, bool)
+    with one_thread():
+        some = volume[::4, ::4, ::4]
+        level = SKIN_HU if modality == "CT" else 0.12 * float(np.percentile(loaded(some).values, 99))
+        step = volume.chunksizes["z"][0] if volume.chunks else 32
+        for first in range(0, len(inside), step):
+            rows = slice(first, first + step)
+            inside[rows] = loaded(volume[rows]).values > level
+            if drop is not None:
+                inside[rows] &= drop[rows] == 0
+    return inside
+
+
 def shown_objects(
-    store: CaseStore, defacer: str, plan: Plan | None, attacks: Iterable[str], levels: Mapping[str, float]
+    store: CaseStore,
+    defacer: str,
+    plan: Plan | None,
+    attacks: Iterable[str],
+    levels: Mapping[str, float],
+    bodies: Mapping[str, np.ndarray | None] | None = None,
 ) -> Iterator[Shown]:
     """Body contours and dose grids of a case, as they came or as one defacer leaves them.
 
@@ -110,6 +157,8 @@ def shown_objects(
         ``body_contour`` and ``dose_grid``, if they are to be tried.
     levels : mapping
         Path -> level, from the original; empty for the original itself.
+    bodies : mapping, optional
+        Path of an image -> `body_in` of its defaced version, where it is known; else the image is read.
 
     Yields
     ------
@@ -119,27 +168,52 @@ def shown_objects(
     wanted = set(attacks)
     if BODY in wanted:
         for path in store.structure_sets:
-            yield from _outline(store, path, defacer, plan)
+            yield from _outline(store, path, defacer, plan, bodies or {})
     if DOSE in wanted:
         for path in store.doses:
             yield from _dose(store, path, defacer, plan, levels)
 
 
-def _outline(store: CaseStore, path: str, defacer: str, plan: Plan | None) -> Iterator[Shown]:
-    geometry = store.geometry(path)
+def _outline(
+    store: CaseStore,
+    path: str,
+    defacer: str,
+    plan: Plan | None,
+    bodies: Mapping[str, np.ndarray | None],
+) -> Iterator[Shown]:
+    geometry, image = store.geometry(path), store.structures_image(path)
     with one_thread():
-        part = find_outline(
-            store.structures(path), geometry, body_slices(store, store.structures_image(path), ORIGINAL)
-        )
+        part = find_outline(store.structures(path), geometry, body_slices(store, image, ORIGINAL))
     if part is None:
         return
     mask = np.zeros(geometry.shape, bool)
     mask[part.box] = part.mask
-    if plan is not None:
-        with one_thread():
-            body = body_slices(store, store.structures_image(path), defacer)
-            mask = clipped_outline(mask, np.asarray(plan.region(geometry)), body, geometry)
-    yield Shown(path, "RTSTRUCT", mask, geometry, 0.5)
+    unchanged = False
+    if plan is not None and plan.wants_nothing:
+        unchanged = True
+    elif plan is not None:
+        inside = bodies[image] if image in bodies else _read_body(store, image, defacer)
+        # nothing is cut or drawn anew beyond both
+        box = bounds(mask if inside is None else mask | inside)
+        if box is None:
+            return
+        grid = geometry.block([s.start for s in box], [s.stop for s in box])
+        region, own = np.asarray(plan.region(grid)), mask[box]
+        body = None if inside is None else inside[box]
+        clipped = clipped_outline(own, region, lambda k: None if body is None else body[k], grid)
+        unchanged = np.array_equal(clipped, own)
+        mask[box] = clipped
+    yield Shown(path, "RTSTRUCT", mask, geometry, 0.5, unchanged=unchanged)
+
+
+def _read_body(store: CaseStore, image: str, defacer: str) -> np.ndarray | None:
+    with one_thread():
+        volume = store.volume(volume_path(defacer, image))
+        try:
+            drop = store.volume(f"head/{image}").load().values
+        except DefacedaskError:
+            drop = None
+    return body_in(volume, drop)
 
 
 def _dose(
@@ -148,16 +222,18 @@ def _dose(
     from defacedask.dicom.export.shape import MOST_OF_SKIN, follows_skin
 
     with one_thread():
-        dose = loaded(store.volume(volume_path(defacer, path)))
-        values = dose.values
-        if plan is not None and defacer != "none":
+        values = loaded(store.volume(volume_path(defacer, path))).values
+        unchanged = False
+        if plan is not None:
             original = store.volume(volume_path(ORIGINAL, path)).load()
-            before, region = loaded(original).values, plan.region_of(original)
+            before = loaded(original).values
+            unchanged = np.array_equal(values, before)
             # a layer only adds; what was cut is judged by what is left
-            if region.any() and not (values < before).any():
+            if defacer != "none" and not (values < before).any():
+                region = plan.region_of(original)
                 geometry = store.geometry(path)
-                if follows_skin(before, values, region, geometry.spacing) > MOST_OF_SKIN:
+                if region.any() and follows_skin(before, values, region, geometry.spacing) > MOST_OF_SKIN:
                     return
     level = levels[path] if levels else dose_level(values)
     if level > 0:
-        yield Shown(path, "RTDOSE", values, store.geometry(path), level)
+        yield Shown(path, "RTDOSE", values, store.geometry(path), level, unchanged=unchanged)

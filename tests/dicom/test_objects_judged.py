@@ -21,9 +21,11 @@ from rt_writers import contours_of
 
 from defacedask.dicom.structures import read_structures
 from defacedask.geometry import Geometry
-from defacedask.stages.objects import clipped_outline, dose_level, find_outline, shown_objects
-from defacedask.stages.places import store_path
-from defacedask.store import CaseStore
+from defacedask.stages.export import _body
+from defacedask.stages.objects import body_in, clipped_outline, dose_level, find_outline, shown_objects
+from defacedask.stages.places import store_path, volume_path
+from defacedask.store import CaseStore, write_volume
+from defacedask.volume import geometry_of, make_volume
 
 BOTH = ("body_contour", "dose_grid")
 
@@ -83,6 +85,64 @@ def test_only_what_is_asked_for(tmp_path):
         "RTDOSE"
     ]
     assert list(shown_objects(store, "original", None, ["plain"], {})) == []
+
+
+def with_couch(store):
+    """What is not body in the image, with some of the body in it."""
+    path = store.images[0]
+    volume = store.volume(path)
+    couch = np.zeros(volume.shape, np.uint8)
+    couch[:, couch.shape[1] // 2] = 1
+    head = make_volume(couch, geometry_of(volume), modality="SEG", units="")
+    write_volume(store.url, f"head/{path}", head)
+    return path, couch
+
+
+def test_the_body_is_the_exports(tmp_path):
+    write_patient(tmp_path / "in")
+    plan = HalfSpace(-2.0)
+    store, _, _ = judged(tmp_path / "in", tmp_path, plan)
+    path, couch = with_couch(store)
+    for who in ("original", plan.defacer):
+        one = _body(store, path, who)
+        volume = store.volume(volume_path(who, path))
+        whole = body_in(volume, couch)
+        assert (whole == np.stack([one(k) for k in range(volume.shape[0])])).all()
+        assert (whole != body_in(volume)).any()
+        assert whole.any()
+    shifted = (volume.values + 1024).astype(np.uint16)
+    bright = make_volume(shifted, geometry_of(volume), modality="MR", units="")
+    write_volume(store.url, "images/MR", bright)
+    one = _body(store, "images/MR", "original")
+    assert (body_in(store.volume("images/MR")) == np.stack([one(k) for k in range(len(shifted))])).all()
+    assert body_in(volume.assign_attrs(modality="PT")) is None
+
+
+def test_a_body_that_is_known_is_not_read_again(tmp_path, monkeypatch):
+    write_patient(tmp_path / "in")
+    plan = HalfSpace(-10.0, material=30.0)
+    store, _, _ = judged(tmp_path / "in", tmp_path, plan)
+    path, couch = with_couch(store)
+    (read,) = shown_objects(store, plan.defacer, plan, ["body_contour"], {})
+    body = body_in(store.volume(volume_path(plan.defacer, path)), couch)
+    monkeypatch.setattr("defacedask.stages.objects._read_body", lambda *_: pytest.fail("read again"))
+    (shown,) = shown_objects(store, plan.defacer, plan, ["body_contour"], {}, {path: body})
+    assert (shown.values == read.values).all()
+    assert not shown.unchanged
+
+
+def test_what_a_plan_leaves_is_said_to_be_unchanged(tmp_path):
+    write_patient(tmp_path / "in")
+    plan = HalfSpace(-2.0)
+    store, before, after = judged(tmp_path / "in", tmp_path, plan)
+    levels = {s.path: s.level for s in before.values()}
+    assert not any(s.unchanged for s in after.values())
+    for path in (*store.images, *store.doses):
+        write_volume(store.url, volume_path(plan.defacer, path), store.volume(path))
+    nothing = HalfSpace(float(geometry().corners[:, 1].min()) - 50.0)  # in front of everything
+    left = {s.modality: s for s in shown_objects(store, plan.defacer, nothing, BOTH, levels)}
+    assert {m: s.unchanged for m, s in left.items()} == {"RTSTRUCT": True, "RTDOSE": True}
+    assert all((s.values == before[m].values).all() for m, s in left.items())
 
 
 def test_specks_of_new_surface_are_no_outline():

@@ -7,7 +7,7 @@ import pytest
 
 from defacedask.dicom.structures import Structure
 from defacedask.errors import InputError
-from defacedask.evaluation.dose import METRICS, compare_dose, dvh_metrics
+from defacedask.evaluation.dose import METRICS, _Dose, compare_dose, dvh_metrics
 from defacedask.geometry import Geometry
 from defacedask.volume import make_volume, real_values
 
@@ -70,6 +70,38 @@ def test_dose_grid_need_not_be_the_images(spacing, flip):
     for name, value in dvh_metrics(expected.ravel(), 1.0).items():
         # stored to 1 mGy; a voxel on a level may fall on either side of it
         assert got[name] == pytest.approx(value, abs=100 / 270 * 9 + 0.01 if name[0] == "V" else 2e-3), name
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (2.5, 3, 2), (0.7, 0.9, 5)])
+def test_along_the_axes_and_voxel_by_voxel_are_one(spacing):
+    rng = np.random.default_rng(4)
+    grid = Geometry.from_spacing((20, 14, 18), spacing, (-9.3 * spacing[2], -7.7 * spacing[1], -10), "1.2")
+    before = rng.random(grid.shape) * 70
+    after = before.copy()
+    after[:9] = 0.0
+    here = _Dose(grid, IMAGE, before, after)
+    assert here.parallel
+    for start in ((3, 3, 3), (0, 0, 0), (20, 30, 25)):
+        mask = rng.random((9, 8, 12)) < 0.4
+        quick, slow = here._along_axes(mask, start, 0), here._by_voxel(mask, start, 0)
+        assert quick[3] == slow[3]
+        for a, b in zip(quick[:2], slow[:2], strict=True):
+            # float64 sums in another order
+            assert np.abs(a - b).max(initial=0) < 1e-11
+    turned = IMAGE.affine.copy()
+    turned[:3, :3] = turned[:3, :3] @ np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
+    assert not _Dose(grid, Geometry(IMAGE.shape, turned, "1.2"), before, after).parallel
+
+
+def test_what_did_not_change_is_read_once():
+    values = np.full(IMAGE.shape, 50.0)
+    cut = values.copy()
+    cut[:, :20] = 0
+    here = _Dose(IMAGE, IMAGE, values, cut)
+    old, new, _, _ = here.at(np.ones((4, 4, 4), bool), (5, 30, 5))
+    assert new is old
+    old, new, _, _ = here.at(np.ones((4, 4, 4), bool), (5, 18, 5))
+    assert new is not old
 
 
 def test_same_grid_is_exact_and_the_unchanged_has_no_difference():

@@ -60,3 +60,23 @@ def test_what_is_a_target():
     assert is_target(part("x", (0, 0, 0), (1, 1, 1), "PTV"))
     assert is_target(part("CTV_54", (0, 0, 0), (1, 1, 1)))
     assert not is_target(part("Brain_PRV", (0, 0, 0), (1, 1, 1), "ORGAN"))
+
+
+def test_the_region_of_a_box_within_another_is_asked_once(monkeypatch):
+    structures = [
+        part("BODY", (0, 0, 0), (8, 20, 18), "EXTERNAL"),
+        part("Brain", (1, 2, 3), (4, 8, 9)),
+        part("Couch", (7, 10, 10), (3, 10, 10)),  # reaches beyond the largest
+        Structure("GTVn", "GTVn", 2, (0, 0, 0), "", (0, 0, 0), np.zeros((1, 1, 1), bool)),
+    ]
+    apart = [compare_volumes([one], GRID, Below(y=-33.0))[0] for one in structures]
+    asked = []
+    region = Below.region
+    monkeypatch.setattr(
+        Below, "region", lambda self, grid, xp=np: asked.append(grid.shape) or region(self, grid, xp)
+    )
+    rows = compare_volumes(structures, GRID, Below(y=-33.0))
+    assert asked == [(8, 20, 18), (3, 10, 10)]
+    for one, row in zip(apart, rows, strict=True):
+        assert {k: v for k, v in one.items() if v == v} == {k: v for k, v in row.items() if v == v}
+    assert rows[1]["region_ml"] > 0

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from defacedask.evaluation.attacks import target_of
 from defacedask.evaluation.face_rays import Rays
 from defacedask.evaluation.layer_classifier import LayerClassifier, lesson
+from defacedask.evaluation.learned import learned, lessons_of
 from defacedask.evaluation.planted import KINDS, LEAST_FOUND, planted
 from defacedask.evaluation.skin_found import FaceSkin
 from defacedask.evaluation.surface import skin_level
@@ -106,15 +107,19 @@ def test_a_control_that_fails_is_said(original, weak, monkeypatch, control, hold
 def mr():
     """The average head on MR: its tissue is many times as far above air as the level of its skin is."""
     image = load_template("average_t1").image
-    values = real_values(image).values
-    level = float(skin_level("MR", values))
-    return target_of(values, geometry_of(image), modality="MR", level=level, pose=np.eye(4))
+    return mr_target(real_values(image).values, geometry_of(image))
+
+
+def mr_target(values, geometry):
+    level = float(skin_level("MR", real_values(load_template("average_t1").image).values))
+    return target_of(values, geometry, modality="MR", level=level, pose=np.eye(4))
 
 
 @pytest.fixture(scope="module")
 def ghosts(mr):
     """The same with what MR has: specks in the air before the face, and dark gaps just under its skin."""
-    values, geometry = mr.finest
+    image = load_template("average_t1").image
+    values, geometry = real_values(image).values, geometry_of(image)
     body = values >= mr.level
     rng = np.random.default_rng(3)
     out = distance_transform_edt(~body, sampling=geometry.spacing)
@@ -124,7 +129,7 @@ def ghosts(mr):
     )
     gaps = (deep > 2.0) & (deep < 7.0) & binary_dilation(rng.random(values.shape) < 0.01, np.ones((3, 3, 3)))
     new = np.where(specks, np.float32(1.15 * mr.level), np.where(gaps, np.float32(0.0), values))
-    return target_of(new, geometry, modality="MR", level=mr.level, pose=np.eye(4))
+    return mr_target(new, geometry)
 
 
 def test_specks_in_the_air_and_gaps_under_the_skin_are_no_skin(mr, ghosts):
@@ -151,3 +156,23 @@ def test_odds_that_another_scanner_shifts_are_set_right(truth, weak, classifier)
     as_learnt, own = dataclasses.replace(classifier, weights=weights).attempt(weak["classifier"])
     assert best(truth, weak["classifier"], [as_learnt]) < LEAST_FOUND
     assert best(truth, weak["classifier"], [own]) > LEAST_FOUND
+
+
+@pytest.mark.parametrize(("modality", "weak"), [("CT", False), ("MR", True)])
+def test_the_classifiers_that_come_with_the_package_know_what_the_average_heads_teach(modality, weak):
+    lessons = lessons_of(modality, weak)
+    kept, taught = learned(modality, weak), LayerClassifier.trained(lessons)
+    for one in lessons:
+        assert kept.auc(one) > taught.auc(one) - 0.002
+        odds = (c.of_features(one.features[None])[0] for c in (kept, taught))
+        assert np.corrcoef(*odds)[0, 1] > 0.99
+    # one that learnt something else is told from it: the other file's entry
+    assert learned(modality, not weak).auc(lessons[0]) < taught.auc(lessons[0]) - 0.002
+
+
+def test_a_study_learns_nothing_anew(monkeypatch):
+    monkeypatch.setattr(LayerClassifier, "trained", lambda *_: pytest.fail("it learns"))
+    learned.cache_clear()
+    assert learned("CT") is not None
+    assert learned("MR", weak=True) is not None
+    assert learned("PT") is None
