@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +12,22 @@ from defacedask.stages.places import volume_path
 from defacedask.store import CaseStore
 from defacedask.volume import real_values
 
-__all__ = ["SKIN_HU", "body_slices"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["SKIN_HU", "body_level", "body_slices"]
 
 #: Real value above which a CT voxel belongs to the body.
 SKIN_HU = -300.0
+
+
+def body_level(volume: xr.DataArray) -> float | None:
+    """Real value above which a voxel of an image belongs to the body; None where no such rule is known (PET)."""
+    if volume.attrs["modality"] == "CT":
+        return SKIN_HU
+    if volume.attrs["modality"] == "MR":
+        return 0.12 * float(np.percentile(real_values(volume[::4, ::4, ::4]).values, 99))
+    return None
 
 
 def body_slices(store: CaseStore, path: str, defacer: str) -> Callable[[int], np.ndarray | None]:
@@ -35,12 +48,8 @@ def body_slices(store: CaseStore, path: str, defacer: str) -> Callable[[int], np
         read a stored chunk at a time: to ask for them in their order reads each chunk once.
     """
     volume = store.volume(volume_path(defacer, path))
-    modality = volume.attrs["modality"]
-    if modality == "CT":
-        level = SKIN_HU
-    elif modality == "MR":
-        level = 0.12 * float(np.percentile(real_values(volume[::4, ::4, ::4]).values, 99))
-    else:
+    level = body_level(volume)
+    if level is None:
         return lambda k: None
     try:
         drop = store.volume(f"head/{path}")

@@ -17,7 +17,7 @@ from defacedask.errors import DefacedaskError
 from defacedask.evaluation.attack_names import BODY, DOSE
 from defacedask.evaluation.examination import Shown
 from defacedask.geometry import Geometry
-from defacedask.stages.body_slices import body_slices
+from defacedask.stages.body_slices import body_level, body_slices
 from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.store import CaseStore
 
@@ -118,15 +118,11 @@ def body_in(volume: xr.DataArray, drop: np.ndarray | None = None) -> np.ndarray 
     (z, y, x) bool array or None
         None where no such rule is known.
     """
-    from defacedask.stages.export import SKIN_HU
-
-    modality = volume.attrs["modality"]
-    if modality not in ("CT", "MR"):
-        return None
     inside = np.empty(volume.shape, bool)
     with one_thread():
-        some = volume[::4, ::4, ::4]
-        level = SKIN_HU if modality == "CT" else 0.12 * float(np.percentile(loaded(some).values, 99))
+        level = body_level(volume)
+        if level is None:
+            return None
         step = volume.chunksizes["z"][0] if volume.chunks else 32
         for first in range(0, len(inside), step):
             rows = slice(first, first + step)

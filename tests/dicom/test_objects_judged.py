@@ -21,7 +21,7 @@ from rt_writers import contours_of
 
 from defacedask.dicom.structures import read_structures
 from defacedask.geometry import Geometry
-from defacedask.stages.export import _body
+from defacedask.stages.body_slices import body_slices
 from defacedask.stages.objects import body_in, clipped_outline, dose_level, find_outline, shown_objects
 from defacedask.stages.places import store_path, volume_path
 from defacedask.store import CaseStore, write_volume
@@ -104,7 +104,7 @@ def test_the_body_is_the_exports(tmp_path):
     store, _, _ = judged(tmp_path / "in", tmp_path, plan)
     path, couch = with_couch(store)
     for who in ("original", plan.defacer):
-        one = _body(store, path, who)
+        one = body_slices(store, path, who)
         volume = store.volume(volume_path(who, path))
         whole = body_in(volume, couch)
         assert (whole == np.stack([one(k) for k in range(volume.shape[0])])).all()
@@ -113,7 +113,7 @@ def test_the_body_is_the_exports(tmp_path):
     shifted = (volume.values + 1024).astype(np.uint16)
     bright = make_volume(shifted, geometry_of(volume), modality="MR", units="")
     write_volume(store.url, "images/MR", bright)
-    one = _body(store, "images/MR", "original")
+    one = body_slices(store, "images/MR", "original")
     assert (body_in(store.volume("images/MR")) == np.stack([one(k) for k in range(len(shifted))])).all()
     assert body_in(volume.assign_attrs(modality="PT")) is None
 
