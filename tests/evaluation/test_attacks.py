@@ -17,7 +17,14 @@ from defacedask.evaluation.attacks import (
     target_of,
     template_filled,
 )
-from defacedask.evaluation.render import Framing, render_depth, skin_level, skin_surface
+from defacedask.evaluation.render import (
+    Framing,
+    render_depth,
+    render_views,
+    skin_level,
+    skin_surface,
+    view_grid,
+)
 from defacedask.evaluation.unmasking import peeled, texture_split, unmasked
 from defacedask.head.template import load_template
 from defacedask.volume import geometry_of, real_values
