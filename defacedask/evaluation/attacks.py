@@ -38,9 +38,6 @@ __all__ = [
 ]
 
 
-#: mm of the voxels that attempts are made on, at most, where the image's are finer. The skin lies between voxels,
-#: where values cross its level, so it is told to a fraction of that.
-MOST_MM = 2.5
 #: The average face fills what is missing to at least twice this depth.
 HOLE_MM = 4.0
 
@@ -146,7 +143,7 @@ def target_of(
         return (block if away is None else np.where(away, np.float32(air_of(modality)), block)), grid
 
     coarse, grid = cut(HEAD_BOX)
-    coarse, grid = regrid(coarse, grid, 2.0, interpolate=False, most=MOST_MM)
+    coarse, grid = regrid(coarse, grid, 2.0, interpolate=False)
     box: Any = face_box(pose, to_template)
     if mask is not None:
         # what is published may reach beyond the face

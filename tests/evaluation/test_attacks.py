@@ -8,7 +8,6 @@ from defacedask.errors import ConfigError
 from defacedask.evaluation.attack_names import ATTACK_SETS, NAMES, resolve_attacks
 from defacedask.evaluation.attacks import (
     ATTACKS,
-    MOST_MM,
     Target,
     attempts,
     denoised_air,
@@ -162,20 +161,6 @@ def test_target_is_the_head_alone():
     assert small.values.size < values.size / 2
     surface = skin_surface(small.values, small.geometry, level=-500.0, pose=np.eye(4))
     assert np.abs(np.linalg.norm(np.asarray(surface.points), axis=1) - 75).max() < 1.0
-
-
-@pytest.mark.parametrize(
-    "spacing", [0.5, 0.7, 0.8, 1.0, 1.156, 1.25, 1.4, 2.0, (1.5, 0.98, 0.98), (5, 0.8, 0.8)]
-)
-def test_attempts_are_made_on_voxels_of_about_two_mm(spacing):
-    from defacedask.evaluation.surface import regrid
-
-    grid = around(spacing, half=12)
-    block, coarse = regrid(np.zeros(grid.shape, np.float32), grid, 2.0, interpolate=False, most=MOST_MM)
-    assert block.shape == coarse.shape
-    for fine, now in zip(grid.spacing, coarse.spacing, strict=True):
-        assert now == pytest.approx(fine) or 1.5 < now <= MOST_MM + 1e-9
-        assert now >= 1.4 or fine >= 1.4
 
 
 @pytest.mark.parametrize("spacing", [0.6, 1.0, 1.156, 1.25])
