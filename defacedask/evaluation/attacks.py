@@ -38,12 +38,6 @@ __all__ = [
 ]
 
 
-#: Part of the head frame (mm along L, P, S) in which attempts are made: all of the head that a camera in front can
-#: see. The back of the head shows in no such picture.
-FRONT_BOX = ((-115.0, -170.0, -190.0), (115.0, 80.0, 140.0))
-#: mm of the voxels that attempts are made on, at most, where the image's are finer. The skin lies between voxels,
-#: where values cross its level, so it is told to a fraction of that.
-MOST_MM = 2.5
 #: The average face fills what is missing to at least twice this depth.
 HOLE_MM = 4.0
 
@@ -118,7 +112,7 @@ def target_of(
     drop: Any = None,
     mask: Any = None,
 ) -> Target:
-    """Cut a target out of an image: what is seen from the front, averaged to about 2 mm, and the face as it is.
+    """Cut a target out of an image: the head's box, averaged to about 2 mm where finer, and the face as it is.
 
     Parameters
     ----------
@@ -139,7 +133,7 @@ def target_of(
     """
     from defacedask.defacers.base import air_of
     from defacedask.evaluation.skin_found import face_box
-    from defacedask.evaluation.surface import crop_to_box, regrid
+    from defacedask.evaluation.surface import HEAD_BOX, crop_to_box, regrid
 
     values, pose = np.asarray(values), np.asarray(pose)
 
@@ -148,12 +142,12 @@ def target_of(
         block = np.asarray(block, np.float32)
         return (block if away is None else np.where(away, np.float32(air_of(modality)), block)), grid
 
-    coarse, grid = cut(FRONT_BOX)
-    coarse, grid = regrid(coarse, grid, 2.0, interpolate=False, most=MOST_MM)
+    coarse, grid = cut(HEAD_BOX)
+    coarse, grid = regrid(coarse, grid, 2.0, interpolate=False)
     box: Any = face_box(pose, to_template)
     if mask is not None:
         # what is published may reach beyond the face
-        box = np.minimum(box[0], FRONT_BOX[0]), np.maximum(box[1], FRONT_BOX[1])
+        box = np.minimum(box[0], HEAD_BOX[0]), np.maximum(box[1], HEAD_BOX[1])
         mask, _, _ = crop_to_box(np.asarray(mask), geometry, None, pose, box)
     return Target(coarse, grid, modality, level, pose, to_template, cut(box), mask)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defacedask.evaluation.attacks import MOST_MM, span_of
+from defacedask.evaluation.attacks import span_of
 
 if TYPE_CHECKING:
     from defacedask.evaluation.attacks import Target
@@ -138,7 +138,7 @@ def planted(original: Target, kind: str, seed: int = 1, ground: Ground | None = 
         line = _line(ground.body, values, geometry, original.level) * (layer | ground.rim)
         floor = np.float32(original.level + 0.1 * (ground.tissue - original.level))
         new -= line * np.maximum(new - floor, 0.0)
-    coarse, grid = regrid(new, geometry, 2.0, interpolate=False, most=MOST_MM)
+    coarse, grid = regrid(new, geometry, 2.0, interpolate=False)
     mask = layer if kind == "mask" else None
     return dataclasses.replace(original, values=coarse, geometry=grid, fine=(new, geometry), mask=mask)
 

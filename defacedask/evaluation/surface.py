@@ -214,19 +214,10 @@ def box_in(geometry: Geometry, pose: np.ndarray, box: Any) -> tuple[slice, ...]:
 
 
 def regrid(
-    block: np.ndarray, geometry: Geometry, target: float, interpolate: bool = True, most: float | None = None
+    block: np.ndarray, geometry: Geometry, target: float, interpolate: bool = True
 ) -> tuple[np.ndarray, Geometry]:
-    """Average by whole factors where finer than the target (mm), interpolate cubically where much coarser.
-
-    The average's voxels are as near to the target as whole factors allow, up to ``most`` mm; without it they are a
-    little above the target at most.
-    """
-    slack = 0.25 if most is None else 0.5
-    factors = [max(1, int(target / s + slack)) for s in geometry.spacing]
-    if most is not None:
-        factors = [
-            f - 1 if f > 1 and f * s > most else f for f, s in zip(factors, geometry.spacing, strict=True)
-        ]
+    """Average by whole factors where finer than the target (mm), interpolate cubically where much coarser."""
+    factors = [max(1, int(target / s + 0.25)) for s in geometry.spacing]
     factors = [f if n >= 2 * f else 1 for f, n in zip(factors, block.shape, strict=True)]
     if max(factors) > 1:
         fz, fy, fx = factors
