@@ -1,10 +1,9 @@
-"""Real heads as another version of the package defaces them, kept for `benchmarks.heads.unmasking --then`.
+"""Real heads as another version of the package defaces them, kept for `benchmarks.heads.unmasking_then`.
 
     PYTHONPATH=CHECKOUT python benchmarks/heads/defaced_then.py DATA --out then [--defacer carina]
 
-CHECKOUT is the version to be compared with; of this file's own version nothing is used, so that it imports little.
-``NAME.npz`` holds the stored values after defacing and the plan's exact region, bits packed: until its successor,
-version df4550f published that region as the NIfTI mask.
+CHECKOUT is the version to be compared with; of this file's own version nothing is used. ``NAME.npz`` holds the stored
+values after defacing and the plan's exact region, bits packed: version df4550f published that as the NIfTI mask.
 """
 
 from __future__ import annotations
