@@ -14,10 +14,12 @@ import numpy as np
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine
 
-__all__ = ["TILE", "Stack", "cells", "slices_of", "tiles"]
+__all__ = ["TILE", "Stack", "Tiling", "cells", "slices_of"]
 
 #: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
 TILE = (16, 32, 32)
+#: Reaches of tiles, of which a plan meets few, that are remembered at a time.
+KEPT = 4
 
 
 class Stack:
@@ -88,37 +90,56 @@ class Stack:
         return sides[1].T
 
 
-def tiles(
-    geometry: Geometry, matrix: np.ndarray, field: np.ndarray, grid: Geometry, above: float, xp: Any = np
-) -> Iterator[tuple[slice, ...]]:
-    """Tiles of a block that may hold a voxel where a field exceeds a value.
+class Tiling:
+    """Cuts blocks into tiles, and tells which of them may hold a voxel where a field exceeds a value.
 
     Parameters
     ----------
-    geometry : Geometry
-        Of the block.
-    matrix : (4, 4) array
-        World LPS mm -> the field's space.
     field : (z, y, x) array
         On ``grid``; beyond it, as at its edge.
     grid : Geometry
         Axis-aligned.
-    above : float
-    xp : module
-        With CuPy tiles are larger.
-
-    Yields
-    ------
-    slices along (z, y, x)
     """
-    from scipy.ndimage import maximum_filter
 
-    first, last, at, half = cells(geometry, matrix, xp)
-    # how far a tile reaches from its middle, in steps of the grid; one more for interpolation, and rounding
-    reach = np.ceil(half[::-1] / np.array(grid.spacing)).astype(int) + 2
-    most = maximum_filter(field, size=tuple(2 * reach + 1), mode="nearest")
-    cell = np.clip(np.rint(grid.to_index(at)).astype(int), 0, np.array(grid.shape) - 1)
-    yield from slices_of(first, last, most[tuple(cell.T)] > above)
+    def __init__(self, field: np.ndarray, grid: Geometry) -> None:
+        self.field, self.grid = field, grid
+        self._most: dict[tuple[int, ...], np.ndarray] = {}  # by how far a tile reaches
+
+    def tiles(
+        self, geometry: Geometry, matrix: np.ndarray, above: float, xp: Any = np
+    ) -> Iterator[tuple[slice, ...]]:
+        """Tiles of a block that need a look.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Of the block.
+        matrix : (4, 4) array
+            World LPS mm -> the field's space.
+        above : float
+        xp : module
+            With CuPy tiles are larger.
+
+        Yields
+        ------
+        slices along (z, y, x)
+        """
+        first, last, at, half = cells(geometry, matrix, xp)
+        # how far a tile reaches from its middle, in steps of the grid; one more for interpolation, and rounding
+        reach = np.ceil(half[::-1] / np.array(self.grid.spacing)).astype(int) + 2
+        most = self._around(tuple(reach.tolist()))
+        cell = np.clip(np.rint(self.grid.to_index(at)).astype(int), 0, np.array(self.grid.shape) - 1)
+        yield from slices_of(first, last, most[tuple(cell.T)] > above)
+
+    def _around(self, reach: tuple[int, ...]) -> np.ndarray:
+        """Largest value so many cells around each."""
+        from scipy.ndimage import maximum_filter
+
+        if reach not in self._most:
+            if len(self._most) >= KEPT:
+                self._most.clear()
+            self._most[reach] = maximum_filter(self.field, size=[2 * r + 1 for r in reach], mode="nearest")
+        return self._most[reach]
 
 
 def cells(

@@ -39,7 +39,7 @@ from defacedask.backend import namespace
 from defacedask.defacers.average import FIT_GRID, HALF_GRID
 from defacedask.defacers.base import Defacer, Plan, air_of
 from defacedask.defacers.boxes import Box
-from defacedask.defacers.fields import Stack, tiles
+from defacedask.defacers.fields import Stack, Tiling
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.intensity import UNKNOWN, Palette
 from defacedask.defacers.noise import NoiseField
@@ -225,10 +225,17 @@ class MriRefacePlan(Plan):
         """Distance outside the patient's body, mm."""
         return Stack(self.body[None].astype(np.float32) * np.float32(STEP), self.body_grid)
 
+    @functools.cached_property
+    def _replaced(self) -> Tiling:
+        return Tiling(self.laid[2], FIT_GRID)
+
+    @functools.cached_property
+    def _air(self) -> Tiling:
+        return Tiling(self.body.astype(np.float32) * np.float32(STEP), self.body_grid)
+
     def _tiles(self, geometry: Geometry, xp: Any) -> Iterator[tuple[tuple[slice, ...], Geometry, Any]]:
         """Parts of a block that may change: slices, their grid, and mm within the replaced part."""
-        inside = self.laid[2]
-        for box in tiles(geometry, self.to_template, inside, FIT_GRID, 0.0, xp):
+        for box in self._replaced.tiles(geometry, self.to_template, 0.0, xp):
             part = geometry.block([s.start for s in box], [s.stop for s in box])
             yield box, part, self._where.at(self._template(part, xp), xp)
 
@@ -255,8 +262,7 @@ class MriRefacePlan(Plan):
 
     def _air_tiles(self, geometry: Geometry, xp: Any) -> Iterator[tuple[tuple[slice, ...], Geometry]]:
         """Parts of a block that may hold air well outside the body."""
-        away = self.body.astype(np.float32) * np.float32(STEP)
-        for box in tiles(geometry, np.eye(4), away, self.body_grid, AIR_FROM, xp):
+        for box in self._air.tiles(geometry, np.eye(4), AIR_FROM, xp):
             yield box, geometry.block([s.start for s in box], [s.stop for s in box])
 
     def new_body(self, geometry: Geometry, xp: Any = np) -> Any:
@@ -419,7 +425,15 @@ class MriRefacePlan(Plan):
 
         if same_image(self.palette, volume):
             return self
-        return dataclasses.replace(self, palette=volume_palette(self, volume))
+        tuned = dataclasses.replace(self, palette=volume_palette(self, volume))
+        # the values alone are others: where they go has been laid out
+        known = {name: self.__dict__[name] for name in _LAID if name in self.__dict__}
+        tuned.__dict__.update(known)
+        return tuned
+
+
+#: What is laid out from the fields of a plan that a palette does not change.
+_LAID = ("laid", "_where", "_from", "_replaced", "_air", "_away")
 
 
 def in_steps(mm: np.ndarray) -> np.ndarray:

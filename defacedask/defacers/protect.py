@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.defacers.base import record
-from defacedask.defacers.fields import tiles
+from defacedask.defacers.fields import Tiling
 from defacedask.defacers.near import BELOW, UNSURE, cell_sides, voxel_sides
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
@@ -124,6 +124,10 @@ class Protected:
     def _cells(self) -> np.ndarray:
         return cell_sides(self.distance.astype(np.float32) * np.float32(STEP), self.margin_mm + self.slack_mm)
 
+    @functools.cached_property
+    def _nearness(self) -> Tiling:
+        return Tiling(self.distance.astype(np.float32) * np.float32(-STEP), self.grid)
+
     def _near(self, geometry: Geometry) -> tuple[slice, ...] | None:
         """Box of a grid beyond which the structure is far; None if it is far from all of it."""
         index = geometry.to_index(self.grid.corners)
@@ -173,8 +177,7 @@ class Protected:
 
     def _withdraw_by_tiles(self, region: Any, geometry: Geometry, xp: Any) -> None:
         limit = self.margin_mm + self.slack_mm
-        near = self.distance.astype(np.float32) * np.float32(-STEP)
-        for box in tiles(geometry, np.eye(4), near, self.grid, -limit - STEP, xp):
+        for box in self._nearness.tiles(geometry, np.eye(4), -limit - STEP, xp):
             part = geometry.block([s.start for s in box], [s.stop for s in box])
             self._read(region[box], xp.nonzero(region[box]), part, xp)
 
@@ -184,6 +187,10 @@ class Protected:
             return
         places = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
         region[at] = self._distance(places, xp) > self.margin_mm + self.slack_mm
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the fields alone: what is made of them is made again where it is needed."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def summary(self) -> dict[str, Any]:
         """Name, margin, and what of the face stays because of it."""

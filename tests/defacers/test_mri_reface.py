@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from painted import KEY, painted
 
 from defacedask.defacers import get_defacer
-from defacedask.defacers.fields import Stack, tiles
+from defacedask.defacers.fields import Stack, Tiling
 from defacedask.defacers.intensity import ct_map, quantile_map, smooth_fill
 from defacedask.errors import ConfigError, InputError, RefusedError
 from defacedask.geometry import Geometry
@@ -185,7 +185,7 @@ def test_no_tile_with_something_in_it_is_left_out(seed, angle):
     x, y, z = (np.broadcast_to(p, block.shape).ravel() for p in places)
     there = (Stack(field[None], grid).at((x, y, z))[0] > 0).reshape(block.shape)
     seen = np.zeros(block.shape, bool)
-    for box in tiles(block, matrix, field, grid, 0.0):
+    for box in Tiling(field, grid).tiles(block, matrix, 0.0):
         seen[box] = True
     assert not (there & ~seen).any()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -107,3 +109,35 @@ def test_withdrawing_equals_keeping_everywhere(grid, seed):
     for other in (grid, grid.resampled(float(random.uniform(1.0, 6.0)))):
         region = random.random(other.shape) < 0.7
         assert np.array_equal(unprotected(region, (one,), other), region & ~one.keep(other))
+
+
+@settings(max_examples=40)
+@given(
+    st.permutations([0, 1, 2]),
+    st.tuples(*[st.sampled_from([-1, 1])] * 3),
+    st.floats(0.6, 4.0),
+    st.floats(0, 2),
+    st.booleans(),
+)
+def test_whole_cells_tell_what_the_field_tells(order, signs, step, lean, large):
+    """On grids along the structure's, in any order and direction, and on those that lean against it."""
+    kept = Protected.of("ball", BALL, GRID, margin_mm=3.0)
+    turn = np.radians(lean)
+    axes = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = axes[:, list(order)] * np.array(signs) * step
+    shape = (40, 44, 48) if large else (9, 8, 7)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    grid = Geometry(shape, affine, GRID.frame_of_reference)
+    # the field itself, read at every voxel
+    expected = kept._distance(grid.positions(dtype=np.float64), np) <= kept.margin_mm + kept.slack_mm
+    assert expected.any()
+    assert np.array_equal(kept.keep(grid), np.broadcast_to(expected, grid.shape))
+
+
+def test_what_is_made_of_the_fields_is_not_pickled():
+    kept = Protected.of("ball", BALL, GRID, margin_mm=3.0)
+    small = len(pickle.dumps(kept))
+    kept.keep(GRID)
+    assert len(pickle.dumps(kept)) == small
+    assert np.array_equal(pickle.loads(pickle.dumps(kept)).keep(GRID), kept.keep(GRID))
