@@ -24,7 +24,7 @@ import xarray as xr
 
 from defacedask.backend import namespace
 from defacedask.boxes import bounds
-from defacedask.defacers.codec import encode, is_record, plan_from_dict, record
+from defacedask.defacers.codec import encode, fields_alone, is_record, plan_from_dict, record
 from defacedask.defacers.contract import HOOKS, PLAN_HOOKS, keep_final
 from defacedask.defacers.provenance import defaced_attrs
 from defacedask.errors import ContractError, InputError, RefusedError
@@ -415,6 +415,9 @@ class Plan(Shown):
 
     def __dask_tokenize__(self) -> str:
         return self.digest
+
+    def __getstate__(self) -> dict[str, Any]:
+        return fields_alone(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict; arrays are compressed and base64-coded. It holds the secret fields."""

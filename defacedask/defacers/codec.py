@@ -14,7 +14,7 @@ from defacedask.geometry import Geometry
 if TYPE_CHECKING:
     from defacedask.defacers.base import Plan
 
-__all__ = ["decode", "encode", "is_record", "plan_from_dict", "record"]
+__all__ = ["decode", "encode", "fields_alone", "is_record", "plan_from_dict", "record"]
 
 _records: dict[str, type] = {}
 
@@ -22,7 +22,13 @@ _records: dict[str, type] = {}
 def record(kind: type) -> type:
     """Let a frozen dataclass with a ``kind`` (class attribute, unique) be a field of plans."""
     _records[kind.kind] = kind  # type: ignore[attr-defined]
+    kind.__getstate__ = fields_alone  # type: ignore[assignment, method-assign]
     return kind
+
+
+def fields_alone(one: Any) -> dict[str, Any]:
+    """What is pickled of a dataclass: its fields. What was made of them is made again where it is needed."""
+    return {f.name: getattr(one, f.name) for f in dataclasses.fields(one)}
 
 
 def is_record(value: Any) -> bool:

@@ -6,7 +6,7 @@ same bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,11 @@ import numpy as np
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine
 
-__all__ = ["TILE", "Stack", "Tiling", "cells", "slices_of"]
+__all__ = ["TILE", "Stack", "Tiling", "cells", "remembered", "slices_of"]
 
 #: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
 TILE = (16, 32, 32)
-#: Reaches of tiles, of which a plan meets few, that are remembered at a time.
+#: Sizes of windows around a tile, of which a plan meets few, that are remembered at a time.
 KEPT = 4
 
 
@@ -90,6 +90,15 @@ class Stack:
         return sides[1].T
 
 
+def remembered(known: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+    """What was made for a key, or is made now; of the last few keys alone."""
+    if key not in known:
+        if len(known) >= KEPT:
+            known.clear()
+        known[key] = make()
+    return known[key]
+
+
 class Tiling:
     """Cuts blocks into tiles, and tells which of them may hold a voxel where a field exceeds a value.
 
@@ -135,11 +144,8 @@ class Tiling:
         """Largest value so many cells around each."""
         from scipy.ndimage import maximum_filter
 
-        if reach not in self._most:
-            if len(self._most) >= KEPT:
-                self._most.clear()
-            self._most[reach] = maximum_filter(self.field, size=[2 * r + 1 for r in reach], mode="nearest")
-        return self._most[reach]
+        size = [2 * r + 1 for r in reach]
+        return remembered(self._most, reach, lambda: maximum_filter(self.field, size=size, mode="nearest"))
 
 
 def cells(

@@ -15,7 +15,7 @@ import numpy as np
 
 from defacedask.backend import ndimage_of
 from defacedask.defacers.base import record
-from defacedask.defacers.fields import cells, slices_of
+from defacedask.defacers.fields import cells, remembered, slices_of
 from defacedask.defacers.noise import lattice_uniform
 
 if TYPE_CHECKING:
@@ -101,6 +101,22 @@ class Sheet:
         """Heights down to which anything may change, in steps of 0.05 mm."""
         return self.floor if self.floor.size else self.skin
 
+    @functools.cached_property
+    def _windows(self) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+        return {}  # of `_between`
+
+    def _between(self, window: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest height in a window around each element, found once for windows of one size."""
+        from scipy.ndimage import maximum_filter, minimum_filter
+
+        def ends() -> tuple[np.ndarray, np.ndarray]:
+            low = minimum_filter(self.lowest, size=window, mode="nearest")
+            high = np.where(self.envelope > self.skin, self.envelope, np.iinfo(np.int16).min)
+            return low, maximum_filter(high, size=window, mode="nearest")
+
+        found: tuple[np.ndarray, np.ndarray] = remembered(self._windows, window, ends)
+        return found
+
     def tiles(
         self, geometry: Geometry, pose: np.ndarray, overlap: float, xp: Any = np
     ) -> Iterator[tuple[slice, ...]]:
@@ -115,15 +131,11 @@ class Sheet:
         overlap : float
         xp : module
         """
-        from scipy.ndimage import maximum_filter, minimum_filter
-
         first, last, at, half = cells(geometry, pose, xp)
         across = 1 - self.axis
         # one step more for interpolation, and rounding
         window = 2 * (np.ceil(half[[2, across]] / self.spacing).astype(int) + 2) + 1
-        low = minimum_filter(self.lowest, size=tuple(window), mode="nearest")
-        high = np.where(self.envelope > self.skin, self.envelope, np.iinfo(np.int16).min)
-        high = maximum_filter(high, size=tuple(window), mode="nearest")
+        low, high = self._between(tuple(window.tolist()))
         row = np.rint((at[:, 2] - self.origin[0]) / self.spacing).astype(int)
         column = np.rint((at[:, across] - self.origin[1]) / self.spacing).astype(int)
         rows, columns = self.skin.shape

@@ -415,10 +415,6 @@ class MriRefacePlan(Plan):
             new = xp.float32(noise.air) * xp.sqrt(one * one + two * two)
             out[box][at] = to_stored(new, s, i, out.dtype, xp)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle the fields alone: what is laid out from them is made again where it is needed."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-
     def tuned(self, volume: xr.DataArray) -> MriRefacePlan:
         """With the values of this volume, if it is not the one the plan was made on."""
         from defacedask.defacers.palette import same_image, volume_palette

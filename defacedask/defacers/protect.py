@@ -188,10 +188,6 @@ class Protected:
         places = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
         region[at] = self._distance(places, xp) > self.margin_mm + self.slack_mm
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle the fields alone: what is made of them is made again where it is needed."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-
     def summary(self) -> dict[str, Any]:
         """Name, margin, and what of the face stays because of it."""
         out: dict[str, Any] = {"name": self.name, "margin_mm": self.margin_mm}
