@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["bounds"]
+__all__ = ["bounds", "cut_out"]
 
 
 def bounds(mask: Any, xp: Any = np) -> tuple[slice, ...] | None:
@@ -27,3 +28,29 @@ def bounds(mask: Any, xp: Any = np) -> tuple[slice, ...] | None:
             return None
         box.append(slice(int(there[0]), int(there[-1]) + 1))
     return tuple(box)
+
+
+def cut_out(mask: np.ndarray, start: Sequence[int], box: Sequence[slice]) -> np.ndarray:
+    """What of a mask lies in a box.
+
+    Parameters
+    ----------
+    mask : bool array
+        Of any number of axes.
+    start : sequence of int
+        Index of its first element in the array that the box is of.
+    box : sequence of slice
+        May hold more than the mask, a part of it, or none.
+
+    Returns
+    -------
+    bool array
+        Of the box's shape.
+    """
+    out = np.zeros([s.stop - s.start for s in box], bool)
+    low = [max(s.start, a) for s, a in zip(box, start, strict=True)]
+    high = [min(s.stop, a + n) for s, a, n in zip(box, start, mask.shape, strict=True)]
+    if all(a < b for a, b in zip(low, high, strict=True)):
+        into = tuple(slice(a - s.start, b - s.start) for a, b, s in zip(low, high, box, strict=True))
+        out[into] = mask[tuple(slice(a - f, b - f) for a, b, f in zip(low, high, start, strict=True))]
+    return out

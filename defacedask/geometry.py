@@ -183,6 +183,35 @@ class Geometry:
             out.append(total.astype(dtype))
         return out[0], out[1], out[2]
 
+    def along(self, other: Geometry, lean: float) -> list[tuple[int, np.ndarray]] | None:
+        """Where the voxels of this grid lie on another whose axes are parallel, axis by axis.
+
+        Parameters
+        ----------
+        other : Geometry
+            In the same frame of reference.
+        lean : float
+            Index steps of ``other`` by which leaning axes may move a voxel, over this whole grid, and still count as
+            parallel.
+
+        Returns
+        -------
+        list of (axis, (n,) array), or None
+            For each axis of this grid: the axis of ``other`` that it runs along, and its voxels' continuous indices
+            on that. None if the axes are not parallel.
+        """
+        steps = np.linalg.solve(other.affine[:3, :3], self.affine[:3, :3])
+        axes = np.abs(steps).argmax(axis=0)
+        leaning = np.abs(steps) * np.array(self.shape)
+        leaning[axes, np.arange(3)] = 0.0
+        if len(set(axes.tolist())) != 3 or leaning.sum(axis=1).max() > lean:
+            return None
+        first = other.to_index(self.to_world((0, 0, 0)))
+        return [
+            (int(there), first[there] + steps[there, here] * np.arange(n))
+            for here, (there, n) in enumerate(zip(axes, self.shape, strict=True))
+        ]
+
     # --- other grids from this one
 
     def block(self, start: Sequence[int], stop: Sequence[int], step: Sequence[int] = (1, 1, 1)) -> Geometry:

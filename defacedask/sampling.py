@@ -13,7 +13,7 @@ import numpy as np
 from defacedask.backend import ndimage_of
 from defacedask.geometry import Geometry
 
-__all__ = ["apply_affine", "sample_field"]
+__all__ = ["apply_affine", "index_at", "sample_field"]
 
 
 def apply_affine(matrix: np.ndarray, x: Any, y: Any, z: Any) -> tuple[Any, Any, Any]:
@@ -30,6 +30,23 @@ def apply_affine(matrix: np.ndarray, x: Any, y: Any, z: Any) -> tuple[Any, Any, 
                 total = total + factor * part
         out.append(total)
     return out[0], out[1], out[2]
+
+
+def index_at(grid: Geometry, positions: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    """Continuous index (z, y, x) on a grid of world positions, as three arrays that broadcast like those.
+
+    Parameters
+    ----------
+    grid : Geometry
+    positions : tuple of arrays
+        x, y, z in LPS mm (see `Geometry.positions`).
+    """
+    inverse = np.linalg.inv(grid.affine[:3, :3])
+    matrix = np.eye(4)
+    matrix[:3, :3] = inverse
+    matrix[:3, 3] = -(inverse @ grid.affine[:3, 3])
+    matrix[np.abs(matrix) < 1e-15] = 0.0
+    return apply_affine(matrix, *positions)
 
 
 def sample_field(
@@ -64,12 +81,7 @@ def sample_field(
     array
         Field values, of the positions' broadcast shape.
     """
-    inverse = np.linalg.inv(grid.affine[:3, :3])
-    matrix = np.eye(4)
-    matrix[:3, :3] = inverse
-    matrix[:3, 3] = -(inverse @ grid.affine[:3, 3])
-    matrix[np.abs(matrix) < 1e-15] = 0.0
-    index = xp.broadcast_arrays(*(xp.asarray(i, dtype=np.float64) for i in apply_affine(matrix, *positions)))
+    index = xp.broadcast_arrays(*(xp.asarray(i, dtype=np.float64) for i in index_at(grid, positions)))
     return ndimage_of(xp).map_coordinates(
         xp.asarray(field), xp.stack(index), order=order, mode="constant", cval=outside, prefilter=order > 1
     )

@@ -85,6 +85,29 @@ def test_what_the_base_keeps_is_never_counted(seed, grain, share, own, other, an
     assert one.count(~protected.keep(another), another) == 0
 
 
+@given(
+    st.integers(0, 10_000),
+    st.permutations([0, 1, 2]),
+    st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
+    st.tuples(*[st.sampled_from([0.5, 1.0, 2.0, 3.0, 4.0])] * 3),
+    st.tuples(*[st.floats(-3.0, 3.0)] * 3),
+)
+def test_axis_by_axis_is_counted_what_is_counted_voxel_by_voxel(seed, order, signs, steps, away):
+    mask = np.random.default_rng(seed).random(GRID.shape) < 0.9
+    one = Kept("Any", mask, GRID)
+    affine = np.eye(4)
+    affine[:3, :3] = np.eye(3)[:, list(order)] * np.array(signs) * np.array(steps)
+    shape = (17, 18, 19)
+    affine[:3, 3] = GRID.centre + np.array(away) - affine[:3, :3] @ (np.array(shape) / 2)
+    block = Geometry(shape, affine)
+    by_axis = one._inside_block(block)
+    every = np.argwhere(np.ones(shape, bool))
+    assert by_axis is not None
+    assert np.array_equal(by_axis.ravel(), one.inside(block, every))
+    # turned a little, the axes are not the mask's
+    assert one._inside_block(turned(shape, (1.0, 1.0, 1.0), (1.0, 0.0, 0.0), GRID.centre)) is None
+
+
 def test_masks_come_back_as_they_were(kept, tmp_path):
     save_kept(
         tmp_path, "case", [kept, Kept("None", np.zeros((3, 3, 3), bool), GRID.block((0, 0, 0), (3, 3, 3)))]

@@ -68,19 +68,12 @@ def voxel_sides(cells: np.ndarray, grid: Geometry, geometry: Geometry, xp: Any =
     uint8 array of ``geometry.shape``, or None
         `BELOW`, `ABOVE` or `UNSURE`. None if the axes of the two grids are not parallel.
     """
-    steps = np.linalg.solve(grid.affine[:3, :3], geometry.affine[:3, :3])
-    along = np.abs(steps).argmax(axis=0)  # axis of the field that each axis of the block runs along
-    if len(set(along.tolist())) != 3:
+    along = geometry.along(grid, LEAN)
+    if along is None:
         return None
-    leaning = np.abs(steps) * np.array(geometry.shape)
-    leaning[along, np.arange(3)] = 0.0
-    if leaning.sum(axis=1).max() > LEAN:
-        return None
-    first = grid.to_index(geometry.to_world((0, 0, 0)))
-    table = xp.asarray(np.transpose(cells, along))
+    table = xp.asarray(np.transpose(cells, [there for there, _ in along]))
     # the longest axis last: what is taken before is small
     for axis in np.argsort(geometry.shape).tolist():
-        places = first[along[axis]] + steps[along[axis], axis] * np.arange(geometry.shape[axis])
-        chosen = np.clip(np.floor(places).astype(int) + BEFORE, 0, table.shape[axis] - 1)
+        chosen = np.clip(np.floor(along[axis][1]).astype(int) + BEFORE, 0, table.shape[axis] - 1)
         table = table.take(xp.asarray(chosen), axis=axis)
     return table

@@ -14,9 +14,9 @@ import numpy as np
 
 from defacedask.errors import InputError
 from defacedask.evaluation.solid_body import solid_body
-from defacedask.evaluation.surface_change import _face_grid, _face_region, _outline
+from defacedask.evaluation.surface_change import _between, _face_grid, _face_region, _outline
 from defacedask.geometry import Geometry
-from defacedask.sampling import apply_affine
+from defacedask.sampling import index_at
 
 if TYPE_CHECKING:
     from defacedask.evaluation.attacks import Attempt, Target
@@ -44,18 +44,6 @@ def face_box(pose: np.ndarray, to_template: np.ndarray | None = None) -> tuple[n
     low, high = np.array(BOX)
     # a few mm more: the edge of what is cut out is no skin
     return np.minimum(low, corners.min(axis=0) - 5.0), np.maximum(high, corners.max(axis=0) + 5.0)
-
-
-def _in_view(box: Geometry, geometry: Geometry) -> Any:
-    """Which voxels of a box lie inside the voxels of a grid."""
-    inverse = np.linalg.inv(geometry.affine)
-    inverse[np.abs(inverse) < 1e-12] = 0.0
-    # index of a world position, whose axes are x, y, z
-    view: Any = True
-    places = apply_affine(inverse, *box.positions(dtype=np.float64))
-    for place, size in zip(places, geometry.shape, strict=True):
-        view = view & (place > -0.5) & (place < size - 0.5)
-    return np.ascontiguousarray(np.broadcast_to(view, box.shape))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,7 +116,7 @@ class FaceSkin:
         from defacedask.head.grid import resample
 
         fine = resample(values, geometry, self.box, outside=self.air)
-        view = _in_view(self.box, geometry)
+        view = _between(index_at(geometry, self.box.positions(dtype=np.float64)), geometry.shape, -0.5)
         body = solid_body(fine, self.box.spacing, level)
         skin = _outline(body, view, self.toward)
         voxels, points = [], []

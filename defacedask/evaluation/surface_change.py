@@ -15,7 +15,7 @@ import numpy as np
 
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
-from defacedask.sampling import apply_affine
+from defacedask.sampling import index_at
 from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def surface_change(
         raise InputError("the defaced image lies on another grid than the original.")
     region, box = _face_region(head.to_template, spacing_mm)
     # by axis: a box along the axes of the image costs three vectors and not three volumes
-    index = apply_affine(_to_index(grid), *box.positions(dtype=np.float64))
+    index = index_at(grid, box.positions(dtype=np.float64))
     view, inner = (_between(index, grid.shape, beyond) for beyond in (-0.5, 1.0))
     low = [max(int(np.floor(i.min())) - 1, 0) for i in index]
     high = [min(int(np.ceil(i.max())) + 2, n) for i, n in zip(index, grid.shape, strict=True)]
@@ -128,25 +128,10 @@ def surface_change(
     )
 
 
-def _to_index(grid: Geometry) -> np.ndarray:
-    """(4, 4): world LPS mm -> index (z, y, x)."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.linalg.inv(grid.affine[:3, :3])
-    matrix[:3, 3] = -matrix[:3, :3] @ grid.affine[:3, 3]
-    matrix[np.abs(matrix) < 1e-15] = 0.0
-    return matrix
-
-
 def _between(index: Sequence[Any], shape: Sequence[int], beyond: float) -> np.ndarray:
     """Where indices lie by more than ``beyond`` voxels inside the outermost voxel centres."""
     inside = [(i > beyond) & (i < n - 1.0 - beyond) for i, n in zip(index, shape, strict=True)]
     return inside[0] & inside[1] & inside[2]
-
-
-def _points(geometry: Geometry) -> np.ndarray:
-    """(n, 3) LPS mm of all voxels."""
-    x, y, z = np.broadcast_arrays(*geometry.positions(dtype=np.float64))
-    return np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
 
 
 def _face_region(

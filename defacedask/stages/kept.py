@@ -102,16 +102,12 @@ class Kept:
 
     def _inside_block(self, block: Geometry) -> np.ndarray | None:
         """`inside` for all voxels of a block, axis by axis; None if its axes are not those of the mask's grid."""
-        steps = np.linalg.solve(self.grid.affine[:3, :3], block.affine[:3, :3])
-        along = np.abs(steps).argmax(axis=0)  # axis of the mask that each axis of the block runs along
-        first = self.grid.to_index(block.to_world((0, 0, 0)))
-        leaning = np.abs(steps) * np.array(block.shape)
-        leaning[along, np.arange(3)] = 0.0
-        if len(set(along.tolist())) != 3 or leaning.max() > 0.1 * SAME:
+        along = block.along(self.grid, 0.1 * SAME)
+        if along is None:
             return None
-        out = np.transpose(self.mask, along)
+        out = np.transpose(self.mask, [there for there, _ in along])
         for axis in np.argsort(block.shape).tolist():
-            place = first[along[axis]] + steps[along[axis], axis] * np.arange(block.shape[axis])
+            place = along[axis][1]
             ends = (np.floor(place + SAME).astype(int), np.ceil(place - SAME).astype(int))
             last = out.shape[axis] - 1
             seen = (ends[0] >= 0) & (ends[1] <= last)

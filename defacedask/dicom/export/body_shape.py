@@ -8,11 +8,12 @@ skin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from defacedask.boxes import cut_out
 from defacedask.geometry import Geometry
 from defacedask.head.morphology import box_of
 from defacedask.structure_names import STUDY_NAMES, standard_name
@@ -82,7 +83,7 @@ def _role(mask: np.ndarray, start: tuple[int, int, int], there: np.ndarray, slic
         if known is None:
             continue
         box, inside, edge, near = known
-        own = _within(mask[k - start[0]], start[1:], box)
+        own = cut_out(mask[k - start[0]], start[1:], box)
         follows = edge & slices.close(own)
         skin, kept = skin + int(edge.sum()), kept + int(follows.sum())
         face, face_kept = face + int((edge & near).sum()), face_kept + int((follows & near).sum())
@@ -92,17 +93,6 @@ def _role(mask: np.ndarray, start: tuple[int, int, int], there: np.ndarray, slic
     if kept >= FOLLOWED * skin and filled >= FILLED * area:
         return OUTLINE
     return SKIN if face and face_kept >= FOLLOWED_FACE * face else ""
-
-
-def _within(mask: np.ndarray, start: Sequence[int], box: tuple[slice, ...]) -> np.ndarray:
-    """Part of a mask, which begins at ``start`` of a slice, that lies in a box of it."""
-    out = np.zeros([s.stop - s.start for s in box], bool)
-    low = [max(s.start, a) for s, a in zip(box, start, strict=True)]
-    high = [min(s.stop, a + n) for s, a, n in zip(box, start, mask.shape, strict=True)]
-    if all(a < b for a, b in zip(low, high, strict=True)):
-        into = tuple(slice(a - s.start, b - s.start) for a, b, s in zip(low, high, box, strict=True))
-        out[into] = mask[tuple(slice(a - f, b - f) for a, b, f in zip(low, high, start, strict=True))]
-    return out
 
 
 class _Skin(NamedTuple):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from defacedask.boxes import cut_out
 from defacedask.dicom.export.body_shape import OUTLINE, SKIN
 from defacedask.dicom.export.image import Written
 from defacedask.dicom.export.structures import SKIN_MARGIN_MM, role_of
@@ -88,8 +89,8 @@ def check_structures(
                 f"the structure {old.original_name} lost its name or colour.", "Please report this."
             )
         box = _around(old, new)
-        a = _within(old, box)
-        b = _within(new, box) if new is not None else np.zeros_like(a)
+        a = cut_out(old.mask, old.start, box)
+        b = cut_out(new.mask, new.start, box) if new is not None else np.zeros_like(a)
         if np.array_equal(a, b) and old.refused:
             continue
         lost[number] = int((a & ~b).sum())
@@ -123,15 +124,6 @@ def _around(old: Structure, new: Structure | None) -> tuple[slice, ...]:
     return tuple(
         slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes)) for axis in range(3)
     )
-
-
-def _within(part: Structure, box: tuple[slice, ...]) -> np.ndarray:
-    """Mask of a structure in a box that holds it."""
-    out = np.zeros([s.stop - s.start for s in box], bool)
-    out[tuple(slice(p.start - s.start, p.stop - s.start) for p, s in zip(part.box, box, strict=True))] = (
-        part.mask
-    )
-    return out
 
 
 class _Regions:
