@@ -26,8 +26,6 @@ from typing import Any
 
 import numpy as np
 
-#: As `defacedask.cluster_specs.ONE_THREAD` has it for workers.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 DEFACERS = ("quickshear", "biometric_mask", "carina", "mri_reface", "surrogate")
 #: Prepares, and gives what is timed.
 Maker = Callable[[Path, Path], Callable[[], Any]]
@@ -282,7 +280,9 @@ def table(found: Sequence[tuple[Line, dict[str, Any]]]) -> str:
 
 def measure(lines: Sequence[Line], case: Path) -> list[tuple[Line, dict[str, Any]]]:
     """Each line in a process of its own; one that cannot run says so in its row."""
-    environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, "1"), **_memory()}
+    from defacedask.cluster_specs import ONE_THREAD
+
+    environment = {**os.environ, **ONE_THREAD}  # as in a worker
     out = []
     for line in lines:
         command = [sys.executable, "-m", "benchmarks.compare", "--one", line.name, "--case", str(case)]
@@ -301,13 +301,6 @@ def measure(lines: Sequence[Line], case: Path) -> list[tuple[Line, dict[str, Any
             out.append((line, json.loads(done.stdout.strip().splitlines()[-1])))
         print(line.name, out[-1][1], file=sys.stderr, flush=True)
     return out
-
-
-def _memory() -> dict[str, str]:
-    """What malloc keeps, as in a worker."""
-    from defacedask.cluster_specs import ONE_THREAD
-
-    return {name: value for name, value in ONE_THREAD.items() if name.startswith("MALLOC")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

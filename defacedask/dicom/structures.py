@@ -69,6 +69,11 @@ class Structure:
     refused: str = ""
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the box (z, y, x)."""
+        return self.mask.shape
+
+    @property
     def box(self) -> tuple[slice, slice, slice]:
         """Where the mask lies: ``image[structure.box]`` has the mask's shape."""
         return tuple(slice(a, a + n) for a, n in zip(self.start, self.mask.shape, strict=True))  # type: ignore[return-value]

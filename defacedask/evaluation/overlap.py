@@ -95,9 +95,8 @@ class _Region:
 
 def _box(structure: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """First voxel of a structure's box, and the one after its last; a stored structure's mask is not read for it."""
-    shape = structure.shape if hasattr(structure, "shape") else structure.mask.shape
     start = tuple(int(a) for a in structure.start)
-    return start, tuple(a + int(n) for a, n in zip(start, shape, strict=True))
+    return start, tuple(a + int(n) for a, n in zip(start, structure.shape, strict=True))
 
 
 def _size(box: tuple[tuple[int, ...], tuple[int, ...]]) -> int:

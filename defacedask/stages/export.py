@@ -438,8 +438,9 @@ class _Job(Shelf):
         plan = plan_for(plan, image.facts)
         body = body_slices(store, path, self.defacer)
         regions = PlaneRegions(plan, geometry)
+        whole = regions.whole()
         for source in series.files:
-            roles = _roles(source, geometry, body_slices(store, path, ORIGINAL), regions.whole())
+            roles = _roles(source, geometry, body_slices(store, path, ORIGINAL), whole)
             with writing("the defaced structure set"):
                 written, clipped = write_structures(
                     source,

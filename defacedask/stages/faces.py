@@ -18,7 +18,8 @@ from defacedask.evaluation.attack_names import ATTACK_SETS, BODY
 from defacedask.evaluation.examination import Examination, Shown, examiner_for
 from defacedask.evaluation.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
-from defacedask.stages.objects import body_in, shown_objects
+from defacedask.stages.body_slices import body_in
+from defacedask.stages.objects import shown_objects
 from defacedask.stages.pictures import keep_pictures
 from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.stages.plans import load_plan

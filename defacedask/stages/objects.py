@@ -13,20 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.boxes import bounds
-from defacedask.errors import DefacedaskError
 from defacedask.evaluation.attack_names import BODY, DOSE
 from defacedask.evaluation.examination import Shown
 from defacedask.geometry import Geometry
-from defacedask.stages.body_slices import body_level, body_slices
+from defacedask.stages.body_slices import body_in, body_slices, couch_of
 from defacedask.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.store import CaseStore
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from defacedask.defacers import Plan
 
-__all__ = ["DOSE_LEVEL", "body_in", "clipped_outline", "dose_level", "find_outline", "shown_objects"]
+__all__ = ["DOSE_LEVEL", "clipped_outline", "dose_level", "find_outline", "shown_objects"]
 
 #: Part of the largest dose at which the grid is contoured: about where the calculation ends at the skin.
 DOSE_LEVEL = 0.02
@@ -64,8 +61,8 @@ def find_outline(structures: Iterable[Any], geometry: Geometry | None = None, bo
 
 
 def _size(part: Any) -> int:
-    """Voxels of a structure's box; a stored structure knows its shape without reading its mask."""
-    return int(np.prod(part.shape if hasattr(part, "shape") else part.mask.shape))
+    """Voxels of a structure's box; a stored structure's mask is not read for it."""
+    return int(np.prod(part.shape))
 
 
 def clipped_outline(mask: np.ndarray, region: np.ndarray, body: Any, geometry: Geometry) -> np.ndarray:
@@ -101,35 +98,6 @@ def clipped_outline(mask: np.ndarray, region: np.ndarray, body: Any, geometry: G
         large[0] = False
         out[k] |= large[pieces]
     return out
-
-
-def body_in(volume: xr.DataArray, drop: np.ndarray | None = None) -> np.ndarray | None:
-    """Body in an image, by the rule of the export.
-
-    Parameters
-    ----------
-    volume : xarray.DataArray
-        Stored values of the whole image, lazy or not; read slab by slab.
-    drop : (z, y, x) array, optional
-        Couch and headrest, not 0.
-
-    Returns
-    -------
-    (z, y, x) bool array or None
-        None where no such rule is known.
-    """
-    inside = np.empty(volume.shape, bool)
-    with one_thread():
-        level = body_level(volume)
-        if level is None:
-            return None
-        step = volume.chunksizes["z"][0] if volume.chunks else 32
-        for first in range(0, len(inside), step):
-            rows = slice(first, first + step)
-            inside[rows] = loaded(volume[rows]).values > level
-            if drop is not None:
-                inside[rows] &= drop[rows] == 0
-    return inside
 
 
 def shown_objects(
@@ -203,13 +171,7 @@ def _outline(
 
 
 def _read_body(store: CaseStore, image: str, defacer: str) -> np.ndarray | None:
-    with one_thread():
-        volume = store.volume(volume_path(defacer, image))
-        try:
-            drop = store.volume(f"head/{image}").load().values
-        except DefacedaskError:
-            drop = None
-    return body_in(volume, drop)
+    return body_in(store.volume(volume_path(defacer, image)), couch_of(store, image))
 
 
 def _dose(

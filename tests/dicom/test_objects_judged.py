@@ -21,8 +21,8 @@ from rt_writers import contours_of
 
 from defacedask.dicom.structures import read_structures
 from defacedask.geometry import Geometry
-from defacedask.stages.body_slices import body_slices
-from defacedask.stages.objects import body_in, clipped_outline, dose_level, find_outline, shown_objects
+from defacedask.stages.body_slices import body_in, body_slices
+from defacedask.stages.objects import clipped_outline, dose_level, find_outline, shown_objects
 from defacedask.stages.places import store_path, volume_path
 from defacedask.store import CaseStore, write_volume
 from defacedask.volume import geometry_of, make_volume
