@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from defacedask.dicom.export.leaks import coded_words, plain_search, searcher
 from defacedask.dicom.export.ordinary import is_ordinary
-from defacedask.dicom.export.words import Words, forms_of
+from defacedask.dicom.export.words import PLACEHOLDERS, Words, forms_of
 
 KEY = bytes(range(32))
 FORMS = forms_of(
@@ -86,8 +86,15 @@ def test_codes_tell_nothing_without_the_key():
     assert coded["codes"] != coded_words(FORMS, KEY[::-1])["codes"]
 
 
+@pytest.mark.parametrize("word", sorted(PLACEHOLDERS))
+def test_what_stands_for_a_removed_name_names_nobody(word):
+    forms = forms_of([f"Ketterer^{word}", word.upper()], [word])
+    assert forms.names == {"ketterer"}
+    assert not forms.ids
+
+
 names = st.text("abcdefghijklmnopqrstuvwxyzäöüéñ", min_size=3, max_size=10).filter(
-    lambda n: not is_ordinary(n) and len(unicodedata.normalize("NFC", n)) >= 3
+    lambda n: not is_ordinary(n) and n not in PLACEHOLDERS and len(unicodedata.normalize("NFC", n)) >= 3
 )
 spelled = st.sampled_from([str.upper, str.title, str.lower, lambda n: unicodedata.normalize("NFD", n)])
 around = st.sampled_from(["{}", "{} HN", "Plan_{}", "of {}.", "{}^x", "70 {}, 2", "({})", "PTV-{}"])

@@ -22,11 +22,12 @@ from typing import Any
 from defacedask.dicom.export.ordinary import is_ordinary
 from defacedask.dicom.persons import fold, plain_id
 
-__all__ = ["GLUED_ID", "GLUED_NAME", "Forms", "Words", "fold_with_places", "forms_of"]
+__all__ = ["GLUED_ID", "GLUED_NAME", "PLACEHOLDERS", "Forms", "Words", "fold_with_places", "forms_of"]
 
 #: From these lengths on a word is also found inside another one.
 GLUED_NAME, GLUED_ID = 5, 6
-_PLACEHOLDERS = frozenset(
+#: Words that stand where a name was taken out. They name nobody.
+PLACEHOLDERS = frozenset(
     "anon anonymous anonymized anonymised deidentified removed unknown none noname dicognito".split()  # noqa: SIM905
 )
 _TOKEN = re.compile(r"[^\W_]+")
@@ -90,7 +91,7 @@ def forms_of(names: Iterable[str], ids: Iterable[str], births: Iterable[str] = (
     beside: dict[str, set[str]] = {}
     for name in {one for text in names for one in str(text).split("\\")}:
         parts = [p for p in re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", name)) if _long_enough(p)]
-        folded = [s for p in parts for s in _spellings(p) if s not in _PLACEHOLDERS]
+        folded = [s for p in parts for s in _spellings(p) if s not in PLACEHOLDERS]
         for word in folded:
             if is_ordinary(word):
                 beside.setdefault(word, set()).update(w for w in folded if w != word)
@@ -103,7 +104,7 @@ def forms_of(names: Iterable[str], ids: Iterable[str], births: Iterable[str] = (
         for form in (plain, plain.lstrip("0"), short if len(short) >= 5 else ""):
             if (
                 len(form) >= (4 if form.isdigit() else 3)
-                and form not in _PLACEHOLDERS
+                and form not in PLACEHOLDERS
                 and not is_ordinary(form)
             ):
                 marks.add(form)
