@@ -73,7 +73,12 @@ def lost(kept: Protected, mask: np.ndarray, geometry: Geometry, other: Geometry)
 
 
 @settings(max_examples=60, deadline=None)
-@given(geometries(max_size=9), geometries(max_size=16), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1.1, 2.0]))
+@given(
+    geometries(max_size=9),
+    geometries(max_size=16),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.0, 1.1, 2.0]),
+)
 def test_nothing_inside_of_a_voxel_of_the_structure_changes_on_any_grid(grid, turned, seed, margin):
     random = np.random.default_rng(seed)
     mask = random.random(grid.shape) < random.choice([0.02, 0.3, 0.9])
