@@ -132,8 +132,8 @@ def target_of(
         If the head's box does not meet the image.
     """
     from defacedask.attacks.skin_found import face_box
-    from defacedask.defacers.base import air_of
     from defacedask.faces.surface import HEAD_BOX, crop_to_box, regrid
+    from defacedask.modality import air_of
 
     values, pose = np.asarray(values), np.asarray(pose)
 
@@ -288,7 +288,7 @@ def attempts(target: Target, names: Sequence[str] = tuple(ATTACKS)) -> list[Atte
 
 def span_of(target: Target) -> float:
     """How far below the level empty space lies."""
-    from defacedask.defacers.base import air_of
+    from defacedask.modality import air_of
 
     return float(max(target.level - air_of(target.modality), 1e-6))
 
