@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.costs.features import TEN_FEATURES
 from defacedask.costs.first_order import first_order, percent_change
 from defacedask.errors import InputError
-from defacedask.tables.schemas import TEN_FEATURES
 
 __all__ = [
     "SETTINGS",
