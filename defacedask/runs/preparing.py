@@ -69,7 +69,7 @@ class Settings:
     export : bool
         Whether defaced DICOM is written.
     release : dict
-        How: fields of `defacedask.runs.release.ReleaseOptions`.
+        How: fields of `defacedask.flow.release_options.ReleaseOptions`.
     gallery : str
         Whom defaced heads are compared with: ``originals``, ``second-scan``, or a folder of photographs.
     protect : tuple of str
