@@ -27,10 +27,11 @@ from defacedask.boxes import bounds
 from defacedask.defacers.codec import encode, fields_alone, is_record, plan_from_dict, record
 from defacedask.defacers.contract import HOOKS, PLAN_HOOKS, keep_final
 from defacedask.defacers.provenance import defaced_attrs
+from defacedask.defacers.shown import plan_table
 from defacedask.errors import ContractError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.modality import AIR, air_of
-from defacedask.showing import Shown, plan_table
+from defacedask.showing import Shown
 from defacedask.volume import geometry_of, to_stored
 
 if TYPE_CHECKING:
