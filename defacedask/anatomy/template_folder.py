@@ -13,9 +13,8 @@ import numpy as np
 import xarray as xr
 
 from defacedask.anatomy.template import Template
-from defacedask.errors import InputError
+from defacedask.errors import InputError, writing
 from defacedask.geometry import Geometry
-from defacedask.io.store import writing
 from defacedask.volume import make_volume, units_of
 
 __all__ = ["FACTS", "read_template", "write_nifti", "write_template"]

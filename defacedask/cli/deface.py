@@ -153,7 +153,7 @@ def command(
         options["key"] = read_key(key)
     result = _run(found, out, defacer, cluster, workers, options)
     if store_to and any(case["status"] == "done" for case in result.cases):
-        from defacedask.io.remote import send
+        from defacedask.runs.sending import send
 
         click.echo(f"{send(out, store_to, say=click.echo)} instances stored.")
     if not result.ok:

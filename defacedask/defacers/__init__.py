@@ -1,4 +1,4 @@
-"""Defacing algorithms, one a file, behind one contract (see `base`)."""
+"""Defacing algorithms, one a file or a folder, behind one contract (see `base`)."""
 
 from __future__ import annotations
 

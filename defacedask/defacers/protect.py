@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from defacedask.defacers.base import record
+from defacedask.defacers.codec import record
 from defacedask.defacers.fields import Tiling
 from defacedask.defacers.near import BELOW, UNSURE, cell_sides, voxel_sides
 from defacedask.errors import InputError

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.errors import DefacedaskError, OutputError, RefusedError
+from defacedask.errors import FULL, DefacedaskError, OutputError, RefusedError
 from defacedask.flow.faults import Begun, patiently
-from defacedask.io.store import FULL, writing
+from defacedask.io.store import writing
 
 __all__ = ["Graph", "Name", "Outcome", "Piece", "forget", "kept_piece", "load", "piece_path", "run_piece"]
 

@@ -18,7 +18,7 @@ from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage
 from defacedask.flow.stages.attack import attack_case, check_kind
 from defacedask.flow.stages.ingest import input_state
 from defacedask.flow.stages.places import ORIGINAL
-from defacedask.inputs import scan_of
+from defacedask.inputs import nothing_found, scan_of
 from defacedask.io.store import writing
 from defacedask.phantom.virtual import is_virtual
 from defacedask.runs.face_settings import face_settings
@@ -26,7 +26,6 @@ from defacedask.runs.preparing import (
     RUN_FOLDERS,
     Settings,
     make_output,
-    nothing_found,
     resolve_tolerance,
     write_config,
 )

@@ -31,12 +31,12 @@ from defacedask.flow.stages.ingest import case_key, ingest
 from defacedask.flow.stages.places import store_path, volume_path
 from defacedask.flow.stages.plans import look
 from defacedask.flow.stages.protecting import check_margin
-from defacedask.inputs import paths_of, scan_of
+from defacedask.inputs import nothing_found, paths_of, scan_of
 from defacedask.io.store import CaseStore, remove
 from defacedask.runs.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.runs.apart import forget_regrouped, images_apart, settle
 from defacedask.runs.case_row import case_row
-from defacedask.runs.preparing import make_output, nothing_found
+from defacedask.runs.preparing import make_output
 from defacedask.runs.run_key import read_key
 from defacedask.runs.trial import (
     facts_by_case,
@@ -96,6 +96,9 @@ class DefaceResult(Shown):
             for one in self.cases
         ]
         return ("case", "status", "written", "reason"), rows, ()
+
+    def __fspath__(self) -> str:
+        return str(self.out)  # what was written may be scanned, verified or defaced like any folder
 
     @property
     def ok(self) -> bool:

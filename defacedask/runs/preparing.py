@@ -16,10 +16,12 @@ import yaml
 from defacedask import config
 from defacedask.costs.texture import check_classes
 from defacedask.defacers import STUDY_DEFACERS, code_of, resolve
-from defacedask.errors import ConfigError, InputError
+from defacedask.errors import ConfigError
 from defacedask.faces.galleries import check_gallery
 from defacedask.flow.release_options import ReleaseOptions
+from defacedask.flow.stages.places import KEPT, PLANS
 from defacedask.flow.stages.protecting import check_margin, patterns_of
+from defacedask.inputs import nothing_found, scan_of
 from defacedask.io.store import writing
 from defacedask.runs.already import set_aside
 from defacedask.runs.face_settings import face_settings
@@ -37,7 +39,6 @@ __all__ = [
     "Prepared",
     "Settings",
     "make_output",
-    "nothing_found",
     "prepare",
     "resolve_defacers",
     "resolve_tolerance",
@@ -45,8 +46,6 @@ __all__ = [
 ]
 
 CONTROL = "none"
-#: Below the run's folder: plans, and finished pieces.
-PLANS, KEPT = "store/plans", "store/pieces"
 #: What a run's folder holds.
 RUN_FOLDERS = ("store", "tables", "report", "pictures")
 
@@ -70,7 +69,7 @@ class Settings:
     export : bool
         Whether defaced DICOM is written.
     release : dict
-        How: fields of `defacedask.runs.release.ReleaseOptions`.
+        How: fields of `defacedask.flow.release_options.ReleaseOptions`.
     gallery : str
         Whom defaced heads are compared with: ``originals``, ``second-scan``, or a folder of photographs.
     protect : tuple of str
@@ -240,7 +239,6 @@ def _settings(
 
 
 def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped], People]:
-    from defacedask.inputs import scan_of
     from defacedask.io.dicom.model import Case
 
     if isinstance(cases, Case):
@@ -254,12 +252,6 @@ def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped], People]:
     if not found.cases:
         raise nothing_found(found.skipped)
     return found.cases, found.skipped, found.people
-
-
-def nothing_found(skipped: Sequence[Skipped], what: str = "image series to work on") -> InputError:
-    """What is said where a scan found nothing to use, with the first reason why."""
-    why = f" ({len(skipped)} files or series were skipped; the first: {skipped[0].reason})" if skipped else ""
-    return InputError(f"there is no {what}{why}.", "See `defacedask scan INPUT` for what is there.")
 
 
 def make_output(folder: Path, *parts: str | Path) -> None:

@@ -21,10 +21,9 @@ from defacedask.errors import StoreError
 from defacedask.faces.galleries import ORIGINALS, SECOND_SCAN, gallery_of_photographs
 from defacedask.faces.recognition import distance_of, open_recogniser
 from defacedask.flow.result import DONE, FAILED, REFUSED, Piece, load
-from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.stages.places import KEPT, ORIGINAL
 from defacedask.io.store import writing
 from defacedask.phantom.virtual import is_virtual
-from defacedask.runs.preparing import KEPT
 from defacedask.tables.derive import derive_tables
 from defacedask.tables.faces import LOOKING, face_tables, sightings
 from defacedask.tables.files import as_table, write_tables

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SCHEMAS", "TEN_FEATURES", "Column"]
+from defacedask.costs.features import TEN_FEATURES
 
-#: The study's ten first-order features, in its order.
-TEN_FEATURES = (
-    "90Percentile",
-    "Energy",
-    "Entropy",
-    "Kurtosis",
-    "Maximum",
-    "Median",
-    "Range",
-    "Skewness",
-    "Uniformity",
-    "Variance",
-)
+__all__ = ["SCHEMAS", "TEN_FEATURES", "Column"]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from defacedask.io.dicom.dose_planes import join_planes
 from defacedask.io.dicom.enhanced import enhanced_series
 from defacedask.io.dicom.find import find_files, is_nifti
 from defacedask.io.dicom.headers import Header
+from defacedask.io.dicom.joining import joined
 from defacedask.io.dicom.keys import COPY, parts_of_series, several_series
 from defacedask.io.dicom.linking import OBJECTS, object_series
 from defacedask.io.dicom.model import KINDS, Case, Scan, Series, Skipped
@@ -360,9 +361,7 @@ def scan(*inputs: Any, workers: int | None = None) -> Scan:
     from pydicom.config import disable_value_validation
 
     if any(isinstance(one, (Case, Scan)) for one in inputs):
-        from defacedask.inputs import scan_of
-
-        return scan_of(inputs)
+        return joined(inputs, scan)
     found = find_files(inputs)
     nifti = [path for path in found.files if is_nifti(path)]
     catalogue = _Catalogue(found.wanted)

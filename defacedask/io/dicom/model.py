@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import InputError
-from defacedask.showing import Shown, case_table, counted, scan_table, short, size_of, what_is_in
+from defacedask.io.dicom.shown import case_table, scan_table, size_of, what_is_in
+from defacedask.showing import Shown, counted, short
 
 if TYPE_CHECKING:
     import xarray as xr
