@@ -11,6 +11,9 @@ from defacedask.cli import program, with_examples
 
 __all__ = ["every_command", "page"]
 
+#: Characters of a line of code that are seen at once.
+WIDTH = 76
+
 
 def every_command() -> Iterator[tuple[str, click.Command, click.Context]]:
     """Full name, command and context of each command, subcommands after their group."""
@@ -52,9 +55,21 @@ def _help(command: click.Command) -> Iterator[str]:
             continue
         if lines[0].startswith("Example:"):
             shown = [lines[0].removeprefix("Example:").strip(), *(line.strip() for line in lines[1:])]
-            yield "For example:\n\n```bash\n" + "\n".join(filter(None, shown)) + "\n```"
+            yield "For example:\n\n```bash\n" + "\n".join(map(_folded, filter(None, shown))) + "\n```"
         else:
             yield html.escape(" ".join(lines), quote=False)
+
+
+def _folded(line: str) -> str:
+    """A call on as many lines as it needs, cut before options."""
+    first, *options = line.split(" --")
+    lines = [first]
+    for option in options:
+        if len(lines[-1]) + len(option) > WIDTH:
+            lines.append(f"    --{option}")
+        else:
+            lines[-1] += f" --{option}"
+    return " \\\n".join(lines)
 
 
 def _usage(command: click.Command, context: click.Context) -> str:
