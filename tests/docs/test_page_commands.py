@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import click
-import page_kit
 import pytest
+from support import page_kit
 
 from defacedask.cli import program
 from tools.docs_site import commands

@@ -9,8 +9,8 @@ import inspect
 import re
 from pathlib import Path
 
-import page_kit
 import pytest
+from support import page_kit
 
 import defacedask as dd
 

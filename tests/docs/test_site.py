@@ -7,10 +7,10 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
-import page_kit
 import pytest
+from support import page_kit
 
-from defacedask.schemas import SCHEMAS
+from defacedask.tables.schemas import SCHEMAS
 from tools.docs_site import build, carried, commands
 
 pytestmark = pytest.mark.slow

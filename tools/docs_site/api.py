@@ -11,10 +11,10 @@ from typing import Any
 import defacedask
 from defacedask import errors
 from defacedask.accessor import VolumeAccessor
-from defacedask.dataflow import StudyResult
 from defacedask.defacers import Defacer
-from defacedask.defacing import DefaceResult
-from defacedask.dicom.model import Series, Skipped
+from defacedask.io.dicom.model import Series, Skipped
+from defacedask.runs.deface import DefaceResult
+from defacedask.runs.study import StudyResult
 from defacedask.testing import check_defacer, compare_face_recognition
 from defacedask.testing.clauses import CLAUSES
 from defacedask.verify import Problem, Verification

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import resources
 
+from defacedask.attacks.names import ATTACK_SETS, NAMES
 from defacedask.defacers import BUILT_IN, STUDY_DEFACERS, get_defacer
 from defacedask.defacers.options import known_options
-from defacedask.evaluation.attack_names import ATTACK_SETS, NAMES
-from defacedask.evaluation.recognition import BUILT_IN as RECOGNISERS
+from defacedask.faces.recognition import BUILT_IN as RECOGNISERS
 
 __all__ = ["configuration", "page"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 
-from defacedask.bids.outcomes import COLUMNS, LEVELS
-from defacedask.schemas import SCHEMAS
+from defacedask.io.bids.outcomes import COLUMNS, LEVELS
+from defacedask.tables.schemas import SCHEMAS
 
 __all__ = ["page"]
 
