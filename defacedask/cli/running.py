@@ -33,7 +33,9 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Names with commas: face_recognition, face_recognition_cnn, onnx:PATH, azure, others installed.",
         ),
         click.option(
-            "--attacks", default=None, help="basic, default, all, or names with commas [default]; see README."
+            "--attacks",
+            default=None,
+            help="basic, default, all, or names with commas [default]; `list attacks` names them.",
         ),
         click.option(
             "--allow-upload",

@@ -144,7 +144,7 @@ def study(
     cases : path, Scan, Case, or iterable of these
         What to work on; anything that is not yet scanned is scanned first.
     out : path
-        Folder for everything that is left (see INTERFACE in README). A second run with the same folder does
+        Folder for everything that is left: store, tables, report, files. A second run with the same folder does
         only what is missing or has changed.
     defacers : str, sequence of str, or mapping
         Names, or ``all`` (the study's four), with options as in ``quickshear:form=published``; or name -> options.
