@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.bids.spaces import TRANSFORM
 from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.flow.result import Outcome, Piece
 from defacedask.stages.kept import Kept, save_kept
@@ -184,6 +185,8 @@ def _check_registered(store: CaseStore, head: Head) -> None:
         volume = store.volume(path)
         if "registered_by" not in volume.attrs or volume.attrs["modality"] != "MR":
             continue
+        if volume.attrs.get("registered_how") == TRANSFORM:
+            continue  # it is measured itself, and gets a plan of its own where this one leaves its face
         other = Head(volume.load())
         if not other.ok:
             continue  # too little of a head to say where it is
