@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from defacedask.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from defacedask.head import Head
+    from defacedask.stages.drawn import DrawnStructures
     from defacedask.stages.kept import Kept
     from defacedask.store import CaseStore
+
+    Structures: TypeAlias = CaseStore | DrawnStructures
 
 __all__ = ["check_margin", "drawn_brain", "fits", "kept_structures", "patterns_of", "spared_structures"]
 
@@ -46,13 +49,13 @@ def fits(pattern: str, *names: str) -> bool:
 
 
 def kept_structures(
-    store: CaseStore, patterns: Sequence[str], head: Head | None = None
+    store: Structures, patterns: Sequence[str], head: Head | None = None
 ) -> tuple[list[Kept], list[str]]:
     """Structures of a case that stay as they are, by standard name or the name in the structure set.
 
     Parameters
     ----------
-    store : CaseStore
+    store : CaseStore or DrawnStructures
     patterns : sequence of str
     head : Head, optional
         Whose brain stands in for a structure called Brain that the case lacks.
@@ -79,7 +82,7 @@ def kept_structures(
     return _kept(store, parts, patterns, head)
 
 
-def _structures(store: CaseStore) -> tuple[list[tuple[str, Any]], dict[str, str]]:
+def _structures(store: Structures) -> tuple[list[tuple[str, Any]], dict[str, str]]:
     """Structures of a case with the paths of their sets, and name -> reason of those that could not be read."""
     lost: dict[str, str] = {}
     for row in store.facts.get("unread_structures", ()):
@@ -96,12 +99,12 @@ def _structures(store: CaseStore) -> tuple[list[tuple[str, Any]], dict[str, str]
 
 
 def _kept(
-    store: CaseStore, parts: Sequence[tuple[str, Any]], patterns: Sequence[str], head: Head | None = None
+    store: Structures, parts: Sequence[tuple[str, Any]], patterns: Sequence[str], head: Head | None = None
 ) -> tuple[list[Kept], list[str]]:
     """See `kept_structures`; ``parts`` as `_structures` gives them."""
     from defacedask.stages.kept import Kept
 
-    kept: dict[tuple[str, int], Kept] = {}
+    kept: dict[tuple[str, str], Kept] = {}  # names are unique in a set
     missing: list[str] = []
     for pattern in patterns:
         found = False
@@ -112,14 +115,14 @@ def _kept(
             if not mask.any():
                 continue
             found = True
-            if (path, part.index) not in kept:
+            if (path, part.name) not in kept:
                 end = [a + n for a, n in zip(part.start, part.shape, strict=True)]
                 grid = store.geometry(path).block(part.start, end)
-                kept[path, part.index] = Kept(part.original_name, mask, grid)
+                kept[path, part.name] = Kept(part.original_name, mask, grid)
         if found:
             continue
         if fits(pattern, "Brain") and head is not None:
-            kept["head", 0] = Kept("Brain", head.brain, head.grid)
+            kept["head", ""] = Kept("Brain", head.brain, head.grid)
         else:
             missing.append(
                 f"no structure of the case is called {pattern}, so nothing of that name is protected."
@@ -127,12 +130,12 @@ def _kept(
     return list(kept.values()), missing
 
 
-def spared_structures(store: CaseStore, patterns: Sequence[str], head: Head) -> tuple[list[Kept], list[str]]:
+def spared_structures(store: Structures, patterns: Sequence[str], head: Head) -> tuple[list[Kept], list[str]]:
     """Structures that a defacer leaves as they are without being asked, as far as the case has them.
 
     Parameters
     ----------
-    store : CaseStore
+    store : CaseStore or DrawnStructures
     patterns : sequence of str
         See `defacedask.defacers.Defacer.spares`.
     head : Head
@@ -167,14 +170,14 @@ def spared_structures(store: CaseStore, patterns: Sequence[str], head: Head) -> 
 ALIKE = 0.7
 
 
-def drawn_brain(store: CaseStore, head: Head) -> Kept | None:
+def drawn_brain(store: Structures, head: Head) -> Kept | None:
     """The brain as somebody drew it, where a structure set has one that is about where the brain was found.
 
     A drawn brain reaches to the skull, one that is found ends a voxel before it: both stay.
 
     Parameters
     ----------
-    store : CaseStore
+    store : CaseStore or DrawnStructures
     head : Head
     """
     from defacedask.head.grid import resample
