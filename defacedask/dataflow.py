@@ -140,7 +140,9 @@ def plan(
     drawn = DrawnStructures(it)
     kept, missing = kept_structures(drawn, patterns_of(protect), head)
     if missing:
-        raise RefusedError(missing[0], "See `defacedask scan` for the names, or leave the pattern out.")
+        raise RefusedError(
+            missing[0], "`defacedask scan --json` has the names; mend the pattern, or leave the pattern out."
+        )
     brain = drawn_brain(drawn, head)
     spared, _ = spared_structures(drawn, maker.spares, head)
     protected = [one.protected(margin_mm) for one in kept]

@@ -125,6 +125,8 @@ def command(
 
 
 def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) -> None:
+    from defacedask.stages.protecting import fit_nothing
+
     for case in found.cases:
         kinds: dict[str, int] = {}
         for series in case.series:
@@ -139,9 +141,16 @@ def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) 
         )
     for skip in found.skipped:
         click.echo(printable(f"left out: {skip.path}: {skip.reason}"))
+    refused = 0
+    for case in found.cases:
+        if lacking := fit_nothing(case, protect):
+            refused += 1
+            text = f"{case.id}: would be refused: no structure is called {', '.join(lacking)}"
+            click.secho(printable(text), fg="red")
     kept = f", keeping {', '.join(protect)}" if protect else ""
-    click.echo(f"{len(found.cases)} cases would be defaced by {defacer}{kept}; nothing was done (--dry-run).")
-    if not found.cases and not passed:
+    would = len(found.cases) - refused
+    click.echo(f"{would} cases would be defaced by {defacer}{kept}; nothing was done (--dry-run).")
+    if not would and not passed:
         raise click.exceptions.Exit(1)
 
 

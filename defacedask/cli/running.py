@@ -107,7 +107,9 @@ def run_study(
                 bar.update(task, completed=finished, total=total)
                 if piece is not None and piece.status != DONE and not piece.upstream:
                     who = f" by {piece.defacer}" if piece.defacer else ""
-                    bar.console.print(f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False)
+                    bar.console.print(
+                        f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False, soft_wrap=True
+                    )
 
             def write_one(tables: dict[str, Any]) -> None:
                 bar.console.print("writing the defaced DICOM of one patient")

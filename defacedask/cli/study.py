@@ -41,6 +41,7 @@ def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -
     from defacedask.dataflow import resolve_defacers
     from defacedask.dicom.catalogue import scan
     from defacedask.remote import localise
+    from defacedask.stages.protecting import fit_nothing, patterns_of
 
     found = scan(*localise(inputs, out / "store" / "fetched", say=click.echo))
     for note in found.notes:
@@ -54,6 +55,9 @@ def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -
                 + f"; {len(case.structures)} structure sets, "
                 f"{len(case.doses)} doses"
             )
+            for pattern in fit_nothing(case, patterns_of(options["protect"])):
+                text = f"{case.id}: no structure is called {pattern}: nothing of that name would be protected"
+                click.secho(printable(text), fg="red")
         for skip in found.skipped:
             click.echo(printable(f"skipped: {skip.path}: {skip.reason}"))
         click.echo(f"{len(found.cases)} cases x {', '.join(names)}; nothing was done (--dry-run).")

@@ -92,7 +92,10 @@ def look(
         _check_registered(store, head)
         kept, missing = kept_structures(store, protect, head)
         if missing and all_there:
-            raise RefusedError(missing[0], "See `defacedask scan` for the names, or leave the pattern out.")
+            raise RefusedError(
+                missing[0],
+                "`defacedask scan --json` has the names; mend the pattern, or leave the pattern out.",
+            )
         protected = [one.protected(margin_mm) for one in kept]
         drawn = drawn_brain(store, head)
         if drawn is not None:

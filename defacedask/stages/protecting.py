@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from defacedask.errors import ConfigError, RefusedError
+from defacedask.structure_names import standard_names
 
 if TYPE_CHECKING:
+    from defacedask.dicom.model import Case
     from defacedask.head import Head
     from defacedask.stages.drawn import DrawnStructures
     from defacedask.stages.kept import Kept
@@ -16,7 +18,15 @@ if TYPE_CHECKING:
 
     Structures: TypeAlias = CaseStore | DrawnStructures
 
-__all__ = ["check_margin", "drawn_brain", "fits", "kept_structures", "patterns_of", "spared_structures"]
+__all__ = [
+    "check_margin",
+    "drawn_brain",
+    "fit_nothing",
+    "fits",
+    "kept_structures",
+    "patterns_of",
+    "spared_structures",
+]
 
 #: How the reader of structures marks one whose contours it could not use.
 _UNUSED = "not used:"
@@ -46,6 +56,20 @@ def check_margin(margin_mm: float) -> float:
 def fits(pattern: str, *names: str) -> bool:
     """Whether a pattern, with ``*`` and ``?``, is any of the names, whatever their case."""
     return any(fnmatch.fnmatchcase(name.casefold(), pattern.casefold()) for name in names)
+
+
+def fit_nothing(case: Case, patterns: Sequence[str]) -> list[str]:
+    """Patterns that fit no structure of a case by the names that its structure sets give; nothing is read.
+
+    Parameters
+    ----------
+    case : Case
+    patterns : sequence of str
+        The brain is there without a structure set, too.
+    """
+    named = [name for part in case.structures for name in part.facts.get("structures", ())]
+    names = ("Brain", *named, *standard_names(named))
+    return [pattern for pattern in patterns if not fits(pattern, *names)]
 
 
 def kept_structures(

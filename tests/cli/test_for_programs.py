@@ -88,3 +88,15 @@ def test_the_shell_completes(word, monkeypatch, capsys):
         cli.main([])
     found = [line.removeprefix("plain,") for line in capsys.readouterr().out.split()]
     assert found == [name for name in COMMANDS if name.startswith(word)]
+
+
+@pytest.mark.parametrize(("pattern", "cases"), [("Foo*", 0), ("Target,Foo*", 0), ("Target, brain", 1)])
+def test_a_dry_run_says_what_would_not_be_protected(virtual_patients, tmp_path, pattern, cases):
+    given = [virtual_patients / "VP-0001", "--out", tmp_path / "out", "--protect", pattern, "--dry-run"]
+    found = run("deface", *given, "--defacer", "quickshear")
+    assert f"{cases} cases would be defaced" in found.output
+    assert found.exit_code == (0 if cases else 1)
+    assert ("no structure is called Foo*" in found.output) == (not cases)
+    found = run("study", *given)
+    assert ("no structure is called Foo*" in found.output) == (not cases)
+    assert not (tmp_path / "out").exists()
