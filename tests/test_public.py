@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import defacedask as dd
-from defacedask.dicom.structures import read_structures
 from defacedask.errors import ConfigError, InputError, RefusedError
 from defacedask.inputs import folder_of, one_case, paths_of, scan_of
+from defacedask.io.dicom.structures import read_structures
 from defacedask.volume import geometry_of
 
 

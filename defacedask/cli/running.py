@@ -15,8 +15,8 @@ from defacedask.cli.release_options import protect_options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from defacedask.dataflow import StudyResult
     from defacedask.flow.result import Piece
+    from defacedask.runs.study import StudyResult
 
 __all__ = ["finish", "run_study", "study_options"]
 
@@ -78,18 +78,18 @@ def run_study(
     sample: bool = False,
     **options: Any,
 ) -> StudyResult:
-    """Run a study with a progress bar on a cluster; options as in `defacedask.dataflow.study`.
+    """Run a study with a progress bar on a cluster; options as in `defacedask.runs.study.study`.
 
-    With ``sample`` one patient is written after it, see `defacedask.sample`.
+    With ``sample`` one patient is written after it, see `defacedask.runs.sample`.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from defacedask.cluster import connect
-    from defacedask.dataflow import prepare, run
-    from defacedask.face_settings import upload_warning
     from defacedask.flow.result import DONE
-    from defacedask.sample import write_sample
+    from defacedask.runs.face_settings import upload_warning
+    from defacedask.runs.sample import write_sample
+    from defacedask.runs.study import prepare, run
 
     console = Console(stderr=True)
     prepared = prepare(cases, out, **options)
@@ -128,7 +128,7 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from defacedask.evaluation.rates import upper_bound
+    from defacedask.faces.rates import upper_bound
     from defacedask.report.run import read_run
     from defacedask.report.sections.decision import withheld_lines
     from defacedask.report.sections.harm import touched_lines

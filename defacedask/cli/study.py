@@ -38,10 +38,10 @@ def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -
       defacedask study patients/ --out result --defacers quickshear,carina --attacks all
       defacedask study patients/ --out result --protect 'PTV*' --deidentify --map ids.csv --mask seg
     """
-    from defacedask.dataflow import resolve_defacers
-    from defacedask.dicom.catalogue import scan
-    from defacedask.remote import localise
-    from defacedask.stages.protecting import fit_nothing, patterns_of
+    from defacedask.flow.stages.protecting import fit_nothing, patterns_of
+    from defacedask.io.dicom.catalogue import scan
+    from defacedask.io.remote import localise
+    from defacedask.runs.study import resolve_defacers
 
     found = scan(*localise(inputs, out / "store" / "fetched", say=click.echo))
     for note in found.notes:

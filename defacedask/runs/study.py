@@ -1,0 +1,447 @@
+"""The dataflow of one case and of a cohort: which stage follows which, and what a run leaves behind.
+
+::
+
+    ingest -> look -> apply (each defacer) -> faces, radiomics, geometry, dose, pictures -> tables -> export -> report
+                   -> faces and radiomics of the original --^
+
+Files are written last: whether they may say that the face is gone is known when everybody has been looked for.
+Every arrow before the tables is a Dask future; what travels along it is a `Piece` (numbers and paths). The order
+stands in `stages` and `writing`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from defacedask.defacers import get_defacer
+from defacedask.errors import RefusedError
+from defacedask.flow.flow import Flow, flow_on
+from defacedask.flow.result import Piece
+from defacedask.flow.run import Progress
+from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
+from defacedask.flow.stages.apply import apply
+from defacedask.flow.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
+from defacedask.flow.stages.export import export
+from defacedask.flow.stages.faces import judge_faces
+from defacedask.flow.stages.ingest import ingest, input_state
+from defacedask.flow.stages.pictures import draw_slices
+from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.stages.plans import look
+from defacedask.flow.stages.protecting import (
+    check_margin,
+    drawn_brain,
+    kept_structures,
+    patterns_of,
+    spared_structures,
+)
+from defacedask.inputs import one_case
+from defacedask.runs.preparing import PLANS, Prepared, Settings, prepare, resolve_defacers
+from defacedask.runs.release import Release
+from defacedask.showing import Shown
+
+if TYPE_CHECKING:
+    from defacedask.defacers import Plan
+    from defacedask.io.dicom.catalogue import Case
+
+__all__ = [
+    "Prepared",
+    "Progress",
+    "Settings",
+    "StudyResult",
+    "StudyRun",
+    "plan",
+    "prepare",
+    "resolve_defacers",
+    "run",
+    "stages",
+    "study",
+]
+
+
+@dataclasses.dataclass(repr=False)
+class StudyResult(Shown):
+    """What a run came to.
+
+    Attributes
+    ----------
+    out : Path
+        Its folder.
+    tables : dict
+        Name -> DataFrame, as in ``OUT/tables``.
+    report : Path
+        The page.
+    """
+
+    out: Path
+    tables: dict[str, pd.DataFrame]
+    report: Path
+
+    def _title(self) -> str:
+        return f"StudyResult in {self.out}"
+
+    def _table(self) -> Any:
+        rows = [(name, len(table), ", ".join(map(str, table.columns))) for name, table in self.tables.items()]
+        return ("table", "rows", "columns"), rows, (f"report: {self.report}",)
+
+
+def plan(
+    case: Any,
+    defacer: str,
+    *,
+    key: bytes = b"",
+    protect: str | Sequence[str] = (),
+    margin_mm: float = 3.0,
+    **options: Any,
+) -> Plan:
+    """Plan one case's defacing, here and now, as a study does.
+
+    Parameters
+    ----------
+    case : Case, or a path or Scan of one case
+    defacer : str
+        Registered name, with options if any: ``quickshear:form=published``.
+    key : bytes
+        Secret for defacers that draw noise; by default a fresh one.
+    protect : str or sequence of str
+        Names of structures that stay as they are, with ``*`` and ``?``; the brain always does, as it is found and as
+        a structure set draws it. How much of the face that leaves is part of ``plan.summary()``.
+    margin_mm : float
+        Kept around them.
+    **options
+        Of the defacer, too.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown defacer or option, or a margin that is none.
+    RefusedError
+        If the head does not allow a trustworthy plan, or a structure to be protected is not there or cannot be read.
+    InputError
+        If there is no case, or more than one.
+    """
+    from defacedask.anatomy.head import Head
+    from defacedask.defacers.remaining import remains
+    from defacedask.flow.stages.drawn import DrawnStructures
+    from defacedask.io.dicom.image import read_image
+
+    maker = get_defacer(defacer, **options)
+    check_margin(margin_mm)
+    it = one_case(case)
+    head = Head(read_image(it.primary))
+    head.require()
+    drawn = DrawnStructures(it)
+    kept, missing = kept_structures(drawn, patterns_of(protect), head)
+    if missing:
+        raise RefusedError(
+            missing[0], "`defacedask scan --json` has the names; mend the pattern, or leave the pattern out."
+        )
+    brain = drawn_brain(drawn, head)
+    spared, _ = spared_structures(drawn, maker.spares, head)
+    protected = [one.protected(margin_mm) for one in kept]
+    protected += [one.protected(0.0) for one in ([] if brain is None else [brain])]
+    protected += [one.protected(0.0) for one in spared]
+    made = maker.plan(head, key=key or secrets.token_bytes(32), protected=protected)
+    return remains(made, head)[0]
+
+
+def study(
+    cases: Any,
+    out: str | Path,
+    *,
+    defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    recogniser: str | Iterable[str] | None = None,
+    tolerance: float | None = None,
+    seed: int | None = None,
+    client: Any = None,
+    pictures: bool | None = None,
+    export: bool = True,
+    deidentify: bool = False,
+    private: str | None = None,
+    allow_visible: bool = False,
+    allow_reversible: bool = False,
+    masks: Iterable[str] = (),
+    ids: str | Path | None = None,
+    trial: Iterable[str] | Mapping[str, str] = (),
+    gallery: str | None = None,
+    feature_classes: str | Iterable[str] | None = None,
+    protect: str | Sequence[str] = (),
+    margin_mm: float = 3.0,
+    attacks: str | Iterable[str] | None = None,
+    allow_upload: bool = False,
+    progress: Progress | None = None,
+    reference: str | Path | None = None,
+) -> StudyResult:
+    """Compare defacers on a cohort: the whole way from DICOM to the report.
+
+    Parameters
+    ----------
+    cases : path, Scan, Case, or iterable of these
+        What to work on; anything that is not yet scanned is scanned first.
+    out : path
+        Folder for everything that is left (see INTERFACE in README). A second run with the same folder does
+        only what is missing or has changed.
+    defacers : str, sequence of str, or mapping
+        Names, or ``all`` (the study's four), with options as in ``quickshear:form=published``; or name -> options.
+        The convert-only control ``none`` always runs beside them.
+    recogniser : str or sequence of str
+        Registered recognisers, or ``onnx:PATH`` for a network in a file.
+    tolerance : float
+        Distance up to which two faces count as the same.
+    seed : int, optional
+        Fixes the run's secret key, for runs that must be repeatable; by default the key is drawn at random and
+        kept in ``OUT/store/run.key``.
+    client : distributed.Client, optional
+        Where tasks run; by default on the active client, and without one here, one after the other.
+    pictures : bool
+        Keep pictures of heads for the report. They identify people.
+    export : bool
+        Write the defaced DICOM, below ``OUT/defaced/DEFACER``, with its record in ``OUT/audit.jsonl``, once the faces
+        have been judged: of a defacer behind which people were recognised, in more cases than chance explains,
+        nothing is written, or with ``allow_visible`` files that say that the face is visible.
+    deidentify, private, allow_visible, allow_reversible, masks, ids, trial
+        Of what is written: see `defacedask.runs.deface.deface`. Who got which id lies in ``OUT/store``. A defacer that
+        only covers the face is compared like
+        any other; without ``allow_reversible`` its result is not written.
+    protect : str or sequence of str
+        Names of structures that stay as they are, with ``*`` and ``?``; the brain always does.
+    margin_mm : float
+        Kept around them.
+    gallery : str
+        Whom defaced heads are compared with: ``originals`` (the study's protocol), ``second-scan`` (another scan
+        of the same person), or a folder of photographs (PatientID.jpg, or PatientID/any.jpg).
+    feature_classes : str or sequence of str
+        Classes of pyradiomics to compute beside the study's ten features, such as ``glcm,shape``.
+    attacks : str or sequence of str
+        ``basic``, ``default``, ``all``, or names of `defacedask.attacks.names`.
+    allow_upload : bool
+        Must be True for recognisers that send pictures of faces to a service.
+    progress : callable
+        ``progress(finished, total, piece)`` after each piece.
+    reference : path, optional
+        Folder of published tables to print beside ours.
+
+    Returns
+    -------
+    StudyResult
+
+    Raises
+    ------
+    InputError
+        If there is nothing to work on.
+    ConfigError
+        For an unknown defacer, recogniser or option.
+    OutputError
+        If ``out`` cannot be written, at the start or at any time; the run ends, what was finished stays.
+    """
+    prepared = prepare(
+        cases,
+        out,
+        defacers=defacers,
+        recogniser=recogniser,
+        tolerance=tolerance,
+        seed=seed,
+        pictures=pictures,
+        export=export,
+        deidentify=deidentify,
+        private=private,
+        allow_visible=allow_visible,
+        allow_reversible=allow_reversible,
+        masks=masks,
+        ids=ids,
+        trial=trial,
+        gallery=gallery,
+        feature_classes=feature_classes,
+        protect=protect,
+        margin_mm=margin_mm,
+        attacks=attacks,
+        allow_upload=allow_upload,
+    )
+    return run(prepared, client=client, progress=progress, reference=reference)
+
+
+def run(
+    prepared: Prepared,
+    *,
+    client: Any = None,
+    progress: Progress | None = None,
+    reference: str | Path | None = None,
+    before_report: Callable[[dict[str, pd.DataFrame]], None] | None = None,
+) -> StudyResult:
+    """Run what `prepare` made ready; arguments and errors as in `study`.
+
+    ``before_report`` is called with the tables when they are written and the page is not; it may change them.
+    """
+    from defacedask.report import write_report
+    from defacedask.report.run import read_run
+    from defacedask.tables.cohort import collect, collect_exports, slim
+
+    context = StudyRun(prepared)
+    release = context.release
+    pieces: list[Piece] = []
+    with flow_on(
+        prepared.folder / "store", stages(), client, command="study", cases=len(prepared.cases)
+    ) as flow:
+        for _, found in flow.run(context, prepared.cases, tuple(prepared.settings.defacers), progress):
+            pieces += map(slim, found)
+        tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)
+        if release:
+            release.heed(read_run(prepared.folder))
+            pieces += _write(flow, context, release, pieces, progress)
+            collect_exports(prepared.folder, prepared.cases, pieces, prepared.settings, tables)
+        if before_report:
+            before_report(tables)
+        page = write_report(prepared.folder, reference=reference)
+    return StudyResult(prepared.folder, tables, page)
+
+
+def _write(
+    flow: Flow[StudyRun],
+    context: StudyRun,
+    release: Release,
+    pieces: Sequence[Piece],
+    progress: Progress | None,
+) -> list[Piece]:
+    """Write what may be written of a study that has been judged, with its record; gives the results."""
+    from defacedask.tables.cohort import slim
+
+    cases = context.prepared.cases
+    out = release.left_out(pieces)
+    names = {(piece.case, piece.defacer) for piece in out}
+    context.due = {(c.id, d) for c in cases for d in release.defacers if (c.id, d) not in names}
+    due = [case for case in cases if any(case.id == name for name, _ in context.due)]
+    last = dataclasses.replace(flow, stages=writing())
+    for case, found in last.run(context, due, tuple(release.defacers), progress, before=context.begin):
+        out += map(slim, release.settled(case, [p for p in found if p.stage in ("export", "submit")]))
+    release.record(out)
+    return out
+
+
+class StudyRun:
+    """What the stages of a study need to know of the run.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared, self.settings = prepared, prepared.settings
+        #: (case, defacer) of which files are to be written.
+        self.due: set[tuple[str, str]] = set()
+        self.run_key = prepared.run_key
+        self.secret = hashlib.sha256(prepared.run_key).hexdigest()
+        self.store, self.plans = (str(prepared.folder / part) for part in ("store", PLANS))
+        self.pictures = str(prepared.folder / "pictures") if prepared.settings.pictures else ""
+        self.release = Release.of(prepared) if prepared.settings.export else None
+
+    def begin(self, case: Case) -> None:
+        """See to what is on record of a case before its stages are submitted."""
+        if self.release:
+            self.release.forget_lost(case)
+
+
+def stages() -> tuple[Stage[StudyRun], ...]:
+    """The stages of a study before its files are written, in their order."""
+
+    def who(task: Task[StudyRun]) -> dict[str, Any]:
+        return {"case": task.case.id, "defacer": task.defacer}
+
+    def planned(task: Task[StudyRun]) -> dict[str, Any]:
+        return {**who(task), "plans": task.run.plans}
+
+    def judged(task: Task[StudyRun]) -> dict[str, Any]:
+        return {**planned(task), "settings": task.run.settings.faces, "pictures": task.run.pictures}
+
+    def drawn(task: Task[StudyRun]) -> dict[str, Any]:
+        return {**planned(task), "folder": task.run.pictures}
+
+    faces: dict[str, Any] = {
+        "function": judge_faces,
+        "arguments": judged,
+        "depends": lambda task: task.run.settings.faces,
+        "seconds": 6 * HOUR,
+    }
+    pictures: dict[str, Any] = {
+        "function": draw_slices,
+        "arguments": drawn,
+        "when": lambda task: bool(task.run.pictures),
+    }
+    return (
+        Stage(
+            "ingest",
+            ingest,
+            lambda task: {"case": task.case.to_dict(), "root": task.run.store},
+            lambda task: input_state(task.case),
+        ),
+        Stage(
+            "look",
+            look,
+            lambda task: {
+                "plans": task.run.plans,
+                "defacers": task.run.settings.defacers,
+                "code": task.run.settings.code,
+                "run_key": task.run.run_key,
+                "case": task.case.id,
+                "protect": task.run.settings.protect,
+                "margin_mm": task.run.settings.margin_mm,
+            },
+            lambda task: [task.run.settings.looking, task.run.secret],
+            needs=("ingest",),
+        ),
+        Stage("faces", needs=("ingest", "look"), each=ORIGINAL, **faces),
+        Stage(
+            "radiomics",
+            measure_original,
+            lambda task: {"case": task.case.id, "settings": task.run.settings.radiomics},
+            lambda task: task.run.settings.radiomics,
+            needs=("ingest", "look"),
+            each=ORIGINAL,
+        ),
+        Stage("pictures", needs=("ingest", "look"), each=ORIGINAL, **pictures),
+        Stage("apply", apply, planned, needs=("ingest", "look"), each=EACH_DEFACER),
+        Stage("faces", needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **faces),
+        Stage(
+            "radiomics",
+            measure_radiomics,
+            lambda task: {**who(task), "settings": task.run.settings.radiomics},
+            lambda task: task.run.settings.radiomics,
+            needs=("ingest", "look", ("radiomics", ORIGINAL), "apply"),
+            each=EACH_DEFACER,
+        ),
+        Stage("geometry", measure_geometry, planned, needs=("ingest", "look"), each=EACH_DEFACER),
+        Stage("dose", measure_dose, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
+        Stage("pictures", needs=("ingest", "look", "apply"), each=EACH_DEFACER, **pictures),
+    )
+
+
+def writing() -> tuple[Stage[StudyRun], ...]:
+    """The stages that write files: those before are done, and tell so."""
+
+    def due(task: Task[StudyRun]) -> bool:
+        return (task.case.id, task.defacer) in task.run.due
+
+    def released(task: Task[StudyRun]) -> Release:
+        assert task.run.release is not None
+        return task.run.release
+
+    before = [one for one in stages() if one.name in ("ingest", "look", "apply")]
+    return (
+        *(dataclasses.replace(one, when=due) if one.each else one for one in before),
+        Stage(
+            "export",
+            export,
+            lambda task: released(task).arguments(task.case, task.defacer),
+            lambda task: released(task).depends(task.case, task.defacer),
+            needs=("ingest", "look", "apply"),
+            each=EACH_DEFACER,
+            when=due,
+        ),
+    )
