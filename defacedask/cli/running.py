@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from defacedask.cli.consoles import table_console
+from defacedask.cli.release_options import protect_options
+
 # all else is imported where it is used: `--help` needs none of it
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +38,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--attacks",
             default=None,
-            help="basic, default, all, or names with commas [default]; `list attacks` names them.",
+            help="basic, default, all, or names with commas: `defacedask list attacks`. [default]",
         ),
         click.option(
             "--allow-upload",
@@ -58,11 +61,8 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--workers", type=int, default=None, help="Worker processes [one a core]."),
         click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report."),
-        click.option(
-            "--protect", default="", metavar="NAMES", help="Structures that stay, such as 'PTV*,GTV*'."
-        ),
-        click.option("--margin-mm", type=float, default=3.0, show_default=True, help="Kept around them."),
     ]
+    command = protect_options(command)
     for add in reversed(options):
         command = add(command)
     return command
@@ -107,7 +107,9 @@ def run_study(
                 bar.update(task, completed=finished, total=total)
                 if piece is not None and piece.status != DONE and not piece.upstream:
                     who = f" by {piece.defacer}" if piece.defacer else ""
-                    bar.console.print(f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False)
+                    bar.console.print(
+                        f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False, soft_wrap=True
+                    )
 
             def write_one(tables: dict[str, Any]) -> None:
                 bar.console.print("writing the defaced DICOM of one patient")
@@ -124,16 +126,16 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     failed.
     """
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     from defacedask.faces.rates import upper_bound
     from defacedask.report.run import read_run
+    from defacedask.report.sections.decision import withheld_lines
     from defacedask.report.sections.harm import touched_lines
     from defacedask.report.sections.threshold import threshold_words
     from defacedask.report.sections.verdict import headline
 
-    console = Console()
+    console = table_console()
     seen = read_run(result.out)
     worth = headline(seen)
     console.print(worth.first, style="bold", markup=False, soft_wrap=True, highlight=False)
@@ -159,7 +161,7 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     console.print("cases: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
     for row in cases[cases["status"] != "done"].itertuples():
         console.print(f"  {row.case}: {row.status}: {row.reason}", markup=False, soft_wrap=True)
-    for line in touched_lines(seen):
+    for line in [*withheld_lines(seen), *touched_lines(seen)]:
         console.print(line, style="bold red", markup=False, soft_wrap=True, highlight=False)
     console.print(f"report: {result.report}", soft_wrap=True, highlight=False)
     verified = key is None or _verified(result, key, console)

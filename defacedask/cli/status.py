@@ -7,13 +7,10 @@ from pathlib import Path
 
 import click
 
-from defacedask.cli.verbose import verbose_option
-
 
 @click.command("status")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@verbose_option
 def command(out: Path, as_json: bool) -> None:
     """Say how far a run is that writes, or wrote, to a folder; nothing there is touched.
 

@@ -10,8 +10,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import hmac
-import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -39,10 +37,12 @@ from defacedask.runs.case_row import case_row
 from defacedask.runs.preparing import make_output
 from defacedask.runs.run_key import read_key
 from defacedask.runs.trial import (
+    check_trial,
     facts_by_case,
     patient_ids,
     read_ids,
     subject_labels,
+    trial_code,
     trial_facts,
     write_patient_ids,
 )
@@ -233,8 +233,9 @@ def deface(
         Folder for the run's own data; by default ``OUT.work`` beside the output.
     key : bytes, optional
         Of the UID map; by default that of ``WORK/run.key``.
-    client : distributed.Client, optional
-        Where tasks run; by default on the active client, and without one here, one after the other.
+    client : distributed.Client, or callable that gives one, optional
+        Where tasks run; by default on the active client, and without one here, one after the other. A callable is
+        called when input and options have been looked at, so that what is wrong with them is said at once.
     keep_work : bool
         Keep the original voxels in the work folder after a case is done.
     progress : callable, optional
@@ -269,11 +270,7 @@ def deface(
     check_margin(margin_mm)
     release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
     about = trial_facts(trial)
-    if (about or ids is not None) and not deidentify:
-        raise ConfigError(
-            "a trial's ids and facts are written where headers are de-identified.",
-            "Add --deidentify, or leave them out.",
-        )
+    check_trial(about, ids, deidentify)
     check_mode(already_defaced, deidentify)
     inputs = inputs or paths_of(cases)
     whole = scan_of(cases)
@@ -286,7 +283,8 @@ def deface(
     table = None if ids is None else read_ids(ids)
     given = facts_by_case(table, about, found.cases)
     make_output(folder, place)
-    with flow_on(place, stages(), client, command="deface", cases=len(found.cases)) as flow:
+    workers = client() if callable(client) else client
+    with flow_on(place, stages(), workers, command="deface", cases=len(found.cases)) as flow:
         run_key = key or read_key(place / "run.key")
         files = [f for case in whole.cases for s in case.series for f in s.files]
         names = output_names(files, inputs_of(whole, inputs), [s.path for s in found.skipped])
@@ -496,8 +494,7 @@ class DefaceRun:
         release = self.release.depends(self.defacer, self.run_key, self.people)
         facts = {"out": str(self.out), "names": self.names_of(case), "release": release}
         if trial := self.trial_of(case):
-            text = json.dumps(trial, sort_keys=True).encode()
-            facts["trial"] = hmac.new(self.run_key, b"defacedask trial 1" + text, hashlib.sha256).hexdigest()
+            facts["trial"] = trial_code(trial, self.run_key)
         return [facts, self.secret]
 
     def finish(self, case: Case, pieces: Sequence[Piece], keep_work: bool) -> dict[str, Any]:

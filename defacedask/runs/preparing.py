@@ -26,6 +26,7 @@ from defacedask.io.store import writing
 from defacedask.runs.already import set_aside
 from defacedask.runs.face_settings import face_settings
 from defacedask.runs.run_key import key_of_seed, read_key
+from defacedask.runs.trial import check_trial, facts_by_case, read_ids, trial_facts
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case, Skipped
@@ -171,6 +172,8 @@ class Prepared:
     settings: Settings
     run_key: bytes
     people: People = dataclasses.field(default_factory=dict, repr=False)
+    #: Case id -> what its headers say of a trial.
+    trial: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict, repr=False)
 
 
 def prepare(
@@ -191,10 +194,16 @@ def prepare(
     private: str | None = None,
     allow_visible: bool = False,
     allow_reversible: bool = False,
+    masks: Iterable[str] = (),
+    ids: str | Path | None = None,
+    trial: Iterable[str] | Mapping[str, str] = (),
     attacks: str | Iterable[str] | None = None,
     allow_upload: bool = False,
 ) -> Prepared:
     """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
+    from defacedask.io.dicom.export.words import words_of_people
+    from defacedask.io.dicom.people import people_of
+
     folder = Path(out).absolute()  # workers may run elsewhere
     faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
     settings = _settings(defacers, faces, tolerance, pictures)
@@ -207,16 +216,20 @@ def prepare(
         settings, export=export, gallery=known, radiomics={**settings.radiomics, "classes": classes}
     )
     settings = dataclasses.replace(settings, protect=patterns_of(protect), margin_mm=margin_mm)
-    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible)
+    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
     settings = dataclasses.replace(settings, release=release.choice)
+    about = trial_facts(trial)
+    check_trial(about, ids, deidentify)
+    if deidentify and not people:
+        people = people_of(found)
+    table = None if ids is None else read_ids(ids)
+    given = facts_by_case(table, about, found)
+    if table is not None:
+        table.check(words_of_people(people))
     make_output(folder, *RUN_FOLDERS)
     run_key = read_key(folder / "store" / "run.key") if seed is None else key_of_seed(seed)
     write_config(folder, settings, run_key)
-    if deidentify and not people:
-        from defacedask.io.dicom.people import people_of
-
-        people = people_of(found)
-    return Prepared(folder, found, skipped, settings, run_key, people)
+    return Prepared(folder, found, skipped, settings, run_key, people, given)
 
 
 def _settings(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case, Skipped
     from defacedask.runs.preparing import Settings
 
-__all__ = ["case_rows", "collect", "face_rows", "slim"]
+__all__ = ["case_rows", "collect", "collect_exports", "face_rows", "slim"]
 
 #: Tables whose rows the stages make.
 MEASURED = ("radiomics", "dose", "geometry", "unmasking")
@@ -49,7 +49,9 @@ NEEDED = (
     "face_moved",
     "visible",
     "reversible",
+    "recognised",
     "targets",
+    "new_patient_id",
 )
 #: Results whose rows are read at once.
 AT_ONCE = 500
@@ -79,10 +81,7 @@ def collect(
     dict
         Table name -> DataFrame, as written.
     """
-    # cases finish in any order; tables must not depend on it
-    order = {case.id: k for k, case in enumerate(cases)}
-    ranks = {name: k for k, name in enumerate([ORIGINAL, *settings.defacers])}
-    pieces = sorted(pieces, key=lambda p: (order[p.case], p.stage, ranks.get(p.defacer, -1)))
+    pieces = _in_order(cases, pieces, settings)
     patients = {case.id: case.patient_id or case.id for case in cases}
     faces = face_rows(pieces, patients, settings)
     tables = {
@@ -108,6 +107,31 @@ def collect(
         partial.replace(index)
     write_tables(folder, tables)
     return tables
+
+
+def collect_exports(
+    folder: Path,
+    cases: Sequence[Case],
+    pieces: Sequence[Piece],
+    settings: Settings,
+    tables: dict[str, pd.DataFrame],
+) -> None:
+    """Bring the tables up to date with what was written after they were made; arguments as in `collect`."""
+    pieces = _in_order(cases, pieces, settings)
+    new = {
+        "cases": as_table("cases", case_rows(cases, pieces)),
+        "exports": as_table("exports", export_rows(pieces)),
+        "timing": as_table("timing", timing_rows(pieces)),
+    }
+    tables.update(new)
+    write_tables(folder, new)
+
+
+def _in_order(cases: Sequence[Case], pieces: Sequence[Piece], settings: Settings) -> list[Piece]:
+    """Results by case, stage and defacer: cases finish in any order, and tables must not depend on it."""
+    order = {case.id: k for k, case in enumerate(cases)}
+    ranks = {name: k for k, name in enumerate([ORIGINAL, *settings.defacers])}
+    return sorted(pieces, key=lambda p: (order[p.case], p.stage, ranks.get(p.defacer, -1)))
 
 
 def slim(piece: Piece) -> Piece:
@@ -175,6 +199,7 @@ def export_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
             "face_moved": piece.facts.get("face_moved"),
             "visible": piece.facts.get("visible"),
             "reversible": piece.facts.get("reversible"),
+            "recognised": piece.facts.get("recognised"),
             "targets": "; ".join(piece.facts.get("targets", ())),
         }
         for piece in pieces
