@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from defacedask.defacers import get_defacer
+from defacedask.devices import AUTO, resources_of
+from defacedask.flow.executors import device_for
 from defacedask.flow.flow import flow_on
 from defacedask.flow.result import Piece
 from defacedask.flow.run import Progress
@@ -134,6 +136,7 @@ def study(
     margin_mm: float = 3.0,
     attacks: str | Iterable[str] | None = None,
     allow_upload: bool = False,
+    device: str | None = None,
     progress: Progress | None = None,
     reference: str | Path | None = None,
 ) -> StudyResult:
@@ -178,6 +181,8 @@ def study(
         ``basic``, ``default``, ``all``, or names of `defacedask.evaluation.attack_names`.
     allow_upload : bool
         Must be True for recognisers that send pictures of faces to a service.
+    device : str
+        Where kernels run: ``cpu``, ``cuda``, or ``auto`` (on a card where a worker has one).
     progress : callable
         ``progress(finished, total, piece)`` after each piece.
     reference : path, optional
@@ -192,7 +197,7 @@ def study(
     InputError
         If there is nothing to work on.
     ConfigError
-        For an unknown defacer, recogniser or option.
+        For an unknown defacer, recogniser or option, or the device ``cuda`` where there is none.
     OutputError
         If ``out`` cannot be written, at the start or at any time; the run ends, what was finished stays.
     """
@@ -215,6 +220,7 @@ def study(
         margin_mm=margin_mm,
         attacks=attacks,
         allow_upload=allow_upload,
+        device=device_for(device, client),
     )
     return run(prepared, client=client, progress=progress, reference=reference)
 
@@ -238,7 +244,11 @@ def run(
     release = context.release
     pieces: list[Piece] = []
     with flow_on(
-        prepared.folder / "store", stages(), client, command="study", cases=len(prepared.cases)
+        prepared.folder / "store",
+        stages(prepared.settings.device),
+        client,
+        command="study",
+        cases=len(prepared.cases),
     ) as flow:
         for case, found in flow.run(
             context, prepared.cases, tuple(prepared.settings.defacers), progress, before=context.begin
@@ -275,8 +285,8 @@ class StudyRun:
             self.release.forget_lost(case)
 
 
-def stages() -> tuple[Stage[StudyRun], ...]:
-    """The stages of a study, in their order."""
+def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
+    """The stages of a study, in their order; what runs on the device ``cuda`` asks for a worker that has it."""
 
     def who(task: Task[StudyRun]) -> dict[str, Any]:
         return {"case": task.case.id, "defacer": task.defacer}
@@ -333,7 +343,14 @@ def stages() -> tuple[Stage[StudyRun], ...]:
             each=ORIGINAL,
         ),
         Stage("pictures", needs=("ingest", "look"), each=ORIGINAL, **pictures),
-        Stage("apply", apply, planned, needs=("ingest", "look"), each=EACH_DEFACER),
+        Stage(
+            "apply",
+            apply,
+            lambda task: {**planned(task), "device": task.run.settings.device},
+            needs=("ingest", "look"),
+            each=EACH_DEFACER,
+            resources=resources_of(device),
+        ),
         Stage("faces", needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **faces),
         Stage(
             "radiomics",

@@ -22,7 +22,9 @@ from defacedask.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.apart import forget_regrouped, images_apart, settle
 from defacedask.case_row import case_row
 from defacedask.defacers import code_of
+from defacedask.devices import AUTO, CPU, resources_of
 from defacedask.errors import ConfigError, DefacedaskError, StoreError
+from defacedask.flow.executors import device_for
 from defacedask.flow.flow import flow_on
 from defacedask.flow.result import FAILED, Outcome, Piece, forget
 from defacedask.flow.run import Progress
@@ -138,11 +140,18 @@ def look_protected(
 
 
 def apply_plan(
-    ingested: Piece, looked: Piece, *, root: str, plans: str, case: Mapping[str, Any], defacer: str
+    ingested: Piece,
+    looked: Piece,
+    *,
+    root: str,
+    plans: str,
+    case: Mapping[str, Any],
+    defacer: str,
+    device: str = CPU,
 ) -> Outcome:
     """`defacedask.stages.apply.apply`; the store of a finished case was cleared away and is made again if needed."""
     ingest(case=case, root=root)
-    return apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer)
+    return apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer, device=device)
 
 
 def export_case(
@@ -153,6 +162,7 @@ def export_case(
     root: str,
     plans: str,
     case: Mapping[str, Any],
+    device: str = CPU,
     **options: Any,
 ) -> Outcome:
     """`defacedask.stages.export.export`; what it needs of a store that was cleared away is made again."""
@@ -161,7 +171,9 @@ def export_case(
     try:
         store.volume(volume_path(defacer, store.images[0]))
     except StoreError:
-        apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer)
+        # on whatever worker this is: the values are the same
+        where = CPU if device == CPU else AUTO
+        apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer, device=where)
     return export(ingested, looked, applied, plans=plans, case=case, **options)
 
 
@@ -186,6 +198,7 @@ def deface(
     key: bytes | None = None,
     client: Any = None,
     keep_work: bool = False,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> DefaceResult:
     """Deface every case and write it out as it came: DICOM as DICOM, NIfTI as NIfTI.
@@ -234,6 +247,8 @@ def deface(
         Where tasks run; by default on the active client, and without one here, one after the other.
     keep_work : bool
         Keep the original voxels in the work folder after a case is done.
+    device : str, optional
+        Where kernels run: ``cpu``, ``cuda``, or ``auto`` (on a card where a worker has one).
     progress : callable, optional
         ``progress(finished, total, piece)``.
 
@@ -247,7 +262,7 @@ def deface(
         If there is nothing to deface, or the table of ids is not as it should be.
     ConfigError
         For the control ``none``, an unknown defacer or option, a reversible defacer that was not allowed, ids or
-        facts of a trial without ``deidentify``.
+        facts of a trial without ``deidentify``, or the device ``cuda`` where there is none.
     OutputError
         If a folder cannot be written.
     """
@@ -264,6 +279,7 @@ def deface(
         raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
     check_reversible(defacer, allow_reversible)
     check_margin(margin_mm)
+    device = device_for(device, client)
     release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
     about = trial_facts(trial)
     if (about or ids is not None) and not deidentify:
@@ -283,7 +299,7 @@ def deface(
     table = None if ids is None else read_ids(ids)
     given = facts_by_case(table, about, found.cases)
     make_output(folder, place)
-    with flow_on(place, stages(), client, command="deface", cases=len(found.cases)) as flow:
+    with flow_on(place, stages(device), client, command="deface", cases=len(found.cases)) as flow:
         run_key = key or read_key(place / "run.key")
         files = [f for case in whole.cases for s in case.series for f in s.files]
         names = output_names(files, inputs_of(whole, inputs), [s.path for s in found.skipped])
@@ -294,6 +310,7 @@ def deface(
         context = DefaceRun(
             folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people, given
         )
+        context.device = device
         for leftover in folder.glob(".partial-*"):
             remove(str(leftover))
         # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now
@@ -375,8 +392,8 @@ def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.Path
                 raise ConfigError(f"the output folder {out} holds files of the input.", "Choose another.")
 
 
-def stages() -> tuple[Stage[DefaceRun], ...]:
-    """The stages of `deface`, in their order."""
+def stages(device: str = AUTO) -> tuple[Stage[DefaceRun], ...]:
+    """The stages of `deface`, in their order; what runs on the device ``cuda`` asks for a worker that has it."""
     return (
         Stage("ingest", ingest, lambda task: task.run.what(task.case), lambda task: _state(task.case)),
         Stage(
@@ -390,9 +407,10 @@ def stages() -> tuple[Stage[DefaceRun], ...]:
         Stage(
             "apply",
             apply_plan,
-            lambda task: task.run.who(task.case),
+            lambda task: {**task.run.who(task.case), "device": task.run.device},
             needs=("ingest", "look"),
             each=EACH_DEFACER,
+            resources=resources_of(device),
         ),
         Stage(
             "export",
@@ -430,6 +448,7 @@ class DefaceRun:
     trial: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     #: Case of one image -> the case that it is a part of (`defacedask.apart`).
     part_of: dict[str, str] = dataclasses.field(default_factory=dict)
+    device: str = CPU
 
     @functools.cached_property
     def code(self) -> dict[str, str]:
@@ -476,6 +495,7 @@ class DefaceRun:
         """Arguments of the export."""
         return {
             **self.who(case),
+            "device": self.device,
             "out": str(self.out),
             "names": self.names_of(case),
             "record": str(self.record),

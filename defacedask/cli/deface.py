@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from defacedask.cli.running import device_option
 from defacedask.cli.verbose import verbose_option
 from defacedask.errors import printable
 
@@ -69,6 +70,7 @@ from defacedask.errors import printable
     "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes, slurm."
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
+@device_option
 @click.option(
     "--store-to",
     metavar="URL",
@@ -95,6 +97,7 @@ def command(
     keep_work: bool,
     cluster: str,
     workers: int | None,
+    device: str | None,
     store_to: str | None,
     dry_run: bool,
 ) -> None:
@@ -117,6 +120,7 @@ def command(
     """
     from defacedask.already import set_aside
     from defacedask.defacers import resolve
+    from defacedask.devices import chosen_device
     from defacedask.dicom.catalogue import scan
     from defacedask.release_options import check_reversible
     from defacedask.remote import localise
@@ -146,6 +150,7 @@ def command(
         "trial": trial,
         "work": work,
         "keep_work": keep_work,
+        "device": chosen_device(device),
     }
     if key is not None:
         from defacedask.run_key import read_key
@@ -196,7 +201,9 @@ def _run(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with contextlib.ExitStack() as stack:
-        client = None if cluster == "here" else stack.enter_context(connect(cluster, workers))
+        client = (
+            None if cluster == "here" else stack.enter_context(connect(cluster, workers, options["device"]))
+        )
         bar = stack.enter_context(Progress(*columns, console=console))
         task = bar.add_task("tasks", total=None)
 

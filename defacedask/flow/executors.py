@@ -16,15 +16,32 @@ from pathlib import Path
 from typing import Any
 
 from defacedask.config import option
+from defacedask.devices import CUDA, chosen_device, require_card
 from defacedask.flow.result import Name
 
-__all__ = ["DaskExecutor", "Executor", "HereExecutor", "executor_for"]
+__all__ = ["DaskExecutor", "Executor", "HereExecutor", "device_for", "executor_for"]
 
 
 def executor_for(client: Any) -> DaskExecutor | HereExecutor:
     """Executor of a client; None means the active client, or, without one, here, one task after the other."""
     client = _active_client() if client is None else client
     return HereExecutor() if client is None else DaskExecutor(client)
+
+
+def device_for(given: str | None, client: Any) -> str:
+    """The device that a run was asked for; where its tasks run here, it is there.
+
+    On a cluster its workers are looked at when the run begins (`defacedask.flow.stage.check_resources`).
+
+    Raises
+    ------
+    ConfigError, MissingExtraError
+        For an unknown device, or ``cuda`` in a process that has none.
+    """
+    device = chosen_device(given)
+    if device == CUDA and client is None and _active_client() is None:
+        require_card()
+    return device
 
 
 def _active_client() -> Any:
