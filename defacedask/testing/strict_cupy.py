@@ -286,12 +286,15 @@ def _module(name: str, behind: Any, known: set[str]) -> types.ModuleType:
     module = types.ModuleType(name)
 
     def attribute(what: str) -> Any:
-        found = getattr(behind, what, None)
-        if found is None or (callable(found) and not isinstance(found, type) and what not in known):
-            raise AttributeError(f"{name} has no {what}")
-        if isinstance(found, type) or not callable(found) or what == "broadcast_shapes":
+        found = None if what.startswith("_") else getattr(behind, what, None)
+        if what == "broadcast_shapes" and what in known:
+            return found  # it looks at no array
+        if callable(found) and what in known:
+            return lambda *given, **named: _call(what, found, *given, **named)
+        kind = isinstance(found, type) and issubclass(found, (np.generic, np.dtype, np.iinfo, np.finfo))
+        if kind or isinstance(found, float) or what == "newaxis":
             return found
-        return lambda *given, **named: _call(what, found, *given, **named)
+        raise AttributeError(f"{name} has no {what}")
 
     module.__getattr__ = attribute  # type: ignore[method-assign]
     return module
