@@ -80,7 +80,7 @@ def require_card() -> ModuleType:
     except ImportError as error:
         raise MissingExtraError(
             "the device cuda needs CuPy, which is not installed here.",
-            "Install it with: pip install 'defacedask[cupy-cuda12x]' (or cupy-cuda13x), or use --device cpu.",
+            "Install it with: pip install 'defacedask[gpu]' (or cupy-cuda12x, cupy-cuda13x), or use --device cpu.",
         ) from error
     found = card()
     if found is None:

@@ -71,7 +71,7 @@ def test_auto_is_the_processor_where_there_is_no_card(no_cupy):
     assert space_of("cpu") is np
     assert space_of(None) is None
     assert cards() == 0
-    with pytest.raises(MissingExtraError, match=r"not installed.*cupy-cuda12x"):
+    with pytest.raises(MissingExtraError, match=r"not installed.*defacedask\[gpu\]"):
         space_of("cuda")
 
 
