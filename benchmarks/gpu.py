@@ -178,7 +178,7 @@ def through_the_store(plans: dict[str, Plan], volume: Any) -> list[dict[str, Any
     """Seconds from a Zarr store and back, on either device, with what reading and writing alone take."""
     import dask
 
-    from defacedask.store import CaseStore, create_case, write_volume
+    from defacedask.io.store import CaseStore, create_case, write_volume
 
     rows = []
     with tempfile.TemporaryDirectory() as folder, dask.config.set(scheduler="synchronous"):

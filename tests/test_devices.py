@@ -10,15 +10,11 @@ import dask.array
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from export_kit import HalfSpace, applied_on, geometry, half_space, stub_look, tree, write_patient  # noqa: F401
+from support.export_kit import HalfSpace, applied_on, geometry, half_space, stub_look, tree, write_patient  # noqa: F401
 
-from defacedask import defacing
 from defacedask.backend import namespace
 from defacedask.cli.deface import command
 from defacedask.cluster import connect
-from defacedask.dataflow import prepare
-from defacedask.dataflow import stages as study_stages
-from defacedask.defacing import deface
 from defacedask.devices import (
     cards,
     chosen_device,
@@ -28,7 +24,11 @@ from defacedask.devices import (
     space_of,
 )
 from defacedask.errors import ConfigError, MissingExtraError
-from defacedask.store import CaseStore, create_case, write_volume
+from defacedask.io.store import CaseStore, create_case, write_volume
+from defacedask.runs import deface as defacing
+from defacedask.runs.deface import deface
+from defacedask.runs.study import prepare
+from defacedask.runs.study import stages as study_stages
 from defacedask.testing.strict_cupy import counted, strict_cupy
 from defacedask.volume import make_volume, on_host, real_values
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from export_kit import applied_on, tree
+from support.export_kit import applied_on, tree
 
 from defacedask.cluster import connect
-from defacedask.defacing import deface
+from defacedask.runs.deface import deface
 from defacedask.testing.strict_cupy import strict_cupy
 
 KEY = bytes(range(32))

@@ -12,8 +12,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from defacedask.dataflow import StudyResult
     from defacedask.flow.result import Piece
+    from defacedask.runs.study import StudyResult
 
 __all__ = ["device_option", "finish", "run_study", "study_options"]
 
@@ -86,19 +86,19 @@ def run_study(
     sample: bool = False,
     **options: Any,
 ) -> StudyResult:
-    """Run a study with a progress bar on a cluster; options as in `defacedask.dataflow.study`.
+    """Run a study with a progress bar on a cluster; options as in `defacedask.runs.study.study`.
 
-    With ``sample`` one patient is written after it, see `defacedask.sample`.
+    With ``sample`` one patient is written after it, see `defacedask.runs.sample`.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from defacedask.cluster import connect
-    from defacedask.dataflow import prepare, run
     from defacedask.devices import chosen_device
-    from defacedask.face_settings import upload_warning
     from defacedask.flow.result import DONE
-    from defacedask.sample import write_sample
+    from defacedask.runs.face_settings import upload_warning
+    from defacedask.runs.sample import write_sample
+    from defacedask.runs.study import prepare, run
 
     console = Console(stderr=True)
     device = chosen_device(device)
@@ -137,7 +137,7 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from defacedask.evaluation.rates import upper_bound
+    from defacedask.faces.rates import upper_bound
     from defacedask.report.run import read_run
     from defacedask.report.sections.harm import touched_lines
     from defacedask.report.sections.threshold import threshold_words

@@ -34,8 +34,8 @@ from defacedask.showing import Shown, plan_table
 from defacedask.volume import geometry_of, on_host, to_stored
 
 if TYPE_CHECKING:
+    from defacedask.anatomy.head import Head
     from defacedask.defacers.protect import Protected
-    from defacedask.head import Head
 
 __all__ = ["AIR", "BRAIN_MARGIN", "Defacer", "Plan", "air_of", "plan_from_dict", "plan_types", "record"]
 
@@ -214,7 +214,9 @@ class Plan(Shown):
         if new is None:
             part = geometry.block([s.start for s in box], [s.stop for s in box])
             values = stored[box].astype(np.float32) * slope + intercept
-            new = self.fill(values, region.copy(), part, modality, xp)  # where to write is not for it to change
+            new = self.fill(
+                values, region.copy(), part, modality, xp
+            )  # where to write is not for it to change
         else:
             new = xp.full((1, 1, 1), new, dtype=np.float32)
         fresh = to_stored(new, slope, intercept, stored.dtype, xp)

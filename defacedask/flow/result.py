@@ -24,7 +24,7 @@ import numpy as np
 
 from defacedask.errors import DefacedaskError, OutputError, RefusedError
 from defacedask.flow.faults import Begun, patiently
-from defacedask.store import FULL, writing
+from defacedask.io.store import FULL, writing
 
 __all__ = ["Graph", "Name", "Outcome", "Piece", "forget", "kept_piece", "load", "piece_path", "run_piece"]
 
