@@ -9,6 +9,7 @@ import click
 
 from defacedask.cli.consoles import table_console
 from defacedask.cli.release_options import protect_options, release_options
+from defacedask.cli.running import device_option
 from defacedask.errors import printable
 
 
@@ -34,6 +35,7 @@ from defacedask.errors import printable
     "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes, slurm."
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
+@device_option
 @click.option(
     "--store-to",
     metavar="URL",
@@ -59,6 +61,7 @@ def command(
     keep_work: bool,
     cluster: str,
     workers: int | None,
+    device: str | None,
     store_to: str | None,
     dry_run: bool,
 ) -> None:
@@ -80,6 +83,7 @@ def command(
       defacedask deface https://HOST/dicom-web/studies/UID --defacer quickshear --out defaced --store-to https://HOST/dicom-web
     """
     from defacedask.defacers import resolve
+    from defacedask.devices import chosen_device
     from defacedask.flow.release_options import check_reversible
     from defacedask.flow.stages.protecting import patterns_of
     from defacedask.io.dicom.catalogue import scan
@@ -110,6 +114,7 @@ def command(
         "trial": trial,
         "work": work,
         "keep_work": keep_work,
+        "device": chosen_device(device),
     }
     if key is not None:
         from defacedask.runs.run_key import read_key
@@ -170,7 +175,11 @@ def _run(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with contextlib.ExitStack() as stack:
         # started when all that may be wrong with input and options has been looked at
-        client = None if cluster == "here" else lambda: stack.enter_context(connect(cluster, workers))
+        client = (
+            None
+            if cluster == "here"
+            else lambda: stack.enter_context(connect(cluster, workers, options["device"]))
+        )
         bar = stack.enter_context(Progress(*columns, console=console))
         task = bar.add_task("tasks", total=None)
 

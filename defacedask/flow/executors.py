@@ -6,25 +6,44 @@ Both offer ``submit``, ``finished`` and ``cancel``; the flow knows nothing else 
 from __future__ import annotations
 
 import collections
-import contextlib
 import itertools
 import os
 import secrets
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import dask.utils
+
 from defacedask.config import option
+from defacedask.devices import CUDA, chosen_device, require_card
 from defacedask.flow.result import Name
 
-__all__ = ["DaskExecutor", "Executor", "HereExecutor", "executor_for"]
+__all__ = ["DaskExecutor", "Executor", "HereExecutor", "device_for", "executor_for"]
 
 
 def executor_for(client: Any) -> DaskExecutor | HereExecutor:
     """Executor of a client; None means the active client, or, without one, here, one task after the other."""
     client = _active_client() if client is None else client
     return HereExecutor() if client is None else DaskExecutor(client)
+
+
+def device_for(given: str | None, client: Any) -> str:
+    """The device that a run was asked for; where its tasks run here, it is there.
+
+    On a cluster its workers are looked at when the run begins (`defacedask.flow.stage.check_resources`).
+
+    Raises
+    ------
+    ConfigError, MissingExtraError
+        For an unknown device, or ``cuda`` in a process that has none.
+    """
+    device = chosen_device(given)
+    if device == CUDA and client is None and _active_client() is None:
+        require_card()
+    return device
 
 
 def _active_client() -> Any:
@@ -95,16 +114,23 @@ class DaskExecutor:
         return sorted(worker for worker, seen in found.items() if not seen)
 
     def lacks(self, resources: Mapping[str, float]) -> bool:
-        """Whether no worker offers all of these; one is waited for a while, and without any nothing is known."""
+        """Whether no worker offers all of these; one is waited for a while, and without any nothing is known.
+
+        Those with a card often come after the others: their image is larger, and their nodes are fewer.
+        """
         if not resources:
             return False
-        with contextlib.suppress(TimeoutError):
-            self.client.wait_for_workers(1, timeout=option("cluster.wait"))
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return bool(workers) and not any(
-            all(worker["resources"].get(name, 0) >= amount for name, amount in resources.items())
-            for worker in workers
-        )
+        end = time.monotonic() + float(dask.utils.parse_timedelta(option("cluster.wait")))
+        while True:
+            workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            if any(
+                all(worker["resources"].get(name, 0) >= amount for name, amount in resources.items())
+                for worker in workers
+            ):
+                return False
+            if time.monotonic() > end:
+                return bool(workers)
+            time.sleep(0.1)
 
     def cancel(self, futures: Iterable[Any]) -> None:
         """Give up what has not finished."""

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from defacedask.defacers import get_defacer
+from defacedask.devices import AUTO, resources_of
 from defacedask.errors import RefusedError
+from defacedask.flow.executors import device_for
 from defacedask.flow.flow import Flow, flow_on
 from defacedask.flow.result import Piece
 from defacedask.flow.run import Progress
@@ -176,6 +178,7 @@ def study(
     margin_mm: float = 3.0,
     attacks: str | Iterable[str] | None = None,
     allow_upload: bool = False,
+    device: str | None = None,
     progress: Progress | None = None,
     reference: str | Path | None = None,
 ) -> StudyResult:
@@ -207,9 +210,8 @@ def study(
         have been judged: of a defacer behind which people were recognised, in more cases than chance explains,
         nothing is written, or with ``allow_visible`` files that say that the face is visible.
     deidentify, private, allow_visible, allow_reversible, masks, ids, trial
-        Of what is written: see `defacedask.runs.deface.deface`. Who got which id lies in ``OUT/store``. A defacer that
-        only covers the face is compared like
-        any other; without ``allow_reversible`` its result is not written.
+        Of what is written: see `defacedask.runs.deface.deface`. Who got which id lies in ``OUT/store``. A defacer
+        that only covers the face is compared like any other; without ``allow_reversible`` its result is not written.
     protect : str or sequence of str
         Names of structures that stay as they are, with ``*`` and ``?``; the brain always does.
     margin_mm : float
@@ -223,6 +225,8 @@ def study(
         ``basic``, ``default``, ``all``, or names of `defacedask.attacks.names`.
     allow_upload : bool
         Must be True for recognisers that send pictures of faces to a service.
+    device : str
+        Where kernels run: ``cpu``, ``cuda``, or ``auto`` (on a card where a worker has one).
     progress : callable
         ``progress(finished, total, piece)`` after each piece.
     reference : path, optional
@@ -237,7 +241,7 @@ def study(
     InputError
         If there is nothing to work on.
     ConfigError
-        For an unknown defacer, recogniser or option.
+        For an unknown defacer, recogniser or option, or the device ``cuda`` where there is none.
     OutputError
         If ``out`` cannot be written, at the start or at any time; the run ends, what was finished stays.
     """
@@ -263,6 +267,7 @@ def study(
         margin_mm=margin_mm,
         attacks=attacks,
         allow_upload=allow_upload,
+        device=device_for(device, client),
     )
     return run(prepared, client=client, progress=progress, reference=reference)
 
@@ -287,7 +292,11 @@ def run(
     release = context.release
     pieces: list[Piece] = []
     with flow_on(
-        prepared.folder / "store", stages(), client, command="study", cases=len(prepared.cases)
+        prepared.folder / "store",
+        stages(prepared.settings.device),
+        client,
+        command="study",
+        cases=len(prepared.cases),
     ) as flow:
         for _, found in flow.run(context, prepared.cases, tuple(prepared.settings.defacers), progress):
             pieces += map(slim, found)
@@ -317,7 +326,7 @@ def _write(
     names = {(piece.case, piece.defacer) for piece in out}
     context.due = {(c.id, d) for c in cases for d in release.defacers if (c.id, d) not in names}
     due = [case for case in cases if any(case.id == name for name, _ in context.due)]
-    last = dataclasses.replace(flow, stages=writing())
+    last = dataclasses.replace(flow, stages=writing(context.settings.device))
     for case, found in last.run(context, due, tuple(release.defacers), progress, before=context.begin):
         out += map(slim, release.settled(case, [p for p in found if p.stage in ("export", "submit")]))
     release.record(out)
@@ -348,8 +357,11 @@ class StudyRun:
             self.release.forget_lost(case)
 
 
-def stages() -> tuple[Stage[StudyRun], ...]:
-    """The stages of a study before its files are written, in their order."""
+def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
+    """The stages of a study before its files are written, in their order.
+
+    What runs on the device ``cuda`` asks for a worker that has it.
+    """
 
     def who(task: Task[StudyRun]) -> dict[str, Any]:
         return {"case": task.case.id, "defacer": task.defacer}
@@ -406,7 +418,14 @@ def stages() -> tuple[Stage[StudyRun], ...]:
             each=ORIGINAL,
         ),
         Stage("pictures", needs=("ingest", "look"), each=ORIGINAL, **pictures),
-        Stage("apply", apply, planned, needs=("ingest", "look"), each=EACH_DEFACER),
+        Stage(
+            "apply",
+            apply,
+            lambda task: {**planned(task), "device": task.run.settings.device},
+            needs=("ingest", "look"),
+            each=EACH_DEFACER,
+            resources=resources_of(device),
+        ),
         Stage("faces", needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **faces),
         Stage(
             "radiomics",
@@ -422,7 +441,7 @@ def stages() -> tuple[Stage[StudyRun], ...]:
     )
 
 
-def writing() -> tuple[Stage[StudyRun], ...]:
+def writing(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
     """The stages that write files: those before are done, and tell so."""
 
     def due(task: Task[StudyRun]) -> bool:
@@ -432,7 +451,7 @@ def writing() -> tuple[Stage[StudyRun], ...]:
         assert task.run.release is not None
         return task.run.release
 
-    before = [one for one in stages() if one.name in ("ingest", "look", "apply")]
+    before = [one for one in stages(device) if one.name in ("ingest", "look", "apply")]
     return (
         *(dataclasses.replace(one, when=due) if one.each else one for one in before),
         Stage(
