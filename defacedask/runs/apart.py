@@ -1,8 +1,8 @@
 """Images of one case that one plan does not serve: each gets a plan of its own, and is measured by that.
 
-Images of a session that share a space, or that a transform relates, are one case (`defacedask.io.bids.grouping`). Where
-the head moved in between, or the transform is wrong, the plan of one does not fit another; nothing but the measure of
-each image can tell.
+Images of a session that share a space, or that a transform relates, are one case (`defacedask.io.bids.grouping`).
+Where the head moved in between, or the transform is wrong, the plan of one does not fit another; nothing but the
+measure of each image can tell.
 """
 
 from __future__ import annotations

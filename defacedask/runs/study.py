@@ -207,9 +207,8 @@ def study(
         have been judged: of a defacer behind which people were recognised, in more cases than chance explains,
         nothing is written, or with ``allow_visible`` files that say that the face is visible.
     deidentify, private, allow_visible, allow_reversible, masks, ids, trial
-        Of what is written: see `defacedask.runs.deface.deface`. Who got which id lies in ``OUT/store``. A defacer that
-        only covers the face is compared like
-        any other; without ``allow_reversible`` its result is not written.
+        Of what is written: see `defacedask.runs.deface.deface`. Who got which id lies in ``OUT/store``. A defacer
+        that only covers the face is compared like any other; without ``allow_reversible`` its result is not written.
     protect : str or sequence of str
         Names of structures that stay as they are, with ``*`` and ``?``; the brain always does.
     margin_mm : float
