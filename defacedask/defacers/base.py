@@ -197,9 +197,8 @@ class Plan(Shown):
         if new is None:
             part = geometry.block([s.start for s in box], [s.stop for s in box])
             values = stored[box].astype(np.float32) * slope + intercept
-            new = self.fill(
-                values, region.copy(), part, modality, xp
-            )  # where to write is not for it to change
+            # where to write is not for it to change
+            new = self.fill(values, region.copy(), part, modality, xp)
         else:
             new = xp.full((1, 1, 1), new, dtype=np.float32)
         fresh = to_stored(new, slope, intercept, stored.dtype, xp)
