@@ -244,7 +244,8 @@ def _summary(result: Any) -> None:
         console.print(
             printable(
                 f"Targets were clipped in {len(clipped)} of {len(result.cases)} cases: {', '.join(names)}. What is "
-                "left is no target to plan on; --protect 'PTV*,CTV*,GTV*' keeps targets whole."
+                f"left is no target to plan on; --protect '{names[0]}' keeps that one whole (a case without a "
+                "structure of that name is refused)."
             ),
             style="bold red",
             markup=False,
