@@ -7,6 +7,7 @@ mutual information (Mattes), from the frame's own position and from others far a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ GRID, RADIUS, BELOW = 4.0, 125.0, 80.0
 STARTS = ((0.0, 0.0), (40.0, 0.0), (-40.0, 0.0), (0.0, 30.0), (0.0, -30.0), (180.0, 0.0))
 #: Of the jitter of the samples: by default ITK takes the clock.
 SEED = 1
+#: Steps of the grid, and mm of blur: for all starts, and for the best of them.
+COARSE, FINE = (2, 6.0), (1, 3.0)
 #: Fewer samples than this are too little to compare.
 LEAST_SAMPLES = 2000
 
@@ -87,8 +90,8 @@ def alignment(shown: xr.DataArray, hidden: xr.DataArray, seen: Sighting) -> Alig
     """
     import SimpleITK as sitk
 
-    fixed, moving = (_image(*reduced(volume, GRID)) for volume in (shown, hidden))
-    grid = reduced(shown, GRID)[1]
+    values, grid = reduced(shown, GRID)
+    fixed, moving = _image(values, grid), _image(*reduced(hidden, GRID))
     near = _near(grid, seen) & _in_view(grid, hidden)
     if int(near.sum()) < LEAST_SAMPLES:
         return Alignment(float("nan"), float("nan"), float("nan"))
@@ -98,16 +101,17 @@ def alignment(shown: xr.DataArray, hidden: xr.DataArray, seen: Sighting) -> Alig
         transform = sitk.Euler3DTransform()
         transform.SetCenter(seen.centre.tolist())
         transform.SetMatrix(_turn(seen.axes, *start).ravel().tolist())
-        method = _method(mask)
+        method = _method(mask, COARSE)
         method.SetInitialTransform(transform, inPlace=False)
-        try:
+        # too few samples of the one may fall into the other
+        with contextlib.suppress(RuntimeError):
             out = method.Execute(fixed, moving)
-        except RuntimeError:  # too few samples of the one fall into the other
-            continue
-        found.append((method.GetMetricValue(), out))
+            found.append((method.GetMetricValue(), out))
     if not found:
         return Alignment(float("nan"), float("nan"), float("nan"))
-    out = min(found, key=lambda one: one[0])[1]
+    method = _method(mask, FINE)
+    method.SetInitialTransform(min(found, key=lambda one: one[0])[1], inPlace=False)
+    out = method.Execute(fixed, moving)
     here, there = (_value(mask, fixed, moving, where) for where in (sitk.Euler3DTransform(), out))
     centre, place, ahead = (
         np.array(out.TransformPoint(p.tolist()))
@@ -121,7 +125,7 @@ def alignment(shown: xr.DataArray, hidden: xr.DataArray, seen: Sighting) -> Alig
     )
 
 
-def _method(mask: Any) -> Any:
+def _method(mask: Any, level: tuple[int, float]) -> Any:
     import SimpleITK as sitk
 
     method = sitk.ImageRegistrationMethod()
@@ -134,8 +138,8 @@ def _method(mask: Any) -> Any:
         6.0, 0.1, 80, relaxationFactor=0.7, gradientMagnitudeTolerance=1e-6
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([2, 1])
-    method.SetSmoothingSigmasPerLevel([6.0, 3.0])
+    method.SetShrinkFactorsPerLevel([level[0]])
+    method.SetSmoothingSigmasPerLevel([level[1]])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetNumberOfThreads(1)  # the order of sums decides bits
     return method
@@ -143,7 +147,7 @@ def _method(mask: Any) -> Any:
 
 def _value(mask: Any, fixed: Any, moving: Any, transform: Any) -> float:
     """Mutual information (negative) of the images in one position."""
-    method = _method(mask)
+    method = _method(mask, FINE)
     method.SetInitialTransform(transform, inPlace=False)
     try:
         return float(method.MetricEvaluate(fixed, moving))
