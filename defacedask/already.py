@@ -19,6 +19,7 @@ from defacedask.dicom.model import KINDS, Case, Scan, Series, Skipped
 from defacedask.errors import ConfigError, DefacedaskError, OutputError, StoreError
 from defacedask.flow.result import FAILED
 from defacedask.store import writing
+from defacedask.whole_files import replacing
 
 __all__ = ["COPIED", "MODES", "Passed", "check_mode", "pass_on", "set_aside", "take_back"]
 
@@ -190,11 +191,8 @@ def _passed_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> 
                     f"{name} is already in the output folder and not of an earlier run.",
                     "Choose an empty output folder.",
                 )
-            with writing(f"the file {name}"):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                aside = target.with_name(f".{target.name}.partial")
+            with writing(f"the file {name}"), replacing(target) as aside:
                 shutil.copyfile(source, aside)
-                aside.replace(target)
             counts[series.modality] = counts.get(series.modality, 0) + 1
             lines.append(
                 {

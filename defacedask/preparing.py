@@ -24,6 +24,7 @@ from defacedask.release_options import ReleaseOptions
 from defacedask.run_key import key_of_seed, read_key
 from defacedask.stages.protecting import check_margin, patterns_of
 from defacedask.store import writing
+from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Skipped
@@ -296,7 +297,5 @@ def write_config(folder: Path, settings: Settings, run_key: bytes | None = None)
     }
     text = yaml.safe_dump(content, sort_keys=True)
     content["config_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    partial = folder / ".config.yaml.partial"
     with writing("config.yaml"):
-        partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        partial.replace(folder / "config.yaml")
+        write_whole(folder / "config.yaml", yaml.safe_dump(content, sort_keys=False))

@@ -19,6 +19,7 @@ from defacedask.bids.outcomes import COLUMNS, DICTIONARY, outcome_rows
 from defacedask.bids.tables import read_table, reduced, table_text
 from defacedask.errors import OutputError
 from defacedask.store import writing
+from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
     from defacedask.dicom.export.words import Words
@@ -212,10 +213,7 @@ class _Work:
                 "Choose an empty output folder.",
             )
         with writing(f"the file {path}"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            aside = target.with_name(f".{target.name}.partial")
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(target)
+            write_whole(target, text)
         self.lines.append(
             {
                 "status": "written",

@@ -17,6 +17,7 @@ from defacedask.geometry import Geometry
 from defacedask.head.template import Template
 from defacedask.store import writing
 from defacedask.volume import make_volume, units_of
+from defacedask.whole_files import write_whole
 
 __all__ = ["FACTS", "read_template", "write_nifti", "write_template"]
 
@@ -56,9 +57,7 @@ def write_template(template: Template, folder: Path) -> str:
             "facts": template.facts,
             "sha256": files,
         }
-        partial = folder / f".{FACTS}.partial"
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder / FACTS)
+        write_whole(folder / FACTS, json.dumps(content, indent=1) + "\n")
     return _digest(folder)
 
 

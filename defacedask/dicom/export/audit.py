@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import hmac
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from defacedask.dicom.export.leaks import coded_words
 from defacedask.errors import StoreError
 from defacedask.store import writing
+from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
     from defacedask.dicom.export.words import Words
@@ -31,13 +31,7 @@ def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Write lines, whole or not at all."""
     text = "".join(_json(line) + "\n" for line in lines)
     with writing(f"the record {path.name}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, text)
 
 
 def _json(line: dict[str, Any]) -> str:
@@ -129,10 +123,8 @@ def collect(
     path = out / AUDIT
     write_lines(path, lines)
     with writing("the seal of the record"):
-        partial = out / f".{SEAL}.{os.getpid()}"
         seal = seal_of(path, key)
         if words is not None and key:
             seal["words"] = coded_words(words.forms, key)
-        partial.write_text(json.dumps(seal, indent=1) + "\n", encoding="utf-8")
-        partial.replace(out / SEAL)
+        write_whole(out / SEAL, json.dumps(seal, indent=1) + "\n")
     return path
