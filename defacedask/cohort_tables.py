@@ -1,166 +1,282 @@
-"""From the pieces of all cases to the tables of the run: the first time that the whole cohort is in one place.
+"""From the results of all cases to the tables of the run, some cases at a time.
 
-Distances between faces are computed now (`defacedask.face_tables`), because they need everybody's original as the
-gallery.
+Results stay where the workers kept them. When some cases in a row have finished, a worker makes their part of each
+table (`tabulate`); when all have, distances between faces are computed, because they need everybody's original as
+the gallery (`defacedask.face_tables`), and the parts are joined. The client holds no more than one part.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
+import hashlib
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from defacedask.errors import StoreError
-from defacedask.evaluation.galleries import ORIGINALS, SECOND_SCAN, gallery_of_photographs
-from defacedask.evaluation.recognition import distance_of, open_recogniser
-from defacedask.face_tables import LOOKING, face_tables, sightings
-from defacedask.flow.result import DONE, FAILED, REFUSED, Piece, load
+from defacedask.evaluation.radiomics_parts import radiomics_tables
+from defacedask.face_tables import face_tables
+from defacedask.flow.executors import Executor, HereExecutor
+from defacedask.flow.result import DONE, FAILED, REFUSED, Piece, whole
+from defacedask.flow.running import result_of
+from defacedask.lazy_tables import LazyTables
+from defacedask.looks import LOOKING, LOOKS, looks_table, sightings
 from defacedask.preparing import KEPT
-from defacedask.report.derive import derive_tables
 from defacedask.stages.places import ORIGINAL
 from defacedask.store import writing
-from defacedask.tables import as_table, write_tables
+from defacedask.table_parts import frames, join_parts, write_parts
+from defacedask.tables import as_table
 from defacedask.virtual import is_virtual
+from defacedask.whole_files import replacing
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case, Skipped
     from defacedask.preparing import Settings
 
-__all__ = ["case_rows", "collect", "face_rows", "slim"]
+__all__ = ["About", "Cohort", "case_rows", "collect", "export_rows", "tabulate"]
 
 #: Tables whose rows the stages make.
 MEASURED = ("radiomics", "dose", "geometry", "unmasking")
-#: Facts of results that the tables are made from.
-NEEDED = (
-    "looks",
-    "notes",
-    "pictures",
-    "plans",
-    "recogniser",
-    "recognisers",
-    "written",
-    "held_back",
-    "face_moved",
-    "visible",
-    "reversible",
-    "targets",
-)
-#: Results whose rows are read at once.
-AT_ONCE = 500
+#: Tables that have a part for every few cases.
+PARTED = ("cases", *MEASURED, "exports", "timing")
+#: Table of pictures, a line of JSON each.
+PICTURES = "pictures"
+#: Cases in a part.
+AT_ONCE = 100
+#: Of the parts, in the run's folder.
+ROWS = "store/rows"
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What the tables say of a case beside its results."""
+
+    id: str
+    patient_id: str
+    modality: str
+    virtual: bool
+
+    @classmethod
+    def of(cls, case: Case) -> About:
+        """Of a case of a scan."""
+        return cls(case.id, case.patient_id, case.primary.modality, is_virtual(case))
+
+
+class Some:
+    """Some cases, for `tabulate`. No dataclass: Dask would look through all it holds for futures.
+
+    Parameters
+    ----------
+    number : int
+        Among the parts.
+    cases : sequence of About
+    pieces : sequence of Piece
+        Whole, or receipts of what is kept.
+    defacers : sequence of str
+    kept : Path
+        Folder of the results.
+    rows : mapping, optional
+        Case -> its row in ``cases``, where it is not the usual one.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        cases: Sequence[About],
+        pieces: Sequence[Piece],
+        defacers: Sequence[str],
+        kept: Path,
+        rows: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        order = {case.id: k for k, case in enumerate(cases)}
+        ranks = {name: k for k, name in enumerate([ORIGINAL, *defacers])}
+        self.number, self.cases, self.kept, self.rows = number, cases, kept, rows
+        self.pieces = sorted(pieces, key=lambda p: (order[p.case], p.stage, ranks.get(p.defacer, -1)))
+
+    @property
+    def name(self) -> str:
+        """Of the part: the same for the same results."""
+        from defacedask import __version__
+
+        made = [__version__, list(map(vars, self.cases)), list(map(vars, self.pieces)), self.rows]
+        digest = hashlib.sha256(json.dumps(made, default=str, sort_keys=True).encode()).hexdigest()
+        return f"{self.number:06d}-{digest[:16]}"
+
+
+def tabulate(some: Some, rows: Path) -> str:
+    """Make the part of each table that some cases have; gives its folder, and leaves one that is there as it is.
+
+    Raises
+    ------
+    StoreError
+        If a result that was kept is not there any more.
+    """
+    out = rows / some.name
+    if out.exists():
+        return str(out)
+    pieces = [whole(some.kept, piece) for piece in some.pieces]
+    patients = {case.id: case.patient_id or case.id for case in some.cases}
+    tables: dict[str, Any] = {
+        "cases": as_table(
+            "cases", [some.rows.get(row["case"], row) for row in case_rows(some.cases, pieces)]
+        ),
+        **{name: as_table(name, [r for p in pieces for r in p.rows.get(name, ())]) for name in MEASURED},
+        "exports": as_table("exports", export_rows(pieces)),
+        "timing": as_table("timing", timing_rows(pieces)),
+    }
+    # results that were kept from an earlier version may have it the other way round
+    tables["dose"]["difference"] = tables["dose"]["original"] - tables["dose"]["defaced"]
+    specs = {
+        name: spec
+        for piece in pieces
+        if piece.stage in LOOKING and piece.ok
+        for name, spec in piece.facts.get("recognisers", {}).items()
+    }
+    tables[LOOKS] = looks_table(sightings(pieces, patients), specs)
+    pictures = [
+        json.dumps({**picture, "patient": patients[piece.case]})
+        for piece in pieces
+        for picture in piece.facts.get("pictures", ())
+    ]
+    tables[PICTURES] = pd.DataFrame({"json": pd.Series(pictures, dtype=object)})
+    write_parts(out, tables)
+    return str(out)
+
+
+class Cohort:
+    """Collects what became of all cases, and makes the tables of it.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's.
+    cases : sequence of str
+        Ids of all cases, in the order of the tables: cases finish in any order, and tables must not depend on it.
+    settings : Settings
+    executor : Executor
+        Where parts are made.
+    measured : sequence of str
+        Tables to write beside those about cases, faces and features.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cases: Sequence[str],
+        settings: Settings,
+        executor: Executor,
+        *,
+        measured: Sequence[str] = PARTED,
+    ) -> None:
+        self.folder, self.settings, self.executor, self.measured = folder, settings, executor, measured
+        self.rows = folder / ROWS
+        self._place = {case: k for k, case in enumerate(cases)}
+        self._count = len(cases)
+        self._open: dict[int, dict[str, tuple[About, list[Piece]]]] = defaultdict(dict)
+        self._told: dict[str, Mapping[str, Any]] = {}
+        self._parts: dict[int, tuple[Any, tuple[Any, ...]]] = {}
+        self._beside: Any = None
+
+    def add(self, case: About, pieces: Iterable[Piece], row: Mapping[str, Any] | None = None) -> None:
+        """One case has finished; ``row`` is its row in ``cases``, where it is not the usual one."""
+        number = self._place[case.id] // AT_ONCE
+        self._open[number][case.id] = (case, list(pieces))
+        if row is not None:
+            self._told[case.id] = row
+        if len(self._open[number]) == min(AT_ONCE, self._count - number * AT_ONCE):
+            self._close(number)
+
+    def _close(self, number: int) -> None:
+        some = self._open.pop(number)
+        found = [some[case] for case in sorted(some, key=lambda case: self._place[case])]
+        part = Some(
+            number,
+            [about for about, _ in found],
+            [piece for _, pieces in found for piece in pieces],
+            list(self.settings.defacers),
+            self.folder / KEPT,
+            {case: self._told.pop(case) for case in some if case in self._told},
+        )
+        if self._beside is None or isinstance(self._beside, HereExecutor):
+            self._beside = self.executor.beside()
+        work = (part, self.rows)
+        future = self._beside.submit(tabulate, *work, name=("tabulate", f"part {number}", ""), priority=1)
+        self._parts[number] = (future, work)
+        if len(self._parts) > 2:  # what is sure to be made is let go of
+            self._settle(number - 2)
+
+    def _settle(self, number: int) -> None:
+        future, work = self._parts.get(number, ("", ()))
+        if work:
+            self._parts[number] = (result_of(future, tabulate, work), ())
+
+    def finish(self, skipped: Iterable[Mapping[str, Any]]) -> LazyTables:
+        """Make and write all tables, and the list of pictures.
+
+        Parameters
+        ----------
+        skipped : iterable of mapping
+            Rows of the table of that name.
+        """
+        for number in sorted(self._open):
+            self._close(number)
+        for number in self._parts:
+            self._settle(number)
+        parts = [Path(self._parts[number][0]) for number in sorted(self._parts)]
+        faces = face_tables(parts, self.settings, self.executor.beside())
+        percent, summary = radiomics_tables(parts)
+        small = {
+            "skipped": as_table("skipped", skipped),
+            **faces.tables,
+            "radiomics_percent": percent,
+            "radiomics_summary": summary,
+        }
+        with writing("the list of pictures"):
+            _write_pictures(self.folder / "pictures" / "index.json", parts)
+        join_parts(
+            self.folder,
+            {
+                **dict.fromkeys(self.measured, parts),
+                "recognition": faces.parts,
+                "best_attempts": faces.parts,
+            },
+            small,
+        )
+        known = {path.name for path in (*parts, *faces.parts)}
+        for old in self.rows.iterdir() if self.rows.is_dir() else ():
+            if old.name not in known:
+                shutil.rmtree(old, ignore_errors=True)
+        return LazyTables(self.folder, [*self.measured, "recognition", "best_attempts", *small])
+
+
+def _write_pictures(index: Path, parts: Sequence[Path]) -> None:
+    with replacing(index) as aside, aside.open("w", encoding="utf-8") as file:
+        lines = (line for part in frames(parts, PICTURES) for line in part["json"])
+        file.write("[")
+        for number, line in enumerate(lines):
+            file.write(("," if number else "") + "\n " + line)
+        file.write("]")
 
 
 def collect(
     folder: Path,
     cases: Sequence[Case],
     skipped: Sequence[Skipped],
-    pieces: Sequence[Piece],
+    pieces: Iterable[Piece],
     settings: Settings,
-) -> dict[str, pd.DataFrame]:
-    """Make and write all tables, and the list of pictures.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's.
-    cases, skipped : sequences
-        From the scan.
-    pieces : sequence of Piece
-        From all stages of all cases, in any order; as they are, or `slim`.
-    settings : Settings
-
-    Returns
-    -------
-    dict
-        Table name -> DataFrame, as written.
-    """
-    # cases finish in any order; tables must not depend on it
-    order = {case.id: k for k, case in enumerate(cases)}
-    ranks = {name: k for k, name in enumerate([ORIGINAL, *settings.defacers])}
-    pieces = sorted(pieces, key=lambda p: (order[p.case], p.stage, ranks.get(p.defacer, -1)))
-    patients = {case.id: case.patient_id or case.id for case in cases}
-    faces = face_rows(pieces, patients, settings)
-    tables = {
-        "cases": as_table("cases", case_rows(cases, pieces)),
-        "skipped": as_table("skipped", [dataclasses.asdict(skip) for skip in skipped]),
-        **{name: as_table(name, rows) for name, rows in faces.items()},
-        **{name: table_of(folder / KEPT, pieces, name) for name in MEASURED},
-        "exports": as_table("exports", export_rows(pieces)),
-        "timing": as_table("timing", timing_rows(pieces)),
-    }
-    # results that were kept from an earlier version may have it the other way round
-    tables["dose"]["difference"] = tables["dose"]["original"] - tables["dose"]["defaced"]
-    tables |= derive_tables(tables, settings.tolerance)
-    pictures = [
-        {**picture, "patient": patients[piece.case]}
-        for piece in pieces
-        for picture in piece.facts.get("pictures", ())
-    ]
-    with writing("the list of pictures"):
-        index = folder / "pictures" / "index.json"
-        partial = index.with_suffix(".partial")
-        partial.write_text(json.dumps(pictures, indent=1), encoding="utf-8")
-        partial.replace(index)
-    write_tables(folder, tables)
-    return tables
-
-
-def slim(piece: Piece) -> Piece:
-    """What of a result is needed for the tables; its rows stay on disk, only which tables they are for is kept.
-
-    A client that held the results of a cohort as they are would need megabytes a case.
-    """
-    facts: dict[str, Any] = {name: piece.facts[name] for name in NEEDED if name in piece.facts}
-    if "looks" in facts:
-        facts["looks"] = [{**look, "encoding": _compact(look["encoding"])} for look in facts["looks"]]
-    if "held_back" in facts:  # of a whole image it names every file
-        facts["held_back"] = [None] * len(facts["held_back"])
-    if "plans" in facts:
-        facts["plans"] = {
-            name: {"remains": one["remains"]} for name, one in facts["plans"].items() if "remains" in one
-        }
-    return dataclasses.replace(piece, facts=facts, rows={table: [] for table in piece.rows})
-
-
-def _compact(encoding: Any) -> Any:
-    # a service's encodings are not numbers
-    numbers = isinstance(encoding, list) and all(isinstance(value, float) for value in encoding)
-    return np.asarray(encoding) if numbers else encoding
-
-
-def table_of(kept: Path, pieces: Iterable[Piece], table: str) -> pd.DataFrame:
-    """Rows of all results for one table, some results at a time.
-
-    Raises
-    ------
-    StoreError
-        If rows that were made are not there any more.
-    """
-    told = [piece for piece in pieces if table in piece.rows]
-    parts = []
-    for first in range(0, len(told), AT_ONCE):
-        rows = [row for piece in told[first : first + AT_ONCE] for row in _rows(kept, piece, table)]
-        parts.append(as_table(table, rows))
-    filled = [part for part in parts if len(part)]
-    return pd.concat(filled, ignore_index=True) if filled else as_table(table, [])
-
-
-def _rows(kept: Path, piece: Piece, table: str) -> list[dict[str, Any]]:
-    if piece.rows[table]:
-        return piece.rows[table]
-    found = load(kept, piece)
-    if found is None:
-        raise StoreError(
-            f"the record of {piece.stage} of {piece.case} has gone, or changed, while the run was at work.",
-            "Run the same command again.",
-        )
-    return found.rows.get(table, [])
+) -> LazyTables:
+    """Make and write all tables of results that are at hand; see `Cohort`."""
+    cohort = Cohort(folder, [case.id for case in cases], settings, HereExecutor())
+    by_case: dict[str, list[Piece]] = defaultdict(list)
+    for piece in pieces:
+        by_case[piece.case].append(piece)
+    for case in cases:
+        cohort.add(About.of(case), by_case[case.id])
+    return cohort.finish(dataclasses.asdict(skip) for skip in skipped)
 
 
 def export_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
@@ -199,7 +315,7 @@ def timing_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
     ]
 
 
-def case_rows(cases: Sequence[Case], pieces: Iterable[Piece]) -> list[dict[str, Any]]:
+def case_rows(cases: Sequence[About], pieces: Iterable[Piece]) -> list[dict[str, Any]]:
     """One row a case: what became of it, why, and what it cost.
 
     A case is *refused* if nothing could be defaced, *failed* if anything went wrong, else *done*; a defacer that
@@ -228,8 +344,8 @@ def case_rows(cases: Sequence[Case], pieces: Iterable[Piece]) -> list[dict[str, 
             {
                 "case": case.id,
                 "patient": case.patient_id,
-                "modality": case.primary.modality,
-                "virtual": is_virtual(case),
+                "modality": case.modality,
+                "virtual": case.virtual,
                 "status": status,
                 "reason": " ".join(
                     f"{', '.join(n for n in names if n)}: {reason}" if any(names) else reason
@@ -252,29 +368,3 @@ def _kept(pieces: Iterable[Piece]) -> dict[str, Any]:
         "face_kept_percent": max((one["percent"] for one in found.values()), default=float("nan")),
         "face_kept": " ".join(f"{name}: {one['sentence']}" for name, one in found.items() if one["sentence"]),
     }
-
-
-def face_rows(
-    pieces: Sequence[Piece], patients: Mapping[str, str], settings: Settings
-) -> dict[str, list[dict[str, Any]]]:
-    """Rows of `defacedask.face_tables.face_tables`."""
-    looking = [piece for piece in pieces if piece.stage in LOOKING and piece.ok]
-    persons = [patients[piece.case] for piece in looking]
-    specs = {name: spec for piece in looking for name, spec in piece.facts.get("recognisers", {}).items()}
-    options: dict[str, Any] = {"allow_upload": bool(settings.faces.get("allow_upload"))}
-    if options["allow_upload"]:
-        options |= {"folder": settings.faces["face_folder"], "per_second": settings.faces["per_second"]}
-
-    @functools.cache
-    def recogniser(name: str) -> Any:
-        return open_recogniser(specs.get(name, name), **options)
-
-    return face_tables(
-        sightings(pieces, patients),
-        settings.tolerance,
-        gallery=settings.gallery,
-        photographs=None
-        if settings.gallery in (ORIGINALS, SECOND_SCAN)
-        else lambda name: gallery_of_photographs(settings.gallery, persons, recogniser(name)),
-        distance=lambda name: distance_of(recogniser(name)),
-    )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ import pandas as pd
 
 from defacedask.defacers import get_defacer
 from defacedask.flow.flow import flow_on
-from defacedask.flow.result import Piece
+from defacedask.flow.result import receipt
 from defacedask.flow.run import Progress
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
 from defacedask.inputs import one_case
@@ -64,14 +64,14 @@ class StudyResult(Shown):
     ----------
     out : Path
         Its folder.
-    tables : dict
-        Name -> DataFrame, as in ``OUT/tables``.
+    tables : mapping
+        Name -> DataFrame, read from ``OUT/tables`` when asked for.
     report : Path
         The page.
     """
 
     out: Path
-    tables: dict[str, pd.DataFrame]
+    tables: MutableMapping[str, pd.DataFrame]
     report: Path
 
     def _title(self) -> str:
@@ -156,8 +156,9 @@ def study(
     seed : int, optional
         Fixes the run's secret key, for runs that must be repeatable; by default the key is drawn at random and
         kept in ``OUT/store/run.key``.
-    client : distributed.Client, optional
-        Where tasks run; by default on the active client, and without one here, one after the other.
+    client : distributed.Client or callable, optional
+        Where tasks run; by default on the active client, and without one here, one after the other. A callable is
+        asked for a client when the first stage must run that no earlier run has left.
     pictures : bool
         Keep pictures of heads for the report. They identify people.
     export : bool
@@ -225,28 +226,34 @@ def run(
     client: Any = None,
     progress: Progress | None = None,
     reference: str | Path | None = None,
-    before_report: Callable[[dict[str, pd.DataFrame]], None] | None = None,
+    before_report: Callable[[MutableMapping[str, pd.DataFrame]], None] | None = None,
 ) -> StudyResult:
     """Run what `prepare` made ready; arguments and errors as in `study`.
 
     ``before_report`` is called with the tables when they are written and the page is not; it may change them.
     """
-    from defacedask.cohort_tables import collect, slim
+    from defacedask.cohort_tables import About, Cohort
     from defacedask.report import write_report
 
     context = StudyRun(prepared)
     release = context.release
-    pieces: list[Piece] = []
     with flow_on(
-        prepared.folder / "store", stages(), client, command="study", cases=len(prepared.cases)
+        prepared.folder / "store",
+        stages(),
+        client,
+        command="study",
+        cases=len(prepared.cases),
+        brief=receipt,
     ) as flow:
+        ids = [case.id for case in prepared.cases]
+        cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor)
         for case, found in flow.run(
             context, prepared.cases, tuple(prepared.settings.defacers), progress, before=context.begin
         ):
-            pieces += map(slim, release.settled(case, found) if release else found)
+            cohort.add(About.of(case), release.settled(case, found) if release else found)
         if release:
             release.record()
-        tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)
+        tables = cohort.finish(dataclasses.asdict(skip) for skip in prepared.skipped)
         if before_report:
             before_report(tables)
         page = write_report(prepared.folder, reference=reference)
@@ -305,7 +312,7 @@ def stages() -> tuple[Stage[StudyRun], ...]:
         Stage(
             "ingest",
             ingest,
-            lambda task: {"case": task.case.to_dict(), "root": task.run.store},
+            lambda task: {"case": task.plain, "root": task.run.store},
             lambda task: input_state(task.case),
         ),
         Stage(
@@ -349,7 +356,7 @@ def stages() -> tuple[Stage[StudyRun], ...]:
         Stage(
             "export",
             export,
-            lambda task: task.run.release.arguments(task.case, task.defacer),
+            lambda task: {"case": task.plain, **task.run.release.arguments(task.case, task.defacer)},
             lambda task: task.run.release.depends(task.case, task.defacer),
             needs=("ingest", "look", "apply"),
             each=EACH_DEFACER,

@@ -26,7 +26,7 @@ from defacedask.errors import ConfigError, DefacedaskError, StoreError
 from defacedask.flow.flow import flow_on
 from defacedask.flow.result import FAILED, Outcome, Piece, forget
 from defacedask.flow.run import Progress
-from defacedask.flow.stage import EACH_DEFACER, Stage
+from defacedask.flow.stage import EACH_DEFACER, Stage, Task
 from defacedask.inputs import paths_of, scan_of
 from defacedask.preparing import make_output, nothing_found
 from defacedask.release_options import ReleaseOptions, check_reversible
@@ -35,6 +35,7 @@ from defacedask.showing import Shown, counted
 from defacedask.stages.apply import apply
 from defacedask.stages.export import export, not_taken_back, record_path, refuse
 from defacedask.stages.ingest import case_key, ingest
+from defacedask.stages.lost import forget_lost
 from defacedask.stages.places import store_path, volume_path
 from defacedask.stages.plans import look
 from defacedask.stages.protecting import check_margin
@@ -230,8 +231,9 @@ def deface(
         Folder for the run's own data; by default ``OUT.work`` beside the output.
     key : bytes, optional
         Of the UID map; by default that of ``WORK/run.key``.
-    client : distributed.Client, optional
-        Where tasks run; by default on the active client, and without one here, one after the other.
+    client : distributed.Client or callable, optional
+        Where tasks run; by default on the active client, and without one here, one after the other. A callable is
+        asked for a client when the first stage must run that no earlier run has left.
     keep_work : bool
         Keep the original voxels in the work folder after a case is done.
     progress : callable, optional
@@ -378,11 +380,11 @@ def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.Path
 def stages() -> tuple[Stage[DefaceRun], ...]:
     """The stages of `deface`, in their order."""
     return (
-        Stage("ingest", ingest, lambda task: task.run.what(task.case), lambda task: _state(task.case)),
+        Stage("ingest", ingest, lambda task: task.run.what(task), lambda task: _state(task.case)),
         Stage(
             "look",
             look_protected,
-            lambda task: {**task.run.who(task.case), **task.run.choice, "run_key": task.run.run_key},
+            lambda task: {**task.run.who(task), **task.run.choice, "run_key": task.run.run_key},
             lambda task: [task.run.choice, task.run.secret],
             needs=("ingest",),
             each=EACH_DEFACER,
@@ -390,14 +392,14 @@ def stages() -> tuple[Stage[DefaceRun], ...]:
         Stage(
             "apply",
             apply_plan,
-            lambda task: task.run.who(task.case),
+            lambda task: task.run.who(task),
             needs=("ingest", "look"),
             each=EACH_DEFACER,
         ),
         Stage(
             "export",
             export_case,
-            lambda task: task.run.exported(task.case),
+            lambda task: task.run.exported(task),
             lambda task: task.run.export_depends(task.case),
             needs=("ingest", "look", "apply"),
             each=EACH_DEFACER,
@@ -445,18 +447,15 @@ class DefaceRun:
 
     def begin(self, case: Case) -> None:
         """Before the stages of a case are submitted: forget its export if output that is on record is gone."""
-        from defacedask.dicom.export.audit import lost_files
+        forget_lost(self.record, case.id, self.defacer, out=self.out, kept=self.work / "pieces")
 
-        if lost_files(record_path(self.record, case.id, self.defacer), self.out):
-            forget(self.work / "pieces", case.id, "export", self.defacer)
-
-    def what(self, case: Case) -> dict[str, Any]:
+    def what(self, task: Task[DefaceRun]) -> dict[str, Any]:
         """Arguments of all stages."""
-        return {"case": case.to_dict(), "root": str(self.work / "store")}
+        return {"case": task.plain, "root": str(self.work / "store")}
 
-    def who(self, case: Case) -> dict[str, Any]:
+    def who(self, task: Task[DefaceRun]) -> dict[str, Any]:
         """Arguments of all stages of the defacer."""
-        return {**self.what(case), "defacer": self.defacer, "plans": str(self.work / "plans")}
+        return {**self.what(task), "defacer": self.defacer, "plans": str(self.work / "plans")}
 
     @property
     def choice(self) -> dict[str, Any]:
@@ -472,10 +471,11 @@ class DefaceRun:
     def secret(self) -> str:
         return hashlib.sha256(self.run_key).hexdigest()
 
-    def exported(self, case: Case) -> dict[str, Any]:
+    def exported(self, task: Task[DefaceRun]) -> dict[str, Any]:
         """Arguments of the export."""
+        case: Case = task.case
         return {
-            **self.who(case),
+            **self.who(task),
             "out": str(self.out),
             "names": self.names_of(case),
             "record": str(self.record),

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.flow.result import FAILED, Piece, forget
+from defacedask.flow.result import FAILED, Piece
 from defacedask.preparing import KEPT, PLANS
 from defacedask.release_options import ReleaseOptions
 from defacedask.stages.export import not_taken_back, record_path, refuse
+from defacedask.stages.lost import forget_lost
 
 if TYPE_CHECKING:
     from defacedask.dicom.catalogue import Case
@@ -71,16 +72,12 @@ class Release:
 
     def forget_lost(self, case: Case) -> None:
         """Forget exports of a case of which a file that is on record is gone, so that they are written again."""
-        from defacedask.dicom.export.audit import lost_files
-
         for defacer in self.defacers:
-            if lost_files(record_path(self.parts, case.id, defacer), self.folder):
-                forget(self.prepared.folder / KEPT, case.id, "export", defacer)
+            forget_lost(self.parts, case.id, defacer, out=self.folder, kept=self.folder / KEPT)
 
     def arguments(self, case: Case, defacer: str) -> dict[str, Any]:
-        """Of `defacedask.stages.export.export`."""
+        """Of `defacedask.stages.export.export`, but for the case itself."""
         return {
-            "case": case.to_dict(),
             "defacer": defacer,
             "plans": str(self.folder / PLANS),
             "out": str(self.folder),

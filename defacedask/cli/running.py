@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,7 @@ def run_study(
                     who = f" by {piece.defacer}" if piece.defacer else ""
                     bar.console.print(f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False)
 
-            def write_one(tables: dict[str, Any]) -> None:
+            def write_one(tables: MutableMapping[str, Any]) -> None:
                 bar.console.print("writing the defaced DICOM of one patient")
                 write_sample(prepared, tables)
 

@@ -64,6 +64,10 @@ class DaskExecutor:
         self._token, self._numbers = secrets.token_hex(16), itertools.count()
         self._threads, self._asked = 0, -BELIEVED
 
+    def beside(self) -> DaskExecutor:
+        """Another executor on the same cluster, whose futures nobody else waits for."""
+        return DaskExecutor(self.client)
+
     @property
     def threads(self) -> int:
         """Tasks that run at a time, as it was a few seconds ago."""
@@ -145,6 +149,10 @@ class HereExecutor:
     def __init__(self) -> None:
         self._waiting: collections.deque[_Done] = collections.deque()
 
+    def beside(self) -> HereExecutor:
+        """Another executor whose futures nobody else waits for."""
+        return HereExecutor()
+
     def submit(
         self,
         function: Callable[..., Any],
@@ -196,6 +204,10 @@ class LaterExecutor:
         self._there: DaskExecutor | None = None
         #: Called with the executor of the cluster before anything runs there.
         self.checks: list[Callable[[DaskExecutor], None]] = []
+
+    def beside(self) -> DaskExecutor | HereExecutor:
+        """Another executor whose futures nobody else waits for; here, as long as nothing had to run."""
+        return HereExecutor() if self._there is None else self._there.beside()
 
     @property
     def window(self) -> int:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.errors import DefacedaskError, OutputError, RefusedError
+from defacedask.errors import DefacedaskError, OutputError, RefusedError, StoreError
 from defacedask.flow.faults import Begun, patiently
 from defacedask.store import FULL, writing
 from defacedask.whole_files import write_whole
@@ -31,6 +31,7 @@ __all__ = [
     "Name",
     "Outcome",
     "Piece",
+    "Receipt",
     "forget",
     "kept_piece",
     "load",
@@ -38,6 +39,7 @@ __all__ = [
     "receipt",
     "run_piece",
     "settled_piece",
+    "whole",
 ]
 
 #: (stage, case, defacer) of a task; the defacer is empty where the stage concerns the whole case.
@@ -131,9 +133,34 @@ def kept_piece(folder: str | Path, case: str, stage: str, defacer: str = "") -> 
     return _load(piece_path(folder, case, stage, defacer))
 
 
-def receipt(piece: Piece) -> Piece:
-    """What of a result the client needs to know: how it went. Its rows and facts stay on disk (`load`)."""
-    return dataclasses.replace(piece, rows={table: [] for table in piece.rows}, facts={})
+class Receipt(Piece):
+    """What of a result the client needs to know: how it went. Its rows and facts stay on disk, see `whole`."""
+
+
+def receipt(piece: Piece) -> Receipt:
+    """The receipt of a result that is kept."""
+    return Receipt(**{**vars(piece), "rows": {}, "facts": {}})
+
+
+def whole(folder: str | Path, piece: Piece) -> Piece:
+    """A result with its rows and facts.
+
+    Raises
+    ------
+    StoreError
+        If they are not there any more.
+    """
+    if not isinstance(piece, Receipt) or piece.upstream or not piece.key:
+        return piece
+    found = load(folder, piece)
+    if found is None:
+        if piece.status == FAILED:
+            return piece
+        raise StoreError(
+            f"the record of {piece.stage} of {piece.case} has gone, or changed, while the run was at work.",
+            "Run the same command again.",
+        )
+    return dataclasses.replace(piece, rows=found.rows, facts=found.facts)
 
 
 def forget(folder: str | Path, case: str, stage: str, defacer: str = "") -> None:
