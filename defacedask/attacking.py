@@ -170,7 +170,7 @@ def run_attack(
     jobs: list[tuple[Case, Pair | None]] = [(pair.original, pair) for pair in prepared.pairing.pairs]
     jobs += [(case, None) for case in prepared.pairing.originals]
     with flow_on(
-        prepared.folder / "store", stages(), client, command="attack", cases=len(jobs), brief=receipt
+        prepared.folder / "store", stages(), client, command="attack", cases=len(jobs), brief=_brief
     ) as flow:
         ids = [case.id for case, _ in jobs]
         cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor, measured=TABLES)
@@ -180,6 +180,12 @@ def run_attack(
             piece = whole(prepared.folder / KEPT, pieces[-1])
             cohort.add(About.of(case), _looks(prepared, piece), _row(prepared, case, pair, piece))
         return StudyResult(prepared.folder, cohort.finish(_skipped(prepared)), write_report(prepared.folder))
+
+
+def _brief(piece: Piece) -> Piece:
+    """What is sent to the client: how it went, and what is said of it at once."""
+    notes = {"notes": piece.facts["notes"]} if "notes" in piece.facts else {}
+    return dataclasses.replace(receipt(piece), facts=notes)
 
 
 def stages() -> tuple[Stage[PreparedAttack], ...]:

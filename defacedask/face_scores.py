@@ -7,6 +7,7 @@ kept. Everybody else is compared with the sample and with their own originals, a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 from collections import defaultdict
@@ -35,7 +36,7 @@ from defacedask.stages.places import ORIGINAL
 from defacedask.table_parts import write_parts
 from defacedask.tables import as_table
 
-__all__ = ["ANY", "OVERALL", "SCORES", "Judging", "galleries", "score_part"]
+__all__ = ["ANY", "OVERALL", "SCORES", "Judging", "galleries", "opened", "score_part"]
 
 #: In place of an attack, a modality or a recogniser: by whichever of them comes nearest.
 ANY = "any"
@@ -102,7 +103,17 @@ class Judging:
 
     def distance(self, recogniser: str) -> Distance | None:
         """A recogniser's own."""
-        return distance_of(open_recogniser(self.specs.get(recogniser, recogniser), **self.options))
+        return distance_of(opened(self.specs.get(recogniser, recogniser), self.options))
+
+
+def opened(spec: str, options: Mapping[str, Any]) -> Any:
+    """A recogniser, once a process: a service's remembers whom it has compared, which costs money."""
+    return _opened(spec, tuple(sorted(options.items())))
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(spec: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    return open_recogniser(spec, **dict(options))
 
 
 def galleries(originals: Mapping[Group, Sequence[Sighting]], kind: str) -> dict[Group, Gallery]:

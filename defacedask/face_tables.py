@@ -30,10 +30,10 @@ from defacedask.config import option
 from defacedask.evaluation.controls import controls
 from defacedask.evaluation.galleries import ORIGINALS, SECOND_SCAN, Gallery, gallery_of_photographs
 from defacedask.evaluation.identification import Sighting
-from defacedask.evaluation.recognition import distance_of, open_recogniser
+from defacedask.evaluation.recognition import distance_of
 from defacedask.evaluation.verification import BestScores, Beyond, curves, verification
-from defacedask.face_scores import ANY, OVERALL, SCORES, Judging, galleries, score_part
-from defacedask.flow.executors import Executor
+from defacedask.face_scores import ANY, OVERALL, SCORES, Judging, galleries, opened, score_part
+from defacedask.flow.executors import Executor, HereExecutor
 from defacedask.flow.running import all_done
 from defacedask.looks import LOOKS, Group, looks_table, read_looks, specs_of
 from defacedask.report.derive import sum_detection
@@ -90,8 +90,10 @@ def face_tables(
         rows.append(row)
     control = as_table("controls", rows)
     judging = cohort.judging(limits, control)
+    # what a service has compared is remembered here
+    remote = any(getattr(cohort.recogniser(name), "remote", False) for _, name in cohort.seen)
     found = all_done(
-        executor,
+        HereExecutor() if remote else executor,
         score_part,
         [(judging, folder, cohort.beside(number)) for number, folder in enumerate(folders)],
         name="identify",
@@ -130,7 +132,6 @@ class _Cohort:
         self.faces: set[str] = set()
         self.sample: frozenset[str] | None = None
         self.sampled = ""
-        self._open: dict[str, Any] = {}
         self._originals: dict[Group, list[Sighting]] = {}
 
     @classmethod
@@ -186,9 +187,7 @@ class _Cohort:
 
     def recogniser(self, name: str) -> Any:
         """A recogniser that looked."""
-        if name not in self._open:
-            self._open[name] = open_recogniser(self.specs.get(name, name), **self.options)
-        return self._open[name]
+        return opened(self.specs.get(name, name), self.options)
 
     @property
     def options(self) -> dict[str, Any]:

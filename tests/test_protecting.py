@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import defacedask as dd
-from defacedask.cohort_tables import case_rows
+from defacedask.cohort_tables import About, case_rows
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.flow.result import run_piece
 from defacedask.geometry import Geometry
@@ -60,7 +60,7 @@ def defaced(stored, protect, margin_mm=3.0, name="biometric_mask_strict"):
     applied = run_piece(apply, arguments, made, looked, stage="apply", defacer=name, **kept)
     assert applied.ok, applied.reason
     voxels = CaseStore(made.facts["store"]).volume(volume_path(name, "images/CT")).values
-    return voxels, case_rows([case], [made, looked, applied])[0], looked, applied
+    return voxels, case_rows([About.of(case)], [made, looked, applied])[0], looked, applied
 
 
 @pytest.mark.slow

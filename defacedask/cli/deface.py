@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from defacedask.cli.verbose import verbose_option
+from defacedask.cli.verbose import performance_option, verbose_option
 from defacedask.errors import printable
 
 
@@ -75,6 +75,7 @@ from defacedask.errors import printable
     help="Archive for the result: https://HOST/dicom-web or dimse://AET@HOST:PORT.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@performance_option
 @verbose_option
 def command(
     inputs: tuple[str, ...],
@@ -97,6 +98,7 @@ def command(
     workers: int | None,
     store_to: str | None,
     dry_run: bool,
+    performance_report: str | None,
 ) -> None:
     r"""Take the face out: DICOM in, defaced DICOM out (NIfTI in, NIfTI and mask out), with a record of what was done.
 
@@ -151,7 +153,7 @@ def command(
         from defacedask.run_key import read_key
 
         options["key"] = read_key(key)
-    result = _run(found, out, defacer, cluster, workers, options)
+    result = _run(found, out, defacer, cluster, workers, performance_report, options)
     if store_to and any(case["status"] == "done" for case in result.cases):
         from defacedask.remote import send
 
@@ -182,21 +184,28 @@ def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) 
 
 
 def _run(
-    found: Any, out: Path, defacer: str, cluster: str, workers: int | None, options: dict[str, Any]
+    found: Any,
+    out: Path,
+    defacer: str,
+    cluster: str,
+    workers: int | None,
+    report: str | None,
+    options: dict[str, Any],
 ) -> Any:
     import contextlib
 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from defacedask.cluster import connect
+    from defacedask.cluster import connect_later
     from defacedask.defacing import deface
     from defacedask.flow.result import DONE, Piece
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with contextlib.ExitStack() as stack:
-        client = None if cluster == "here" else stack.enter_context(connect(cluster, workers))
+        later = None if cluster == "here" else connect_later(cluster, workers, report=report)
+        client = None if later is None else stack.enter_context(later)
         bar = stack.enter_context(Progress(*columns, console=console))
         task = bar.add_task("tasks", total=None)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from defacedask.cli.verbose import performance_option
+
 # all else is imported where it is used: `--help` needs none of it
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,6 +62,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--protect", default="", metavar="NAMES", help="Structures that stay, such as 'PTV*,GTV*'."
         ),
         click.option("--margin-mm", type=float, default=3.0, show_default=True, help="Kept around them."),
+        performance_option,
     ]
     for add in reversed(options):
         command = add(command)
@@ -74,6 +77,7 @@ def run_study(
     workers: int | None,
     reference: str | None = None,
     sample: bool = False,
+    performance_report: str | None = None,
     **options: Any,
 ) -> StudyResult:
     """Run a study with a progress bar on a cluster; options as in `defacedask.dataflow.study`.
@@ -83,7 +87,7 @@ def run_study(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from defacedask.cluster import connect
+    from defacedask.cluster import connect_later
     from defacedask.dataflow import prepare, run
     from defacedask.face_settings import upload_warning
     from defacedask.flow.result import DONE
@@ -94,9 +98,12 @@ def run_study(
     leaving = upload_warning(prepared.settings.faces)
     if leaving:
         console.print(leaving, style="bold", markup=False, soft_wrap=True, highlight=False)
-    with connect(cluster, workers) as client:
+
+    def opened(client: Any) -> None:
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
+
+    with connect_later(cluster, workers, report=performance_report, told=opened) as client:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("tasks", total=None)

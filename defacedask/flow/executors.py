@@ -240,9 +240,13 @@ class LaterExecutor:
 
     def _opened(self) -> DaskExecutor:
         if self._there is None:
-            there = DaskExecutor(self._opening())
-            for check in self.checks:
-                check(there)
+            try:
+                there = DaskExecutor(self._opening())
+                for check in self.checks:
+                    check(there)
+            except Exception as error:
+                error.fatal = True  # type: ignore[attr-defined]  # no fault of the case that was the first
+                raise
             self._there = there
         return self._there
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from defacedask.errors import DefacedaskError, OutputError, RefusedError, StoreError
 from defacedask.flow.faults import Begun, patiently
+from defacedask.flow.telling import tell
 from defacedask.store import FULL, writing
 from defacedask.whole_files import write_whole
 
@@ -219,7 +220,9 @@ def run_piece(
     begun = Begun(path, token)
     if died := begun.died():
         piece.status, piece.reason = FAILED, f"{stage}: {died}"
-        return _kept(path, piece)
+        piece = _kept(path, piece)
+        tell(piece)
+        return piece
     _reset_peak()
     begin = time.perf_counter()
     with begun.watched(limit):
@@ -227,6 +230,7 @@ def run_piece(
     piece.seconds = time.perf_counter() - begin
     piece.peak_rss_mb = _peak_mb()
     piece = _kept(path, piece)
+    tell(piece)
     return piece if rows else _without_rows(piece)
 
 

@@ -153,6 +153,8 @@ class _Flight:
     def _next(self) -> _Open | None:
         """Wait for a future; its case, if it was the last one."""
         future = self.executor.finished()
+        while future not in self.owners:  # a part of a case whose last part tells all
+            future = self.executor.finished()
         one = self.owners.pop(future)
         names = one.missing.pop(future)
         try:
