@@ -175,7 +175,7 @@ def pass_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> dic
 
 def _passed_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> tuple[dict[str, int], str]:
     """Copy the files; how many of each modality, and what is to be said of them."""
-    from defacedask.dicom.export.audit import write_lines
+    from defacedask.dicom.export.audit import audit_line, write_lines
     from defacedask.dicom.export.image import file_hash
 
     earlier = take_back(part, out)
@@ -195,18 +195,16 @@ def _passed_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> 
                 shutil.copyfile(source, aside)
             counts[series.modality] = counts.get(series.modality, 0) + 1
             lines.append(
-                {
-                    "status": COPIED,
-                    "case": one.case.id,
-                    "defacer": "",
-                    "modality": series.modality,
-                    "file": name,
-                    "input_sha256": file_hash(source),
-                    "output_sha256": file_hash(target),
-                    "plan_sha256": "",
-                    "deidentified": False,
-                    "reason": f"it is {said(facts)}: {facts['because']}; passed on as it came, and not looked at",
-                }
+                audit_line(
+                    COPIED,
+                    name,
+                    case=one.case.id,
+                    modality=series.modality,
+                    input_sha256=file_hash(source),
+                    output_sha256=file_hash(target),
+                    deidentified=False,
+                    reason=f"it is {said(facts)}: {facts['because']}; passed on as it came, and not looked at",
+                )
             )
     write_lines(part, lines)
     by = dict.fromkeys(said(series.facts["already_defaced"]) for series in one.series)

@@ -550,7 +550,8 @@ class DefaceRun:
 
     def left_out(self, found: Scan, words: Words | None = None) -> list[dict[str, Any]]:
         """Lines of the record for what the scan skipped, without source paths or UIDs."""
-        from defacedask.dicom.export import UidMap, clean_name, file_hash
+        from defacedask.dicom.export import UidMap, clean_name
+        from defacedask.dicom.export.audit import audit_line, hash_of_source
 
         uids = UidMap(self.run_key)
         known = {s.series_uid for s in found.skipped if s.series_uid}
@@ -561,23 +562,16 @@ class DefaceRun:
             if self.release.deidentify:
                 name = f"left-out/{number:04d}"  # names of files may name people
             reason = skip.reason if words is None else words.clean(skip.reason)
-            try:
-                digest = file_hash(skip.path)
-            except OSError:
-                digest = ""
             lines.append(
-                {
-                    "status": "refused",
-                    "case": "",
-                    "defacer": self.defacer,
-                    "modality": skip.modality,
-                    "file": name,
-                    "files": skip.files,
-                    "input_sha256": digest,
-                    "output_sha256": "",
-                    "plan_sha256": "",
-                    "reason": clean_name(reason, uids, known),
-                }
+                audit_line(
+                    "refused",
+                    name,
+                    defacer=self.defacer,
+                    modality=skip.modality,
+                    files=skip.files,
+                    input_sha256=hash_of_source(skip.path),
+                    reason=clean_name(reason, uids, known),
+                )
             )
         return lines
 

@@ -201,6 +201,7 @@ class _Work:
 
     def write(self, name: str, text: str, source: str = "", notes: Sequence[str] = ()) -> None:
         """Write a file of the data set, and its line."""
+        from defacedask.dicom.export.audit import audit_line
         from defacedask.dicom.export.image import file_hash
 
         path = self.one.folder + name
@@ -215,19 +216,15 @@ class _Work:
         with writing(f"the file {path}"):
             write_whole(target, text)
         self.lines.append(
-            {
-                "status": "written",
-                "case": "",
-                "defacer": "",
-                "modality": DATASET,
-                "file": path,
-                "input_sha256": file_hash(self.one.root / source) if source else "",
-                "output_sha256": file_hash(target),
-                "plan_sha256": "",
-                "deidentified": self.words is not None,
-                "notes": list(notes),
-                "reason": "",
-            }
+            audit_line(
+                "written",
+                path,
+                modality=DATASET,
+                input_sha256=file_hash(self.one.root / source) if source else "",
+                output_sha256=file_hash(target),
+                deidentified=self.words is not None,
+                notes=list(notes),
+            )
         )
 
     def facts(self, name: str) -> dict[str, Any]:

@@ -22,9 +22,45 @@ from defacedask.whole_files import write_whole
 if TYPE_CHECKING:
     from defacedask.dicom.export.words import Words
 
-__all__ = ["AUDIT", "SEAL", "collect", "lost_files", "read_lines", "seal_of", "write_lines"]
+__all__ = [
+    "AUDIT",
+    "SEAL",
+    "audit_line",
+    "collect",
+    "hash_of_source",
+    "lost_files",
+    "read_lines",
+    "seal_of",
+    "write_lines",
+]
 
 AUDIT, SEAL = "audit.jsonl", "audit.seal.json"
+
+
+def audit_line(status: str, file: str, **known: Any) -> dict[str, Any]:
+    """One line of the record; what every line has is there, empty where it is not known.
+
+    Parameters
+    ----------
+    status : str
+        written | refused | copied.
+    file : str
+        Path in the output folder; of what was not written, the path that it would have.
+    **known
+        case, defacer, modality, input_sha256, output_sha256, plan_sha256, reason; and what else is known of it.
+    """
+    names = ("case", "defacer", "modality", "input_sha256", "output_sha256", "plan_sha256", "reason")
+    return {"status": status, "file": file, **dict.fromkeys(names, ""), **known}
+
+
+def hash_of_source(path: str | Path) -> str:
+    """SHA-256 of an input file; empty where it cannot be read."""
+    from defacedask.dicom.export import file_hash
+
+    try:
+        return file_hash(path)
+    except OSError:
+        return ""
 
 
 def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
