@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 from defacedask import cohort_tables, table_parts
-from defacedask.cohort_tables import collect, export_rows
+from defacedask.cluster import connect
+from defacedask.cohort_tables import About, Cohort, collect, export_rows
 from defacedask.dicom.model import Case, Series, Skipped
 from defacedask.errors import StoreError
 from defacedask.evaluation import radiomics_parts
+from defacedask.flow.executors import DaskExecutor
 from defacedask.flow.result import Outcome, Piece, receipt, run_piece
 from defacedask.preparing import Settings
 from defacedask.tables import read_tables
@@ -235,6 +237,23 @@ def test_a_large_gallery_is_a_sample_and_the_own_person(tmp_path, monkeypatch):
     with dask.config.set({"defacedask.recognition.gallery-most": 10}):
         collect(tmp_path / "again", cases, [], pieces, SETTINGS)
     assert lines(tmp_path / "again")["verification.csv"] == lines(tmp_path / "some")["verification.csv"]
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_tables(tmp_path, monkeypatch):
+    """Processes of their own: parts, galleries and comparisons travel as files."""
+    cases, pieces = cohort_pieces(12)
+    collect(tmp_path / "here", cases, [], pieces, SETTINGS)
+    monkeypatch.setattr(cohort_tables, "AT_ONCE", 5)
+    with connect("local", 1) as client:
+        executor = DaskExecutor(client)
+        cohort = Cohort(tmp_path / "there", [case.id for case in cases], SETTINGS, executor)
+        for case in cases[::-1]:
+            cohort.add(About.of(case), [piece for piece in pieces if piece.case == case.id])
+        cohort.finish([])
+        groups = client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
+    assert {"tabulate", "identify"} <= groups
+    assert lines(tmp_path / "here") == lines(tmp_path / "there")
 
 
 def test_a_table_that_nobody_can_open_is_parquet_alone(tmp_path, monkeypatch):
