@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from defacedask.config import option
 from defacedask.evaluation.radiomics_parts import radiomics_tables
 from defacedask.face_tables import face_tables
 from defacedask.flow.executors import Executor, HereExecutor
@@ -27,6 +28,7 @@ from defacedask.lazy_tables import LazyTables
 from defacedask.looks import LOOKING, LOOKS, looks_table, sightings
 from defacedask.preparing import KEPT
 from defacedask.stages.places import ORIGINAL
+from defacedask.stamp import package_state
 from defacedask.store import writing
 from defacedask.table_parts import frames, join_parts, write_parts
 from defacedask.tables import as_table
@@ -45,6 +47,18 @@ MEASURED = ("radiomics", "dose", "geometry", "unmasking")
 PARTED = ("cases", *MEASURED, "exports", "timing")
 #: Table of pictures, a line of JSON each.
 PICTURES = "pictures"
+#: Tables about faces and features, and what was left out.
+FURTHER = (
+    "recognition",
+    "best_attempts",
+    "skipped",
+    "controls",
+    "verification",
+    "curves",
+    "faces_detected",
+    "radiomics_percent",
+    "radiomics_summary",
+)
 #: Cases in a part.
 AT_ONCE = 100
 #: Of the parts, in the run's folder.
@@ -214,6 +228,28 @@ class Cohort:
         if work:
             self._parts[number] = (result_of(future, tabulate, work), ())
 
+    def parts(self) -> list[Path]:
+        """Folders of all parts, in their order, once they are made."""
+        for number in sorted(self._open):
+            self._close(number)
+        for number in self._parts:
+            self._settle(number)
+        return [Path(self._parts[number][0]) for number in sorted(self._parts)]
+
+    def made(self, skipped: Iterable[Mapping[str, Any]]) -> str:
+        """What all tables are made from."""
+        facts = [
+            [part.name for part in self.parts()],
+            list(map(dict, skipped)),
+            vars(self.settings),
+            [option("recognition"), package_state()],
+        ]
+        return hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
+
+    def known(self) -> LazyTables:
+        """The tables that an earlier run left."""
+        return LazyTables(self.folder, [*self.measured, *FURTHER])
+
     def finish(self, skipped: Iterable[Mapping[str, Any]]) -> LazyTables:
         """Make and write all tables, and the list of pictures.
 
@@ -222,11 +258,7 @@ class Cohort:
         skipped : iterable of mapping
             Rows of the table of that name.
         """
-        for number in sorted(self._open):
-            self._close(number)
-        for number in self._parts:
-            self._settle(number)
-        parts = [Path(self._parts[number][0]) for number in sorted(self._parts)]
+        parts = self.parts()
         faces = face_tables(parts, self.settings, self.executor.beside())
         percent, summary = radiomics_tables(parts)
         small = {
@@ -250,7 +282,7 @@ class Cohort:
         for old in self.rows.iterdir() if self.rows.is_dir() else ():
             if old.name not in known:
                 shutil.rmtree(old, ignore_errors=True)
-        return LazyTables(self.folder, [*self.measured, "recognition", "best_attempts", *small])
+        return self.known()
 
 
 def _write_pictures(index: Path, parts: Sequence[Path]) -> None:

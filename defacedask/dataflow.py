@@ -36,6 +36,7 @@ from defacedask.stages.ingest import ingest, input_state
 from defacedask.stages.pictures import draw_slices
 from defacedask.stages.places import ORIGINAL
 from defacedask.stages.plans import look
+from defacedask.stamp import stamp, stamped
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
@@ -253,10 +254,20 @@ def run(
             cohort.add(About.of(case), release.settled(case, found) if release else found)
         if release:
             release.record()
-        tables = cohort.finish(dataclasses.asdict(skip) for skip in prepared.skipped)
+        skipped = [dataclasses.asdict(skip) for skip in prepared.skipped]
+        note, page = prepared.folder / "store" / "tables.json", prepared.folder / "report" / "index.html"
+        plain = before_report is None and reference is None
+        made = cohort.made(skipped)
+        if plain and stamped(note, made):
+            return StudyResult(prepared.folder, cohort.known(), page)
+        note.unlink(missing_ok=True)
+        tables = cohort.finish(skipped)
         if before_report:
             before_report(tables)
         page = write_report(prepared.folder, reference=reference)
+        if plain:
+            pictures = prepared.folder / "pictures" / "index.json"
+            stamp(note, made, [page, pictures, *sorted((prepared.folder / "tables").iterdir())])
     return StudyResult(prepared.folder, tables, page)
 
 
