@@ -22,7 +22,7 @@ __all__ = ["finish", "run_study", "study_options"]
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `study` and `demo` both take."""
-    options = [
+    options: list[Callable[..., Any]] = [
         click.option(
             "--defacers",
             default="all",
