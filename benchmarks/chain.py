@@ -48,7 +48,7 @@ class Chain:
 
     def scan(self) -> None:
         """DICOM headers to series and cases."""
-        from defacedask.dicom.catalogue import scan
+        from defacedask.io.dicom.catalogue import scan
 
         found = scan(self.patient.folder)
         assert len(found.cases) == 1, found.skipped
@@ -56,13 +56,13 @@ class Chain:
 
     def read(self) -> None:
         """DICOM pixels to a volume of stored values."""
-        from defacedask.dicom.image import read_image
+        from defacedask.io.dicom.image import read_image
 
         self.made["volume"] = read_image(self.made["case"].primary)
 
     def store_write(self) -> None:
         """Volume and structures into the case store."""
-        from defacedask.store import create_case
+        from defacedask.io.store import create_case
 
         url = str(self.folder / f"{self.size}-{self._stores}.zarr")
         self._stores += 1
@@ -75,7 +75,7 @@ class Chain:
 
     def store_read(self) -> None:
         """Stored values back from the case store."""
-        from defacedask.store import CaseStore
+        from defacedask.io.store import CaseStore
 
         store = CaseStore(self.made["store"])
         with synchronous():
@@ -83,7 +83,7 @@ class Chain:
 
     def head(self) -> None:
         """Body, brain, pose and registration to the average head, with their quality."""
-        from defacedask.head import Head
+        from defacedask.anatomy.head import Head
 
         head = Head(self.made["volume"])
         head.require()
@@ -99,7 +99,7 @@ class Chain:
 
     def apply(self, defacer: str) -> None:
         """Carry the plan out on the stored image, chunk by chunk, into memory."""
-        from defacedask.store import CaseStore
+        from defacedask.io.store import CaseStore
 
         volume = CaseStore(self.made["store"]).volume("images/CT")
         with synchronous():
@@ -107,7 +107,7 @@ class Chain:
 
     def render(self) -> None:
         """Skin surface and one picture for each view."""
-        from defacedask.evaluation.render import View, render_views, skin_level, skin_surface
+        from defacedask.faces.render import View, render_views, skin_level, skin_surface
         from defacedask.volume import real_values
 
         values = real_values(self.made["volume"]).values
@@ -120,13 +120,13 @@ class Chain:
 
     def recognise(self) -> None:
         """Detect and encode the face in every picture."""
-        from defacedask.evaluation.recognition import get_recogniser
+        from defacedask.faces.recognition import get_recogniser
 
         self.made["faces"] = get_recogniser("face_recognition").analyse(self.made["views"])
 
     def radiomics(self) -> None:
         """Ten features of every structure, original against defaced."""
-        from defacedask.evaluation.radiomics import compare_structures
+        from defacedask.costs.radiomics import compare_structures
         from defacedask.volume import real_values
 
         before = self.made["volume"]

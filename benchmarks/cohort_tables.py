@@ -56,10 +56,10 @@ def measure(count: int, most: int) -> dict[str, Any]:
     import dask
     import psutil
 
-    from defacedask.cohort_tables import About, Cohort
     from defacedask.flow.executors import HereExecutor
-    from defacedask.preparing import Settings
-    from defacedask.table_parts import rows_of
+    from defacedask.runs.preparing import Settings
+    from defacedask.tables.cohort import About, Cohort
+    from defacedask.tables.parts import rows_of
 
     process = psutil.Process()
     with (

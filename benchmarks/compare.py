@@ -58,7 +58,7 @@ def _study(**options: Any) -> Maker:
 
 
 def _warm_recogniser() -> None:
-    from defacedask.evaluation.recognition import get_recogniser
+    from defacedask.faces.recognition import get_recogniser
 
     get_recogniser("face_recognition").analyse([np.zeros((64, 64, 3), np.uint8)])
 
@@ -83,9 +83,9 @@ def _script(cropped: bool) -> Maker:
 def _deface(defacer: str) -> Maker:
     def make(case: Path, scratch: Path) -> Callable[[], Any]:
         import defacedask as dd
-        import defacedask.defacing
-        import defacedask.stages.export
-        import defacedask.stages.witnessing
+        import defacedask.flow.stages.export
+        import defacedask.flow.stages.witnessing
+        import defacedask.runs.deface
 
         return lambda: dd.deface(case, scratch / "out", defacer, allow_reversible=True)
 
@@ -110,7 +110,7 @@ def _copy_files(case: Path, scratch: Path) -> Callable[[], Any]:
 
 
 def _read(case: Path, scratch: Path) -> Callable[[], Any]:
-    from defacedask.dicom.image import read_image
+    from defacedask.io.dicom.image import read_image
 
     series = _case(case).primary
     return lambda: read_image(series)
@@ -127,16 +127,16 @@ def _read_sitk(case: Path, scratch: Path) -> Callable[[], Any]:
 
 
 def _case(folder: Path) -> Any:
-    from defacedask.dicom.catalogue import scan
+    from defacedask.io.dicom.catalogue import scan
 
     return scan(folder).cases[0]
 
 
 def _apply(defacer: str) -> Maker:
     def make(case: Path, scratch: Path) -> Callable[[], Any]:
+        from defacedask.anatomy.head import Head
         from defacedask.defacers import get_defacer
-        from defacedask.dicom.image import read_image
-        from defacedask.head import Head
+        from defacedask.io.dicom.image import read_image
 
         volume = read_image(_case(case).primary)
         plan = get_defacer(defacer).plan(Head(volume), key=bytes(32))
@@ -164,7 +164,7 @@ def _apply_pypi(case: Path, scratch: Path) -> Callable[[], Any]:
 
 
 def _fresh_copy(case: Path, scratch: Path) -> Callable[[], Any]:
-    from defacedask.dicom.image import read_image
+    from defacedask.io.dicom.image import read_image
 
     values = read_image(_case(case).primary).values
     return values.copy
@@ -174,9 +174,9 @@ def _fresh_copy(case: Path, scratch: Path) -> Callable[[], Any]:
 
 
 def _radiomics(case: Path, scratch: Path) -> Callable[[], Any]:
-    from defacedask.dicom.image import read_image
-    from defacedask.dicom.structures import read_structures
-    from defacedask.evaluation.radiomics import compare_structures
+    from defacedask.costs.radiomics import compare_structures
+    from defacedask.io.dicom.image import read_image
+    from defacedask.io.dicom.structures import read_structures
     from defacedask.volume import geometry_of, real_values
 
     it = _case(case)
@@ -280,7 +280,7 @@ def table(found: Sequence[tuple[Line, dict[str, Any]]]) -> str:
 
 def measure(lines: Sequence[Line], case: Path) -> list[tuple[Line, dict[str, Any]]]:
     """Each line in a process of its own; one that cannot run says so in its row."""
-    from defacedask.cluster_specs import ONE_THREAD
+    from defacedask.cluster.specs import ONE_THREAD
 
     environment = {**os.environ, **ONE_THREAD}  # as in a worker
     out = []

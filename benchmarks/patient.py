@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.dicom.structures import Structure
 from defacedask.geometry import Geometry
+from defacedask.io.dicom.structures import Structure
 
 #: Name -> shape (z, y, x) and spacing in mm. All hold the whole head.
 SIZES: dict[str, tuple[tuple[int, int, int], tuple[float, float, float]]] = {

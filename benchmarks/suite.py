@@ -1,6 +1,6 @@
 """The stages for airspeed velocity (``asv``): one ``time_`` and one ``peakmem_`` method a stage.
 
-They also run as ordinary tests on the tiny size (``tests/test_benchmarks.py``), so that they cannot rot.
+They also run as ordinary tests on the tiny size (``tests/benchmarks/test_benchmarks.py``), so that they cannot rot.
 """
 
 from __future__ import annotations

@@ -29,20 +29,20 @@ except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
 
 _PUBLIC = {
-    "scan": "defacedask.dicom.catalogue",
-    "Case": "defacedask.dicom.catalogue",
-    "Scan": "defacedask.dicom.catalogue",
+    "scan": "defacedask.io.dicom.catalogue",
+    "Case": "defacedask.io.dicom.catalogue",
+    "Scan": "defacedask.io.dicom.catalogue",
     "Plan": "defacedask.defacers",
-    "read_image": "defacedask.dicom.image",
+    "read_image": "defacedask.io.dicom.image",
     "Geometry": "defacedask.geometry",
-    "Head": "defacedask.head",
+    "Head": "defacedask.anatomy.head",
     "get_defacer": "defacedask.defacers",
-    "plan": "defacedask.dataflow",
-    "deface": "defacedask.defacing",
-    "study": "defacedask.dataflow",
-    "attack": "defacedask.attacking",
+    "plan": "defacedask.runs.study",
+    "deface": "defacedask.runs.deface",
+    "study": "defacedask.runs.study",
+    "attack": "defacedask.runs.attack",
     "write_report": "defacedask.report",
-    "CaseStore": "defacedask.store",
+    "CaseStore": "defacedask.io.store",
     "DefacedaskError": "defacedask.errors",
 }
 #: Modules that are called as the function of their name.

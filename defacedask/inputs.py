@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from defacedask.errors import InputError
 
 if TYPE_CHECKING:
-    from defacedask.dicom.model import Case, Scan
+    from defacedask.io.dicom.model import Case, Scan
 
 __all__ = ["folder_of", "one_case", "paths_of", "scan_of"]
 
@@ -30,8 +30,8 @@ def scan_of(given: Any) -> Scan:
     InputError
         If it is anything else, a path does not exist, or two cases of one id are not the same.
     """
-    from defacedask.dicom.catalogue import scan
-    from defacedask.dicom.model import Case, Scan
+    from defacedask.io.dicom.catalogue import scan
+    from defacedask.io.dicom.model import Case, Scan
 
     if isinstance(given, Scan):
         return given
@@ -60,8 +60,8 @@ def scan_of(given: Any) -> Scan:
 
 
 def _items(given: Any) -> list[Any]:
-    from defacedask.defacing import DefaceResult
-    from defacedask.dicom.model import Case
+    from defacedask.io.dicom.model import Case
+    from defacedask.runs.deface import DefaceResult
 
     if isinstance(given, DefaceResult):
         return [given.out]
@@ -89,8 +89,8 @@ def one_case(given: Any) -> Case:
     InputError
         If there is none, or more than one.
     """
-    from defacedask.dicom.model import Case
-    from defacedask.preparing import nothing_found
+    from defacedask.io.dicom.model import Case
+    from defacedask.runs.preparing import nothing_found
 
     if isinstance(given, Case):
         return given

@@ -12,7 +12,7 @@ from defacedask.errors import printable
 
 if TYPE_CHECKING:
     from defacedask.defacers.base import Plan
-    from defacedask.dicom.model import Case, Scan, Series
+    from defacedask.io.dicom.model import Case, Scan, Series
 
 __all__ = ["Shown", "html_table", "short"]
 

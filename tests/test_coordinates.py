@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import geometries
+from support.strategies import geometries
 
 from defacedask.coordinates import PATIENT, coordinates_of
 from defacedask.errors import InputError

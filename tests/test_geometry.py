@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ORIENTATIONS, geometries
+from support.strategies import ORIENTATIONS, geometries
 
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry

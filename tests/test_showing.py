@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import defacedask as dd
-from defacedask.dataflow import StudyResult
-from defacedask.defacing import DefaceResult
-from defacedask.dicom.model import Scan, Series, Skipped
+from defacedask.io.dicom.model import Scan, Series, Skipped
+from defacedask.runs.deface import DefaceResult
+from defacedask.runs.study import StudyResult
 from defacedask.testing.subject import average_head
 
 HOSTILE = "<script>alert(1)</script>\n\x1b[31m" + "x" * 5000

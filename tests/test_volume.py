@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import geometries
+from support.strategies import geometries
 
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import defacedask
+from defacedask.costs.texture import check_classes
 from defacedask.errors import MissingExtraError
-from defacedask.evaluation.recognition import get_recogniser
-from defacedask.evaluation.texture import check_classes
+from defacedask.faces.recognition import get_recogniser
 from defacedask.testing import compare_face_recognition
 
 

@@ -86,11 +86,11 @@ class Table:
 
 def judge(source: Path, place: Path, table: Table, column: str, defacer: str, archive: Any) -> None:
     """All checks on one folder that was written."""
-    from judges import named_errors
+    from support.judges import named_errors
 
-    from defacedask.dicom.catalogue import scan
-    from defacedask.dicom.export import file_hash
-    from defacedask.stages.plans import load_plan
+    from defacedask.flow.stages.plans import load_plan
+    from defacedask.io.dicom.catalogue import scan
+    from defacedask.io.dicom.export import file_hash
     from defacedask.verify import verify
 
     out, plans, work = place / "out", place / "work" / "plans", place / "judge"
@@ -127,9 +127,9 @@ def judge(source: Path, place: Path, table: Table, column: str, defacer: str, ar
 def _volumes(old: Any, case: Any, work: Path, table: Table, column: str, defacer: str, plan: Any) -> None:
     import pydicom
     import SimpleITK as sitk
-    from judges import dcm2niix, plastimatch, simple_itk
+    from support.judges import dcm2niix, plastimatch, simple_itk
 
-    from defacedask.dicom.image import read_image
+    from defacedask.io.dicom.image import read_image
     from defacedask.volume import geometry_of, real_values
 
     new = case.primary
@@ -167,10 +167,10 @@ def _volumes(old: Any, case: Any, work: Path, table: Table, column: str, defacer
 
 
 def _masks(case: Any, work: Path, table: Table, column: str, defacer: str) -> None:
-    from judges import plastimatch_masks
+    from support.judges import plastimatch_masks
 
-    from defacedask.dicom.image import read_image
-    from defacedask.dicom.structures import read_structures
+    from defacedask.io.dicom.image import read_image
+    from defacedask.io.dicom.structures import read_structures
     from defacedask.volume import geometry_of
 
     if case.primary.modality != "CT":
@@ -192,7 +192,7 @@ def _dose(series: Any, old: Path, new: Path, plan: Any, table: Table, column: st
     """Read by pydicom alone: the grid, the scaling, and every stored value outside the plan's region."""
     import pydicom
 
-    from defacedask.dicom.dose import read_dose
+    from defacedask.io.dicom.dose import read_dose
 
     a, b = pydicom.dcmread(old), pydicom.dcmread(new)
     kept = (
@@ -215,9 +215,9 @@ def _references(
     written: dict[str, Any], origin: dict[str, Path], out: Path, table: Table, column: str, defacer: str
 ) -> None:
     """As many references lead nowhere as in the original."""
-    from defacedask.dicom.export.check import unresolved
-    from defacedask.dicom.export.image import Written
-    from defacedask.dicom.headers import open_dataset
+    from defacedask.io.dicom.export.check import unresolved
+    from defacedask.io.dicom.export.image import Written
+    from defacedask.io.dicom.headers import open_dataset
 
     new = {n: open_dataset(out / n) for n in written}
     old = {n: open_dataset(origin[n]) for n in written}
@@ -252,8 +252,8 @@ def _orthanc(
 
 def one(source: Path, defacer: str, place: Path, column: str, archive: Any) -> Table:
     """Deface one folder and judge what was written."""
-    from defacedask.defacing import deface
-    from defacedask.dicom.catalogue import scan
+    from defacedask.io.dicom.catalogue import scan
+    from defacedask.runs.deface import deface
 
     table = Table()
     result = deface(
@@ -285,7 +285,7 @@ def main() -> int:
     parser.add_argument("--defacers", default=",".join(DEFACERS))
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT / "tests"))
-    from archive import running
+    from support.archive import running
 
     table = Table()
     with running(given.work / "orthanc") as archive:

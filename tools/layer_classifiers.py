@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 import defacedask
-from defacedask.evaluation.layer_classifier import LayerClassifier
-from defacedask.evaluation.learned import FILE, TEACHERS, lessons_of
+from defacedask.attacks.layer_classifier import LayerClassifier
+from defacedask.attacks.learned import FILE, TEACHERS, lessons_of
 
 
 def taught() -> dict[str, dict[str, dict[str, list[float]]]]:

@@ -32,9 +32,9 @@ SMOOTH = 16.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    from defacedask.anatomy.head import Head
     from defacedask.defacers import get_defacer
     from defacedask.errors import RefusedError
-    from defacedask.head import Head
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -100,7 +100,7 @@ def _average() -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Relief of the average head and the regions of the map."""
     from scipy.ndimage import binary_dilation
 
-    from defacedask.head.template import load_template
+    from defacedask.anatomy.template import load_template
     from defacedask.volume import real_values
 
     template = load_template("average_ct")

@@ -40,7 +40,7 @@ def headsq(folder: Path) -> xr.DataArray:
 def scanned(folder: Path) -> xr.DataArray:
     """Largest image of the first case below a folder: DICOM, or a NIfTI file."""
     import defacedask as dd
-    from defacedask.dicom.image import read_image
+    from defacedask.io.dicom.image import read_image
 
     return read_image(dd.scan(folder).cases[0].primary)
 

@@ -66,10 +66,10 @@ def measure(
     faces: bool,
 ) -> None:
     """Fill in one head's facts."""
+    from defacedask.anatomy.head import Head
     from defacedask.defacers import get_defacer
     from defacedask.errors import RefusedError
-    from defacedask.evaluation.surface_change import surface_change
-    from defacedask.head import Head
+    from defacedask.faces.surface_change import surface_change
 
     rows = facts["rows"]
     volume = read()
@@ -112,9 +112,9 @@ def measure(
 
 def _looks(volume: xr.DataArray, head: Any, own: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Looks of an `Examiner`, of which those at the original force box and landmarks on the defaced pictures."""
-    from defacedask.evaluation.looking import Examiner
-    from defacedask.evaluation.recognition import get_recogniser
-    from defacedask.evaluation.render import View, skin_level, skin_surface
+    from defacedask.faces.looking import Examiner
+    from defacedask.faces.recognition import get_recogniser
+    from defacedask.faces.render import View, skin_level, skin_surface
     from defacedask.volume import geometry_of, real_values
 
     values = real_values(volume).load().values
@@ -133,8 +133,8 @@ def _distance(a: Any, b: Any) -> float:
 
 def thresholds(heads: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Threshold of each modality: one false match in a hundred among the originals at another view."""
-    from defacedask.evaluation.identification import Sighting, score
-    from defacedask.evaluation.rates import calibrate_threshold
+    from defacedask.faces.identification import Sighting, score
+    from defacedask.faces.rates import calibrate_threshold
 
     out = {}
     for modality in sorted({h["modality"] for h in heads.values() if "looks" in h}):

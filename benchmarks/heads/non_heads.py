@@ -183,7 +183,7 @@ made: dict[str, Callable[[], xr.DataArray]] = {
 
 def cut(volume: xr.DataArray, head: object) -> xr.DataArray:
     """What lies 60 mm and more below the chin of an upright patient."""
-    from defacedask.head import Head
+    from defacedask.anatomy.head import Head
 
     assert isinstance(head, Head)
     grid = geometry_of(volume)
@@ -198,9 +198,9 @@ def cut(volume: xr.DataArray, head: object) -> xr.DataArray:
 
 def non_heads(data: Path, trunks: int = 6) -> Iterator[tuple[str, Callable[[], xr.DataArray]]]:
     """Name and maker of each: made ones, real limbs, and the trunks of planning CTs."""
-    from defacedask.dicom.catalogue import scan
-    from defacedask.dicom.image import read_image
-    from defacedask.head import Head
+    from defacedask.anatomy.head import Head
+    from defacedask.io.dicom.catalogue import scan
+    from defacedask.io.dicom.image import read_image
 
     yield from made.items()
     if (data / "rt_sts_001").exists():

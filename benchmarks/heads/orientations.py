@@ -25,9 +25,9 @@ import xarray as xr
 
 from benchmarks.heads.data import named_heads
 from benchmarks.heads.non_heads import non_heads
+from defacedask.anatomy.head import Head
+from defacedask.anatomy.turns import angle_between, sphere
 from defacedask.geometry import Geometry
-from defacedask.head import Head
-from defacedask.head.turns import angle_between, sphere
 from defacedask.volume import geometry_of, make_volume, units_of
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def turned(volume: xr.DataArray, motion: np.ndarray) -> xr.DataArray:
 
 def face_voxels(volume: xr.DataArray, head: Head) -> np.ndarray:
     """Bool (z, y, x): tissue in the skin of the face, by a look at the head as it came."""
-    from defacedask.head.grid import resample
-    from defacedask.head.morphology import dilate
+    from defacedask.anatomy.grid import resample
+    from defacedask.anatomy.morphology import dilate
     from defacedask.volume import real_values
 
     near = resample(dilate(head.face_skin, 1), head.grid, geometry_of(volume), nearest=True)
@@ -79,11 +79,11 @@ def judged(
     ``right`` tells a pose that is known to be right: then the last checks, which are there to catch wrong ones, are
     spared where the face has gone.
     """
+    from defacedask.anatomy.witness import sighting, verdict
     from defacedask.defacers import get_defacer
     from defacedask.errors import RefusedError
-    from defacedask.evaluation.surface_change import surface_change
-    from defacedask.stages.residual import Residual
-    from defacedask.witness import sighting, verdict
+    from defacedask.faces.surface_change import surface_change
+    from defacedask.flow.stages.residual import Residual
 
     head = Head(volume)
     row: dict[str, Any] = {"score": head.registration.score, "margin": head.registration.margin}
@@ -114,7 +114,7 @@ def unchanged(volume: xr.DataArray, plan: Plan, face: np.ndarray) -> float:
     """Part of a face's voxels that keep their value; only the block of the volume around them is defaced."""
     import dask.array
 
-    from defacedask.head.morphology import box_of
+    from defacedask.anatomy.morphology import box_of
 
     box = box_of(face)
     cuts = [(b.start, b.stop - b.start, n - b.stop) for b, n in zip(box, face.shape, strict=True)]
@@ -296,7 +296,7 @@ def write_figure(folder: Path) -> None:
     """Match and margin of right poses, of the best pose elsewhere, and of images without a head, with the gates."""
     from matplotlib.figure import Figure
 
-    from defacedask.head.quality import GATES
+    from defacedask.anatomy.quality import GATES
 
     rows = [r for f in sorted(folder.glob("*.jsonl")) if f.stem != "non-heads" for r in _read(f)]
     right = [r for r in rows if max(r.get("mm", [99.0])) <= MILLIMETRES and r.get("degrees", 99.0) <= DEGREES]

@@ -36,8 +36,8 @@ def _like(volume: xr.DataArray, head: Any, values: np.ndarray, grid: Any) -> xr.
 
 def turned(volume: xr.DataArray, head: Any, *, pitch: float = 0, yaw: float = 0, roll: float = 0) -> Any:
     """Turn the patient about the brain's centre; the field of view stays as large as it was."""
-    from defacedask.head.grid import resample
-    from defacedask.head.registration import rotation
+    from defacedask.anatomy.grid import resample
+    from defacedask.anatomy.registration import rotation
     from defacedask.volume import geometry_of, real_values
 
     grid = geometry_of(volume)
@@ -54,8 +54,8 @@ def turned(volume: xr.DataArray, head: Any, *, pitch: float = 0, yaw: float = 0,
 
 def regridded(volume: xr.DataArray, head: Any, spacing: Sequence[float]) -> Any:
     """On voxels of another size (z, y, x), over the box of the body in view."""
+    from defacedask.anatomy.grid import resample
     from defacedask.geometry import Geometry
-    from defacedask.head.grid import resample
     from defacedask.volume import geometry_of, real_values
 
     points = head.grid.to_world(np.argwhere(head.body))
@@ -112,7 +112,7 @@ def disturbed(volume: xr.DataArray, head: Any, kind: str) -> Any:
     """Things that are not the patient: ``mask``, ``tube``, ``metal`` (CT), ``prone`` (a couch before the face)."""
     from scipy.ndimage import distance_transform_edt
 
-    from defacedask.head.grid import resample
+    from defacedask.anatomy.grid import resample
     from defacedask.volume import geometry_of, real_values
 
     grid = geometry_of(volume)
@@ -212,8 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def look(name: str, volume: xr.DataArray, changes: dict[str, Change]) -> dict[str, Any]:
     """What became of one head under each change."""
+    from defacedask.anatomy.head import Head
     from defacedask.errors import RefusedError
-    from defacedask.head import Head
 
     first = Head(volume)
     first.require()

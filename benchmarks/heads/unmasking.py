@@ -6,7 +6,7 @@ DATA is a folder of real heads (see `benchmarks.heads.data`). ``NAME.npz`` holds
 ``NAME.json`` its rows, so that a second call goes on; ``table.md`` the table. The classifier is trained on other
 persons of the same modality among the heads of the call, defaced by the same defacer with other keys; where there is
 none, it is left out. Of each kind of attempt the best setting counts, of the peel too: an attacker tries all.
-Positive controls: the same attempts at weak layers planted on the same heads (`defacedask.evaluation.planted`).
+Positive controls: the same attempts at weak layers planted on the same heads (`defacedask.attacks.planted`).
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class Defaced:
         RefusedError
             If the head is refused.
         """
+        from defacedask.anatomy.head import Head
         from defacedask.defacers import get_defacer
-        from defacedask.head import Head
 
         head = Head(volume)
         head.require()
@@ -132,8 +132,8 @@ class Defaced:
 
     def target(self, volume: Any, mask: np.ndarray | None = None) -> Any:
         """A target of values on the original's grid."""
-        from defacedask.evaluation.attacks import target_of
-        from defacedask.evaluation.surface import skin_level
+        from defacedask.attacks.attempts import target_of
+        from defacedask.faces.surface import skin_level
         from defacedask.volume import geometry_of, real_values
 
         return target_of(
@@ -150,9 +150,9 @@ class Defaced:
 
 def learn(name: str, read: Any, out: Path, defacer: str = "carina") -> None:
     """Keep what the classifier may learn of a head, as defaced and as planted."""
+    from defacedask.attacks.layer_classifier import lesson
+    from defacedask.attacks.planted import planted
     from defacedask.errors import RefusedError
-    from defacedask.evaluation.layer_classifier import lesson
-    from defacedask.evaluation.planted import planted
 
     try:
         original, defaced = both = targets(name, read(), defacer)
@@ -173,7 +173,7 @@ def learn(name: str, read: Any, out: Path, defacer: str = "carina") -> None:
 
 def lessons(out: Path, name: str, modality: str, count: int, prefix: str = "") -> list[Any]:
     """Of other persons of the modality, those after this one in the order of names first."""
-    from defacedask.evaluation.layer_classifier import Lesson
+    from defacedask.attacks.layer_classifier import Lesson
 
     files = sorted(out.glob("*.npz"))
     names = [f.stem for f in files]
@@ -188,11 +188,11 @@ def lessons(out: Path, name: str, modality: str, count: int, prefix: str = "") -
 
 def look(name: str, read: Any, options: Any) -> dict[str, Any]:
     """Shares of one head."""
-    from defacedask.evaluation.layer_classifier import LayerClassifier, Lesson
-    from defacedask.evaluation.planted import planted
-    from defacedask.evaluation.skin_found import FaceSkin
-    from defacedask.evaluation.unmasking import peeled, unmasked
-    from defacedask.evaluation.unmasking_lines import mask_attempts, seam_attempt
+    from defacedask.attacks.layer_classifier import LayerClassifier, Lesson
+    from defacedask.attacks.planted import planted
+    from defacedask.attacks.skin_found import FaceSkin
+    from defacedask.attacks.unmasking import peeled, unmasked
+    from defacedask.attacks.unmasking_lines import mask_attempts, seam_attempt
 
     kept_file = options.out / f"{name}.pickle"
     original, defaced = pickle.loads(kept_file.read_bytes()) if kept_file.exists() else targets(name, read())

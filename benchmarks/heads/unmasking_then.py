@@ -58,12 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def first_look(name: str, volume: Any, then: Path, out: Path) -> dict[str, Any]:
     """All that needs no training; what the classifier needs is kept beside it."""
-    from defacedask.evaluation.face_rays import Rays
-    from defacedask.evaluation.layer_classifier import lesson
-    from defacedask.evaluation.planted import planted
-    from defacedask.evaluation.skin_found import FaceSkin
-    from defacedask.evaluation.unmasking import peeled, unmasked
-    from defacedask.evaluation.unmasking_lines import mask_attempts, seam_attempt
+    from defacedask.attacks.face_rays import Rays
+    from defacedask.attacks.layer_classifier import lesson
+    from defacedask.attacks.planted import planted
+    from defacedask.attacks.skin_found import FaceSkin
+    from defacedask.attacks.unmasking import peeled, unmasked
+    from defacedask.attacks.unmasking_lines import mask_attempts, seam_attempt
     from defacedask.volume import geometry_of
 
     volume = volume.load()
@@ -122,7 +122,7 @@ def taught(out: Path) -> list[tuple[list[str], list[str]]]:
 
 def second_look(group: list[str], teachers: list[str], out: Path) -> None:
     """The classifier's attempts at some heads."""
-    from defacedask.evaluation.layer_classifier import LayerClassifier
+    from defacedask.attacks.layer_classifier import LayerClassifier
 
     todo = [
         n for n in group if "control classifier" not in json.loads((out / f"{n}.json").read_text())["rows"]

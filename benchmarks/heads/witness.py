@@ -62,10 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(read: Callable[[], xr.DataArray], *, wrong: bool) -> dict[str, Any]:
     """One head's facts."""
+    from defacedask.anatomy.head import Head
+    from defacedask.anatomy.witness import sighting, verdict
     from defacedask.defacers import get_defacer
     from defacedask.errors import RefusedError
-    from defacedask.head import Head
-    from defacedask.witness import sighting, verdict
 
     volume = read().load()
     head = Head(volume)

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 import dask
 import numpy as np
 
+from defacedask.anatomy.template import load_template
+from defacedask.anatomy.template_folder import FACTS
 from defacedask.averaging.finish import finish
 from defacedask.averaging.members import AIR, BUILT_IN, prepare
 from defacedask.averaging.steps import add, align, renew, save_average
 from defacedask.errors import ConfigError, InputError, OutputError, RefusedError
-from defacedask.head.template import load_template
-from defacedask.head.template_folder import FACTS
-from defacedask.store import writing
+from defacedask.io.store import writing
 
 if TYPE_CHECKING:
-    from defacedask.dicom.model import Case, Series
+    from defacedask.io.dicom.model import Case, Series
 
 __all__ = ["LEAST", "BuildResult", "build_template", "series_of"]
 
@@ -49,7 +49,7 @@ class BuildResult:
     Attributes
     ----------
     folder : Path
-        `defacedask.head.template.load_template` reads it.
+        `defacedask.anatomy.template.load_template` reads it.
     sha256 : str
         Of the template.
     heads : int
@@ -234,7 +234,7 @@ def _start(work: str, modality: str, spacing: float) -> str:
     """The built-in average on the template's grid."""
     from scipy.ndimage import gaussian_filter
 
-    from defacedask.head.grid import resample
+    from defacedask.anatomy.grid import resample
 
     source = load_template(BUILT_IN[modality])
     grid = source.geometry.aligned(spacing, MARGIN)

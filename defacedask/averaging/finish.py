@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.anatomy.template import Template, load_template
+from defacedask.anatomy.template_folder import write_template
 from defacedask.averaging.members import AIR, BUILT_IN
 from defacedask.averaging.register import affine_step, demons, pull
 from defacedask.averaging.steps import average_of, load_average
 from defacedask.geometry import Geometry
-from defacedask.head.template import Template, load_template
-from defacedask.head.template_folder import write_template
 from defacedask.sampling import sample_field
 from defacedask.volume import make_volume, units_of
 
@@ -118,7 +118,7 @@ def skin_distance(values: np.ndarray, grid: Geometry, modality: str) -> np.ndarr
     """Signed distance (mm) to the skin, negative inside; cavities count as inside."""
     from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-    from defacedask.head.body import body_mask
+    from defacedask.anatomy.body import body_mask
 
     # half way up the slope from air to skin; the average's noise is far below
     level = -400.0 if modality == "CT" else 60.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.anatomy.template import Template, load_template
 from defacedask.geometry import Geometry
-from defacedask.head.template import Template, load_template
 
 __all__ = ["AIR", "BUILT_IN", "Member", "load_member", "prepare"]
 
@@ -51,7 +51,7 @@ def prepare(series: Mapping[str, Any], *, folder: str, number: int) -> dict[str,
     Parameters
     ----------
     series : dict
-        `defacedask.dicom.model.Series.to_dict`.
+        `defacedask.io.dicom.model.Series.to_dict`.
     folder : str
     number : int
         Names the file; nothing else of the patient does.
@@ -61,11 +61,11 @@ def prepare(series: Mapping[str, Any], *, folder: str, number: int) -> dict[str,
     dict
         path ("" if it cannot be used), reason, affine (to the built-in average).
     """
-    from defacedask.dicom.image import read_image
-    from defacedask.dicom.model import Series
+    from defacedask.anatomy.head import Head
+    from defacedask.anatomy.morphology import dilate
     from defacedask.errors import DefacedaskError
-    from defacedask.head import Head
-    from defacedask.head.morphology import dilate
+    from defacedask.io.dicom.image import read_image
+    from defacedask.io.dicom.model import Series
 
     try:
         head = Head(read_image(Series.from_dict(dict(series))))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from defacedask.head.template import Template
-from defacedask.store import writing
+from defacedask.anatomy.template import Template
+from defacedask.io.store import writing
 from defacedask.volume import real_values
 
 __all__ = ["draw", "write_picture"]
@@ -26,7 +26,7 @@ def draw(template: Template, size: int = 400) -> np.ndarray:
     """
     from PIL import Image
 
-    from defacedask.evaluation.render import render_view, skin_surface
+    from defacedask.faces.render import render_view, skin_surface
 
     values = real_values(template.image).values
     # the stored distance to the skin is what the defacers use: its zero is the surface

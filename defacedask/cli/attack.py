@@ -73,7 +73,7 @@ def command(
       defacedask attack patients/ defaced/ --out attacked
       defacedask attack bids/ bids_defaced/ --out attacked --attacks plain,forced_crop,template_filled --surfaces
     """
-    from defacedask.attacking import prepare_attack
+    from defacedask.runs.attack import prepare_attack
 
     if dry_run:
         _dry(original, defaced)
@@ -83,8 +83,8 @@ def command(
 
 
 def _dry(original: Path, defaced: Path) -> None:
-    from defacedask.dicom.catalogue import scan
-    from defacedask.pairing import pair_cases
+    from defacedask.attacks.pairing import pair_cases
+    from defacedask.io.dicom.catalogue import scan
 
     pairing = pair_cases(scan(original).cases, scan(defaced).cases)
     for pair in pairing.pairs:
@@ -106,11 +106,11 @@ def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from defacedask.attacking import run_attack
     from defacedask.cli.running import finish
     from defacedask.cluster import connect_later
-    from defacedask.face_settings import upload_warning
     from defacedask.flow.result import DONE, Piece
+    from defacedask.runs.attack import run_attack
+    from defacedask.runs.face_settings import upload_warning
 
     console = Console(stderr=True)
 

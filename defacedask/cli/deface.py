@@ -117,12 +117,12 @@ def command(
       defacedask verify defaced
       defacedask deface https://HOST/dicom-web/studies/UID --defacer quickshear --out defaced --store-to https://HOST/dicom-web
     """
-    from defacedask.already import set_aside
     from defacedask.defacers import resolve
-    from defacedask.dicom.catalogue import scan
-    from defacedask.release_options import check_reversible
-    from defacedask.remote import localise
-    from defacedask.stages.protecting import patterns_of
+    from defacedask.flow.release_options import check_reversible
+    from defacedask.flow.stages.protecting import patterns_of
+    from defacedask.io.dicom.catalogue import scan
+    from defacedask.io.remote import localise
+    from defacedask.runs.already import set_aside
 
     check_reversible(resolve(defacer)[0], allow_reversible)
     place = work or out.absolute().with_name(out.absolute().name + ".work")
@@ -150,12 +150,12 @@ def command(
         "keep_work": keep_work,
     }
     if key is not None:
-        from defacedask.run_key import read_key
+        from defacedask.runs.run_key import read_key
 
         options["key"] = read_key(key)
     result = _run(found, out, defacer, cluster, workers, performance_report, options)
     if store_to and any(case["status"] == "done" for case in result.cases):
-        from defacedask.remote import send
+        from defacedask.io.remote import send
 
         click.echo(f"{send(out, store_to, say=click.echo)} instances stored.")
     if not result.ok:
@@ -198,8 +198,8 @@ def _run(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from defacedask.cluster import connect_later
-    from defacedask.defacing import deface
     from defacedask.flow.result import DONE, Piece
+    from defacedask.runs.deface import deface
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

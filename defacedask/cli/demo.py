@@ -30,9 +30,9 @@ def command(out: Path, subjects: int, seed: int, export: bool | None, **options:
 
     Example: defacedask demo --out demo
     """
+    from defacedask.io.store import writing
     from defacedask.phantom import write_phantom
-    from defacedask.run_key import key_of_seed
-    from defacedask.store import writing
+    from defacedask.runs.run_key import key_of_seed
 
     with writing(f"the output folder {out}"):
         out.mkdir(parents=True, exist_ok=True)

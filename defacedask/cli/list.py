@@ -21,11 +21,11 @@ def command(what: str) -> None:
         if not _defacers():
             raise click.exceptions.Exit(1)
     elif what == "recognisers":
-        from defacedask.evaluation.recognition import recogniser_names
+        from defacedask.faces.recognition import recogniser_names
 
         click.echo("\n".join(recogniser_names()))
     else:
-        from defacedask.evaluation.attack_names import NAMES
+        from defacedask.attacks.names import NAMES
 
         click.echo("\n".join(f"{name}: {what}" for name, what in NAMES.items()))
 

@@ -32,9 +32,9 @@ def command(out: Path, reference: Path | None, pictures: bool) -> None:
       defacedask report out --reference published_tables --no-pictures
     """
     from defacedask.report import write_report
-    from defacedask.report.derive import derive_tables
     from defacedask.report.run import read_run
-    from defacedask.tables import write_tables
+    from defacedask.tables.derive import derive_tables
+    from defacedask.tables.files import write_tables
 
     run = read_run(out, reference)
     write_tables(out, derive_tables(run.tables, run.tolerance))

@@ -14,8 +14,8 @@ from defacedask.cli.verbose import performance_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from defacedask.dataflow import StudyResult
     from defacedask.flow.result import Piece
+    from defacedask.runs.study import StudyResult
 
 __all__ = ["finish", "run_study", "study_options"]
 
@@ -80,18 +80,18 @@ def run_study(
     performance_report: str | None = None,
     **options: Any,
 ) -> StudyResult:
-    """Run a study with a progress bar on a cluster; options as in `defacedask.dataflow.study`.
+    """Run a study with a progress bar on a cluster; options as in `defacedask.runs.study.study`.
 
-    With ``sample`` one patient is written after it, see `defacedask.sample`.
+    With ``sample`` one patient is written after it, see `defacedask.runs.sample`.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from defacedask.cluster import connect_later
-    from defacedask.dataflow import prepare, run
-    from defacedask.face_settings import upload_warning
     from defacedask.flow.result import DONE
-    from defacedask.sample import write_sample
+    from defacedask.runs.face_settings import upload_warning
+    from defacedask.runs.sample import write_sample
+    from defacedask.runs.study import prepare, run
 
     console = Console(stderr=True)
     prepared = prepare(cases, out, **options)
@@ -132,7 +132,7 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from defacedask.evaluation.rates import upper_bound
+    from defacedask.faces.rates import upper_bound
     from defacedask.report.run import read_run
     from defacedask.report.sections.harm import touched_lines
     from defacedask.report.sections.threshold import threshold_words

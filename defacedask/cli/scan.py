@@ -9,12 +9,12 @@ from collections import Counter
 
 import click
 
-from defacedask.dicom.catalogue import scan
-from defacedask.dicom.defaced import said
-from defacedask.dicom.model import Scan, Series
 from defacedask.errors import printable
 from defacedask.geometry import Geometry
-from defacedask.remote import localise
+from defacedask.io.dicom.catalogue import scan
+from defacedask.io.dicom.defaced import said
+from defacedask.io.dicom.model import Scan, Series
+from defacedask.io.remote import localise
 
 __all__ = ["command"]
 

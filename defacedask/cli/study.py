@@ -48,9 +48,9 @@ def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -
 
     Example: defacedask study patients/ --out result --defacers quickshear,carina
     """
-    from defacedask.dataflow import resolve_defacers
-    from defacedask.dicom.catalogue import scan
-    from defacedask.remote import localise
+    from defacedask.io.dicom.catalogue import scan
+    from defacedask.io.remote import localise
+    from defacedask.runs.study import resolve_defacers
 
     found = scan(*localise(inputs, out / "store" / "fetched", say=click.echo))
     for note in found.notes:

@@ -51,7 +51,7 @@ def build(
 
     from defacedask.averaging import build_template
     from defacedask.cluster import connect
-    from defacedask.dicom.catalogue import scan
+    from defacedask.io.dicom.catalogue import scan
 
     found = scan(*inputs)
     with contextlib.ExitStack() as stack:
@@ -96,7 +96,7 @@ def show(name: str | None, picture: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from defacedask.head.template import load_template, template_names
+    from defacedask.anatomy.template import load_template, template_names
 
     templates = [load_template(name)] if name else [load_template(one) for one in template_names()]
     table = Table(show_header=len(templates) > 1)
@@ -118,7 +118,7 @@ def show(name: str | None, picture: Path | None) -> None:
 
 
 def _rows(template: object) -> dict[str, str]:
-    from defacedask.head.template import Template
+    from defacedask.anatomy.template import Template
     from defacedask.volume import units_of
 
     assert isinstance(template, Template)

@@ -33,7 +33,7 @@ def command(out: Path, key: Path | None, source: tuple[str, ...]) -> None:
       defacedask verify defaced
       defacedask verify defaced --key defaced.work/run.key --source patients/
     """
-    from defacedask.run_key import read_key
+    from defacedask.runs.run_key import read_key
     from defacedask.verify import verify
 
     key = key or next(filter(Path.is_file, _usual_keys(out)), None)

@@ -33,8 +33,8 @@ from defacedask.showing import Shown, plan_table
 from defacedask.volume import geometry_of, to_stored
 
 if TYPE_CHECKING:
+    from defacedask.anatomy.head import Head
     from defacedask.defacers.protect import Protected
-    from defacedask.head import Head
 
 __all__ = ["AIR", "BRAIN_MARGIN", "Defacer", "Plan", "air_of", "plan_from_dict", "plan_types", "record"]
 

@@ -37,9 +37,9 @@ from defacedask.volume import geometry_of
 if TYPE_CHECKING:
     import xarray as xr
 
+    from defacedask.anatomy.head import Head
     from defacedask.defacers.hull import Piece
     from defacedask.defacers.protect import Protected
-    from defacedask.head import Head
 
 __all__ = ["BiometricMask", "BiometricMaskStrict", "BoxPlan"]
 

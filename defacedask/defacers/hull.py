@@ -152,9 +152,9 @@ def _box_around(plan: Plan, geometry: Geometry) -> tuple[Piece, ...]:
 
 def _brain(geometry: Geometry, to_template: np.ndarray) -> np.ndarray:
     """The average's brain without its outermost mm, where the head's affine puts it: no function of the skin."""
-    from defacedask.head.atlas import atlas_of
-    from defacedask.head.grid import resample
-    from defacedask.head.morphology import erode
+    from defacedask.anatomy.atlas import atlas_of
+    from defacedask.anatomy.grid import resample
+    from defacedask.anatomy.morphology import erode
 
     atlas = atlas_of()
     core = erode(np.asarray(atlas.brain), round(BRAIN_MM / min(atlas.grid.spacing)))

@@ -20,7 +20,7 @@ class MovedPlan:
     """Answers for grids of another frame what the plan answers for its own.
 
     For whatever is written in its own coordinates, such as the contours and segmentations on a registered MR. Images
-    need it not: theirs are moved when they are read (`defacedask.dicom.registration.moved`).
+    need it not: theirs are moved when they are read (`defacedask.io.dicom.registration.moved`).
 
     Attributes
     ----------

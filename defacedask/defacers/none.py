@@ -10,9 +10,9 @@ import numpy as np
 from defacedask.defacers.base import Defacer, Plan
 
 if TYPE_CHECKING:
+    from defacedask.anatomy.head import Head
     from defacedask.defacers.protect import Protected
     from defacedask.geometry import Geometry
-    from defacedask.head import Head
 
 __all__ = ["NoDefacing", "NoPlan"]
 

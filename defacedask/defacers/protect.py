@@ -21,7 +21,7 @@ from defacedask.geometry import Geometry
 from defacedask.sampling import sample_field
 
 if TYPE_CHECKING:
-    from defacedask.head import Head
+    from defacedask.anatomy.head import Head
 
 __all__ = ["Protected", "brain_of", "unprotected"]
 

@@ -24,10 +24,10 @@ from defacedask.defacers.shear import beyond_planes, first_edge, front_edge, low
 from defacedask.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
+    from defacedask.anatomy.head import Head
     from defacedask.defacers.hull import Piece
     from defacedask.defacers.protect import Protected
     from defacedask.geometry import Geometry
-    from defacedask.head import Head
 
 __all__ = ["Quickshear", "QuickshearPlan", "sagittal_profile"]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from defacedask.anatomy.head import Head
     from defacedask.defacers.base import Plan
-    from defacedask.head import Head
 
 __all__ = ["FLAGGED", "PARTS", "Remains", "remains"]
 
@@ -127,7 +127,7 @@ def remains(plan: Plan, head: Head) -> tuple[Plan, Remains]:
 
 
 def _shell(skin: np.ndarray) -> np.ndarray:
-    from defacedask.head.morphology import dilate
+    from defacedask.anatomy.morphology import dilate
 
     return dilate(skin, 1)
 

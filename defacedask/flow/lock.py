@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import ConfigError
-from defacedask.store import writing
+from defacedask.io.store import writing
 from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import numpy as np
 from defacedask.errors import DefacedaskError, OutputError, RefusedError, StoreError
 from defacedask.flow.faults import Begun, patiently
 from defacedask.flow.telling import tell
-from defacedask.store import FULL, writing
+from defacedask.io.store import FULL, writing
 from defacedask.whole_files import write_whole
 
 __all__ = [

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
+from defacedask.anatomy.template import load_template
 from defacedask.geometry import Geometry
-from defacedask.head.template import load_template
 from defacedask.phantom.shape import subject_rng
 from defacedask.phantom.warp import Warp
 

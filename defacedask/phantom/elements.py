@@ -19,7 +19,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from defacedask.geometry import Geometry
-from defacedask.virtual import MANUFACTURER, MODEL
+from defacedask.phantom.virtual import MANUFACTURER, MODEL
 
 __all__ = [
     "SOP_CLASS",

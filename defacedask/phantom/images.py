@@ -7,8 +7,8 @@ import functools
 import numpy as np
 from scipy import ndimage
 
+from defacedask.anatomy.template import load_template
 from defacedask.geometry import Geometry
-from defacedask.head.template import load_template
 from defacedask.phantom.warp import Warp
 
 __all__ = ["SUV", "ct_values", "mr_values", "pet_values", "sources"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from defacedask.anatomy.template import load_template
 from defacedask.errors import ConfigError, OutputError
-from defacedask.head.template import load_template
 from defacedask.phantom.anatomy import Target, dose_values, structure_masks, target_fraction
 from defacedask.phantom.elements import Study
 from defacedask.phantom.images import ct_values, mr_values, pet_values

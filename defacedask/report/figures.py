@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.report.evidence import Rate
 from defacedask.report.svg import COLOURS, INK, MARKERS, MUTED, PAPER, drawing, to_svg
+from defacedask.tables.evidence import Rate
 
 __all__ = ["Curve", "Point", "boxes", "curves", "privacy_utility"]
 

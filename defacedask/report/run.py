@@ -14,8 +14,8 @@ import yaml
 
 from defacedask.defacers import BUILT_IN
 from defacedask.errors import InputError
-from defacedask.report import evidence
-from defacedask.tables import read_tables
+from defacedask.tables import evidence
+from defacedask.tables.files import read_tables
 
 __all__ = ["CONTROL", "Reference", "Run", "read_reference", "read_run"]
 

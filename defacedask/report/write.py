@@ -8,7 +8,7 @@ from typing import Any
 from defacedask.inputs import folder_of
 from defacedask.report import numbers
 from defacedask.report.run import CONTROL, Run, read_run
-from defacedask.tables import write_files
+from defacedask.tables.files import write_files
 
 __all__ = ["render_report", "write_report"]
 

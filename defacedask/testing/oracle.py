@@ -62,7 +62,7 @@ def compare_face_recognition(
     MissingExtraError
         See `load_face_recognition`.
     """
-    from defacedask.evaluation.recognition import Box, get_recogniser
+    from defacedask.faces.recognition import Box, get_recogniser
 
     theirs = load_face_recognition()
     ours = get_recogniser("face_recognition", detector=detector, landmarks=landmarks, upsample=upsample)

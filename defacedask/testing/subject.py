@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.flow.stages.kept import Kept
 from defacedask.geometry import Geometry
-from defacedask.stages.kept import Kept
 from defacedask.volume import geometry_of, make_volume
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from defacedask.anatomy.head import Head
     from defacedask.defacers.base import Defacer, Plan
     from defacedask.defacers.protect import Protected
-    from defacedask.head import Head
 
 __all__ = ["KEY", "OTHER_KEY", "Subject", "average_head", "images"]
 
@@ -27,7 +27,7 @@ KEY, OTHER_KEY = bytes(range(32)), bytes(range(32, 64))
 @functools.cache
 def average_head() -> Head:
     """The average head as a CT of 4 x 3 x 3 mm, looked at once a process."""
-    from defacedask.head import Head
+    from defacedask.anatomy.head import Head
 
     head = Head(images()["CT"])
     head.require()
@@ -37,8 +37,8 @@ def average_head() -> Head:
 @functools.cache
 def images() -> dict[str, xr.DataArray]:
     """Modality -> volume: whole numbers and floats, one slope or one a slice, upright, reversed and oblique grids."""
-    from defacedask.head.atlas import atlas_of
-    from defacedask.head.grid import resample
+    from defacedask.anatomy.atlas import atlas_of
+    from defacedask.anatomy.grid import resample
 
     atlas = atlas_of()
     low = atlas.grid.corners.min(axis=0)

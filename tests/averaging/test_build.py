@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from defacedask.anatomy.head import Head
+from defacedask.anatomy.template import load_template
 from defacedask.averaging import build as module
 from defacedask.averaging import build_template
 from defacedask.averaging.register import pull, smooth_inverse
 from defacedask.averaging.steps import average_of
 from defacedask.cli import program
-from defacedask.dicom.model import Case, Series
 from defacedask.errors import ConfigError, InputError, OutputError, RefusedError
 from defacedask.geometry import Geometry
-from defacedask.head import Head
-from defacedask.head.template import load_template
+from defacedask.io.dicom.model import Case, Series
 from defacedask.volume import real_values
 
 SPACING = 6.0
@@ -140,7 +140,7 @@ def test_it_has_the_built_ins_form(built):
 
 
 def test_a_head_can_be_registered_to_it(built):
-    from tests.heads import pose_error, posed
+    from support.heads import pose_error, posed
 
     volume, truth = posed("CT", spacing=(4.0, 3.0, 3.0))
     head = Head(volume, template=load_template(built[0]))

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from dicom import make
-from export_kit import geometry, half_space, head_ct, stub_look, tree, write_patient  # noqa: F401
+from support import make
+from support.export_kit import geometry, half_space, head_ct, stub_look, tree, write_patient  # noqa: F401
 
-from defacedask import defacing
 from defacedask.cli.deface import command
-from defacedask.dicom.catalogue import scan
-from defacedask.dicom.export.audit import read_lines
 from defacedask.errors import ConfigError, DefacedaskError, InputError
 from defacedask.flow.result import Piece
+from defacedask.io.dicom.catalogue import scan
+from defacedask.io.dicom.export.audit import read_lines
+from defacedask.runs import deface as defacing
 from defacedask.verify import verify
 
 
@@ -183,10 +183,10 @@ def test_read_only_output(tmp_path):
 
 
 def test_protected_structures_by_pattern(tmp_path):
-    from defacedask.dicom.catalogue import scan as look_for
-    from defacedask.stages.ingest import ingest
-    from defacedask.stages.protecting import kept_structures
-    from defacedask.store import CaseStore
+    from defacedask.flow.stages.ingest import ingest
+    from defacedask.flow.stages.protecting import kept_structures
+    from defacedask.io.dicom.catalogue import scan as look_for
+    from defacedask.io.store import CaseStore
 
     write_patient(tmp_path / "in")
     case = look_for(tmp_path / "in").cases[0]

@@ -11,14 +11,14 @@ import nibabel
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from dicom import make
-from export_kit import geometry, half_space, head_ct, stub_look  # noqa: F401
+from support import make
+from support.export_kit import geometry, half_space, head_ct, stub_look  # noqa: F401
 
-from defacedask import defacing
 from defacedask.cli.deface import command
-from defacedask.dicom.export.audit import read_lines
 from defacedask.errors import OutputError
-from defacedask.stages import shelf
+from defacedask.flow.stages import shelf
+from defacedask.io.dicom.export.audit import read_lines
+from defacedask.runs import deface as defacing
 from defacedask.verify import verify
 
 
@@ -120,7 +120,7 @@ def test_a_file_where_a_folder_should_be(two):
 
 @pytest.mark.parametrize("place", ["store", "pieces", "record", "plans"])
 def test_something_in_the_way_of_the_runs_own_data(two, place):
-    from defacedask.dicom.catalogue import scan
+    from defacedask.io.dicom.catalogue import scan
 
     (name,) = [c.id for c in scan(two / "in").cases if c.patient_id == "sub-01"]
     path = two / "out.work" / place / (f"{name}.zarr" if place == "store" else name)
@@ -233,7 +233,7 @@ def test_only_the_disk_is_fatal(two, monkeypatch, code):
     def full(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("defacedask.nifti.save_bytes", full)
+    monkeypatch.setattr("defacedask.io.nifti.write.save_bytes", full)
     done = run(two)
     assert isinstance(done.exception, OutputError)
     assert done.exception.fatal
@@ -243,7 +243,7 @@ def test_only_the_disk_is_fatal(two, monkeypatch, code):
     "code", [errno.ENAMETOOLONG, errno.EACCES, errno.ENOENT, errno.EIO, errno.EISDIR, errno.EMFILE]
 )
 def test_other_errors_of_the_file_system_concern_their_case(two, monkeypatch, code):
-    from defacedask import nifti
+    from defacedask.io.nifti import write as nifti
 
     real = nifti.save_bytes
 

@@ -12,16 +12,16 @@ import numpy as np
 import pydicom
 import pytest
 from click.testing import CliRunner
-from dicom import make
-from export_kit import half_space, judge_as, stub_look, write_patient  # noqa: F401
 from pydicom.sequence import Sequence
+from support import make
+from support.export_kit import half_space, judge_as, stub_look, write_patient  # noqa: F401
 
-from defacedask import defacing
 from defacedask.cli.deface import command as deface
 from defacedask.cli.verify import command as verify_command
-from defacedask.dicom.export import file_hash
-from defacedask.dicom.export.audit import AUDIT, collect, read_lines
-from defacedask.dicom.export.words import Words, forms_of
+from defacedask.io.dicom.export import file_hash
+from defacedask.io.dicom.export.audit import AUDIT, collect, read_lines
+from defacedask.io.dicom.export.words import Words, forms_of
+from defacedask.runs import deface as defacing
 from defacedask.verify import verify
 
 #: In turn over the files of the one patient: new and former name in four spellings, two spellings of the id.
@@ -87,9 +87,9 @@ def made(tmp_path_factory):
         d.save_as(path)
     with pytest.MonkeyPatch.context() as patch:
         from defacedask import defacers
-        from defacedask.stages import witnessing
+        from defacedask.flow.stages import witnessing
 
-        patch.setitem(defacers.BUILT_IN, "half_space", "export_kit:HalfSpaceDefacer")
+        patch.setitem(defacers.BUILT_IN, "half_space", "support.export_kit:HalfSpaceDefacer")
         patch.setattr(witnessing, "judge", judge_as(1.0))
         patch.setattr(defacing, "look_protected", stub_look)
         options = ["--defacer", "half_space", "--cluster", "here", "--deidentify"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from small_run import GOOD, tables, write
+from support.small_run import GOOD, tables, write
 
 from defacedask.cli.deface import _summary
 from defacedask.cli.running import finish
-from defacedask.dataflow import StudyResult
-from defacedask.defacing import DefaceResult
-from defacedask.report.derive import derive_tables
-from defacedask.tables import read_tables, write_tables
+from defacedask.runs.deface import DefaceResult
+from defacedask.runs.study import StudyResult
+from defacedask.tables.derive import derive_tables
+from defacedask.tables.files import read_tables, write_tables
 
 
 def test_a_void_result_is_said_before_its_numbers(tmp_path, capsys):

@@ -7,19 +7,19 @@ import json
 import dask.array
 import numpy as np
 import pytest
-from heads import posed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import geometries
+from support.heads import posed
+from support.strategies import geometries
 
+from defacedask.anatomy.grid import resample
+from defacedask.anatomy.head import Head
+from defacedask.anatomy.template import load_template
 from defacedask.defacers import get_defacer, plan_from_dict
 from defacedask.defacers.biometric_mask import FACE, FROM_MNI, TO_MNI, published_boxes
 from defacedask.defacers.boxes import FAR, Box, in_boxes
 from defacedask.errors import ConfigError, RefusedError
-from defacedask.evaluation.surface_change import surface_change
-from defacedask.head import Head
-from defacedask.head.grid import resample
-from defacedask.head.template import load_template
+from defacedask.faces.surface_change import surface_change
 from defacedask.sampling import apply_affine
 from defacedask.volume import geometry_of, real_values
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from support.heads import posed
 
+from defacedask.anatomy.head import Head
+from defacedask.anatomy.template import load_template
 from defacedask.defacers import get_defacer, plan_from_dict
-from defacedask.dicom.export.shape import MOST_OF_SKIN, follows_skin
 from defacedask.geometry import Geometry
-from defacedask.head import Head
-from defacedask.head.template import load_template
+from defacedask.io.dicom.export.shape import MOST_OF_SKIN, follows_skin
 from defacedask.volume import geometry_of, make_volume, real_values
-from tests.heads import posed
 
 KEY = b"k" * 32
 
@@ -37,8 +37,8 @@ def depth_of_body(head):
     """mm below the skin, outside air reached from around the head."""
     from scipy.ndimage import distance_transform_edt
 
-    from defacedask.evaluation.unmasking import outside_air
-    from defacedask.head.morphology import close
+    from defacedask.anatomy.morphology import close
+    from defacedask.attacks.unmasking import outside_air
 
     body = ~outside_air(~close(real_values(head.volume).values >= head.level, 3))
     return distance_transform_edt(np.pad(body, 1), sampling=head.geometry.spacing)[1:-1, 1:-1, 1:-1]
@@ -165,7 +165,7 @@ def dose_of(head, spacing, ends=0.0):
     """A dose that falls from front to back and stops at the skin, or ``ends`` mm under it."""
     from scipy.ndimage import distance_transform_edt
 
-    from defacedask.head.grid import resample
+    from defacedask.anatomy.grid import resample
 
     grid = head.geometry.resampled(spacing)
     deep = distance_transform_edt(head.body) * head.grid.spacing[0]

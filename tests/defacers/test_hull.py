@@ -7,19 +7,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from heads import posed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mask_attack import found_by_average, found_in_mask
+from support.heads import posed
+from support.mask_attack import found_by_average, found_in_mask
 
+from defacedask.anatomy.atlas import atlas_of
+from defacedask.anatomy.head import Head
+from defacedask.anatomy.registration import Registration
 from defacedask.defacers import get_defacer
 from defacedask.defacers.base import Plan
 from defacedask.defacers.boxes import FAR, Box, in_boxes
 from defacedask.defacers.hull import CELL, ROOM, box_pieces, covers, published, steps
 from defacedask.geometry import Geometry
-from defacedask.head import Head
-from defacedask.head.atlas import atlas_of
-from defacedask.head.registration import Registration
 from defacedask.volume import geometry_of
 
 DEFACERS = ("quickshear", "biometric_mask", "biometric_mask_strict", "mri_reface", "carina", "surrogate")
@@ -219,7 +219,7 @@ def test_planes_of_boxes_hold_the_boxes(low, size, opened, seed):
 @pytest.mark.parametrize("name", ["mr_ixi012", "ct_pycerr_hn"])
 def test_a_real_face_is_not_found(shared_data, name):
     import defacedask as dd
-    from defacedask.dicom.image import read_image
+    from defacedask.io.dicom.image import read_image
 
     head = Head(read_image(dd.scan(shared_data / name).cases[0].primary).load())
     plan = get_defacer("carina").plan(head, key=b"k" * 32)

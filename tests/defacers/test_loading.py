@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import entry_points
 
 import pytest
-from plugged import CARELESS, install
+from support.plugged import CARELESS, install
 
 from defacedask import defacers
 from defacedask.cli import main
@@ -163,14 +163,14 @@ def test_source_of_a_package_is_all_of_it(place):
 
 def test_our_own_are_the_defacers_and_the_head():
     names = {name for name, _ in source_files(type(get_defacer("carina")))}
-    assert {"defacedask/defacers/carina.py", "defacedask/head/registration.py"} <= names
+    assert {"defacedask/defacers/carina/__init__.py", "defacedask/anatomy/registration.py"} <= names
     assert "defacedask/report/write.py" not in names
 
 
 def test_a_worker_with_other_code_refuses_to_work(tmp_path):
     """What was planned by one code is not applied by another, nor planned under another's name."""
     from defacedask.defacers.none import NoPlan
-    from defacedask.stages.plans import _same_code, _save_plan, load_plan
+    from defacedask.flow.stages.plans import _same_code, _save_plan, load_plan
 
     here = code_of("none")
     _save_plan(NoPlan(), here, tmp_path / "case" / "none.json")

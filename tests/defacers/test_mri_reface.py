@@ -7,18 +7,18 @@ import json
 import dask.array
 import numpy as np
 import pytest
-from heads import posed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from painted import KEY, painted
+from support.heads import posed
+from support.painted import KEY, painted
 
+from defacedask.anatomy.grid import resample
+from defacedask.anatomy.head import Head
 from defacedask.defacers import get_defacer
 from defacedask.defacers.fields import Stack, Tiling
-from defacedask.defacers.intensity import ct_map, quantile_map, smooth_fill
+from defacedask.defacers.mri_reface.intensity import ct_map, quantile_map, smooth_fill
 from defacedask.errors import ConfigError, InputError, RefusedError
 from defacedask.geometry import Geometry
-from defacedask.head import Head
-from defacedask.head.grid import resample
 from defacedask.sampling import sample_field
 from defacedask.volume import geometry_of, make_volume, real_values
 
@@ -50,7 +50,7 @@ def test_new_tissue_looks_like_tissue_and_air_like_air(ct):
 
 
 def _fit_grid():
-    from defacedask.defacers.average import FIT_GRID
+    from defacedask.defacers.mri_reface.average import FIT_GRID
 
     return FIT_GRID
 

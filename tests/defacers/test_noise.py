@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
-from strategies import geometries
+from support.strategies import geometries
 
 from defacedask.defacers.noise import (
     NoiseField,

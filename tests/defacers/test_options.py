@@ -13,7 +13,7 @@ import defacedask as dd
 from defacedask.defacers import Defacer, get_defacer, resolve
 from defacedask.defacers.options import checked, known_options, spelled, split_options
 from defacedask.errors import ConfigError
-from defacedask.preparing import resolve_defacers
+from defacedask.runs.preparing import resolve_defacers
 
 
 @dataclasses.dataclass(frozen=True)

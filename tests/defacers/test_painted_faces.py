@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from painted import painted
+from support.painted import painted
 
 from defacedask.defacers import plan_from_dict
-from defacedask.evaluation.surface_change import surface_change
+from defacedask.faces.surface_change import surface_change
 from defacedask.volume import geometry_of
 
 #: Most letters of a plan as JSON.

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.strategies import geometries
 
 from defacedask.defacers.protect import Protected, unprotected
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
-from tests.strategies import geometries
 
 
 def ball(grid: Geometry, centre, radius: float) -> np.ndarray:

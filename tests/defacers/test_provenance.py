@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from defacedask.defacers import get_defacer
-from defacedask.store import CaseStore, create_case
+from defacedask.io.store import CaseStore, create_case
 from defacedask.testing.subject import KEY, average_head, images
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.heads import posed
+from support.strategies import geometries
 
+from defacedask.anatomy.grid import resample
+from defacedask.anatomy.head import Head
 from defacedask.defacers import get_defacer, plan_from_dict
 from defacedask.defacers.shear import beyond_planes, first_edge, front_edge, half_space, lower_chain, outline
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.geometry import Geometry
-from defacedask.head import Head
-from defacedask.head.grid import resample
 from defacedask.volume import geometry_of, make_volume
-from tests.heads import posed
-from tests.strategies import geometries
 
 
 def published(brain: np.ndarray, buffer: float = 10.0) -> np.ndarray:

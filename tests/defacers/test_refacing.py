@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from heads import posed
+from support.heads import posed
 
 from benchmarks.heads.bumps import bumps
-from defacedask.defacers import get_defacer, refacing
-from defacedask.defacers.average import FIT_GRID, average_shape
-from defacedask.defacers.refacing import OFFSET_STEP, fit_average, from_half
-from defacedask.evaluation.surface_change import surface_change
+from defacedask.anatomy.head import Head
+from defacedask.defacers import get_defacer
+from defacedask.defacers.mri_reface import refacing
+from defacedask.defacers.mri_reface.average import FIT_GRID, average_shape
+from defacedask.defacers.mri_reface.refacing import OFFSET_STEP, fit_average, from_half
+from defacedask.faces.surface_change import surface_change
 from defacedask.geometry import Geometry
-from defacedask.head import Head
 from defacedask.sampling import apply_affine
 from defacedask.volume import geometry_of, make_volume
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.heads import posed
 
+from defacedask.anatomy.head import Head
 from defacedask.defacers import get_defacer, plan_from_dict
 from defacedask.defacers.protect import Protected
 from defacedask.defacers.remaining import remains
-from defacedask.head import Head
-from tests.heads import posed
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from heads import posed
-from painted import KEY, painted
+from support.heads import posed
+from support.painted import KEY, painted
 
+from defacedask.anatomy.atlas import atlas_of
+from defacedask.anatomy.grid import resample
+from defacedask.anatomy.head import Head
+from defacedask.anatomy.morphology import dilate
 from defacedask.defacers import get_defacer
-from defacedask.defacers.average import FIT_GRID, average_shape
+from defacedask.defacers.mri_reface.average import FIT_GRID, average_shape
 from defacedask.defacers.protect import Protected
-from defacedask.defacers.surrogate_fit import secret_field
+from defacedask.defacers.surrogate.fit import secret_field
 from defacedask.errors import ConfigError, RefusedError
-from defacedask.head import Head
-from defacedask.head.atlas import atlas_of
-from defacedask.head.grid import resample
-from defacedask.head.morphology import dilate
 from defacedask.sampling import apply_affine, sample_field
 from defacedask.volume import geometry_of, make_volume, real_values
 

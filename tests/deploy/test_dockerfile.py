@@ -15,10 +15,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from deploy_kit import DEPLOY
+from support.deploy_kit import DEPLOY
 
 import defacedask
-from defacedask.cluster_specs import ONE_THREAD
+from defacedask.cluster.specs import ONE_THREAD
 
 ROOT = DEPLOY.parent
 TEXT = (DEPLOY / "Dockerfile").read_text()

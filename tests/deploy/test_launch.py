@@ -12,7 +12,7 @@ import urllib.parse
 import dask
 import jsonschema
 import pytest
-from deploy_kit import DEPLOY, broken_rules, load, pods, validate
+from support.deploy_kit import DEPLOY, broken_rules, load, pods, validate
 
 from defacedask.cluster import connect
 from defacedask.errors import ConfigError, MissingExtraError

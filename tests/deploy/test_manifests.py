@@ -5,10 +5,10 @@ import json
 
 import jsonschema
 import pytest
-from deploy_kit import DEPLOY, OVERLAYS, Refused, broken_rules, build, load, name_of, pods, validate
+from support.deploy_kit import DEPLOY, OVERLAYS, Refused, broken_rules, build, load, name_of, pods, validate
 
 import defacedask
-from defacedask.cluster_specs import ONE_THREAD, kubernetes_spec
+from defacedask.cluster.specs import ONE_THREAD, kubernetes_spec
 from defacedask.config import option
 
 KUBERNETES = DEPLOY / "kubernetes"

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import dask
 import pytest
-from deploy_kit import DEPLOY, load
 from distributed import Client, LocalCluster
+from support.deploy_kit import DEPLOY, load
 
 from defacedask.cluster import connect
-from defacedask.cluster_specs import ONE_THREAD, slurm_ending, slurm_options
+from defacedask.cluster.last_task import LastTask
+from defacedask.cluster.specs import ONE_THREAD, slurm_ending, slurm_options
 from defacedask.config import option
 from defacedask.errors import ConfigError, MissingExtraError
-from defacedask.last_task import LastTask
 
 SBATCH = """#!{python}
 import os, subprocess, sys

@@ -8,8 +8,8 @@ import sys
 
 import dask
 import pytest
-from deploy_kit import DEPLOY, build
 from distributed import Client, Security
+from support.deploy_kit import DEPLOY, build
 
 from defacedask.cluster import connect
 from defacedask.errors import ConfigError

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from defacedask.evaluation.recognition import get_recogniser
-from defacedask.evaluation.render import View, render_views, skin_surface
-from defacedask.head.template import load_template
+from defacedask.anatomy.template import load_template
+from defacedask.faces.recognition import get_recogniser
+from defacedask.faces.render import View, render_views, skin_surface
 from defacedask.phantom.images import ct_values
 from defacedask.phantom.protocol import scan_grid
 from defacedask.phantom.shape import Pose, Shape, subject_rng

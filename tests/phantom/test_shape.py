@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from defacedask.anatomy.template import load_template
 from defacedask.geometry import Geometry
-from defacedask.head.template import load_template
 from defacedask.phantom.images import noise
 from defacedask.phantom.shape import LEAST, Pose, Shape, subject_rng
 from defacedask.phantom.warp import SLAB, Warp

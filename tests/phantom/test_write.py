@@ -6,14 +6,14 @@ import numpy as np
 import pydicom
 import pytest
 
-from defacedask.dicom.catalogue import scan
-from defacedask.dicom.dose import read_dose
-from defacedask.dicom.image import read_image
-from defacedask.dicom.structures import read_structures
+from defacedask.anatomy.structure_names import STUDY_NAMES
 from defacedask.errors import ConfigError, OutputError
+from defacedask.io.dicom.catalogue import scan
+from defacedask.io.dicom.dose import read_dose
+from defacedask.io.dicom.image import read_image
+from defacedask.io.dicom.structures import read_structures
 from defacedask.phantom import write_phantom
 from defacedask.phantom.anatomy import Target
-from defacedask.structure_names import STUDY_NAMES
 from defacedask.volume import geometry_of, real_values
 
 

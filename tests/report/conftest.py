@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from report_page import Page
-from synthetic_run import make_run
+from support.report_page import Page
+from support.synthetic_run import make_run
 
 from defacedask.report import write_report
-from defacedask.tables import TEN_FEATURES
+from defacedask.tables.files import TEN_FEATURES
 
 REFERENCE_PERCENT = (
     f"defacer,structure,{','.join(TEN_FEATURES)}\nquickshear,Brain,1.25,-4321.5,0,0,0,0,0,0,0,0\n"

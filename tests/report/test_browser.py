@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from synthetic_run import MANY_ATTACKS, MANY_DEFACERS, MANY_RECOGNISERS, make_run
+from support.synthetic_run import MANY_ATTACKS, MANY_DEFACERS, MANY_RECOGNISERS, make_run
 
 from defacedask.report import write_report
 

@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from report_page import Page
-from small_run import GOOD, tables, write
+from support.report_page import Page
+from support.small_run import GOOD, tables, write
 
 from defacedask.report import write_report
 from defacedask.report.run import read_run
 from defacedask.report.sections.chosen import MOST_CASES, chosen_cases
-from defacedask.tables import write_tables
+from defacedask.tables.files import write_tables
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small_run import GOOD, tables, write
+from support.small_run import GOOD, tables, write
 
 from defacedask.report.run import read_run
 from defacedask.report.sections.decision import measured, planned, published

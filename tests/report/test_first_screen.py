@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from report_page import Page
-from small_run import GOOD, tables, write
+from support.report_page import Page
+from support.small_run import GOOD, tables, write
 
 from defacedask.report import write_report
 from defacedask.report.run import read_run

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from report_page import Page
-from synthetic_run import MANY_ATTACKS, MANY_DEFACERS, MANY_RECOGNISERS, make_run
+from support.report_page import Page
+from support.synthetic_run import MANY_ATTACKS, MANY_DEFACERS, MANY_RECOGNISERS, make_run
 
 from defacedask.report import write_report
-from defacedask.tables import read_tables
+from defacedask.tables.files import read_tables
 
 pytestmark = pytest.mark.slow
 

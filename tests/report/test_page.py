@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
-from synthetic_run import DEFACERS, case_rows, make_run, radiomics
+from support.synthetic_run import DEFACERS, case_rows, make_run, radiomics
 
 from defacedask.cli.report import command
 from defacedask.errors import InputError, OutputError
 from defacedask.report import write_report
-from defacedask.tables import TEN_FEATURES, read_tables, write_tables
+from defacedask.tables.files import TEN_FEATURES, read_tables, write_tables
 
 
 def number(written: str) -> float:

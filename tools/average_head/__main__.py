@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from defacedask.head.template_folder import write_nifti
+from defacedask.anatomy.template_folder import write_nifti
 from tools.average_head.images import HU, T1, ct_image, t1_image
 from tools.average_head.regions import REGIONS, STRUCTURES, landmarks, region_map, structure_bits
 from tools.average_head.skin import skin_distance

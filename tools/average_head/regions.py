@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from defacedask.structure_names import STUDY_NAMES
+from defacedask.anatomy.structure_names import STUDY_NAMES
 from tools.average_head.skin import ball
 from tools.average_head.source import GRID, SPACING
 from tools.average_head.tissue import EYE, EYE_RADIUS, TISSUES, brainstem, mandible, optic_nerve

@@ -28,16 +28,16 @@ BATCH = 100
 def worker(first: int, count: int, every: int, work: Path, memory: int) -> None:
     """Trials ``first`` to ``first + count``, one JSON line each."""
     import pytest
-    from export_kit import write_patient
+    from support.export_kit import write_patient
 
     from defacedask import defacers
-    from defacedask.stages import residual
+    from defacedask.flow.stages import residual
     from tools.bad_input.trial import Patient, limit_memory, run
 
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(dir=work) as place, pytest.MonkeyPatch.context() as patch:
         folder = Path(place)
-        patch.setitem(defacers.BUILT_IN, "half_space", "export_kit:HalfSpaceDefacer")
+        patch.setitem(defacers.BUILT_IN, "half_space", "support.export_kit:HalfSpaceDefacer")
         patch.setattr(residual, "residual_face", lambda *_: residual.Residual(1.0))
         write_patient(folder / "good")
         (folder / "trial").mkdir()

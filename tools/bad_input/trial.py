@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from defacedask.dicom.catalogue import scan
 from defacedask.errors import DefacedaskError
+from defacedask.io.dicom.catalogue import scan
 from tools.bad_input.mutations import NAMES, mutate
 
 __all__ = ["CRASHES", "Patient", "limit_memory", "read_all", "run"]
@@ -84,9 +84,9 @@ def read_all(place: Path) -> str:
         ``refused by the scan`` (nothing can be used), ``part refused`` (with reasons, the rest read), ``refused by
         a reader``, ``read`` (the damage does not matter, or cannot be seen).
     """
-    from defacedask.dicom.dose import read_dose
-    from defacedask.dicom.image import read_image
-    from defacedask.dicom.structures import read_structures
+    from defacedask.io.dicom.dose import read_dose
+    from defacedask.io.dicom.image import read_image
+    from defacedask.io.dicom.structures import read_structures
     from defacedask.volume import geometry_of
 
     found = scan(place)
@@ -117,9 +117,9 @@ def read_all(place: Path) -> str:
 
 def deface_all(place: Path, work: Path) -> str:
     """Everything a user's call does, with a half-space for a plan; gives the outcome."""
-    from export_kit import stub_look
+    from support.export_kit import stub_look
 
-    from defacedask import defacing
+    from defacedask.runs import deface as defacing
     from defacedask.verify import verify
 
     out, own = work / "out", work / "out.work"

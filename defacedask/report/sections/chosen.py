@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from defacedask.report import numbers
-from defacedask.report.evidence import IMAGES
 from defacedask.report.run import CONTROL, Run
+from defacedask.tables.evidence import IMAGES
 
 __all__ = ["MOST_CASES", "chosen_cases"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from defacedask.evaluation.planted import KINDS, LEAST_FOUND
+from defacedask.attacks.planted import KINDS, LEAST_FOUND
 from defacedask.report import numbers
-from defacedask.report.evidence import IMAGES, Control, Rate
 from defacedask.report.page import Cell, Head, Table, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import control_exact, untouched_equal
@@ -12,6 +11,7 @@ from defacedask.report.sections.privacy import strongest
 from defacedask.report.sections.standing import count_words, testifying
 from defacedask.report.sections.threshold import name_of
 from defacedask.report.sections.verdict import IMPOSTORS
+from defacedask.tables.evidence import IMAGES, Control, Rate
 
 __all__ = ["control_table"]
 

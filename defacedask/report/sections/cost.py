@@ -7,7 +7,7 @@ import pandas as pd
 
 from defacedask.report.counts import median_interval
 from defacedask.report.run import CONTROL, Run
-from defacedask.tables import TEN_FEATURES
+from defacedask.tables.files import TEN_FEATURES
 
 __all__ = ["control_exact", "large_change", "ten", "untouched_equal", "utility"]
 

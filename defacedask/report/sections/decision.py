@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from defacedask.evaluation.attack_names import ATTACK_SETS
+from defacedask.attacks.names import ATTACK_SETS
 from defacedask.report import numbers
-from defacedask.report.evidence import Rate
 from defacedask.report.page import Cell, Head, Table, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.harm import LEAST_GY, harm, said_dose, some
@@ -24,6 +23,7 @@ from defacedask.report.sections.standing import (
     testifying,
 )
 from defacedask.report.sections.tried import untried
+from defacedask.tables.evidence import Rate
 
 __all__ = ["Decision", "decision_table", "measured", "planned", "published"]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from defacedask.report import figures
-from defacedask.report.derive import in_order
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import ten
-from defacedask.tables import TEN_FEATURES
+from defacedask.tables.derive import in_order
+from defacedask.tables.files import TEN_FEATURES
 
 __all__ = ["box_plots"]
 

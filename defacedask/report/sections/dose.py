@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from defacedask.report import numbers
-from defacedask.report.derive import in_order
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
+from defacedask.tables.derive import in_order
 
 __all__ = ["SIGN", "dose_table", "volume_table"]
 

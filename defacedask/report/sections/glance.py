@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from defacedask.report import numbers
-from defacedask.report.evidence import Rate
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import large_change
@@ -17,6 +16,7 @@ from defacedask.report.sections.privacy import beyond_chance, strongest
 from defacedask.report.sections.standing import covers, joined, nearest_beyond_chance, privacy_void
 from defacedask.report.sections.threshold import threshold_words
 from defacedask.report.sections.tried import attacks_tried, untried
+from defacedask.tables.evidence import Rate
 
 __all__ = ["glance_table"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from defacedask.report import numbers
-from defacedask.report.derive import in_order
 from defacedask.report.run import CONTROL, Run
+from defacedask.tables.derive import in_order
 
 __all__ = ["LEAST_GY", "DoseChange", "Features", "Harm", "harm", "said_dose", "some", "touched_lines"]
 

@@ -7,9 +7,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from defacedask.report.evidence import ORIGINAL
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.chosen import chosen_cases
+from defacedask.tables.evidence import ORIGINAL
 
 __all__ = ["Album", "album"]
 

@@ -10,11 +10,11 @@ import pandas as pd
 from scipy.stats import binom
 
 from defacedask.report import numbers
-from defacedask.report.derive import faces_detected
-from defacedask.report.evidence import ORIGINAL, PLAIN, Rate, rank_one
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.threshold import threshold_words
+from defacedask.tables.derive import faces_detected
+from defacedask.tables.evidence import ORIGINAL, PLAIN, Rate, rank_one
 
 __all__ = [
     "attacks_table",

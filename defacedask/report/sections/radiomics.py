@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from defacedask.evaluation.summary import radiomics_percent, radiomics_summary
+from defacedask.costs.summary import radiomics_percent, radiomics_summary
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import ten
 from defacedask.report.sections.dose import SIGN
-from defacedask.tables import TEN_FEATURES
+from defacedask.tables.files import TEN_FEATURES
 
 __all__ = ["classes_table", "definitions", "hazard_table", "radiomics_tables"]
 

@@ -6,9 +6,9 @@ import pandas as pd
 from scipy.stats import binom
 
 from defacedask.report import numbers
-from defacedask.report.evidence import ANY, ORIGINAL, PLAIN, Rate
 from defacedask.report.run import Run
 from defacedask.report.sections.threshold import image_controls
+from defacedask.tables.evidence import ANY, ORIGINAL, PLAIN, Rate
 
 __all__ = ["count_words", "covers", "joined", "nearest_beyond_chance", "privacy_void", "testifying"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from defacedask.report.evidence import IMAGES, Control
 from defacedask.report.run import Run
+from defacedask.tables.evidence import IMAGES, Control
 
 __all__ = ["image_controls", "name_of", "threshold_sentence", "threshold_words"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from defacedask.evaluation.attack_names import BODY, DOSE, NAMES, PET, PLAIN
-from defacedask.report.evidence import IMAGES
+from defacedask.attacks.names import BODY, DOSE, NAMES, PET, PLAIN
 from defacedask.report.run import CONTROL, Run
+from defacedask.tables.evidence import IMAGES
 
 __all__ = ["attacks_tried", "tried_lines", "untried"]
 

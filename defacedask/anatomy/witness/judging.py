@@ -1,0 +1,116 @@
+"""Whether one image may leave: the face is where the plan says, and it is gone from there."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.anatomy.witness.skin import moved_skin
+from defacedask.anatomy.witness.solid import solid_of
+from defacedask.anatomy.witness.sphere import angle
+from defacedask.errors import InputError
+from defacedask.volume import geometry_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from defacedask.anatomy.witness.seeing import Sighting
+
+__all__ = ["LEAST_MM", "LEAST_MOVED", "MOST_DEGREES", "MOST_MM", "Verdict", "verdict"]
+
+#: Fraction of the skin of the middle of the face that must have moved by `LEAST_MM`.
+LEAST_MOVED, LEAST_MM = 0.90, 3.0
+#: By how much plan and witness may differ: in where the head looks, and in where the tip of its nose is.
+MOST_DEGREES, MOST_MM = 30.0, 30.0
+#: Fewer voxels of skin (of 1.5 mm) than this are no face in view.
+LEAST_POINTS = 150
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What the witness says of one defaced image.
+
+    Attributes
+    ----------
+    moved : float or None
+        Fraction of the skin where the witness sees the face that moved by at least 3 mm; None if it could not be
+        measured.
+    agrees : bool or None
+        Whether plan and witness see the face in one place; None if there is nothing to compare.
+    held : bool
+        The image may not leave.
+    sentence : str
+        Why, or what is unusual; "" if nothing is.
+    figures : dict
+        ``moved``, ``points``, ``degrees``, ``mm`` and the sighting's own.
+    """
+
+    moved: float | None
+    agrees: bool | None
+    held: bool
+    sentence: str
+    figures: dict[str, Any]
+
+
+def verdict(
+    original: xr.DataArray,
+    defaced: xr.DataArray,
+    seen: Sighting,
+    plan_place: np.ndarray | None = None,
+    plan_facing: np.ndarray | None = None,
+) -> Verdict:
+    """Judge one image.
+
+    Parameters
+    ----------
+    original, defaced : xarray.DataArray
+        On one grid.
+    seen : Sighting
+        Of the original, or, where that cannot show a face by itself, of another image of the same frame of reference.
+    plan_place, plan_facing : (3,) arrays, optional
+        Where the plan has the tip of the nose and which way it has the head look, world LPS mm.
+
+    Raises
+    ------
+    InputError
+        If the images do not share a grid.
+    """
+    if not geometry_of(original).close_to(geometry_of(defaced)):
+        raise InputError("the defaced image lies on another grid than the original.")
+    figures: dict[str, Any] = {"sighting": seen.facts()}
+    if seen.reason:
+        return Verdict(
+            None,
+            None,
+            True,
+            f"no face can be found in it ({seen.reason}), so that none can be seen to be gone",
+            figures,
+        )
+    agrees, apart = None, ""
+    if plan_place is not None and plan_facing is not None:
+        degrees = float(angle(seen.facing, np.asarray(plan_facing) / np.linalg.norm(plan_facing)))
+        mm = float(np.linalg.norm(seen.place - plan_place))
+        figures |= {"degrees": round(degrees, 1), "mm": round(mm, 1)}
+        agrees = degrees <= MOST_DEGREES and mm <= MOST_MM
+        apart = (
+            f"its face looks {degrees:.0f} degrees and lies {mm:.0f} mm away from where the plan has it "
+            f"(at most {MOST_DEGREES:g} degrees and {MOST_MM:g} mm)"
+        )
+    points, share = moved_skin(original, defaced, solid_of(original), seen, LEAST_MM)
+    figures |= {"points": points, "moved": None if points == 0 else round(share, 4)}
+    if agrees is False:
+        return Verdict(None if points == 0 else share, False, True, apart, figures)
+    if points < LEAST_POINTS:
+        return Verdict(
+            None, agrees, False, "no skin of the face is in view, so that none could be left", figures
+        )
+    held = share < LEAST_MOVED
+    sentence = (
+        f"{100 * share:.0f} % of the skin in the middle of its face moved by {LEAST_MM:g} mm or more "
+        f"(at least {100 * LEAST_MOVED:.0f} % must): the face is still visible"
+        if held
+        else ""
+    )
+    return Verdict(share, agrees, held, sentence, figures)

@@ -1,0 +1,258 @@
+"""Where the face is, by the original image alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.anatomy.witness.centre import centres
+from defacedask.anatomy.witness.cues import AHEAD, NOSE, air_seen, cues, skin_seen, toward
+from defacedask.anatomy.witness.solid import SPACING, Solid, solid_of
+from defacedask.anatomy.witness.sphere import DIRECTIONS, angle, correlation, near, nearest, rotations
+from defacedask.errors import InputError
+from defacedask.volume import geometry_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Sighting", "hidden", "sighting"]
+
+#: Degrees of the sweep over all orientations, and of the steps after it.
+SWEEP, STEPS = 12.0, (6.0, 3.0)
+#: mm by which the middle of the skull is moved to fit better.
+SHIFTS = (8.0, 4.0)
+#: How often each, and what a mm of all that costs.
+ROUNDS, DRIFT = 2, 0.004
+#: Degrees by which another way of looking differs from the best one.
+ELSEWHERE = 50.0
+#: mm from the middle of the skull to the tip of a nose: least, if its skin is out of view, and most.
+NEAREST_NOSE, USUAL_NOSE, FARTHEST_NOSE = 85.0, 130.0, 160.0
+#: mm between slices, and mm of the field of view, beyond which an image shows no shape of a face.
+THICKEST, NARROWEST = 7.5, 90.0
+#: A face is seen only where each cue fits at least so well, and both beat all that looks elsewhere by so much.
+LEAST = {"air": 0.40, "skin": 0.52, "margin": 0.12}
+#: From there on, by how much a cue must fit better to be sure.
+BY = {"air": 0.40, "skin": 0.30, "margin": 0.25}
+#: What all votes for the middle of the skull count beside the two cues.
+VOTE = 0.3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sighting:
+    """Where the witness sees a face.
+
+    Attributes
+    ----------
+    place : (3,) array
+        Tip of the nose, as the skin in that direction, world LPS mm; NaN if there is no face.
+    facing : (3,) array
+        Unit vector of where the head looks, world LPS; NaN if there is no face.
+    sure : float
+        0 to 1; 0 if there is no face.
+    cues : dict
+        Figures: ``air`` and ``skin`` (fit of each cue, -1 to 1), ``margin`` (by how much both together beat the best
+        that looks elsewhere), ``air_alone`` and ``skin_alone`` (degrees by which each cue alone would look
+        elsewhere), ``votes`` (of the skin for this middle of the skull).
+    reason : str
+        Why there is no face; "" if there is one.
+    centre : (3,) array
+        Middle of the skull, world LPS mm.
+    axes : (3, 3) array
+        Columns: left, posterior, superior of the head, world LPS.
+    """
+
+    place: np.ndarray
+    facing: np.ndarray
+    sure: float
+    cues: dict[str, float]
+    reason: str = ""
+    centre: np.ndarray = dataclasses.field(default_factory=lambda: np.full(3, np.nan))
+    axes: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(3))
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-able."""
+        out: dict[str, Any] = {
+            "sure": round(self.sure, 3),
+            "cues": {name: round(float(value), 3) for name, value in self.cues.items()},
+            "reason": self.reason,
+        }
+        if not self.reason:
+            out["place"] = [round(float(v), 1) for v in self.place]
+            out["facing"] = [round(float(v), 3) for v in self.facing]
+        return out
+
+
+def sighting(volume: xr.DataArray) -> Sighting:
+    """Find the face in an image, in whatever way head and voxels are turned.
+
+    Parameters
+    ----------
+    volume : xarray.DataArray
+        The original; see `defacedask.volume.make_volume`.
+
+    Returns
+    -------
+    Sighting
+        With a reason and no place if there is no face to be seen.
+    """
+    reason = hidden(volume)
+    if reason:
+        return _none(reason)
+    try:
+        solid = solid_of(volume)
+    except InputError as error:
+        return _none(error.message.rstrip("."))
+    return sighting_of(solid)
+
+
+def hidden(volume: xr.DataArray) -> str:
+    """Why an image cannot show the witness a face by itself, whatever is in it; "" if it can.
+
+    A PET has no skin or air of its own that could be relied on; slices far apart (localisers) and fields of view
+    smaller than a face show no shape. Such an image is judged at the place that another image of its frame gives.
+    """
+    if volume.attrs["modality"] not in ("CT", "MR"):
+        return f"a {volume.attrs['modality']} does not show by itself where a face is"
+    grid = geometry_of(volume)
+    if max(grid.spacing) > THICKEST:
+        return (
+            f"its slices are {max(grid.spacing):.1f} mm apart (at most {THICKEST:g} mm shows a face's shape)"
+        )
+    across = min(n * mm for n, mm in zip(grid.shape, grid.spacing, strict=True))
+    if across < NARROWEST:
+        return f"its field of view is only {across:.0f} mm wide (a face needs {NARROWEST:g} mm)"
+    return ""
+
+
+def _none(reason: str, figures: dict[str, float] | None = None) -> Sighting:
+    nowhere = np.full(3, np.nan)
+    return Sighting(nowhere, nowhere, 0.0, figures or {}, reason)
+
+
+def sighting_of(solid: Solid) -> Sighting:
+    """`sighting`, of the patient as found by `solid_of`."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(solid.body.astype(np.float32), 2.5 / SPACING)
+    best: _Fit | None = None
+    for centre, votes in centres(solid, smooth):
+        fit = dataclasses.replace(_sweep(solid, smooth, centre), votes=votes)
+        if best is None or fit.total + VOTE * fit.votes > best.total + VOTE * best.votes:
+            best = fit
+    if best is None:
+        return _none("there is no body in it")
+    best = _closer(solid, smooth, best)
+    figures = {
+        "air": best.air,
+        "skin": best.skin,
+        "margin": best.total - best.elsewhere,
+        "air_alone": best.apart[0],
+        "skin_alone": best.apart[1],
+        "votes": best.votes,
+    }
+    for name, what in (
+        ("air", "air in nose and throat"),
+        ("skin", "outline of a head"),
+        ("margin", "one front"),
+    ):
+        if figures[name] < LEAST[name]:
+            return _none(f"no {what}: {figures[name]:.2f}, at least {LEAST[name]:.2f} is needed", figures)
+    sure = min(1.0, *(0.05 + (figures[name] - LEAST[name]) / by for name, by in BY.items()))
+    distance = skin_seen(solid, smooth, best.centre)
+    nose = best.axes @ toward(NOSE)
+    around = distance[(angle(DIRECTIONS, nose) < 8.0) & (distance > NEAREST_NOSE)]
+    reach = float(around.max()) if len(around) else USUAL_NOSE
+    place = best.centre + min(reach, FARTHEST_NOSE) * nose
+    return Sighting(place, best.axes @ AHEAD, sure, figures, "", best.centre, best.axes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Fit:
+    centre: np.ndarray
+    axes: np.ndarray
+    air: float
+    skin: float
+    elsewhere: float
+    apart: tuple[float, float]
+    votes: float = 1.0
+
+    @property
+    def total(self) -> float:
+        return self.air + self.skin
+
+
+def _seen(solid: Solid, smooth: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return air_seen(solid, centre), np.log(np.clip(skin_seen(solid, smooth, centre), 40.0, 150.0))
+
+
+def _scores(seen: tuple[np.ndarray, np.ndarray], index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    air, skin = (
+        correlation(what[index], cue.pattern, cue.weight) for what, cue in zip(seen, cues(), strict=True)
+    )
+    return air, skin
+
+
+def _index(turns: np.ndarray) -> np.ndarray:
+    return nearest(np.einsum("kij,nj->kni", turns, cues()[0].directions))
+
+
+_swept: dict[float, np.ndarray] = {}
+
+
+def _sweep(solid: Solid, smooth: np.ndarray, centre: np.ndarray) -> _Fit:
+    """Best of all orientations, and what it beats."""
+    turns = rotations(SWEEP)
+    if SWEEP not in _swept:
+        _swept[SWEEP] = np.concatenate([_index(part) for part in np.array_split(turns, 8)])
+    seen = _seen(solid, smooth, centre)
+    parts = [_scores(seen, part) for part in np.array_split(_swept[SWEEP], 8)]
+    air, skin = (np.concatenate([part[k] for part in parts]) for k in range(2))
+    total = air + skin
+    best = int(total.argmax())
+    looks = turns @ AHEAD
+    apart = angle(looks, looks[best])
+    return _Fit(
+        centre,
+        turns[best],
+        float(air[best]),
+        float(skin[best]),
+        float(total[apart > ELSEWHERE].max()),
+        (float(apart[air.argmax()]), float(apart[skin.argmax()])),
+    )
+
+
+def _closer(solid: Solid, smooth: np.ndarray, fit: _Fit) -> _Fit:
+    """Turn and move it until nothing near fits better."""
+    start = fit.centre
+
+    def worth(one: _Fit) -> float:
+        return one.total - DRIFT * float(np.linalg.norm(one.centre - start))
+
+    fit = _turned(_seen(solid, smooth, fit.centre), fit)
+    for by in SHIFTS:
+        for _ in range(ROUNDS):
+            before = fit
+            for shift in by * np.vstack([np.eye(3), -np.eye(3)]):
+                moved = dataclasses.replace(fit, centre=fit.centre + fit.axes @ shift)
+                seen = _seen(solid, smooth, moved.centre)
+                air, skin = (float(v[0]) for v in _scores(seen, _index(moved.axes[None])))
+                moved = _turned(seen, dataclasses.replace(moved, air=air, skin=skin))
+                if worth(moved) > worth(fit):
+                    fit = moved
+            if fit is before:
+                break
+    return fit
+
+
+def _turned(seen: tuple[np.ndarray, np.ndarray], fit: _Fit) -> _Fit:
+    for step in STEPS:
+        for _ in range(4):
+            turns = near(step) @ fit.axes
+            air, skin = _scores(seen, _index(turns))
+            best = int((air + skin).argmax())
+            if air[best] + skin[best] <= fit.total + 1e-6:
+                break
+            fit = dataclasses.replace(fit, axes=turns[best], air=float(air[best]), skin=float(skin[best]))
+    return fit

@@ -1,0 +1,133 @@
+"""The patient as one solid on a small grid along the image's own axes, so that no orientation is preferred."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from defacedask.anatomy.body import body_mask, material_level
+from defacedask.anatomy.grid import reduced, resample
+from defacedask.anatomy.morphology import close, components, dilate, erode
+from defacedask.errors import InputError
+from defacedask.geometry import Geometry
+from defacedask.volume import geometry_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["SPACING", "Solid", "outer_air", "own_grid", "solid_of"]
+
+#: mm of the witness's grid.
+SPACING = 3.0
+#: mm across which nostrils, mouth and ear canals are closed.
+OPENING = 9.0
+#: mm below the skin where air counts as air inside the head.
+DEEP = 9.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solid:
+    """The patient in one image.
+
+    Attributes
+    ----------
+    grid : Geometry
+        `SPACING` mm, axes along those of the image.
+    body : (z, y, x) bool array
+        The patient, with the air inside.
+    air : (z, y, x) float32 array
+        How much of a voxel deep in the body is air (CT) or without signal (MR, PET): 0 to 1.
+    view : (z, y, x) bool array
+        Inside the field of view.
+    level : float
+        Real value that parts the patient from air.
+    modality : str
+    """
+
+    grid: Geometry
+    body: np.ndarray
+    air: np.ndarray
+    view: np.ndarray
+    level: float
+    modality: str
+
+
+def own_grid(grid: Geometry, spacing: float) -> Geometry:
+    """Grid of equal spacing along the axes of another, over its whole box (sheared axes are made square).
+
+    Parameters
+    ----------
+    grid : Geometry
+    spacing : float
+        mm.
+    """
+    u, _, vt = np.linalg.svd(grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0))
+    axes = u @ vt
+    ends = grid.corners @ axes
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    shape = np.maximum(np.ceil((high - low) / spacing - 0.01), 1).astype(int)
+    affine = np.eye(4)
+    affine[:3, :3] = axes * spacing
+    affine[:3, 3] = axes @ ((low + high) / 2 - (shape - 1) / 2 * spacing)
+    return Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine, grid.frame_of_reference)
+
+
+def solid_of(volume: xr.DataArray) -> Solid:
+    """Find the patient in an image.
+
+    Parameters
+    ----------
+    volume : xarray.DataArray
+        See `defacedask.volume.make_volume`; lazy volumes are read slab by slab.
+
+    Raises
+    ------
+    InputError
+        If the image is too large for a head and a body, or its values are no numbers.
+    """
+    from defacedask.defacers.base import air_of
+
+    modality = volume.attrs["modality"]
+    fine, source = reduced(volume, SPACING)
+    if not np.isfinite(fine).all():
+        raise InputError("the volume holds values that are not finite numbers.")
+    level, nothing = material_level(fine, modality), air_of(modality)
+    grid = own_grid(geometry_of(volume), SPACING)
+    values = resample(fine, source, grid, outside=nothing)
+    view = resample(np.ones(fine.shape, bool), source, grid, nearest=True)
+    solid, _ = body_mask(values, level, SPACING)
+    body = ~outer_air(solid) & view
+    deep = erode(np.pad(body, 1), round(DEEP / SPACING))[1:-1, 1:-1, 1:-1]
+    if modality == "CT":
+        part = np.clip((-150.0 - values) / 600.0, 0.0, 1.0)
+    else:
+        part = np.clip((level - values) / max(0.5 * level, 1e-6), 0.0, 1.0)
+    return Solid(grid, body, np.where(deep, part, 0.0).astype(np.float32), view, level, modality)
+
+
+def outer_air(solid: np.ndarray) -> np.ndarray:
+    """Air outside the patient; what lies behind nostrils, mouth and ear canals is inside.
+
+    The field of view cuts throat and lungs, so that their air reaches the border: there, only air that no body
+    surrounds within the border's plane is outside.
+
+    Parameters
+    ----------
+    solid : (z, y, x) bool array
+        Material of the patient, on a grid of `SPACING` mm.
+    """
+    from scipy.ndimage import binary_fill_holes
+
+    by = round(OPENING / SPACING)
+    wide = close(solid, by)
+    seeds = np.zeros_like(solid)
+    for axis in range(3):
+        for end in (0, -1):
+            plane = (slice(None),) * axis + (end,)
+            seeds[plane] |= ~binary_fill_holes(wide[plane])
+    parts = components(np.ascontiguousarray(~wide))
+    reached = np.unique(parts[seeds])
+    outside = np.isin(parts, reached[reached > 0])
+    return outside | (dilate(outside, by) & ~solid)

@@ -1,0 +1,1 @@
+"""What an attacker does to a defaced head, one attack a file, and the planted faults that each must find."""

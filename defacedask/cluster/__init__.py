@@ -1,0 +1,244 @@
+"""Which Dask cluster: one found, one started here, one at an address, one on Kubernetes, or jobs of SLURM.
+
+Only the program and scripts start clusters; the library itself never does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import dask
+
+from defacedask.cluster.specs import ONE_THREAD, kubernetes_spec, slurm_ending, slurm_options
+from defacedask.config import option
+from defacedask.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["connect", "connect_later"]
+
+
+@contextlib.contextmanager
+def connect_later(
+    spec: str = "local",
+    workers: int | None = None,
+    *,
+    report: str | os.PathLike[str] | None = None,
+    told: Callable[[Client], None] = lambda client: None,
+) -> Iterator[Callable[[], Client]]:
+    """As `connect`, when it turns out that there is work: a run that finds everything done needs no cluster.
+
+    Parameters
+    ----------
+    spec, workers
+        As in `connect`.
+    report : path, optional
+        File for Dask's performance report of all that ran there.
+    told : callable
+        Called with the client once it is there.
+
+    Yields
+    ------
+    callable
+        Gives the client.
+
+    Raises
+    ------
+    ConfigError
+        For a cluster that is not known; all else is raised by what is yielded.
+    """
+    _check(spec, workers)
+    with contextlib.ExitStack() as stack:
+
+        def opening() -> Client:
+            client = stack.enter_context(connect(spec, workers))
+            if report is not None:
+                from distributed import performance_report
+
+                stack.enter_context(performance_report(filename=os.fspath(report)))
+            told(client)
+            return client
+
+        yield opening
+
+
+def _check(spec: str, workers: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise ConfigError(f"a cluster needs at least one worker, not {workers}.")
+    if spec not in ("local", "kubernetes", "slurm") and "://" not in spec:
+        raise ConfigError(
+            f"unknown cluster {spec!r}.",
+            "Use local, an address such as tcp://host:8786, kubernetes, or slurm.",
+        )
+
+
+@contextlib.contextmanager
+def connect(spec: str = "local", workers: int | None = None) -> Iterator[Client]:
+    """Client of the cluster that ``spec`` names; what was started here is closed at the end.
+
+    Parameters
+    ----------
+    spec : str
+        ``local`` (several processes on this machine), an address such as ``tcp://host:8786``, ``kubernetes`` (through
+        the Dask operator), or ``slurm`` (through dask-jobqueue).
+    workers : int, optional
+        Worker processes to start; by default one a core, or as many as the options say. Of SLURM: at most.
+
+    Yields
+    ------
+    distributed.Client
+
+    Raises
+    ------
+    ConfigError
+        If the cluster is not known, cannot be reached, or does not start.
+    MissingExtraError
+        If the part for Kubernetes or SLURM is not installed.
+    """
+    _check(spec, workers)
+    # its defaults must be in place before the block below sets some of them, or leaving it would take them away
+    import distributed  # noqa: F401
+
+    with contextlib.ExitStack() as stack:
+        # a task that kills its process takes finished neighbours along, so it is given up early
+        stack.enter_context(
+            dask.config.set(
+                {
+                    "distributed.scheduler.allowed-failures": option("cluster.allowed-failures"),
+                    # no task waits on a worker that another one may take down
+                    "distributed.scheduler.worker-saturation": 1.0,
+                    # a worker that crashed is waited for: one that needs longer to start again than this is never
+                    # replaced, and a run without workers would wait for ever
+                    "distributed.deploy.lost-worker-timeout": "1 hour",
+                }
+            )
+        )
+        if spec == "local":
+            client = _local(stack, workers)
+        elif "://" in spec:
+            client = _address(stack, spec)
+        elif spec == "kubernetes":
+            client = _kubernetes(stack, workers)
+        else:
+            client = _slurm(stack, workers)
+        yield client
+
+
+def _local(stack: contextlib.ExitStack, workers: int | None) -> Client:
+    from distributed import Client, LocalCluster
+
+    count = workers or option("cluster.workers") or len(os.sched_getaffinity(0))
+    stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": ONE_THREAD}))
+    cluster = stack.enter_context(
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=option("cluster.memory-limit"),
+            dashboard_address="127.0.0.1:0",
+            silence_logs=40,
+        )
+    )
+    return stack.enter_context(Client(cluster))
+
+
+def _address(stack: contextlib.ExitStack, address: str) -> Client:
+    from distributed import Client
+
+    try:
+        # not as Dask's default at first: one that dies while it starts would stay it, and all that Dask computes
+        # afterwards in this process would wait for it
+        Client(address, timeout=option("cluster.wait"), set_as_default=False).close()
+        return stack.enter_context(Client(address, timeout=option("cluster.wait")))
+    except TypeError as error:  # what distributed says of an encrypted address without certificates
+        raise ConfigError(
+            f"the certificates for {address} are not known ({error}).",
+            "Name them in Dask's configuration: distributed.comm.tls.ca-file, .client.cert and .client.key.",
+        ) from error
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ConfigError(
+            f"no Dask scheduler answers at {address}.",
+            "Start one with `dask scheduler`, or use --cluster local.",
+        ) from error
+
+
+def _kubernetes(stack: contextlib.ExitStack, workers: int | None) -> Client:
+    try:
+        from dask_kubernetes.operator.kubecluster.kubecluster import CreateMode, KubeCluster
+    except ImportError as error:
+        raise MissingExtraError(
+            "the Kubernetes part is not installed.", "Install it with: pip install 'defacedask[kubernetes]'."
+        ) from error
+    settings = _settings("kubernetes")
+    spec = kubernetes_spec(settings, workers=workers, allowed_failures=option("cluster.allowed-failures"))
+    try:
+        cluster = stack.enter_context(
+            # one that is there already is somebody else's: it would be used, and deleted in the end
+            KubeCluster(custom_cluster_spec=spec, create_mode=CreateMode.CREATE_ONLY, **settings["options"])
+        )
+    except ValueError as error:
+        # refused before anything was made: dask-kubernetes would delete what has this name when the process ends
+        for one in list(KubeCluster._instances):
+            if one.name == spec["metadata"]["name"]:
+                one.shutdown_on_close = False
+        raise _not_up(error) from error
+    except Exception as error:
+        # whatever kr8s, httpx and dask-kubernetes raise where there is no API, no right, no operator or no image
+        raise _not_up(error) from error
+    return stack.enter_context(cluster.get_client())
+
+
+def _not_up(error: Exception) -> ConfigError:
+    return ConfigError(
+        f"no Dask cluster came up on Kubernetes: {type(error).__name__}: {str(error).rstrip('.')}.",
+        "See deploy/README.md; one that runs already is used by --cluster tcp://NAME-scheduler:8786.",
+    )
+
+
+def _slurm(stack: contextlib.ExitStack, workers: int | None) -> Client:
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise MissingExtraError(
+            "the SLURM part is not installed.", "Install it with: pip install 'defacedask[slurm]'."
+        ) from error
+    from distributed import Client
+
+    from defacedask.cluster.last_task import LastTask
+
+    if not shutil.which("sbatch"):
+        raise ConfigError("there is no sbatch here.", "Start the run on a node that may submit jobs.")
+    settings = _settings("slurm")
+    options, ending = slurm_options(settings), slurm_ending(settings["walltime"])
+    # a worker that went with its job is forgotten after this, and `adapt` submits another job for it
+    stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": settings["renew-after"]}))
+    try:
+        cluster = SLURMCluster(**options)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ConfigError(f"no Dask scheduler could be started for SLURM: {error}") from error
+    stack.callback(_remove_keys, cluster)
+    stack.enter_context(cluster)
+    client = stack.enter_context(Client(cluster))
+    client.register_plugin(LastTask(ending.last_task, ending.walltime, ending.stagger))
+    most = workers or settings["maximum"]
+    cluster.adapt(
+        minimum=min(settings["minimum"], most), maximum=most, interval=settings["interval"], wait_count=6
+    )
+    return client
+
+
+def _remove_keys(cluster: Any) -> None:
+    """Certificates that dask-jobqueue wrote for the workers: else they stay until the process ends."""
+    for part in ("ca_file", "cert", "key"):
+        if (file := getattr(cluster, f"_job_{part}", None)) is not None:
+            file.close()
+
+
+def _settings(name: str) -> dict[str, Any]:
+    """Options of one kind of cluster; a variable such as DASK_DEFACEDASK__SLURM__RENEW_AFTER has underscores."""
+    return {key.replace("_", "-"): value for key, value in option(name).items()}

@@ -1,0 +1,1 @@
+"""What defacing costs the structures of a case: features, volumes and dose."""

@@ -1,0 +1,154 @@
+"""surrogate: a face that is nobody's takes the place of the patient's; what is treated and measured stays.
+
+Of the patient's face the new skin knows one number (`surrogate_fit`), and the old tissue is overwritten well below
+the old skin, to a depth that does not follow it. Deliberately kept, to the bit: the brain, the bone of a CT, and the
+organs that a radiotherapist measures (`Surrogate.spares`), with whatever else the user protects. The new skin
+encloses them, so that what can still be told of a face is where these lie below it.
+
+The values are painted as `mri_reface` paints them: the image's own fat, muscle, noise and grain; dose is carried on
+from below. No bone is painted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from defacedask.defacers.base import Defacer
+from defacedask.defacers.fields import Stack
+from defacedask.defacers.mri_reface import FEATHER, SOFT, STEP, MriRefacePlan, in_steps
+from defacedask.defacers.mri_reface.average import FIT_GRID
+from defacedask.errors import ConfigError
+from defacedask.sampling import apply_affine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from defacedask.anatomy.head import Head
+    from defacedask.defacers.protect import Protected
+    from defacedask.geometry import Geometry
+
+__all__ = ["Surrogate", "SurrogatePlan"]
+
+#: mm beside bone, and beside protected structures, over which new and old values mix.
+SHARP = 1.0
+#: mm around the coarse bone within which the bone's own voxels, in HU from `BONE` on, stay.
+AROUND, BONE = 3.5, 150.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SurrogatePlan(MriRefacePlan):
+    """A new face in one patient's place and values.
+
+    Attributes are those of `MriRefacePlan` and two more.
+
+    Attributes
+    ----------
+    bone : (z, y, x) int8 array
+        mm from the patient's bone in steps of 0.25 mm of the average's space, negative inside, on
+        `average.FIT_GRID`; empty where none is known (no CT).
+    lift : float
+        mm by which the new face stands out over the average's, besides what is secret.
+    """
+
+    defacer: ClassVar[str] = "surrogate"
+
+    bone: np.ndarray
+    lift: float
+
+    def _away_from_kept(self, places: tuple[Any, Any, Any]) -> Iterator[np.ndarray]:
+        """See `MriRefacePlan._away_from_kept`; bone and protected structures lie outside the replaced part too."""
+        yield from super()._away_from_kept(places)
+        sharp = np.float32(FEATHER / SHARP)
+        if self.bone.size:
+            yield self._bone_mm * sharp
+        for one in self.protected:
+            if one.name != "Brain":
+                away = one._distance(places, np) - np.float32(one.margin_mm + one.slack_mm)
+                # the base keeps its voxels; here new and old mix next to them
+                yield (away + np.float32(SHARP)) * sharp
+
+    @property
+    def _bone_mm(self) -> np.ndarray:
+        return self.bone.astype(np.float32) * np.float32(STEP)
+
+    @functools.cached_property
+    def _to_bone(self) -> Stack:
+        return Stack(self._bone_mm[None], FIT_GRID)
+
+    def _settled(
+        self, new: Any, old: Any, above: Any, part: Geometry, at: tuple[Any, ...], modality: str, xp: Any
+    ) -> Any:
+        if modality != "CT":
+            return super()._settled(new, old, above, part, at, modality, xp)
+        new = xp.minimum(new, xp.float32(SOFT))
+        if not self.bone.size:
+            return new
+        places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
+        near = self._to_bone.at(apply_affine(self.to_template, *places), xp)[0] < xp.float32(AROUND)
+        return xp.where(near & (old > xp.float32(BONE)), old, new)
+
+
+@dataclasses.dataclass(frozen=True)
+class Surrogate(Defacer):
+    """A face that is nobody's in place of the patient's; brain, bone and the organs of radiotherapy stay to the bit.
+
+    Parameters
+    ----------
+    brain_margin_mm : float
+        No voxel within this distance of the brain changes; 2 to 11 mm.
+    """
+
+    name: ClassVar[str] = "surrogate"
+    spares: ClassVar[tuple[str, ...]] = (
+        "Brainstem",
+        "OpticChiasm",
+        "OpticNrv_L",
+        "OpticNrv_R",
+        "Eye_L",
+        "Eye_R",
+        "Cavity_Oral",
+        "Bone_Mandible",
+        "Parotid_L",
+        "Parotid_R",
+        "Larynx*",
+        "SpinalCord*",
+        "Esophagus*",
+        "*Submand*",
+        "Lens*",
+        "Cochlea*",
+        "*Thyroid*",
+        "*Constrict*",
+    )
+    personal: ClassVar[bool] = True
+
+    brain_margin_mm: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 2.0 <= self.brain_margin_mm <= 11.0:
+            raise ConfigError(f"brain_margin_mm is {self.brain_margin_mm:g}.", "Choose from 2 to 11 mm.")
+
+    def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> SurrogatePlan:
+        """See `Defacer.propose`.
+
+        Raises
+        ------
+        RefusedError
+            If too little of the face is in view.
+        """
+        from defacedask.defacers.surrogate.fit import bone_distance, fit_surrogate
+
+        bone = bone_distance(head) if head.modality == "CT" else None
+        found = fit_surrogate(head, key, protected, bone)
+        return SurrogatePlan.of(
+            head,
+            found.fit,
+            self.brain_margin_mm,
+            key,
+            protected,
+            bone=np.zeros((0, 0, 0), np.int8) if bone is None else in_steps(bone),
+            lift=found.lift,
+        )

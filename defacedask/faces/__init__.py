@@ -1,0 +1,1 @@
+"""Faces in images: skin, pictures, detection, recognition, and what rates are worth."""

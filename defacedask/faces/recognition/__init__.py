@@ -1,0 +1,155 @@
+"""Face recognisers behind one small protocol (see `base`); others join by an entry point."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from typing import Any
+
+from defacedask.errors import ConfigError
+from defacedask.faces.recognition.base import Box, Face, Recogniser, RecogniserError, analyse_each, as_rgb
+
+__all__ = [
+    "Box",
+    "Face",
+    "Recogniser",
+    "RecogniserError",
+    "analyse_each",
+    "as_rgb",
+    "distance_of",
+    "get_recogniser",
+    "open_recogniser",
+    "open_recognisers",
+    "recogniser_names",
+    "split_names",
+]
+
+#: Built-in recognisers and the options that make them, imported when asked for. Others join through the entry
+#: point group ``defacedask.recognisers``.
+BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
+    "face_recognition": ("defacedask.faces.recognition.face_recognition:FaceRecognition", {}),
+    "face_recognition_cnn": (
+        "defacedask.faces.recognition.face_recognition:FaceRecognition",
+        {"detector": "cnn", "detect_size": 200},  # a face fills half of our renders
+    ),
+    "onnx": ("defacedask.faces.recognition.onnx:OnnxEmbedding", {}),
+    "azure": ("defacedask.faces.recognition.azure:AzureFace", {}),
+}
+
+
+def recogniser_names() -> list[str]:
+    """Names of all recognisers, built-in first."""
+    third = {e.name for e in entry_points(group="defacedask.recognisers")}
+    return [*BUILT_IN, *sorted(third - set(BUILT_IN))]
+
+
+def get_recogniser(name: str = "face_recognition", **options: Any) -> Recogniser:
+    """Make a recogniser by name.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name or option; the message lists the valid ones.
+    """
+    kind: Any = None
+    preset: dict[str, Any] = {}
+    if name in BUILT_IN:
+        path, preset = BUILT_IN[name]
+        module, _, attribute = path.partition(":")
+        kind = getattr(importlib.import_module(module), attribute)
+    for entry in entry_points(group="defacedask.recognisers") if kind is None else ():
+        if entry.name == name:
+            kind = entry.load()
+            break
+    if kind is None:
+        raise ConfigError(
+            f"there is no recogniser {name!r}.", f"Choose from: {', '.join(recogniser_names())}."
+        )
+    try:
+        return kind(**{**preset, **options})
+    except TypeError as error:
+        known = ", ".join(getattr(kind, "__dataclass_fields__", {})) or "none"
+        raise ConfigError(f"{name} does not take these options ({error}).", f"It knows: {known}.") from None
+
+
+def split_names(text: str | Iterable[str]) -> list[str]:
+    """Names of recognisers as the user gives them: comma-separated, each once, in order.
+
+    ``onnx:PATH`` names a network file (which must have no comma in its path).
+
+    Raises
+    ------
+    ConfigError
+        If none is named.
+    """
+    parts = text.split(",") if isinstance(text, str) else list(text)
+    names = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not names:
+        raise ConfigError("no recogniser was named.", f"Choose from: {', '.join(recogniser_names())}.")
+    return names
+
+
+def open_recogniser(
+    name: str, *, allow_upload: bool = False, folder: str = "", per_second: float = 0.0
+) -> Recogniser:
+    """Make a recogniser from what the user gave: a name, ``onnx:PATH``, or ``azure:detect`` (detection alone).
+
+    Parameters
+    ----------
+    name : str
+    allow_upload : bool
+        Whether pictures may be sent to a service; without it such a recogniser refuses, and says what it would send
+        and where to.
+    folder : str
+        Where a service's recogniser keeps the pictures behind its face ids, which expire; "" for memory alone.
+    per_second : float
+        Requests a second of the whole cohort to a service; 0 for its default.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, or a service without ``allow_upload``.
+    """
+    kind, _, path = name.partition(":")
+    if kind == "onnx":
+        if not path:
+            raise ConfigError("the recogniser onnx needs its network file.", "Write onnx:PATH.")
+        return get_recogniser("onnx", model=path)
+    if kind == "azure":
+        if path not in ("", "detect"):
+            raise ConfigError(f"there is no way {path!r} to use azure.", "Write azure, or azure:detect.")
+        options: dict[str, Any] = {"allow_upload": allow_upload, "folder": folder, "verify": path != "detect"}
+        return get_recogniser("azure", **options, **({"per_second": per_second} if per_second else {}))
+    found = get_recogniser(name)
+    if found.remote and not allow_upload:
+        raise ConfigError(
+            f"the recogniser {name} sends rendered pictures of patients' faces to a service.",
+            "Use --allow-upload only if the data's usage policy and your site permit it.",
+        )
+    return found
+
+
+def open_recognisers(names: str | Iterable[str], **options: Any) -> list[Recogniser]:
+    """Make several; see `split_names` and `open_recogniser`.
+
+    Raises
+    ------
+    ConfigError
+        Also if two of them would have one name in the tables.
+    """
+    found = [open_recogniser(name, **options) for name in split_names(names)]
+    labels = [one.name for one in found]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(
+                f"two recognisers would both be called {label} in the tables.", "Rename one of the files."
+            )
+    return found
+
+
+def distance_of(recogniser: Recogniser) -> Callable[[Any, Any], float] | None:
+    """How two of its encodings are compared: None for Euclidean distance, which is computed for many at once."""
+    from defacedask.faces.recognition.face_recognition import FaceRecognition
+
+    return None if isinstance(recogniser, FaceRecognition) else recogniser.distance

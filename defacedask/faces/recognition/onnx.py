@@ -1,0 +1,188 @@
+"""Any face embedding network given as an ONNX file.
+
+The network sees one aligned face and returns one vector; faces are found, and eyes placed, by dlib. No network is
+shipped: bring the file, and mind its licence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from defacedask.errors import ConfigError, InputError, MissingExtraError
+from defacedask.faces.recognition.base import Box, Face, as_rgb
+from defacedask.faces.recognition.face_recognition import FaceRecognition
+
+__all__ = ["OnnxEmbedding"]
+
+#: Where the eyes' centres lie in an aligned face, as parts of its width and height (column, row): the patient's
+#: right eye is on the left. The convention of the ArcFace family (112 x 112 pixels: 38.3, 51.7 and 73.5, 51.5).
+EYES = ((38.2946 / 112, 51.6963 / 112), (73.5318 / 112, 51.5014 / 112))
+
+
+@dataclasses.dataclass(frozen=True)
+class OnnxEmbedding:
+    """A network from a file as a recogniser.
+
+    Parameters
+    ----------
+    model : str
+        Path of the ``.onnx`` file: one input (1, 3, h, w) or (1, h, w, 3), one output of numbers.
+    mean, scale : float
+        The network sees ``(pixel - mean) / scale``, pixels 0..255.
+    bgr : bool
+        Whether it wants blue first.
+    metric : str
+        ``cosine`` (distance is one minus the cosine) or ``euclidean`` (of vectors of length one).
+    tolerance : float
+        Distance up to which two faces count as the same; calibrate it on originals.
+    detector : str
+        ``hog`` or ``cnn``.
+    size : int
+        Pixels, where the file leaves its input's size open.
+    """
+
+    model: str = ""
+    mean: float = 127.5
+    scale: float = 127.5
+    bgr: bool = False
+    metric: str = "cosine"
+    tolerance: float = 0.5
+    detector: str = "hog"
+    size: int = 112
+    remote = False
+
+    def __post_init__(self) -> None:
+        if not self.model or not Path(self.model).is_file():
+            raise ConfigError(
+                f"there is no network file {self.model!r}.",
+                "Give the path of an .onnx file as the option model.",
+            )
+        if self.metric not in ("cosine", "euclidean"):
+            raise ConfigError(f"unknown metric {self.metric!r}.", "Choose from: cosine, euclidean.")
+        if self.scale == 0 or self.size < 1:
+            raise ConfigError("scale must not be 0 and size must be positive.")
+
+    @property
+    def name(self) -> str:
+        """``onnx_`` and the file's name."""
+        return f"onnx_{Path(self.model).stem}"
+
+    @property
+    def _finder(self) -> FaceRecognition:
+        return FaceRecognition(detector=self.detector)
+
+    def detect(self, image: np.ndarray) -> list[Box]:
+        """Find faces, the largest first."""
+        return self._finder.detect(image)
+
+    def encode(
+        self,
+        image: np.ndarray,
+        boxes: Sequence[Box] | None = None,
+        landmarks: Sequence[np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """Embed faces as vectors of length one; boxes and landmarks as in `FaceRecognition.encode`."""
+        image = as_rgb(image)
+        given = None if boxes is None else [list(boxes)]
+        points = None if landmarks is None else [list(landmarks)]
+        faces = self._finder.locate([image], given, points)[0]
+        return [self._embed(image, face) for face in faces]
+
+    def distance(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Distance of two vectors of length one, by the metric."""
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        return float(1.0 - a @ b) if self.metric == "cosine" else float(np.linalg.norm(a - b))
+
+    def analyse(
+        self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[Box] | None] | None = None
+    ) -> list[list[Face]]:
+        """Detect and embed a batch."""
+        images = [as_rgb(image) for image in images]
+        found = self._finder.locate(images, boxes, None)
+        return [
+            [dataclasses.replace(face, encoding=self._embed(image, face)) for face in faces]
+            for image, faces in zip(images, found, strict=True)
+        ]
+
+    def _embed(self, image: np.ndarray, face: Face) -> np.ndarray:
+        session, name, shape = _session(self.model)
+        channels_first = shape[1] == 3
+        rows, columns = (
+            n if isinstance(n, int) else self.size for n in (shape[2:] if channels_first else shape[1:3])
+        )
+        picture = aligned(image, _eyes(face), rows, columns).astype(np.float32)
+        if self.bgr:
+            picture = picture[..., ::-1]
+        picture = (picture - np.float32(self.mean)) / np.float32(self.scale)
+        tensor = np.ascontiguousarray(picture.transpose(2, 0, 1) if channels_first else picture)[None]
+        vector = np.asarray(session.run(None, {name: tensor})[0], np.float64).ravel()
+        length = np.linalg.norm(vector)
+        if not np.isfinite(length) or length == 0:
+            raise InputError(f"the network {Path(self.model).name} returned no usable vector.")
+        return vector / length
+
+
+@functools.lru_cache(maxsize=4)
+def _session(path: str) -> tuple[Any, str, list[Any]]:
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")
+    except ImportError:
+        raise MissingExtraError(
+            "networks in ONNX files need onnxruntime.", "Install it: pip install 'defacedask[onnx]'."
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise InputError(f"{path} is not a network that onnxruntime can load ({error}).") from None
+    entry = session.get_inputs()[0]
+    if len(session.get_inputs()) != 1 or len(entry.shape) != 4 or 3 not in (entry.shape[1], entry.shape[3]):
+        raise InputError(
+            f"the network {path} does not take one RGB picture: its input is {entry.shape}.",
+            "It must have one input (1, 3, h, w) or (1, h, w, 3).",
+        )
+    return session, entry.name, list(entry.shape)
+
+
+def _eyes(face: Face) -> np.ndarray:
+    """Centres of the patient's right and left eye, (2, 2) column and row, from dlib's five points."""
+    points = np.asarray(face.landmarks, np.float64)
+    # dlib: 0, 1 corners of the left eye, 2, 3 of the right one, 4 below the nose; each named by the picture's side
+    centres = np.array([points[:2].mean(axis=0), points[2:4].mean(axis=0)])
+    return centres[np.argsort(centres[:, 0], kind="stable")]
+
+
+def aligned(image: np.ndarray, eyes: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Turn, scale and cut an image so that the eyes come to `EYES`.
+
+    Parameters
+    ----------
+    image : (rows, columns, 3) uint8 array
+    eyes : (2, 2) array
+        Column and row of the eye on the left and the eye on the right of the image.
+    rows, columns : int
+        Of the result.
+    """
+    from PIL import Image
+
+    wanted = np.array(EYES) * (columns, rows)
+    here, there = eyes[1] - eyes[0], wanted[1] - wanted[0]
+    # a complex number is a turn and a scale: from the result's pixels back to the image's
+    factor = complex(*here) / complex(*there)
+    a, b = factor.real, factor.imag
+    shift = eyes[0] - np.array([a * wanted[0, 0] - b * wanted[0, 1], b * wanted[0, 0] + a * wanted[0, 1]])
+    # PIL counts from pixel corners, we from centres
+    corner = shift + 0.5 - 0.5 * np.array([a - b, b + a])
+    matrix = (a, -b, corner[0], b, a, corner[1])
+    turned = Image.fromarray(image).transform(
+        (columns, rows), Image.Transform.AFFINE, matrix, resample=Image.Resampling.BICUBIC
+    )
+    return np.asarray(turned)

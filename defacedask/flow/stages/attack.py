@@ -1,0 +1,444 @@
+"""One original and its defaced version, from files that anybody may have written, attacked.
+
+The head is found on the original. The defaced image is looked at on its own grid, with the original's pose, level
+and couch; where its brain does not lie where the original's does, its own pose is found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.attacks.examination import Examination, Shown, examiner_for
+from defacedask.attacks.likeness import OTHER_DETAIL, SAME, SAME_DETAIL, Likeness, compare, compare_moved
+from defacedask.attacks.names import BODY, DOSE
+from defacedask.attacks.unmasking_judged import control_shares, judged
+from defacedask.errors import DefacedaskError, InputError, RefusedError
+from defacedask.flow.result import Outcome
+from defacedask.flow.stages.faces import examination_of, recognisers_of
+from defacedask.flow.stages.objects import dose_level, find_outline
+from defacedask.flow.stages.pictures import keep_pictures
+from defacedask.flow.stages.places import ORIGINAL, one_thread
+from defacedask.geometry import Geometry
+from defacedask.io.nifti.names import stem_of
+from defacedask.io.store import writing
+from defacedask.volume import geometry_of, real_values
+
+if TYPE_CHECKING:
+    from defacedask.anatomy.head import Head
+    from defacedask.faces.looking import Examiner
+    from defacedask.io.dicom.model import Case
+
+__all__ = ["Match", "attack_case", "match_images"]
+
+#: Below this correlation of the two brains the defaced image does not lie where the original does.
+SAME_PLACE = 0.5
+#: Half of the brain's voxels within this part of its contrast are the original's own values.
+NOISE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """How a defaced image relates to its original, by their brains.
+
+    Attributes
+    ----------
+    correlation : float
+        Of the ranks of real values in the original's brain, NaN where they do not overlap.
+    gain, offset : float
+        ``defaced = gain * original + offset``; 1 and 0 where the difference is noise.
+    """
+
+    correlation: float
+    gain: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the defaced head lies where the original does."""
+        return self.correlation >= SAME_PLACE
+
+
+def match_images(head: Head, values: np.ndarray, geometry: Geometry) -> Match:
+    """Compare a defaced image with the original in the original's brain.
+
+    Parameters
+    ----------
+    head : Head
+        Of the original.
+    values : (z, y, x) array
+        Real values of the defaced image.
+    geometry : Geometry
+        Its grid.
+    """
+    from scipy.stats import spearmanr
+
+    from defacedask.anatomy.grid import resample
+
+    # NaN would spread through interpolation, so what lies outside is marked beside
+    there = resample(np.asarray(values, np.float32), geometry, head.grid)
+    inside = resample(np.ones(geometry.shape, np.uint8), geometry, head.grid, nearest=True) > 0
+    brain = np.asarray(head.brain) & inside
+    if brain.sum() < 1000:
+        return Match(float("nan"))
+    a, b = np.asarray(head.values)[brain].astype(np.float64), there[brain].astype(np.float64)
+    if a.std() == 0 or b.std() == 0:
+        return Match(float("nan"))
+    # of ranks: a few voxels that were cut would outweigh all others
+    step = max(1, len(a) // 50_000)
+    correlation = float(spearmanr(a[::step], b[::step]).statistic)
+    if not correlation >= SAME_PLACE:
+        return Match(correlation)
+    (a0, a1), (b0, b1) = (np.percentile(part, [10, 90]) for part in (a, b))
+    if float(np.median(np.abs(b - a))) <= NOISE * (a1 - a0):
+        return Match(correlation)
+    gain = float((b1 - b0) / (a1 - a0))
+    return Match(correlation, gain, float(np.median(b) - gain * np.median(a)))
+
+
+def attack_case(
+    *,
+    original: Mapping[str, Any],
+    defaced: Mapping[str, Any] | None,
+    name: str,
+    settings: Mapping[str, Any],
+    pictures: str = "",
+    surfaces: str = "",
+    kind: str = "ply",
+) -> Outcome:
+    """Look at an original, and attack its defaced version.
+
+    Parameters
+    ----------
+    original, defaced : dict
+        `Case.to_dict`; without a defaced one the original is looked at for the gallery alone.
+    name : str
+        Of the defacer, for the tables.
+    settings : mapping
+        As for `defacedask.flow.stages.faces.judge_faces`.
+    pictures, surfaces : str
+        Folders, or "".
+    kind : str
+        ``ply`` or ``vtp``.
+
+    Returns
+    -------
+    Outcome
+        facts: ``original`` and ``defaced`` (looks of each), notes, pictures, recognisers.
+
+    Raises
+    ------
+    RefusedError
+        If no head is found in the original, or the defaced image does not show the same head.
+    """
+    from defacedask.io.dicom.model import Case
+
+    job = _Job(
+        Case.from_dict(dict(original)),
+        Case.from_dict(dict(defaced)) if defaced else None,
+        name,
+        settings,
+        pictures,
+        surfaces,
+        kind,
+    )
+    with one_thread():
+        job.run()
+    specs = settings["recognisers"]
+    return Outcome(
+        rows={"unmasking": job.rows},
+        facts={
+            "original": job.own.looks,
+            "defaced": job.theirs.looks if job.theirs else [],
+            "notes": job.notes,
+            "pictures": job.kept,
+            "recognisers": {one.name: spec for one, spec in zip(job.recognisers, specs, strict=True)},
+        },
+    )
+
+
+class _Job:
+    """One pair on its way through all attacks."""
+
+    def __init__(
+        self,
+        original: Case,
+        defaced: Case | None,
+        name: str,
+        settings: Mapping[str, Any],
+        pictures: str,
+        surfaces: str,
+        kind: str,
+    ) -> None:
+        self.original, self.defaced, self.name = original, defaced, name
+        self.pictures, self.surfaces, self.kind = pictures, surfaces, kind
+        self.examination: Examination = examination_of(settings)
+        self.recognisers = recognisers_of(settings)
+        self.notes: list[str] = []
+        self.kept: list[dict[str, Any]] = []
+        self.theirs: Examiner | None = None
+        self.levels: dict[str, float] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.grids: dict[str, Geometry] = {}  # of the images that structures lie on
+
+    def run(self) -> None:
+        """Everything of the original, then everything of the defaced case."""
+        from defacedask.anatomy.head import Head
+        from defacedask.attacks.pairing import pair_series
+        from defacedask.io.dicom.image import read_image
+
+        volume = read_image(self.original.primary).load()
+        head = Head(volume)
+        head.require()
+        self.own = examiner_for(self.examination, self.recognisers, head.pose)
+        self.grids[ORIGINAL] = head.geometry
+        pairs = pair_series(self.original, self.defaced)
+        named: dict[str, int] = {}
+        looked_at = 0
+        for series, twin in pairs:
+            if not self.examination.wants(series.modality):
+                continue
+            named[series.modality] = number = named.get(series.modality, 0) + 1
+            path = f"images/{series.modality}" + (f"-{number}" if number > 1 else "")
+            primary = series is self.original.primary
+            if not primary:
+                volume = read_image(series).load()
+            drop = np.asarray(head.drop) if primary else None
+            self._original(path, volume, drop)
+            if twin is None:
+                if self.defaced:
+                    self.notes.append(f"the defaced case has no {series.modality} to compare with.")
+                continue
+            # the other images of the frame follow the primary one: it comes first
+            looked_at += self._defaced(
+                path, read_image(twin).load(), volume, drop, head if primary else None, twin.files[0]
+            )
+        self._objects()
+        if self.defaced and not looked_at:
+            raise RefusedError("the defaced case has no image that the attacks look at.", "See --attacks.")
+
+    # --- images
+
+    def _original(self, path: str, volume: Any, drop: np.ndarray | None) -> None:
+        from defacedask.faces.surface import skin_level
+
+        values, modality = real_values(volume).values, volume.attrs["modality"]
+        self.levels[path] = float(skin_level(modality, values))
+        shown = Shown(path, modality, values, geometry_of(volume), self.levels[path], drop)
+        self._keep(ORIGINAL, shown, self.examination.original(self.own, shown), self.own)
+
+    def _defaced(
+        self,
+        path: str,
+        volume: Any,
+        original: Any,
+        drop: np.ndarray | None,
+        head: Head | None,
+        file: str,
+    ) -> int:
+        from defacedask.anatomy.grid import resample
+
+        values, geometry = real_values(volume).values, geometry_of(volume)
+        modality, before = volume.attrs["modality"], geometry_of(original)
+        to_template = None
+        if head is not None:
+            match = match_images(head, values, geometry)
+            pose, to_template = head.pose, head.to_template
+            own = real_values(original).values
+            found = compare(own, before, values, geometry)
+            if not match.in_place:
+                pose, to_template = self._own_pose(volume, match)
+                drop = None
+            if found.verdict != SAME:
+                start = np.linalg.inv(pose) @ head.pose
+                self._prove(modality, found, compare_moved(own, before, values, geometry, start))
+            if not match.in_place:
+                pass
+            elif (match.gain, match.offset) != (1.0, 0.0):
+                values = (values - np.float32(match.offset)) / np.float32(match.gain)
+                self.notes.append(
+                    f"{modality}: the defaced values are {match.gain:.3g} times the original's plus "
+                    f"{match.offset:.3g}; they were brought back."
+                )
+            self.theirs = examiner_for(self.examination, self.recognisers, pose, self.own.looks)
+            self.grids[self.name] = geometry
+        if self.theirs is None:
+            raise RefusedError("the image that the head is found on is missing among the defaced ones.")
+        if not geometry.close_to(before):
+            sizes = [
+                f"{' x '.join(map(str, g.shape))} voxels of {' x '.join(f'{s:.3g}' for s in g.spacing)} mm"
+                for g in (geometry, before)
+            ]
+            self.notes.append(
+                f"{modality}: the defaced image lies on another grid ({sizes[0]}, the original {sizes[1]}); it "
+                "was looked at on its own, and what is not body was resampled onto it."
+            )
+        theirs = drop
+        if not geometry.close_to(before) and drop is not None:
+            theirs = resample(drop, before, geometry, nearest=True).astype(bool)
+        shown = Shown(path, modality, values, geometry, self.levels[path], theirs)
+        target = None
+        if self.examination.attempts(modality):
+            mask = _published_mask(Path(file), geometry)
+            target = self.examination.target(shown, self.theirs.pose, to_template, mask)
+        surface = self.examination.defaced(self.theirs, shown, self.own.looks, to_template, target)
+        in_place = head is not None and self.theirs.pose is head.pose
+        if in_place and head is not None and target is not None and self.examination.judges(modality):
+            was = Shown(path, modality, real_values(original).values, before, shown.level, drop)
+            source = self.examination.target(was, head.pose, head.to_template)
+            tried = judged(source, target, control_shares(source))
+            self.rows += [{"case": self.original.id, "defacer": self.name, **row} for row in tried]
+        self._keep(self.name, shown, surface, self.theirs)
+        return 1
+
+    def _own_pose(self, volume: Any, match: Match) -> tuple[np.ndarray, np.ndarray]:
+        """Pose of a defaced head that lies elsewhere."""
+        from defacedask.anatomy.head import Head
+
+        found = Head(volume)
+        try:
+            found.require()
+        except RefusedError as error:
+            raise RefusedError(
+                "the defaced image does not lie where the original does (their brains correlate by "
+                f"{match.correlation:.2f}), and no head is found in it: {error.message}",
+                "Are these two the same patient?",
+            ) from None
+        self.notes.append(
+            f"{volume.attrs['modality']}: the defaced head lies elsewhere (the brains correlate by "
+            f"{match.correlation:.2f}); its own pose was found."
+        )
+        return found.pose, found.to_template
+
+    def _prove(self, modality: str, found: Likeness, moved: Likeness) -> None:
+        """See that the defaced image shows the scan it is paired with; a name or an id is no proof of that.
+
+        Raises
+        ------
+        RefusedError
+            If the two differ wherever they are laid on each other.
+        """
+        if moved.verdict == SAME:
+            return
+        best = float(np.nanmax([found.detail, moved.detail, -1.0]))
+        if best < OTHER_DETAIL:
+            raise RefusedError(
+                "the defaced image does not show the scan that it is paired with: behind the face, too, its voxels "
+                f"are others (their details correlate by {best:.2f}; one scan and its defaced version reach "
+                f"{SAME_DETAIL} and more).",
+                "Look at the ids and names of the two.",
+            )
+        self.notes.append(
+            f"{modality}: that the two images are of one scan is not sure (their details correlate by {best:.2f})."
+        )
+
+    # --- what hangs on the images
+
+    def _objects(self) -> None:
+        """Body contours and doses of both, if the attacks name them."""
+        for case, examiner, who in (
+            (self.original, self.own, ORIGINAL),
+            (self.defaced, self.theirs, self.name),
+        ):
+            if case is None or examiner is None:
+                continue
+            if examiner is self.theirs:
+                examiner.learn(self.own.looks)
+            for shown in self._shown(case, self.grids[who]):
+                self.examination.plain(examiner, shown, guide=f"images/{self.original.primary.modality}")
+        if self.theirs is None:
+            return
+        for path in sorted({k["path"] for k in self.own.looks} - {k["path"] for k in self.theirs.looks}):
+            self.notes.append(f"{path}: the original has it, the defaced case has not.")
+
+    def _shown(self, case: Case, geometry: Geometry) -> list[Shown]:
+        from defacedask.io.dicom.dose import read_dose
+        from defacedask.io.dicom.structures import read_structures
+
+        out: list[Shown] = []
+        # contours may lie in a frame that was renamed with everything else
+        frameless = Geometry(geometry.shape, geometry.affine)
+        for series in case.structures if BODY in self.examination.attacks else ():
+            try:
+                part = find_outline(read_structures(series, frameless), geometry, self._body(geometry))
+            except DefacedaskError as error:
+                self.notes.append(f"a structure set was not read: {error}")
+                continue
+            path = "structures/RTSTRUCT"
+            if part is not None and path not in {s.path for s in out}:
+                out.append(Shown(path, "RTSTRUCT", part.full(geometry.shape), geometry, 0.5))
+        for series in case.doses if DOSE in self.examination.attacks else ():
+            try:
+                dose = read_dose(series)
+            except DefacedaskError as error:
+                self.notes.append(f"a dose was not read: {error}")
+                continue
+            values, path = real_values(dose).values, "doses/RTDOSE"
+            level = self.levels.setdefault(path, dose_level(values))
+            if level > 0 and path not in {s.path for s in out}:
+                out.append(Shown(path, "RTDOSE", values, geometry_of(dose), level))
+        return out
+
+    def _body(self, geometry: Geometry) -> Any:
+        """``body(k)``: what is not air in slice k of the original CT, by which an outline of any name is found."""
+        from defacedask.flow.stages.body_slices import SKIN_HU
+        from defacedask.io.dicom.image import read_image
+
+        series = self.original.primary
+        if series.modality != "CT" or tuple((series.geometry or {}).get("shape", ())) != geometry.shape:
+            return None
+        volume = read_image(series, lazy=True)
+        return lambda k: real_values(volume[k : k + 1]).values[0] > SKIN_HU
+
+    # --- what is kept
+
+    def _keep(self, who: str, shown: Shown, surface: Any, examiner: Examiner) -> None:
+        from defacedask.faces.render import write_surface
+
+        case = self.original.id
+        if self.surfaces:
+            folder = Path(self.surfaces) / case
+            with writing(f"the surfaces of {case}"):
+                folder.mkdir(parents=True, exist_ok=True)
+            write_surface(surface, folder / f"{who}-{shown.path.split('/')[1]}.{self.kind}")
+        if self.pictures:
+            about = {"folder": self.pictures, "case": case, "defacer": who, "modality": shown.modality}
+            self.kept += keep_pictures(surface, examiner.pose, self.examination.size, **about)
+
+
+def _published_mask(file: Path, geometry: Geometry) -> np.ndarray | None:
+    """Mask that lies beside a defaced NIfTI file, if there is one on its grid."""
+    from defacedask.io.nifti.write import mask_path
+
+    if not file.name.lower().endswith((".nii", ".nii.gz")):
+        return None
+    named = (
+        mask_path(file),
+        mask_path(file, derivative=True),
+        file.with_name(f"{stem_of(file)}_defacemask.nii.gz"),
+    )
+    beside = [p for one in named for p in (one, one.with_suffix("")) if p.is_file()]
+    if not beside:
+        return None
+    import nibabel
+
+    image: Any = nibabel.load(beside[0])
+    mask = np.asarray(image.dataobj).T != 0
+    return mask if mask.shape == geometry.shape else None
+
+
+def check_kind(kind: str) -> str:
+    """``ply`` or ``vtp``.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    if kind not in ("ply", "vtp"):
+        raise InputError(f"surfaces cannot be written as {kind!r}.", "Use ply or vtp.")
+    return kind

@@ -1,0 +1,232 @@
+"""Can the face still be recognised: skin surface, pictures from locked cameras, detection and encoding.
+
+Level, pose, crop and what is dropped (couch, headrest) are decided on the original and used for its defaced
+versions unchanged, so that two pictures differ by the defacing alone. Distances are computed when the whole
+cohort's originals are known (see `defacedask.tables.cohort`); a piece carries encodings, which are biometric
+data and stay in the store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.attacks.examination import Examination, Shown, examiner_for
+from defacedask.attacks.names import ATTACK_SETS, BODY
+from defacedask.attacks.unmasking_judged import control_shares, judged
+from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.stages.body_slices import body_in
+from defacedask.flow.stages.objects import shown_objects
+from defacedask.flow.stages.pictures import keep_pictures
+from defacedask.flow.stages.places import ORIGINAL, loaded, one_thread, volume_path
+from defacedask.flow.stages.plans import load_plan
+from defacedask.io.store import CaseStore
+from defacedask.volume import geometry_of
+
+if TYPE_CHECKING:
+    from defacedask.attacks.attempts import Target
+    from defacedask.faces.looking import Examiner
+
+__all__ = ["examination_of", "judge_faces", "recognisers_of"]
+
+#: The control of which nothing was taken: attacks on it have nothing to find that a plain look does not.
+CONTROL = "none"
+
+
+def examination_of(settings: Mapping[str, Any], defacer: str = "") -> Examination:
+    """How one defacer's results are looked at."""
+    chosen = Examination.of(settings)
+    if defacer != CONTROL:
+        return chosen
+    kept = tuple(a for a in chosen.attacks if a in ATTACK_SETS["basic"] or a not in _made())
+    return dataclasses.replace(chosen, attacks=kept)
+
+
+def _made() -> set[str]:
+    from defacedask.attacks.attempts import ATTACKS
+
+    return set(ATTACKS)
+
+
+def recognisers_of(settings: Mapping[str, Any]) -> list[Any]:
+    """Recognisers that a stage's settings name."""
+    from defacedask.faces.recognition import open_recognisers
+
+    return open_recognisers(
+        settings["recognisers"],
+        allow_upload=settings.get("allow_upload", False),
+        folder=settings.get("face_folder", ""),
+        per_second=settings.get("per_second", 0.0),
+    )
+
+
+@dataclasses.dataclass(eq=False)
+class _Job:
+    """One case as one defacer left it, on its way before the recognisers."""
+
+    store: CaseStore
+    case: str
+    defacer: str
+    examination: Examination
+    examiner: Examiner
+    pose: np.ndarray
+    to_template: np.ndarray
+    #: Path of the image that pose and couch were found on.
+    guide: str
+    #: Facts of the original; None for the original itself.
+    own: Mapping[str, Any] | None
+    #: Path -> what `apply` says of it.
+    changed: Mapping[str, Any]
+    pictures: str
+    levels: dict[str, float] = dataclasses.field(default_factory=dict)
+    kept: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    controls: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    bodies: dict[str, np.ndarray | None] = dataclasses.field(default_factory=dict)
+
+    def image(self, path: str) -> None:
+        """Look at an image, if the examination wants it."""
+        with one_thread():
+            volume = self.store.volume(volume_path(self.defacer, path))
+        modality = volume.attrs["modality"]
+        if not self.examination.wants(modality):
+            return
+        if self.own is None:
+            self._original(path, modality, self._head(path))
+        else:
+            self.levels[path] = float(self.own["levels"][path])
+            if not (self._unchanged(path, modality) and self.examiner.repeat(path)):
+                self._defaced(path, modality, self._head(path))
+
+    def objects(self, plans: str) -> None:
+        """Look at contours and doses."""
+        plan = load_plan(plans, self.case, self.defacer) if self.own else None
+        known = self.own["levels"] if self.own else {}
+        attacks = self.examination.attacks
+        for thing in shown_objects(self.store, self.defacer, plan, attacks, known, self.bodies):
+            self.levels[thing.path] = thing.level
+            self.examination.plain(self.examiner, thing, guide=self.guide)
+
+    def _unchanged(self, path: str, modality: str) -> bool:
+        """Whether nothing more is to be seen than in the original."""
+        same = path in self.changed and not self.changed[path]["voxels"]
+        return same and not self.pictures and not self.examination.attempts(modality)
+
+    def _head(self, path: str, defacer: str = "") -> Shown:
+        """The head's box of an image: of no other part real values are made."""
+        from defacedask.faces.render import skin_level
+        from defacedask.faces.surface import HEAD_BOX, box_in
+
+        defacer = defacer or self.defacer
+        with one_thread():
+            volume = self.store.volume(volume_path(defacer, path))
+            # the couch was found on the image that plans were made on
+            drop = self.store.volume(f"head/{path}").load().values if path == self.guide else None
+            if path not in self.levels:
+                whole = None if volume.attrs["modality"] == "CT" else loaded(volume).values
+                self.levels[path] = float(skin_level(volume.attrs["modality"], whole))
+            if self.own and defacer == self.defacer and BODY in self.examination.attacks:
+                self.bodies[path] = body_in(volume, drop)
+            grid = geometry_of(volume)
+            box = box_in(grid, self.pose, HEAD_BOX)
+            values = loaded(volume[box]).values
+        part = grid.block([s.start for s in box], [s.stop for s in box])
+        away = None if drop is None else drop[box] > 0
+        return Shown(path, volume.attrs["modality"], values, part, self.levels[path], away)
+
+    def _original(self, path: str, modality: str, shown: Shown) -> None:
+        surface = self.examination.original(self.examiner, shown)
+        level = next(look["level"] for look in self.examiner.looks if look["path"] == path)
+        self.levels[path] = level
+        self._keep(surface, modality)
+        if self.examination.judges(modality):
+            del surface
+            target = self._target(dataclasses.replace(shown, level=level))
+            del shown  # its room is needed
+            self.controls[path] = control_shares(target)
+
+    def _defaced(self, path: str, modality: str, shown: Shown) -> None:
+        assert self.own is not None
+        # attempts are made once: to be looked at, and to be judged
+        target = self._target(shown) if self.examination.judges(modality) else None
+        surface = self.examination.defaced(self.examiner, shown, self.own["looks"], self.to_template, target)
+        self._keep(surface, modality)
+        controls = self.own.get("unmasking_controls", {}).get(path)
+        if target is not None and controls:
+            del surface, shown
+            found = judged(self._target(self._head(path, ORIGINAL)), target, controls)
+            self.rows += [{"case": self.case, "defacer": self.defacer, **row} for row in found]
+
+    def _target(self, shown: Shown) -> Target:
+        return self.examination.target(shown, self.pose, self.to_template)
+
+    def _keep(self, surface: Any, modality: str) -> None:
+        if self.pictures:
+            about = {"case": self.case, "defacer": self.defacer, "modality": modality}
+            size = self.examination.size
+            self.kept += keep_pictures(surface, self.pose, size, folder=self.pictures, **about)
+
+
+def judge_faces(
+    ingested: Piece,
+    looked: Piece,
+    *before: Piece,
+    case: str,
+    defacer: str,
+    settings: Mapping[str, Any],
+    plans: str = "",
+    pictures: str = "",
+) -> Outcome:
+    """Render one case as one defacer left it (or as it came) and let the recognisers look.
+
+    Parameters
+    ----------
+    *before : Piece
+        For a defacer: the same stage on the original, then `apply`.
+    settings : mapping
+        recognisers, allow_upload, face_folder, per_second, and the fields of `Examination`.
+    plans : str
+        Folder of the plans: the body's contour and the dose grid are cut by them.
+    pictures : str
+        Folder for pictures, or "".
+
+    Returns
+    -------
+    Outcome
+        facts: looks (see `defacedask.faces.looking`), levels, pictures, recognisers.
+    """
+    own = before[0].facts if before else None
+    pose = np.array(looked.facts["pose"])
+    recognisers = recognisers_of(settings)
+    examination = examination_of(settings, defacer)
+    job = _Job(
+        CaseStore(ingested.facts["store"]),
+        case,
+        defacer,
+        examination,
+        examiner_for(examination, recognisers, pose, own["looks"] if own else ()),
+        pose,
+        np.array(looked.facts["to_template"]),
+        looked.facts["image"],
+        own,
+        before[1].facts["changed"] if own else {},
+        pictures,
+    )
+    for path in job.store.images:
+        job.image(path)
+    job.objects(plans)
+    return Outcome(
+        facts={
+            "looks": job.examiner.looks,
+            "levels": job.levels,
+            "unmasking_controls": job.controls,
+            "pictures": job.kept,
+            "recognisers": {
+                one.name: spec for one, spec in zip(recognisers, settings["recognisers"], strict=True)
+            },
+        },
+        rows={"unmasking": job.rows},
+    )

@@ -1,0 +1,112 @@
+"""Is the face still there? Measured on the defaced image itself, before anything of a case is written.
+
+What counts is how much of the face's skin, from brow to chin, no longer lies where it was (`surface_change`): a
+plan that says it covers the face may still leave it. The published boxes of ``biometric_mask`` leave eyes and upper
+nose, which is their known fault: they do not pass, and are written only if the user asks for it by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.errors import DefacedaskError, InputError, RefusedError
+from defacedask.flow.stages.places import volume_path
+
+if TYPE_CHECKING:
+    from defacedask.flow.result import Piece
+    from defacedask.io.store import CaseStore
+
+__all__ = ["LEAST_MOVED", "Residual", "residual_face"]
+
+#: Fraction of the face's skin that must have moved by `LEAST_MM`.
+LEAST_MOVED, LEAST_MM = 0.90, 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual:
+    """What is left of a face.
+
+    Attributes
+    ----------
+    moved : float or None
+        Fraction of the face's skin that moved by at least 3 mm; None if no skin of a face is in view.
+    """
+
+    moved: float | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the face is gone."""
+        return self.moved is None or self.moved >= LEAST_MOVED
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, or unusual."""
+        if self.moved is None:
+            return "no skin of the face is in view, so that none could be left"
+        return (
+            f"{100 * self.moved:.0f} % of the face's skin from brow to chin moved by {LEAST_MM:g} mm or more "
+            f"(at least {100 * LEAST_MOVED:.0f} % must): the face is still visible"
+        )
+
+    def require(self) -> None:
+        """Refuse the case if the face is left.
+
+        Raises
+        ------
+        RefusedError
+        """
+        if not self.ok:
+            raise RefusedError(
+                f"{self.sentence}.",
+                "Use another defacer or protect less; --allow-visible writes it nevertheless, and says so.",
+            )
+
+
+def residual_face(store: CaseStore, looked: Piece, defacer: str, path: str = "") -> Residual | None:
+    """Compare an image before and after, where the plan's own pose has the face.
+
+    The independent measure is `defacedask.anatomy.witness`: a wrong pose proves itself right here.
+
+    Parameters
+    ----------
+    store : CaseStore
+        With the defaced image.
+    looked : Piece
+        Of the stage that looked at the head; its facts name the image and where the head lies in it.
+    defacer : str
+    path : str
+        Of the image; by default the one that the plan was made on.
+
+    Returns
+    -------
+    Residual or None
+        None if the head's place is not known: the caller decides.
+    """
+    from defacedask.anatomy.head import Head
+    from defacedask.anatomy.registration import Registration
+    from defacedask.faces.surface_change import surface_change
+
+    place = looked.facts.get("to_template")
+    if place is None:
+        return None
+    path = path or looked.facts["image"]
+    # where the head lies was found when the plan was made; finding it again would cost as much as all the rest
+    pose = np.asarray(looked.facts["pose"])
+    known = Registration(pose, np.asarray(place), np.nan, np.nan, True, pose)
+    head: Any = Head(store.volume(path).load(), registration=known)
+    with contextlib.suppress(DefacedaskError):  # was kept of the image that the plan was made on
+        head.__dict__["drop"] = store.volume(f"head/{path}").values != 0
+    try:
+        change = surface_change(
+            head, store.volume(volume_path(defacer, path)), least_mm=LEAST_MM, count_brain=False
+        )
+    except InputError as error:
+        if "in view" in error.message:
+            return Residual(None)
+        raise
+    return Residual(change.moved)

@@ -1,0 +1,145 @@
+"""Every image of a case before the independent witness, and in the plan's own pose, before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.anatomy.faceless import Faceless
+from defacedask.errors import InputError, RefusedError
+from defacedask.flow.stages.places import volume_path
+from defacedask.flow.stages.residual import Residual, residual_face
+from defacedask.io.store import CaseStore
+
+if TYPE_CHECKING:
+    from defacedask.anatomy.witness import Sighting
+    from defacedask.flow.result import Piece
+
+__all__ = ["Judged", "judge"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What was seen of one image of a case.
+
+    Attributes
+    ----------
+    path : str
+        In the store.
+    reason : str
+        Why it may not leave; "" if it may.
+    notes : tuple of str
+        What is unusual about it.
+    moved : float or None
+        Smallest fraction of facial skin that moved, of the two measures; None if none could be taken.
+    figures : dict
+        See `defacedask.anatomy.witness.Verdict`; ``planned`` is the fraction in the plan's own pose, ``by`` the image
+        whose sighting was used where it is not its own.
+    """
+
+    path: str
+    reason: str
+    notes: tuple[str, ...]
+    moved: float | None
+    figures: dict[str, Any]
+
+
+def judge(store: CaseStore, looked: Piece, defacer: str) -> list[Judged]:
+    """Judge every image of a case, each on its own grid.
+
+    Parameters
+    ----------
+    store : CaseStore
+        With the defaced images.
+    looked : Piece
+        Of the stage that looked at the head: where the plan has the face is compared with what the witness sees.
+    defacer : str
+
+    Returns
+    -------
+    list of Judged
+        In the store's order; the image that the plan was made on is the first.
+
+    Raises
+    ------
+    RefusedError
+        If it is not on record where the plan has the head.
+    """
+    if looked.facts.get("to_template") is None:
+        raise RefusedError(
+            "where the head lies is not on record, so that it cannot be seen whether the face is gone.",
+            "Run again: the head is looked at anew.",
+        )
+    seen = {path: _sighting(store.url, store.key, path) for path in store.images}
+    plan = _planned_place(looked.facts)
+    return [_one(store, looked, defacer, path, seen, plan) for path in store.images]
+
+
+@functools.lru_cache(maxsize=16)
+def _sighting(url: str, key: str, path: str) -> Sighting:
+    """The same for every defacer of a case."""
+    from defacedask.anatomy.witness import sighting
+
+    return sighting(CaseStore(url).volume(path).load())
+
+
+def _planned_place(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Tip of the nose and gaze by the plan's registration, world LPS."""
+    from defacedask.anatomy.atlas import atlas_of
+
+    back = np.linalg.inv(np.asarray(facts["to_template"], dtype=np.float64))
+    place = (back @ np.append(atlas_of().landmarks["nose_tip"], 1.0))[:3]
+    return place, np.linalg.inv(np.asarray(facts["pose"], dtype=np.float64))[:3, :3] @ (0.0, -1.0, 0.0)
+
+
+def _one(
+    store: CaseStore,
+    looked: Piece,
+    defacer: str,
+    path: str,
+    seen: Mapping[str, Sighting],
+    plan: tuple[np.ndarray, np.ndarray],
+) -> Judged:
+    from defacedask.anatomy.witness import hidden, verdict
+
+    original = store.volume(path).load()
+    own, notes = seen[path], []
+    why = hidden(original)
+    if why:
+        others = [(other, sight) for other, sight in seen.items() if not sight.reason]
+        if others:
+            by, own = others[0]
+            notes.append(f"{why}: it was judged at the place that the {by.rsplit('/', 1)[-1]} shows")
+    found = verdict(original, store.volume(volume_path(defacer, path)).load(), own, *plan)
+    figures = dict(found.figures)
+    if why and not own.reason:
+        figures["by"] = by
+    reasons = [found.sentence] if found.held else []
+    if found.agrees is False and looked.facts.get("front"):
+        # where nose or eyes were cut away before, neither plan nor witness can be sure
+        front = Faceless(**looked.facts["front"])
+        reasons += [front.sentence] if front.partly else []
+    if found.sentence and not found.held:
+        notes.append(found.sentence)
+    planned = _planned(store, looked, defacer, path)
+    figures["planned"] = None if planned is None or planned.moved is None else round(planned.moved, 4)
+    if planned is not None and not planned.ok:
+        reasons.append(planned.sentence)
+    shares = [
+        share for share in (found.moved, None if planned is None else planned.moved) if share is not None
+    ]
+    return Judged(path, "; ".join(reasons), tuple(notes), min(shares, default=None), figures)
+
+
+def _planned(store: CaseStore, looked: Piece, defacer: str, path: str) -> Residual | None:
+    """The measure in the plan's own pose; None where the image gives none (PET, thick slices)."""
+    if store.volume(path).attrs["modality"] not in ("CT", "MR"):
+        return None
+    try:
+        return residual_face(store, looked, defacer, path)
+    except InputError:
+        return None

@@ -1,0 +1,1 @@
+"""The only rooms that know files: DICOM, NIfTI, BIDS data sets, remote archives, and the case store."""

@@ -1,0 +1,1 @@
+"""DICOM in: what is there, images, structures, doses, registrations; `export` writes what leaves."""

@@ -1,0 +1,351 @@
+"""CT, MR and PET series: the original dataset of every instance with the plan's stored values in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from defacedask.errors import DefacedaskError, InputError
+from defacedask.io.dicom.export.covered import done
+from defacedask.io.dicom.export.encoding import ALWAYS_LOSSY, fit, put_pixels, target_syntax
+from defacedask.io.dicom.export.record import derive, drop_pictures, file_meta, mark_cleaned, source_item
+from defacedask.io.dicom.export.references import Remap
+from defacedask.io.dicom.export.series_names import rename
+from defacedask.io.dicom.headers import open_dataset
+from defacedask.io.dicom.model import Series
+
+__all__ = ["Context", "Written", "file_hash", "save", "write_images", "write_one"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What all writers of one case share.
+
+    Attributes
+    ----------
+    remap : Remap
+        The cohort's UID map, and what of it this case knows.
+    defacer, version, digest : str
+        Name of the defacer, version of the program, SHA-256 of the plan.
+    private : str
+        ``keep`` or ``drop``.
+    visible : bool
+        The face, or much of it, is known to be left.
+    reversible : bool
+        The face is covered, not removed.
+    numbers : frozenset of int
+        SeriesNumbers of the source's studies.
+    """
+
+    remap: Remap
+    defacer: str
+    version: str
+    digest: str
+    private: str = "keep"
+    visible: bool = False
+    reversible: bool = False
+    numbers: frozenset[int] = frozenset()
+
+    def mark(self, dataset: Any, *, image: bool) -> None:
+        """`mark_cleaned` with what is known of this case, and the names of a derived series."""
+        rename(dataset, self.defacer, self.numbers, visible=self.visible, reversible=self.reversible)
+        mark_cleaned(
+            dataset,
+            self.defacer,
+            self.version,
+            image=image,
+            visible=self.visible,
+            reversible=self.reversible,
+        )
+
+    @property
+    def known(self) -> Collection[str]:
+        """Source UIDs of the case."""
+        return self.remap.known
+
+
+@dataclasses.dataclass
+class Written:
+    """One instance that was written.
+
+    Attributes
+    ----------
+    source, path : str
+        File read, file written.
+    modality : str
+    source_uid, uid : str
+        SOP instance UIDs.
+    input_sha256, output_sha256 : str
+        Of the files' bytes.
+    voxels_changed : int
+    dropped, notes : tuple of str
+        Elements left out; what a reader of the record should know.
+    made : bool
+        It was made here, as a mask is, and is no version of its source.
+    """
+
+    source: str
+    path: str
+    modality: str
+    source_uid: str
+    uid: str
+    input_sha256: str
+    output_sha256: str = ""
+    voxels_changed: int = 0
+    dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    made: bool = False
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def start(source: str, context: Context) -> tuple[Any, str, list[str]]:
+    """Open an original without its pixels, ready to be changed: (dataset, transfer syntax, what was dropped)."""
+    from pydicom.uid import UID
+
+    dataset = open_dataset(source)
+    meta = getattr(dataset, "file_meta", None)
+    syntax = str(meta.get("TransferSyntaxUID", "")) if meta is not None else ""
+    if not syntax:
+        implicit, little = dataset.original_encoding
+        syntax = (
+            "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
+        )
+    if "SOPInstanceUID" not in dataset:
+        raise InputError(f"{source} has no SOP instance UID any more.", "Scan again.")
+    try:
+        return dataset, str(UID(syntax)), drop_pictures(dataset, private=context.private)
+    except Exception as error:  # the first time that every element is looked at: pydicom raises what it likes
+        text = " ".join(str(error).split())[:120]
+        raise InputError(f"the header of {source} is damaged ({text}).", "Repair the file.") from None
+
+
+def save(dataset: Any, path: Path, syntax: str, context: Context) -> str:
+    """Write a finished dataset; gives the SHA-256 of the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.file_meta = file_meta(dataset, syntax, context.version)
+    dataset.preamble = b"\0" * 128
+    dataset.save_as(path, enforce_file_format=True, overwrite=False)
+    return file_hash(path)
+
+
+def write_images(
+    series: Series,
+    slices: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
+    place: Callable[[str], Path],
+    context: Context,
+    *,
+    step: int = 32,
+) -> Iterator[Written]:
+    """Write a derived series.
+
+    Parameters
+    ----------
+    series : Series
+        The original.
+    slices : callable
+        ``slices(first, last) -> (original, defaced)`` stored values of those slices, ascending along the stack.
+    place : callable
+        Source file -> file to write.
+    context : Context
+    step : int
+        Slices held in memory at a time.
+
+    Yields
+    ------
+    Written
+        After each file.
+
+    Raises
+    ------
+    InputError
+        If an original is not what was scanned.
+    """
+    if "frames" in series.facts:
+        yield _write_frames(series, slices, place, context)
+        return
+    count = len(series.files)
+    for first in range(0, count, step):
+        last = min(first + step, count)
+        original, defaced = slices(first, last)
+        for k in range(first, last):
+            yield write_one(
+                series.files[k],
+                series.instances[k],
+                series.modality,
+                original[k - first][None],
+                defaced[k - first][None],
+                place,
+                context,
+            )
+
+
+def write_one(
+    source: str,
+    instance: str,
+    modality: str,
+    original: np.ndarray,
+    defaced: np.ndarray,
+    place: Callable[[str], Path],
+    context: Context,
+    finish: Callable[[Any], None] | None = None,
+) -> Written:
+    """Write one instance with pixels.
+
+    Parameters
+    ----------
+    source, instance : str
+        File, and the SOP instance UID it must have.
+    modality : str
+    original, defaced : (frames, rows, columns) arrays
+        Stored values, frames in the order of the file.
+    place, context
+        See `write_images`.
+    finish : callable, optional
+        Called with the dataset before its pixels are set.
+
+    Raises
+    ------
+    InputError
+        If the file is not what was scanned.
+    """
+    dataset, syntax, dropped = start(source, context)
+    if str(dataset.SOPInstanceUID) != instance:
+        raise InputError(f"{source} is not the file that was scanned.", "Scan again.")
+    notes: list[str] = []
+    if syntax in ALWAYS_LOSSY and dataset.get("LossyImageCompression") != "01":
+        # the syntax was all that told it (PS3.3 C.7.6.1.1.5), and it is not kept
+        dataset.LossyImageCompression = "01"
+    syntax, note = target_syntax(syntax)
+    notes += [note] if note else []
+    bits, signed = int(dataset.BitsStored), int(dataset.PixelRepresentation) == 1
+    values = fit(defaced, bits, signed)
+    if values is not defaced:
+        notes.append(f"the fill was clipped to the {bits} bits that are stored")
+    if np.dtype(defaced.dtype).itemsize * 8 != int(dataset.BitsAllocated):
+        raise DefacedaskError(
+            f"{source}: the stored values do not have the {dataset.BitsAllocated} bits of the file."
+        )
+    changed = int(np.count_nonzero(values != original))
+    source_uid, source_class = str(dataset.SOPInstanceUID), str(dataset.SOPClassUID)
+    context.remap(dataset)
+    origin = (source_class, context.remap.source(source_uid))
+    derive(dataset, context.defacer, context.version, context.digest, origin, reversible=context.reversible)
+    context.mark(dataset, image=True)
+    _ranges(dataset, values, signed)
+    if finish:
+        finish(dataset)
+    syntax, note = put_pixels(dataset, values, syntax)
+    notes += [note] if note else []
+    path = place(source)
+    digest = save(dataset, path, syntax, context)
+    return Written(
+        source,
+        str(path),
+        modality,
+        source_uid,
+        str(dataset.SOPInstanceUID),
+        file_hash(source),
+        digest,
+        changed,
+        tuple(dropped),
+        tuple(notes),
+    )
+
+
+def _ranges(dataset: Any, values: np.ndarray, signed: bool) -> None:
+    """Correct the smallest and largest value where the header states them; those of the series are left out."""
+    from pydicom.dataelem import DataElement
+
+    for tag, value in ((0x00280106, values.min()), (0x00280107, values.max())):
+        if tag in dataset and -32768 <= int(value) <= 65535:
+            dataset[tag] = DataElement(tag, "SS" if signed else "US", int(value))
+        elif tag in dataset:
+            del dataset[tag]
+    for tag in (0x00280108, 0x00280109):
+        if tag in dataset:
+            del dataset[tag]
+
+
+def _write_frames(
+    series: Series,
+    slices: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
+    place: Callable[[str], Path],
+    context: Context,
+) -> Written:
+    """One multi-frame file: frames back in the order of the file, the derivation in its functional groups too."""
+    order = np.array(series.facts["frames"])
+    original, defaced = slices(0, len(order))
+    in_file = np.argsort(order)
+
+    def finish(dataset: Any) -> None:
+        source = (series.sop_class_uid, context.remap.source(series.instances[0]))
+        groups = [
+            *(dataset.get("SharedFunctionalGroupsSequence", None) or ()),
+            *(dataset.get("PerFrameFunctionalGroupsSequence", None) or ()),
+        ]
+        for group in groups:
+            for name in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence"):
+                for item in group.get(name, None) or ():
+                    kind = [str(v) for v in item.get("FrameType", None) or ("ORIGINAL", "PRIMARY")]
+                    item.FrameType = ["DERIVED", *kind[1:]]
+        _frame_derivation(dataset, source, context)
+        _evidence(dataset, source, context.remap.source(series.uid))
+
+    return write_one(
+        series.files[0],
+        series.instances[0],
+        series.modality,
+        original[in_file],
+        defaced[in_file],
+        place,
+        context,
+        finish,
+    )
+
+
+def _frame_derivation(dataset: Any, source: tuple[str, str], context: Context) -> None:
+    """Derivation Image functional group (PS3.3 C.7.6.16.2.6): shared, unless frames have one of their own."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    from defacedask.io.dicom.export.record import code
+
+    def item() -> Any:
+        one = Dataset()
+        how = done(context.reversible)
+        one.DerivationDescription = f"{how} by defacedask {context.version} with {context.defacer}"
+        one.DerivationCodeSequence = Sequence([code("113047", "DCM", "Pixel by pixel mask")])
+        one.SourceImageSequence = Sequence([source_item(*source)])
+        return one
+
+    frames = list(dataset.get("PerFrameFunctionalGroupsSequence", None) or ())
+    shared = list(dataset.get("SharedFunctionalGroupsSequence", None) or ())
+    own = any("DerivationImageSequence" in frame for frame in frames)
+    groups = frames if own or not shared else shared
+    for group in groups:
+        group.DerivationImageSequence = Sequence(
+            [*(group.get("DerivationImageSequence", None) or ()), item()]
+        )
+
+
+def _evidence(dataset: Any, source: tuple[str, str], series: str) -> None:
+    """Where in its study a source lies: required beside SourceImageSequence of a multi-frame image (C.8.13.2)."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    instance, one, study = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = source
+    one.SeriesInstanceUID, one.ReferencedSOPSequence = series, Sequence([instance])
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = dataset.StudyInstanceUID, Sequence([one])
+    before = dataset.get("SourceImageEvidenceSequence", None) or ()
+    dataset.SourceImageEvidenceSequence = Sequence([*before, study])

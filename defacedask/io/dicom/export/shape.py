@@ -1,0 +1,232 @@
+"""Does anything that hangs on the image still have the shape of the face, or lost more than the face."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from defacedask.boxes import cut_out
+from defacedask.errors import DefacedaskError, RefusedError
+from defacedask.geometry import Geometry
+from defacedask.io.dicom.export.body_shape import OUTLINE, SKIN
+from defacedask.io.dicom.export.image import Written
+from defacedask.io.dicom.export.structures import SKIN_MARGIN_MM, role_of
+from defacedask.io.dicom.structures import read_structures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from defacedask.defacers import Plan
+    from defacedask.io.dicom.structures import Structure
+
+__all__ = ["MOST_OF_SKIN", "check_structures", "follows_skin"]
+
+#: mm of layer that there must be in front of a dose's surface, and mm behind the layer in which it is looked for.
+LAYER_MM, GAP_MM = 3.0, 8.0
+#: Part of the maximum below which a dose shows nothing; part to which it falls where it can still be seen.
+LEAST_DOSE, STILL = 0.02, 0.7
+#: Voxels of surface that say nothing; part of the surface that may stay, as of the face's skin (`LEAST_MOVED`).
+FEW, MOST_OF_SKIN = 50, 0.10
+
+
+def check_structures(
+    written: Written,
+    plan: Plan,
+    geometry: Geometry,
+    additive: bool,
+    *,
+    frame: str = "",
+    roles: Mapping[int, str] = MappingProxyType({}),
+) -> dict[int, int]:
+    """Masks before and after: nothing new but the outline's, nothing gone but in the region.
+
+    Parameters
+    ----------
+    written : Written
+    plan : Plan
+    geometry : Geometry
+        Of the image, as it came.
+    additive : bool
+        See `write_structures`.
+    frame : str
+        Frame of reference of the written files, if it is another.
+    roles : mapping
+        See `write_structures`.
+
+    Returns
+    -------
+    dict
+        ROI number -> voxels of the image that the structure lost; without those that have no mask on the image.
+
+    Raises
+    ------
+    DefacedaskError
+    """
+    try:
+        before = {s.number: s for s in read_structures(written.source, geometry)}
+    except RefusedError:
+        before = {}
+    try:
+        grid = dataclasses.replace(geometry, frame_of_reference=frame) if frame else geometry
+        after = {s.number: s for s in read_structures(written.path, grid)}
+    except RefusedError:
+        after = {}
+    if set(after) - set(before):
+        raise DefacedaskError(
+            "the defaced structure set has structures that the original has not.", "Please report this."
+        )
+    regions = _Regions(plan, geometry)
+    lost = {}
+    for number, old in before.items():
+        new = after.get(number)
+        kept = ("colour", "interpreted_type", *(() if frame else ("original_name",)))
+        if new is not None and any(getattr(new, name) != getattr(old, name) for name in kept):
+            raise DefacedaskError(
+                f"the structure {old.original_name} lost its name or colour.", "Please report this."
+            )
+        box = _around(old, new)
+        a = cut_out(old.mask, old.start, box)
+        b = cut_out(new.mask, new.start, box) if new is not None else np.zeros_like(a)
+        if np.array_equal(a, b) and old.refused:
+            continue
+        lost[number] = int((a & ~b).sum())
+        name, kind = old.original_name, old.interpreted_type
+        role = role_of(name, kind, roles.get(number, ""))
+        outline = role == OUTLINE
+        near = regions.near[box]
+        if role == SKIN:
+            if additive:
+                continue  # whole contours go
+            near = regions.grown(box, SKIN_MARGIN_MM + max(geometry.spacing))
+        if ((a != b) & ~near).any():
+            raise DefacedaskError(
+                f"the structure {name} changed outside the region ({int(((a != b) & ~near).sum())} voxels).",
+                "Please report this.",
+            )
+        if not outline and (b & ~a).any():
+            raise DefacedaskError(f"the structure {name} grew.", "Please report this.")
+        left = b & regions.deep[box]
+        if not outline and left.any():
+            raise DefacedaskError(
+                f"the structure {name} still has {int(left.sum())} voxels in the region.",
+                "Please report this.",
+            )
+    return lost
+
+
+def _around(old: Structure, new: Structure | None) -> tuple[slice, ...]:
+    """Box that holds both."""
+    boxes = [old.box, *([new.box] if new is not None else [])]
+    return tuple(
+        slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes)) for axis in range(3)
+    )
+
+
+class _Regions:
+    """The plan's region on the image, and what is made of it, each found once."""
+
+    def __init__(self, plan: Plan, geometry: Geometry) -> None:
+        self.plan, self.geometry = plan, geometry
+
+    @functools.cached_property
+    def whole(self) -> np.ndarray:
+        return np.asarray(self.plan.region(self.geometry))
+
+    @functools.cached_property
+    def near(self) -> np.ndarray:
+        """With a slice more on both sides: contours between slices see the region of their own plane."""
+        return _spread(self.whole)
+
+    @functools.cached_property
+    def deep(self) -> np.ndarray:
+        """With a slice less on both sides."""
+        return ~_spread(~self.whole)
+
+    def grown(self, box: tuple[slice, ...], mm: float) -> np.ndarray:
+        """What lies within some mm of the region, in a box."""
+        from scipy.ndimage import distance_transform_edt
+
+        # what is farther away than that from the box cannot reach into it
+        reach = [int(np.ceil(mm / step)) + 1 for step in self.geometry.spacing]
+        wide = tuple(
+            slice(max(s.start - r, 0), min(s.stop + r, n))
+            for s, r, n in zip(box, reach, self.geometry.shape, strict=True)
+        )
+        mask = self.whole[wide]
+        inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True))
+        if not mask.any():
+            return mask[inner]
+        return distance_transform_edt(~mask, sampling=self.geometry.spacing)[inner] <= mm
+
+
+def _spread(mask: np.ndarray) -> np.ndarray:
+    """A mask and the slices before and after it."""
+    out = mask.copy()
+    out[1:] |= mask[:-1]
+    out[:-1] |= mask[1:]
+    return out
+
+
+def follows_skin(
+    before: np.ndarray, after: np.ndarray, region: np.ndarray, spacing: Sequence[float]
+) -> float:
+    """How much of the surface that a dose had under an added layer can still be seen in it.
+
+    Counted are the places where the dose fell by half or more on its way out, from one voxel to the next, with 3 mm
+    of layer in front of them: how far the layer reaches is judged on the image. Looked for is a fall by 30 % or more
+    on the same way, through the layer: no level is chosen, so that none can be missed.
+
+    Parameters
+    ----------
+    before, after : (z, y, x) arrays
+        Dose, in any unit, before and after defacing.
+    region : bool array
+        Where the layer is.
+    spacing : (z, y, x)
+        mm.
+
+    Returns
+    -------
+    float
+        Part of the places, 0 to 1; 0 if there are no more than `FEW` of them: no surface to speak of.
+    """
+    if not region.any():
+        return 0.0
+    margin = [int(np.ceil(GAP_MM / s)) + 3 for s in spacing]
+    ends = [(int(i.min()), int(i.max()) + 1) for i in np.nonzero(region)]
+    box = tuple(slice(max(a - m, 0), b + m) for (a, b), m in zip(ends, margin, strict=True))
+    least = LEAST_DOSE * float(before.max(initial=0))
+    there = left = 0
+    for axis in range(3):
+        for outward in (1, -1):
+            old, new, layer = (np.moveaxis(a[box], axis, 0)[::outward] for a in (before, after, region))
+            one, two = _falls(old, new, layer, least, spacing[axis])
+            there, left = there + one, left + two
+    return left / there if there > FEW else 0.0
+
+
+def _falls(
+    before: np.ndarray, after: np.ndarray, region: np.ndarray, least: float, step: float
+) -> tuple[int, int]:
+    """Places along the first axis where the dose fell with a layer in front, and where it still does."""
+    thick = int(np.ceil(LAYER_MM / step))
+    there = left = 0
+    fell = np.zeros(before.shape, bool)
+    fell[1:-1] = (before[1:-1] > least) & (before[2:] < 0.5 * before[1:-1])
+    for gap in range(int(np.ceil(GAP_MM / step)) + 1):
+        place = np.argwhere(fell)
+        reach = gap + thick
+        place = place[place[:, 0] + reach < len(before)]
+        where = (place[:, 0] + np.arange(-1, reach + 1)[:, None], place[:, 1], place[:, 2])
+        layer = region[where][2:]
+        # the layer begins after the gap, and is thick enough
+        meets = layer[gap:].all(axis=0) & ~layer[:gap].any(axis=0)
+        dose = after[where][:, meets].astype(np.float64)
+        there += int(meets.sum())
+        left += int((dose[2:].min(axis=0) < STILL * dose[:2].max(axis=0)).sum())
+        fell[tuple(place[meets].T)] = False
+    return there, left

@@ -1,0 +1,98 @@
+"""Pictures that hold many slices side by side: never slices of a volume, whatever their positions say.
+
+Siemens scanners write functional and diffusion MR as mosaics: one picture a time point, its slices in tiles, with the
+position of the picture's corner. Other makers and work stations write montages of the same kind. A mosaic says so in
+ImageType (0008,0008), in private elements, or by its size alone, where tools took the rest away.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from defacedask.io.dicom.headers import Header
+
+__all__ = ["tiled_by_header", "tiled_by_type"]
+
+#: Words of ImageType that name a picture of tiles.
+TYPES = {"MOSAIC", "MONTAGE", "TILED", "TILE", "COLLAGE", "MPR MONTAGE"}
+#: Creator of a private block, and the element in it that counts the slices of a mosaic.
+COUNTS = (
+    (0x0019, "SIEMENS MR HEADER", 0x0A),  # NumberOfImagesInMosaic
+    (0x0065, "IMAGE PRIVATE HEADER", 0x50),  # United Imaging
+)
+#: The CSA header of Siemens, a binary block of named values.
+CSA = (0x0029, "SIEMENS CSA HEADER", 0x10)
+CSA_NAME = b"NumberOfImagesInMosaic"
+#: No bore is wider than this many mm in both directions.
+WIDEST = 750.0
+WHAT = "each of its pictures holds many slices side by side, which are no slices of a volume"
+NEXT = "convert it to single slices or NIfTI first"
+
+
+def tiled_by_type(header: Header) -> str:
+    """Why an image is a picture of tiles by its ImageType, as a clause, or ""."""
+    words = {str(word).upper().strip() for word in header.values.get("ImageType", ())}
+    found = sorted(words & TYPES)
+    return f"it is a mosaic: {WHAT} (ImageType says {found[0]}); {NEXT}" if found else ""
+
+
+def tiled_by_header(dataset: Any, header: Header) -> str:
+    """Why an image is a picture of tiles by its private elements or its size, as a clause, or "".
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+        One image of the series, without pixels.
+    header : Header
+        Of the same.
+    """
+    count = _counted(dataset)
+    if count > 1:
+        return f"it is a mosaic: {WHAT} (its private header counts {count}); {NEXT}"
+    rows, columns = header.values.get("Rows", 0), header.values.get("Columns", 0)
+    spacing = header.values.get("PixelSpacing", ())
+    if header.text("Modality") == "MR" and len(spacing) == 2:
+        tall, wide = rows * spacing[0], columns * spacing[1]
+        if min(tall, wide) > WIDEST:
+            return (
+                f"its pictures are {tall:.0f} x {wide:.0f} mm large, more than any scanner's bore: they seem to be "
+                f"mosaics of many slices; {NEXT}"
+            )
+    return ""
+
+
+def _counted(dataset: Any) -> int:
+    """Slices in a mosaic by the private elements that count them, 0 where there are none."""
+    for group, creator, element in COUNTS:
+        value = _private(dataset, group, creator, element)
+        try:
+            number = int(float(value)) if value not in (None, "", b"") else 0
+        except (TypeError, ValueError):
+            number = int.from_bytes(value, "little") if isinstance(value, bytes) and len(value) <= 4 else 0
+        if number > 1:
+            return number
+    return _csa_count(_private(dataset, *CSA))
+
+
+def _private(dataset: Any, group: int, creator: str, element: int) -> Any:
+    """Value of a private element, None if it is not there."""
+    for block in range(0x10, 0x100):
+        named = dataset.get((group, block))
+        if named is None:
+            continue
+        if str(named.value).strip().upper() == creator:
+            found = dataset.get((group, block << 8 | element))
+            return None if found is None else found.value
+    return None
+
+
+def _csa_count(raw: Any) -> int:
+    """NumberOfImagesInMosaic of a CSA header: a name of 64 bytes, 20 bytes of facts, then values as padded text."""
+    if not isinstance(raw, bytes):
+        return 0
+    at = raw.find(CSA_NAME)
+    if at < 0 or int.from_bytes(raw[at + 76 : at + 80], "little") == 0:
+        return 0
+    found = re.search(rb"(?<![0-9])([0-9]{1,4})[ \0]", raw[at + 84 : at + 84 + 64])
+    return int(found[1]) if found else 0

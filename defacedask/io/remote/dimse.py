@@ -1,0 +1,123 @@
+"""DIMSE (PS3.7): stored in an archive by C-STORE, over TLS if the address says so."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from defacedask import config
+from defacedask.errors import ConfigError, MissingExtraError, RemoteError
+from defacedask.io.remote.credentials import access_to
+
+__all__ = ["store"]
+
+_ADDRESS = re.compile(
+    r"dimse(?P<tls>\+tls)?://(?P<title>[^@/:]{1,16})@(?P<host>\[[^\]]+\]|[^:/]+):(?P<port>[0-9]+)/?"
+)
+#: Presentation contexts of one association (PS3.8 9.3.2.2).
+CONTEXTS = 128
+
+
+def store(address: str, files: Sequence[Path], say: Any) -> int:
+    """Send files by C-STORE.
+
+    Parameters
+    ----------
+    address : str
+        ``dimse://AET@host:port``, ``dimse+tls://...``.
+    files : sequence of Path
+    say : callable
+
+    Returns
+    -------
+    int
+        Instances stored.
+
+    Raises
+    ------
+    ConfigError
+        If the address is none of that form.
+    RemoteError
+        If the archive cannot be reached, rejects us, or did not take all.
+    """
+    try:
+        from pynetdicom import AE, _config
+    except ImportError:
+        raise MissingExtraError(
+            "C-STORE needs pynetdicom, which is not installed.", "Install defacedask[dicomweb]."
+        ) from None
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise ConfigError(f"{address} is no address of a DIMSE archive.", "Use dimse://AET@host:port.")
+    access = access_to(address)
+    where = f"{found['title']} at {found['host']}:{found['port']}"
+    ae = AE(ae_title=str(config.option("remote.ae-title")))
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = access.timeout
+    ae.connection_timeout = min(access.timeout, 15.0)
+    _config.LOG_HANDLER_LEVEL = "none"
+    kinds = _kinds(files)
+    if len(kinds) > CONTEXTS:
+        raise RemoteError(f"the files are of {len(kinds)} kinds, more than one association can carry.")
+    for sop_class, syntax in sorted(kinds):
+        ae.add_requested_context(sop_class, syntax)
+    tls = None
+    if found["tls"]:
+        context = ssl.create_default_context(cafile=None if access.verify is True else str(access.verify))
+        if access.certificate:
+            context.load_cert_chain(*access.certificate)
+        tls = (context, found["host"].strip("[]"))
+    try:
+        link = ae.associate(
+            found["host"].strip("[]"), int(found["port"]), ae_title=found["title"], tls_args=tls
+        )
+    except (OSError, RuntimeError) as error:
+        raise RemoteError(f"{where} cannot be reached ({error}).", "Check the address.") from None
+    if link.is_rejected:
+        raise RemoteError(
+            f"{where} rejects us.",
+            "Let it know the AE title of the option remote.ae-title, or check its own.",
+        )
+    if not link.is_established:
+        raise RemoteError(
+            f"{where} cannot be reached, or accepts nothing of what is to be sent.",
+            "Check the address, its TLS settings and which SOP classes and transfer syntaxes it takes.",
+        )
+    done, refused = 0, []
+    try:
+        for path in files:
+            if not link.is_established:
+                refused.append(f"{path.name} and what follows (the association was lost)")
+                break
+            try:
+                status = int(link.send_c_store(path).get("Status", 0x0110))
+            except (ValueError, RuntimeError) as error:
+                refused.append(f"{path.name} ({' '.join(str(error).split())[:100]})")
+                continue
+            if status == 0 or status >> 12 == 0xB:  # success, or success with a warning
+                done += 1
+            else:
+                refused.append(f"{path.name} (status 0x{status:04X})")
+    finally:
+        if link.is_established:
+            link.release()
+    if refused:
+        raise RemoteError(
+            f"{where} took {done} of {len(files)} instances; not {', '.join(refused[:3])}.",
+            "Store again: what is there already stays as it is.",
+        )
+    say(f"{done} instances stored in {where}")
+    return done
+
+
+def _kinds(files: Sequence[Path]) -> set[tuple[str, str]]:
+    """SOP classes and transfer syntaxes of the files."""
+    from pydicom.filereader import read_file_meta_info
+
+    out = set()
+    for path in files:
+        meta = read_file_meta_info(path)
+        out.add((str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)))
+    return out

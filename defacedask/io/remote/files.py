@@ -1,0 +1,133 @@
+"""Files behind any fsspec address: object stores, web servers, archives; fetched whole, into one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from defacedask.errors import ConfigError, MissingExtraError, RemoteError
+from defacedask.io.remote.credentials import access_to
+from defacedask.io.store import writing
+from defacedask.whole_files import replacing
+
+__all__ = ["fetch"]
+
+#: A text file of addresses has at most this many bytes.
+LIST_BYTES = 16 << 20
+_LINE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://\S+")
+_EXTRAS = {"s3": "s3", "s3a": "s3"}
+
+
+def fetch(address: str, folder: Path, say: Any) -> Path:
+    """Fetch a file, everything below a folder, or every address that a text file names.
+
+    Returns
+    -------
+    Path
+        Of a folder, or of a file where the address is one.
+
+    Raises
+    ------
+    RemoteError
+        If it is not there or cannot be read.
+    ConfigError
+        If the address is of no known kind, or holds a password.
+    MissingExtraError
+    """
+    place = folder / f"files-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+    fs, path = _open(address)
+    try:
+        if fs.isdir(path):
+            names = {str(name): facts for name, facts in fs.find(path, detail=True).items()}
+            if not names:
+                raise RemoteError(f"there is nothing at {address}.", "Check the address.")
+            root = str(path).rstrip("/")
+            for name, facts in names.items():
+                _get(fs, name, place / _inside(name, root), facts.get("size"))
+            say(f"{len(names)} files fetched from {address}")
+            return place
+        size = fs.info(path).get("size")
+        listed = _list(fs, path, size)
+        if listed:
+            for number, one in enumerate(listed, 1):
+                other, name = _open(one)
+                target = place / f"{number:06d}" / _last(name)
+                _get(other, name, target, other.info(name).get("size"))
+            say(f"{len(listed)} files fetched from the list {address}")
+            return place
+        target = place / _last(path)
+        _get(fs, path, target, size)
+        say(f"1 file fetched from {address}")
+        return target
+    except (RemoteError, ConfigError):
+        raise
+    except FileNotFoundError:
+        raise RemoteError(f"there is nothing at {address}.", "Check the address.") from None
+    except PermissionError:
+        raise RemoteError(
+            f"{address} does not let us in.", "Set the credentials as the service's own tools take them."
+        ) from None
+    except Exception as error:  # every file system raises its own
+        text = " ".join(str(error).split())[:160]
+        raise RemoteError(
+            f"{address} cannot be read ({type(error).__name__}: {text}).", "Check the address."
+        ) from None
+
+
+def _open(address: str) -> tuple[Any, str]:
+    import fsspec
+
+    access_to(address)
+    scheme = address.split("://", 1)[0].split("::")[-1]
+    if scheme in ("file", "local"):
+        raise ConfigError(f"{address} is a local file.", "Name its path.")
+    try:
+        fs, path = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        hint = f"Install defacedask[{extra}]." if extra else f"{error}"
+        raise MissingExtraError(f"{scheme}:// needs a library that is not installed.", hint) from None
+    except ValueError:
+        raise ConfigError(f"{scheme}:// is no kind of address that is known here.", "See fsspec.") from None
+    return fs, str(path)
+
+
+def _last(name: str) -> str:
+    """Last part of an address as a file name."""
+    last = PurePosixPath(name.split("?", 1)[0].rstrip("/")).name
+    return re.sub(r"[^\w.+-]", "_", last)[:120].lstrip(".") or "file"
+
+
+def _inside(name: str, root: str) -> Path:
+    """Path below a folder for a file below ``root``; nothing leads out of it."""
+    rest = name[len(root) :] if name.startswith(root) else name
+    parts = [p for p in re.split(r"[/\\]+", rest) if p not in ("..", ".", "")]
+    return Path(*[re.sub(r"[\0-\37]", "_", part)[:200] for part in parts] or ["file"])
+
+
+def _list(fs: Any, path: str, size: int | None) -> list[str]:
+    """Addresses of a text file that holds nothing else."""
+    if not path.split("?", 1)[0].endswith((".txt", ".list", ".csv")) or (size or 0) > LIST_BYTES:
+        return []
+    with fs.open(path, "rb") as file:
+        raw = file.read(LIST_BYTES)
+    try:
+        lines = [line.strip() for line in raw.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        return []
+    lines = [line for line in lines if line and not line.startswith("#")]
+    return lines if lines and all(_LINE.fullmatch(line) for line in lines) else []
+
+
+def _get(fs: Any, name: str, target: Path, size: int | None) -> None:
+    """Fetch one file, whole or not at all; one of the right size is there already."""
+    if target.exists() and size is not None and target.stat().st_size == size:
+        return
+    with writing(f"the fetched file {target.name}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as aside:
+        fs.get_file(name, str(aside))
+        if size is not None and aside.stat().st_size != size:
+            raise RemoteError(f"{name} came with {aside.stat().st_size} of {size} bytes.", "Try again.")

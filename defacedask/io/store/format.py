@@ -1,0 +1,207 @@
+"""How volumes and structures lie in a Zarr group: what is written, and the way back, bit for bit.
+
+A volume's group holds the array ``voxels`` with its stored integers, ``slope`` and ``intercept`` along z, and the
+coordinates z, y, x in mm. Where the whole volume has one rescale it also is the ``scale_factor`` and ``add_offset``
+of the CF conventions, so that xarray decodes the voxels to their ``units``. A PET has a rescale a slice, which CF
+does not know: there are no ``units`` then, and ``rescale`` says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dask.array
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import BloscCodec
+
+from defacedask.config import option
+from defacedask.coordinates import DIMS, coordinates_of
+from defacedask.geometry import Geometry
+from defacedask.io.store.ngff import multiscales
+from defacedask.io.store.place import is_local, remove
+from defacedask.volume import geometry_of, grid_attrs, grid_of_attrs, placed_anew
+
+__all__ = ["VOXELS", "consolidate", "stored_volume", "write_structures", "write_volume"]
+
+#: Name of the array of a volume.
+VOXELS = "voxels"
+#: Attributes of the array that a volume in memory has not.
+_OF_FILE = ("_FillValue", "scale_factor", "add_offset", "coordinates", "rescale")
+_RESCALE = "real value = voxels * slope + intercept, in real_units"
+
+
+def write_volume(url: str, path: str, volume: xr.DataArray) -> None:
+    """Write one volume into a group of a store, whole or (on a local path) not at all.
+
+    Parameters
+    ----------
+    url : str
+        Of the store.
+    path : str
+        Such as ``images/CT``.
+    volume : xarray.DataArray
+        See `defacedask.volume`; a part of one is written as what it is now.
+
+    Raises
+    ------
+    InputError
+        If the volume no longer lies on its grid.
+    """
+    grid = geometry_of(volume)
+    nz, ny, nx = volume.shape
+    chunks = (min(nz, option("store.slices-per-chunk")), ny, nx)
+    codec = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=volume.dtype.itemsize)
+    data = placed_anew(volume, grid).chunk(dict(zip(DIMS, chunks, strict=True)))
+    data.attrs = _in_file(data)
+    dataset = data.to_dataset(name=VOXELS)
+    dataset.attrs["ome"] = multiscales(grid, VOXELS, path)
+    local = is_local(url)
+    # beside the store, where nobody takes it for a part of it
+    place, group = (f"{url}.partial-{uuid.uuid4().hex[:8]}", None) if local else (url, path)
+    try:
+        dataset.to_zarr(
+            place,
+            group=group,
+            mode="w",
+            zarr_format=3,
+            consolidated=False,
+            encoding={VOXELS: {"chunks": chunks, "compressors": (codec,)}},
+        )
+        if local:
+            target = Path(url, path)
+            above = target.relative_to(url).parent.as_posix()
+            if above != ".":
+                zarr.open_group(url, mode="a", use_consolidated=False).require_group(above)
+            remove(str(target))
+            Path(place).replace(target)
+    finally:
+        if local:
+            remove(place)
+
+
+def _in_file(volume: xr.DataArray) -> dict[str, Any]:
+    """Attributes of the array in the file: true for who decodes it by the CF conventions, and who does not."""
+    facts = {k: v for k, v in volume.attrs.items() if k not in ("units", *_OF_FILE)}
+    slope, intercept = (np.asarray(volume.coords[name].values) for name in ("slope", "intercept"))
+    if not ((slope == slope[0]).all() and (intercept == intercept[0]).all()):
+        return {**facts, "rescale": _RESCALE}
+    facts["units"] = facts.get("real_units", "")
+    if slope[0] != 1:
+        facts["scale_factor"] = float(slope[0])
+    if intercept[0] != 0:
+        facts["add_offset"] = float(intercept[0])
+    return facts
+
+
+def stored_volume(url: str, path: str) -> xr.DataArray:
+    """Open a volume as it was written, lazily, one Dask chunk a stored chunk.
+
+    Raises
+    ------
+    FileNotFoundError, KeyError
+        If it is not there.
+    """
+    # not by xarray, which would read the coordinates too: they follow from the grid
+    group: Any = zarr.open_group(url, path=path, mode="r", zarr_format=3, use_consolidated=False)
+    voxels = group[VOXELS]
+    facts = {k: v for k, v in voxels.attrs.items() if k not in _OF_FILE}
+    if {"scale_factor", "add_offset"} & set(voxels.attrs):
+        facts.pop("units", None)
+    coords: dict[str, Any] = dict(coordinates_of(grid_of_attrs(facts)))
+    for name in ("slope", "intercept"):
+        coords[name] = ("z", group[name][:])
+    # a name of its own: what lies at an address may be written anew
+    data = dask.array.from_array(voxels, chunks=voxels.chunks, name=False)
+    return xr.DataArray(data, dims=DIMS, coords=coords, attrs=facts, name=VOXELS)
+
+
+def write_structures(url: str, path: str, structures: Sequence[Any], geometry: Geometry, image: str) -> None:
+    """Write masks as (structure, z, y, x) bool, with the names of the structures as a coordinate.
+
+    Parameters
+    ----------
+    url : str
+        Of the store.
+    path : str
+        Such as ``structures/RTSTRUCT``.
+    structures : sequence of defacedask.io.dicom.structures.Structure
+    geometry : Geometry
+        Grid of the masks.
+    image : str
+        Path of the image they belong to, such as ``images/CT``.
+    """
+    nz, ny, nx = geometry.shape
+    rows = []
+    group: Any = zarr.open_group(url, mode="a", use_consolidated=False).require_group(path)
+    array = group.create_array(
+        "mask",
+        shape=(len(structures), nz, ny, nx),
+        dtype="bool",
+        chunks=(1, min(nz, option("store.slices-per-chunk")), ny, nx),
+        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=1),
+        fill_value=False,
+        dimension_names=("structure", *DIMS),
+        attributes=grid_attrs(geometry),
+    )
+    for i, part in enumerate(structures):
+        start, shape = part.start, part.mask.shape
+        if part.mask.size:
+            array[i, *(slice(a, a + n) for a, n in zip(start, shape, strict=True))] = part.mask
+        rows.append(
+            {
+                "name": part.name,
+                "original_name": part.original_name,
+                "number": int(part.number),
+                "colour": [int(c) for c in part.colour] if part.colour is not None else None,
+                "interpreted_type": part.interpreted_type,
+                "start": [int(a) for a in start],
+                "shape": [int(n) for n in shape],
+                "warnings": list(part.warnings),
+            }
+        )
+    names = group.create_array("structure", shape=(len(rows),), dtype=str, dimension_names=("structure",))
+    if rows:
+        names[:] = np.array([row["name"] for row in rows], dtype=object)
+    for dim, values in coordinates_of(geometry).items():
+        axis = group.create_array(
+            dim,
+            shape=values.shape,
+            dtype="float64",
+            dimension_names=(dim,),
+            fill_value=np.nan,
+            attributes=values.attrs,
+        )
+        axis[:] = values.values
+    group.update_attributes({"structures": json.dumps(rows), "image": image})
+
+
+def consolidate(url: str) -> None:
+    """Let the root of a store tell all that is in it, so that it opens in one read.
+
+    Two tasks may write to one store at a time, and the later may not have seen what the other wrote: whoever writes
+    looks again until what is told is what is there.
+
+    Parameters
+    ----------
+    url : str
+    """
+    with warnings.catch_warnings():
+        # Zarr 3 has no final word on consolidated metadata; what else is seen here is being written by another task
+        warnings.filterwarnings("ignore", message="Consolidated metadata|Object at", category=UserWarning)
+        for _ in range(10):
+            zarr.consolidate_metadata(url)
+            told = zarr.open_group(url, mode="r", use_consolidated=True)
+            there = zarr.open_group(url, mode="r", use_consolidated=False)
+            if _parts(told) == _parts(there):
+                return
+
+
+def _parts(group: Any) -> set[str]:
+    return {path for path, _ in group.members(max_depth=None)}

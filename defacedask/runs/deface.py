@@ -1,0 +1,582 @@
+"""Deface a cohort and write it out: ingest, look, apply and export of every case, without the evaluation.
+
+What the run needs for itself (the original voxels, plans, the key of the UID map) lies in a work folder apart from
+the output, which holds nothing but defaced files and their record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from defacedask.defacers import code_of
+from defacedask.errors import ConfigError, DefacedaskError, StoreError
+from defacedask.flow.flow import flow_on
+from defacedask.flow.release_options import ReleaseOptions, check_reversible
+from defacedask.flow.result import FAILED, Outcome, Piece, forget
+from defacedask.flow.run import Progress
+from defacedask.flow.stage import EACH_DEFACER, Stage, Task
+from defacedask.flow.stages.apply import apply
+from defacedask.flow.stages.export import export, not_taken_back, record_path, refuse
+from defacedask.flow.stages.ingest import case_key, ingest
+from defacedask.flow.stages.lost import forget_lost
+from defacedask.flow.stages.places import store_path, volume_path
+from defacedask.flow.stages.plans import look
+from defacedask.flow.stages.protecting import check_margin
+from defacedask.inputs import paths_of, scan_of
+from defacedask.io.store import CaseStore, remove
+from defacedask.runs.already import COPIED, check_mode, pass_on, set_aside, take_back
+from defacedask.runs.apart import forget_regrouped, images_apart, settle
+from defacedask.runs.case_row import case_row
+from defacedask.runs.preparing import make_output, nothing_found
+from defacedask.runs.run_key import read_key
+from defacedask.runs.trial import (
+    facts_by_case,
+    patient_ids,
+    read_ids,
+    subject_labels,
+    trial_facts,
+    write_patient_ids,
+)
+from defacedask.showing import Shown, counted
+
+if TYPE_CHECKING:
+    from defacedask.io.dicom.catalogue import Case, Scan
+    from defacedask.io.dicom.export.words import Words
+    from defacedask.io.dicom.people import People
+
+__all__ = ["DefaceResult", "deface", "look_protected"]
+
+
+@dataclasses.dataclass(repr=False)
+class DefaceResult(Shown):
+    """What `deface` came to.
+
+    Attributes
+    ----------
+    out : Path
+    audit : Path
+        The record.
+    cases : list of dict
+        One row a case; status is done, refused, failed or copied. See `defacedask.runs.case_row.case_row`.
+    skipped : list of dict
+        What the scan left out: path, reason.
+    deidentified : bool
+        Whether headers were de-identified too.
+    defacer : str
+    """
+
+    out: Path
+    audit: Path
+    cases: list[dict[str, Any]]
+    skipped: list[dict[str, Any]]
+    deidentified: bool = False
+    defacer: str = ""
+
+    def _title(self) -> str:
+        done = sum(case["status"] in ("done", COPIED) for case in self.cases)
+        return f"DefaceResult: {done} of {counted(len(self.cases), 'case')} by {self.defacer} in {self.out}"
+
+    def _table(self) -> Any:
+        rows = [
+            (
+                one["case"],
+                one["status"],
+                ", ".join(f"{n} {k}" for k, n in one["written"].items()),
+                one["reason"],
+            )
+            for one in self.cases
+        ]
+        return ("case", "status", "written", "reason"), rows, ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every case was exported, or passed on as it came where that was asked for."""
+        return bool(self.cases) and all(case["status"] in ("done", COPIED) for case in self.cases)
+
+
+def look_protected(
+    ingested: Piece,
+    *,
+    root: str,
+    plans: str,
+    defacer: str,
+    options: Mapping[str, Any],
+    protect: Sequence[str],
+    margin_mm: float,
+    run_key: bytes,
+    case: Mapping[str, Any],
+    code: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Look at the head and make one defacer's plan; named structures stay as they are.
+
+    Raises
+    ------
+    RefusedError
+        If there is no head, no plan, or a pattern names no structure of the case: what was to be kept cannot be.
+    """
+    ingest(case=case, root=root)
+    return look(
+        ingested,
+        plans=plans,
+        defacers={defacer: dict(options)},
+        run_key=run_key,
+        case=case["id"],
+        protect=protect,
+        margin_mm=margin_mm,
+        all_there=True,
+        code={} if code is None else {defacer: code},
+    )
+
+
+def apply_plan(
+    ingested: Piece, looked: Piece, *, root: str, plans: str, case: Mapping[str, Any], defacer: str
+) -> Outcome:
+    """`defacedask.flow.stages.apply.apply`; the store of a finished case was cleared away and may be made again."""
+    ingest(case=case, root=root)
+    return apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer)
+
+
+def export_case(
+    ingested: Piece,
+    looked: Piece,
+    applied: Piece,
+    *,
+    root: str,
+    plans: str,
+    case: Mapping[str, Any],
+    **options: Any,
+) -> Outcome:
+    """`defacedask.flow.stages.export.export`; what it needs of a store that was cleared away is made again."""
+    store = CaseStore(ingest(case=case, root=root).facts["store"])
+    defacer = options["defacer"]
+    try:
+        store.volume(volume_path(defacer, store.images[0]))
+    except StoreError:
+        apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer)
+    return export(ingested, looked, applied, plans=plans, case=case, **options)
+
+
+def deface(
+    cases: Any,
+    out: str | Path,
+    defacer: str,
+    *,
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    options: Mapping[str, Any] | None = None,
+    protect: Sequence[str] = (),
+    margin_mm: float = 3.0,
+    private: str | None = None,
+    deidentify: bool = False,
+    allow_visible: bool = False,
+    already_defaced: str = "skip",
+    allow_reversible: bool = False,
+    masks: Sequence[str] = (),
+    ids: str | Path | None = None,
+    trial: Sequence[str] | Mapping[str, str] = (),
+    work: str | Path | None = None,
+    key: bytes | None = None,
+    client: Any = None,
+    keep_work: bool = False,
+    progress: Progress | None = None,
+) -> DefaceResult:
+    """Deface every case and write it out as it came: DICOM as DICOM, NIfTI as NIfTI.
+
+    Parameters
+    ----------
+    cases : path, Scan, Case, or iterable of these
+        What to deface; paths are scanned.
+    out : path
+        Output folder; holds defaced files, ``audit.jsonl`` and its seal, nothing else.
+    defacer : str
+        Registered name, with options if any (``quickshear:form=published``); not ``none``.
+    inputs : sequence of path
+        What the user named: files keep their path below these folders. By default the paths among ``cases``.
+    options : mapping
+        Of the defacer, too.
+    protect : sequence of str
+        Patterns of structure names that stay as they are.
+    margin_mm : float
+        Around them.
+    private : str
+        ``keep`` or ``drop`` private elements; by default they are kept, and dropped where headers are
+        de-identified (``keep`` then keeps those that are known to carry no identity).
+    deidentify : bool
+        De-identify the headers too (dicognito and the Basic Profile of PS3.15): new names, ids, UIDs and folder
+        names, dates moved by whole days, all the same for the same patient and key.
+    allow_visible : bool
+        Write cases whose face is still visible after defacing; files and record say so. By default they are refused.
+    already_defaced : str
+        What is done with input whose header or sidecar says that it is defaced: ``skip`` leaves it out with the
+        reason, ``again`` defaces it like any other, ``copy`` passes its files on as they came, and says so.
+    allow_reversible : bool
+        Write what a defacer leaves that only covers the face (``carina``); files and record say so. By default
+        nothing is done.
+    masks : sequence of str
+        Published masks of DICOM images: ``seg`` (DICOM Segmentation), ``nifti``. Beside NIfTI there always is one.
+    ids : path, optional
+        Table of a trial's own ids for patients (`defacedask.runs.trial.read_ids`); only with ``deidentify``.
+    trial : sequence of str or mapping
+        What de-identified headers say of a trial, ``NAME=VALUE`` of `defacedask.runs.trial.FIELDS`.
+    work : path, optional
+        Folder for the run's own data; by default ``OUT.work`` beside the output.
+    key : bytes, optional
+        Of the UID map; by default that of ``WORK/run.key``.
+    client : distributed.Client or callable, optional
+        Where tasks run; by default on the active client, and without one here, one after the other. A callable is
+        asked for a client when the first stage must run that no earlier run has left.
+    keep_work : bool
+        Keep the original voxels in the work folder after a case is done.
+    progress : callable, optional
+        ``progress(finished, total, piece)``.
+
+    Returns
+    -------
+    DefaceResult
+
+    Raises
+    ------
+    InputError
+        If there is nothing to deface, or the table of ids is not as it should be.
+    ConfigError
+        For the control ``none``, an unknown defacer or option, a reversible defacer that was not allowed, ids or
+        facts of a trial without ``deidentify``.
+    OutputError
+        If a folder cannot be written.
+    """
+    from defacedask.defacers import is_reversible, resolve
+    from defacedask.io.bids.carrying import carry_on
+    from defacedask.io.bids.dataset import inputs_of
+    from defacedask.io.dicom.export import UidMap, output_names
+    from defacedask.io.dicom.export.audit import collect
+    from defacedask.io.dicom.export.words import words_of_people
+    from defacedask.io.dicom.people import people_of
+
+    defacer, chosen = resolve(defacer, **(options or {}))
+    if defacer == "none":
+        raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
+    check_reversible(defacer, allow_reversible)
+    check_margin(margin_mm)
+    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
+    about = trial_facts(trial)
+    if (about or ids is not None) and not deidentify:
+        raise ConfigError(
+            "a trial's ids and facts are written where headers are de-identified.",
+            "Add --deidentify, or leave them out.",
+        )
+    check_mode(already_defaced, deidentify)
+    inputs = inputs or paths_of(cases)
+    whole = scan_of(cases)
+    found, passed = set_aside(whole, already_defaced)
+    if not found.cases and not passed:
+        raise nothing_found(found.skipped, "image series to deface")
+    folder = Path(out).absolute()
+    place = Path(work).absolute() if work else folder.with_name(folder.name + ".work")
+    _separate(folder, place, whole, [*inputs, *([] if ids is None else [ids])])
+    table = None if ids is None else read_ids(ids)
+    given = facts_by_case(table, about, found.cases)
+    make_output(folder, place)
+    with flow_on(place, stages(), client, command="deface", cases=len(found.cases)) as flow:
+        run_key = key or read_key(place / "run.key")
+        files = [f for case in whole.cases for s in case.series for f in s.files]
+        names = output_names(files, inputs_of(whole, inputs), [s.path for s in found.skipped])
+        people = (whole.people or people_of(whole.cases)) if deidentify else {}
+        words = words_of_people(people) if deidentify else None
+        if table is not None and words is not None:
+            table.check(words)
+        context = DefaceRun(
+            folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people, given
+        )
+        for leftover in folder.glob(".partial-*"):
+            remove(str(leftover))
+        # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now
+        copies = {case.id: record_path(context.record, case.id, COPIED) for case in whole.cases}
+        for path in copies.values():
+            take_back(path, folder)
+        for case in set(copies) - {case.id for case in found.cases}:
+            take_back(record_path(context.record, case, defacer), folder)
+            forget(place / "pieces", case, "export", defacer)
+
+        by_case: dict[str, dict[str, Any]] = {}
+
+        def deface_all(some: Sequence[Case]) -> None:
+            for case, pieces in flow.run(context, some, (defacer,), progress, before=context.begin):
+                by_case[case.id] = context.finish(case, pieces, keep_work)
+
+        cases, ran = list(found.cases), list(found.cases)
+        own = record_path(context.record, "data-sets", defacer)
+        try:
+            forget_regrouped(context, cases)
+            deface_all(cases)
+            if more := [image for one in cases for image in images_apart(context, one)]:
+                ran += more
+                deface_all(more)
+            for one in cases:
+                settle(context, one, more, by_case)
+        finally:
+            # also after a full disk: what was finished is on record
+            parts = [record_path(context.record, case.id, defacer) for case in ran]
+            _collect_quietly(folder, [*parts, own], run_key, words)
+        rows = [by_case[case.id] for case in ran if case.id in by_case]
+        rows += [pass_on(kept, folder, names, copies[kept.case.id]) for kept in passed]
+        parts += copies.values()
+        if deidentify:
+            write_patient_ids(place / "patient_ids.csv", patient_ids(rows, given))
+        new, used = carry_on(
+            dataclasses.replace(whole, skipped=found.skipped),
+            names,
+            folder,
+            parts,
+            own,
+            defacer=defacer,
+            reversible=is_reversible(defacer),
+            words=words,
+            uids=UidMap(run_key) if deidentify else None,
+            subjects=subject_labels(rows, given),
+        )
+        parts += new
+        found = dataclasses.replace(found, skipped=tuple(s for s in found.skipped if s.path not in used))
+        audit = collect(folder, parts, context.left_out(found, words), run_key, words)
+        return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify, defacer)
+
+
+def _collect_quietly(folder: Path, parts: Sequence[Path], key: bytes, words: Words | None) -> None:
+    from defacedask.io.dicom.export.audit import collect
+
+    # an error here would hide the one that led here, which says the same
+    with contextlib.suppress(DefacedaskError, OSError):
+        collect(folder, parts, (), key, words)
+
+
+def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.PathLike[str]]) -> None:
+    """Refuse an output that lies among the input, or an input among the output."""
+    target, own = out.resolve(), work.resolve()
+    if own == target or target in own.parents:
+        raise ConfigError(
+            "the work folder holds the original images and must not lie in the output folder.",
+            "Choose another.",
+        )
+    for given in inputs:
+        source = Path(given).resolve()
+        if source == target or target in source.parents or source in target.parents:
+            raise ConfigError(
+                f"the output folder {out} and the input {given} lie within each other.", "Choose another."
+            )
+    for case in found.cases:
+        for series in case.series:
+            if any(target in Path(f).resolve().parents for f in series.files[:1]):
+                raise ConfigError(f"the output folder {out} holds files of the input.", "Choose another.")
+
+
+def stages() -> tuple[Stage[DefaceRun], ...]:
+    """The stages of `deface`, in their order."""
+    return (
+        Stage("ingest", ingest, lambda task: task.run.what(task), lambda task: _state(task.case)),
+        Stage(
+            "look",
+            look_protected,
+            lambda task: {**task.run.who(task), **task.run.choice, "run_key": task.run.run_key},
+            lambda task: [task.run.choice, task.run.secret],
+            needs=("ingest",),
+            each=EACH_DEFACER,
+        ),
+        Stage(
+            "apply",
+            apply_plan,
+            lambda task: task.run.who(task),
+            needs=("ingest", "look"),
+            each=EACH_DEFACER,
+        ),
+        Stage(
+            "export",
+            export_case,
+            lambda task: task.run.exported(task),
+            lambda task: task.run.export_depends(task.case),
+            needs=("ingest", "look", "apply"),
+            each=EACH_DEFACER,
+        ),
+    )
+
+
+def _state(case: Case) -> Any:
+    """What the ingest depends on."""
+    try:
+        return [case_key(case), _all_files(case)]
+    except OSError:
+        return secrets.token_hex(8)  # the ingest says which file is gone
+
+
+@dataclasses.dataclass
+class DefaceRun:
+    """What the stages of `deface` need to know of the run."""
+
+    out: Path
+    work: Path
+    defacer: str
+    options: dict[str, Any]
+    protect: tuple[str, ...]
+    margin_mm: float
+    release: ReleaseOptions
+    run_key: bytes
+    names: dict[str, str]
+    people: People = dataclasses.field(default_factory=dict)
+    trial: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    #: Case of one image -> the case that it is a part of (`defacedask.runs.apart`).
+    part_of: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def code(self) -> dict[str, str]:
+        """Which code the defacer is."""
+        return code_of(self.defacer)
+
+    @property
+    def record(self) -> Path:
+        return self.work / "record"
+
+    def names_of(self, case: Case) -> dict[str, str]:
+        return {f: self.names[f] for s in case.series for f in s.files}
+
+    def begin(self, case: Case) -> None:
+        """Before the stages of a case are submitted: forget its export if output that is on record is gone."""
+        forget_lost(self.record, case.id, self.defacer, out=self.out, kept=self.work / "pieces")
+
+    def what(self, task: Task[DefaceRun]) -> dict[str, Any]:
+        """Arguments of all stages."""
+        return {"case": task.plain, "root": str(self.work / "store")}
+
+    def who(self, task: Task[DefaceRun]) -> dict[str, Any]:
+        """Arguments of all stages of the defacer."""
+        return {**self.what(task), "defacer": self.defacer, "plans": str(self.work / "plans")}
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What the look depends on."""
+        return {
+            "options": self.options,
+            "protect": self.protect,
+            "margin_mm": self.margin_mm,
+            "code": self.code,
+        }
+
+    @property
+    def secret(self) -> str:
+        return hashlib.sha256(self.run_key).hexdigest()
+
+    def exported(self, task: Task[DefaceRun]) -> dict[str, Any]:
+        """Arguments of the export."""
+        case: Case = task.case
+        return {
+            **self.who(task),
+            "out": str(self.out),
+            "names": self.names_of(case),
+            "record": str(self.record),
+            "run_key": self.run_key,
+            "trial": self.trial_of(case),
+            **self.release.arguments(self.run_key, self.people),
+        }
+
+    def trial_of(self, case: Case) -> dict[str, str]:
+        """What is said of the trial; the same for an image that is defaced alone as for those beside it."""
+        return self.trial.get(self.part_of.get(case.id, case.id), {})
+
+    def export_depends(self, case: Case) -> list[Any]:
+        """What the export depends on beside the stages before it."""
+        release = self.release.depends(self.defacer, self.run_key, self.people)
+        facts = {"out": str(self.out), "names": self.names_of(case), "release": release}
+        if trial := self.trial_of(case):
+            text = json.dumps(trial, sort_keys=True).encode()
+            facts["trial"] = hmac.new(self.run_key, b"defacedask trial 1" + text, hashlib.sha256).hexdigest()
+        return [facts, self.secret]
+
+    def finish(self, case: Case, pieces: Sequence[Piece], keep_work: bool) -> dict[str, Any]:
+        """Row of a case; what is refused leaves nothing in the output."""
+        own = {piece.stage: piece for piece in pieces}
+        last = own.get("export") or own["submit"]
+        if not last.ok:
+            last = self._refuse(case, last)
+        elif not keep_work:
+            with contextlib.suppress(OSError):  # what is left is removed by the next run
+                remove(store_path(str(self.work / "store"), case.id))
+        looked = own["look"].facts if "look" in own else {}
+        outcome = looked.get("plans", {}).get(self.defacer, {})
+        notes = [note for s in ("ingest", "look") if s in own for note in own[s].facts.get("notes", [])]
+        return case_row(
+            case,
+            last.status,
+            last.reason,
+            written=last.facts.get("written", {}) if last.ok else {},
+            held_back=last.facts.get("held_back", []) if last.ok else [],
+            notes=[
+                *notes,
+                *filter(None, [outcome.get("remains", {}).get("sentence")]),
+                *last.facts.get("notes", []),
+            ],
+            plan=outcome.get("summary", {}),
+            face_moved=last.facts.get("face_moved"),
+            visible=bool(last.facts.get("visible")),
+            reversible=bool(last.facts.get("reversible")),
+            targets=last.facts.get("targets", []) if last.ok else [],
+            not_to_be_analysed=last.facts.get("not_to_be_analysed", []),
+            new_patient_id=last.facts.get("new_patient_id", ""),
+            seconds=sum(piece.seconds for piece in own.values()),
+        )
+
+    def _refuse(self, case: Case, last: Piece) -> Piece:
+        """Take back what an earlier run left of a case; if that fails, the case's own row says so."""
+        try:
+            refuse(
+                case,
+                last.reason,
+                defacer=self.defacer,
+                out=self.out,
+                names=self.names_of(case),
+                record=self.record,
+                run_key=self.run_key,
+                trial=self.trial_of(case),
+                **self.release.naming(self.run_key, self.people),
+            )
+        except Exception as error:  # one case's trouble, whatever it is
+            return dataclasses.replace(last, status=FAILED, reason=f"{last.reason} {not_taken_back(error)}")
+        return last
+
+    def left_out(self, found: Scan, words: Words | None = None) -> list[dict[str, Any]]:
+        """Lines of the record for what the scan skipped, without source paths or UIDs."""
+        from defacedask.io.dicom.export import UidMap, clean_name
+        from defacedask.io.dicom.export.audit import audit_line, hash_of_source
+
+        uids = UidMap(self.run_key)
+        known = {s.series_uid for s in found.skipped if s.series_uid}
+        known |= {u for case in found.cases for s in case.series for u in (s.uid, *s.instances)}
+        lines = []
+        for number, skip in enumerate(found.skipped, 1):
+            name = clean_name(self.names.get(skip.path, Path(skip.path).name), uids, known)
+            if self.release.deidentify:
+                name = f"left-out/{number:04d}"  # names of files may name people
+            reason = skip.reason if words is None else words.clean(skip.reason)
+            lines.append(
+                audit_line(
+                    "refused",
+                    name,
+                    defacer=self.defacer,
+                    modality=skip.modality,
+                    files=skip.files,
+                    input_sha256=hash_of_source(skip.path),
+                    reason=clean_name(reason, uids, known),
+                )
+            )
+        return lines
+
+
+def _all_files(case: Case) -> list[list[Any]]:
+    """Sizes and times of plans and other objects, which the ingest does not read."""
+    rest = [f for s in (*case.plans, *case.others) for f in s.files]
+    return [[Path(f).name, (s := Path(f).stat()).st_size, s.st_mtime_ns] for f in sorted(rest)]

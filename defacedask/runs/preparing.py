@@ -1,0 +1,301 @@
+"""What is settled before a study starts: its settings, its cases, its folder and its key.
+
+Everything that can fail early fails here, before any cluster is started.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from defacedask import config
+from defacedask.costs.texture import check_classes
+from defacedask.defacers import STUDY_DEFACERS, code_of, resolve
+from defacedask.errors import ConfigError, InputError
+from defacedask.faces.galleries import check_gallery
+from defacedask.flow.release_options import ReleaseOptions
+from defacedask.flow.stages.protecting import check_margin, patterns_of
+from defacedask.io.store import writing
+from defacedask.runs.already import set_aside
+from defacedask.runs.face_settings import face_settings
+from defacedask.runs.run_key import key_of_seed, read_key
+from defacedask.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from defacedask.io.dicom.catalogue import Case, Skipped
+    from defacedask.io.dicom.people import People
+
+__all__ = [
+    "CONTROL",
+    "KEPT",
+    "PLANS",
+    "RUN_FOLDERS",
+    "Prepared",
+    "Settings",
+    "make_output",
+    "nothing_found",
+    "prepare",
+    "resolve_defacers",
+    "resolve_tolerance",
+    "write_config",
+]
+
+CONTROL = "none"
+#: Below the run's folder: plans, and finished pieces.
+PLANS, KEPT = "store/plans", "store/pieces"
+#: What a run's folder holds.
+RUN_FOLDERS = ("store", "tables", "report", "pictures")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Every choice of a run; written to config.yaml, and part of the key of what depends on it.
+
+    Attributes
+    ----------
+    defacers : dict
+        Name -> options, the control ``none`` among them.
+    recogniser : str
+        One name, or several with commas between.
+    tolerance : float
+        Largest distance that counts as a match, the study's 0.3 by default.
+    faces, radiomics : dict
+        Options of those stages.
+    pictures : bool
+        Whether pictures of heads are kept for the report.
+    export : bool
+        Whether defaced DICOM is written.
+    release : dict
+        How: fields of `defacedask.runs.release.ReleaseOptions`.
+    gallery : str
+        Whom defaced heads are compared with: ``originals``, ``second-scan``, or a folder of photographs.
+    protect : tuple of str
+        Patterns of names of structures that stay as they are, besides the brain.
+    margin_mm : float
+        Kept around them.
+    code : dict
+        Name of a defacer -> `defacedask.defacers.code_of`.
+    """
+
+    defacers: dict[str, dict[str, Any]]
+    recogniser: str
+    tolerance: float
+    faces: dict[str, Any]
+    radiomics: dict[str, Any]
+    pictures: bool
+    export: bool = False
+    release: dict[str, Any] = dataclasses.field(default_factory=dict)
+    gallery: str = "originals"
+    protect: tuple[str, ...] = ()
+    margin_mm: float = 3.0
+    code: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def looking(self) -> list[Any]:
+        """What the look at a head depends on, JSON-able."""
+        return [self.defacers, self.code, [list(self.protect), self.margin_mm] if self.protect else None]
+
+
+def resolve_defacers(
+    names: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None,
+) -> dict[str, dict[str, Any]]:
+    """Names -> options: ``all`` and None mean the study's four; the control ``none`` always comes first.
+
+    Parameters
+    ----------
+    names : str, sequence of str, or mapping
+        Names with commas between, each with its options if any (``quickshear:form=published,carina``); or name ->
+        options. With ``all``, one that is named beside it takes these options instead.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name or option, or a defacer that is named with two sets of options.
+    """
+    given: list[tuple[str, Mapping[str, Any]]]
+    if names is None:
+        given = [("all", {})]
+    elif isinstance(names, Mapping):
+        given = list(names.items())
+    else:
+        parts = names.split(",") if isinstance(names, str) else list(names)
+        given = [(part.strip(), {}) for part in parts if part.strip()]
+    if not given:
+        raise ConfigError("no defacer was named.", "Use --defacers all, or a list such as quickshear,carina.")
+    whole = any(text == "all" for text, _ in given)
+    chosen: dict[str, dict[str, Any]] = {
+        CONTROL: {},
+        **({name: {} for name in STUDY_DEFACERS} if whole else {}),
+    }
+    named: set[str] = set()
+    for text, more in given:
+        if text == "all":
+            continue
+        name, options = resolve(text, **more)
+        if name in named and chosen[name] != options:
+            raise ConfigError(
+                f"{name} is named with two sets of options; a study knows each defacer by its name.",
+                "Run two studies, or leave one out.",
+            )
+        named.add(name)
+        chosen[name] = options
+    for name in chosen:
+        resolve(name)
+    return chosen
+
+
+def resolve_tolerance(given: float | None) -> float:
+    """Largest distance that counts as a match: as given, else as configured.
+
+    Raises
+    ------
+    ConfigError
+        If it does not lie between 0 and 2.
+    """
+    limit = config.option("recognition.tolerance") if given is None else given
+    if not 0 < limit < 2:
+        raise ConfigError(f"the tolerance must lie between 0 and 2, not at {limit}.", "The study's is 0.3.")
+    return limit
+
+
+@dataclasses.dataclass
+class Prepared:
+    """A study that can be run: inputs scanned, options checked, output folder made."""
+
+    folder: Path
+    cases: Sequence[Case]
+    skipped: Sequence[Skipped]
+    settings: Settings
+    run_key: bytes
+    people: People = dataclasses.field(default_factory=dict, repr=False)
+
+
+def prepare(
+    cases: Any,
+    out: str | Path,
+    *,
+    defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    recogniser: str | Iterable[str] | None = None,
+    tolerance: float | None = None,
+    seed: int | None = None,
+    pictures: bool | None = None,
+    export: bool = True,
+    gallery: str | None = None,
+    feature_classes: str | Iterable[str] | None = None,
+    protect: str | Sequence[str] = (),
+    margin_mm: float = 3.0,
+    deidentify: bool = False,
+    private: str | None = None,
+    allow_visible: bool = False,
+    allow_reversible: bool = False,
+    attacks: str | Iterable[str] | None = None,
+    allow_upload: bool = False,
+) -> Prepared:
+    """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
+    folder = Path(out).absolute()  # workers may run elsewhere
+    faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
+    settings = _settings(defacers, faces, tolerance, pictures)
+    classes = check_classes(feature_classes)
+    check_margin(margin_mm)
+    found, skipped, people = _cases(cases)
+    known = gallery or config.option("recognition.gallery")
+    check_gallery(known, [case.patient_id or case.id for case in found])
+    settings = dataclasses.replace(
+        settings, export=export, gallery=known, radiomics={**settings.radiomics, "classes": classes}
+    )
+    settings = dataclasses.replace(settings, protect=patterns_of(protect), margin_mm=margin_mm)
+    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible)
+    settings = dataclasses.replace(settings, release=release.choice)
+    make_output(folder, *RUN_FOLDERS)
+    run_key = read_key(folder / "store" / "run.key") if seed is None else key_of_seed(seed)
+    write_config(folder, settings, run_key)
+    if deidentify and not people:
+        from defacedask.io.dicom.people import people_of
+
+        people = people_of(found)
+    return Prepared(folder, found, skipped, settings, run_key, people)
+
+
+def _settings(
+    defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None,
+    faces: dict[str, Any],
+    tolerance: float | None,
+    pictures: bool | None,
+) -> Settings:
+    radiomics = config.option("radiomics")
+    chosen = resolve_defacers(defacers)
+    return Settings(
+        defacers=chosen,
+        code={name: code_of(name) for name in chosen},
+        recogniser=",".join(faces["recognisers"]),
+        tolerance=resolve_tolerance(tolerance),
+        faces=faces,
+        radiomics={"bin_width": radiomics["bin-width"], "voxel_array_shift": radiomics["voxel-array-shift"]},
+        pictures=config.option("output.pictures") if pictures is None else pictures,
+    )
+
+
+def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped], People]:
+    from defacedask.inputs import scan_of
+    from defacedask.io.dicom.model import Case
+
+    if isinstance(cases, Case):
+        return (cases,), (), {}
+    if isinstance(cases, Sequence) and not isinstance(cases, str) and all(isinstance(c, Case) for c in cases):
+        if not cases:
+            raise nothing_found(())
+        return tuple(cases), (), {}
+    # a head without its face can be neither recognised nor measured as an original
+    found, _ = set_aside(scan_of(cases))
+    if not found.cases:
+        raise nothing_found(found.skipped)
+    return found.cases, found.skipped, found.people
+
+
+def nothing_found(skipped: Sequence[Skipped], what: str = "image series to work on") -> InputError:
+    """What is said where a scan found nothing to use, with the first reason why."""
+    why = f" ({len(skipped)} files or series were skipped; the first: {skipped[0].reason})" if skipped else ""
+    return InputError(f"there is no {what}{why}.", "See `defacedask scan INPUT` for what is there.")
+
+
+def make_output(folder: Path, *parts: str | Path) -> None:
+    """Make an output folder and folders below it (or, as absolute paths, beside it), and write to it.
+
+    Raises
+    ------
+    OutputError
+        If nothing can be written there.
+    """
+    with writing(f"the output folder {folder}"):
+        for part in ("", *parts):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.write_bytes(b"\0" * 4096)
+        probe.unlink()
+
+
+def write_config(folder: Path, settings: Settings, run_key: bytes | None = None) -> None:
+    """Leave ``config.yaml``: settings, hash of the run's key if it has one, options, versions, hash of all that.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    from defacedask.versions import versions
+
+    content: dict[str, Any] = {
+        "settings": {**dataclasses.asdict(settings), "protect": list(settings.protect)},
+        **({} if run_key is None else {"run_key_sha256": hashlib.sha256(run_key).hexdigest()}),
+        "options": config.snapshot(),
+        "versions": versions(),
+    }
+    text = yaml.safe_dump(content, sort_keys=True)
+    content["config_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    with writing("config.yaml"):
+        write_whole(folder / "config.yaml", yaml.safe_dump(content, sort_keys=False))

@@ -1,0 +1,111 @@
+"""The tables that follow from the measured ones: the study's two kinds, and the summary beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from defacedask.anatomy.structure_names import STUDY_NAMES
+from defacedask.attacks.best_attempts import best_attempts
+from defacedask.costs.summary import radiomics_percent, radiomics_summary
+from defacedask.faces.detection import detection_table
+from defacedask.faces.rates import upper_bound
+from defacedask.tables import evidence
+from defacedask.tables.files import as_table
+
+__all__ = ["derive_tables", "faces_detected", "in_order", "sum_detection"]
+
+
+def in_order(names: Sequence[str]) -> list[str]:
+    """Structures in the study's order, then the others by name."""
+    return [n for n in STUDY_NAMES if n in names] + sorted(n for n in names if n not in STUDY_NAMES)
+
+
+def faces_detected(
+    recognition: pd.DataFrame, tolerance: float, controls: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Faces detected and matches, defacer x modality x recogniser, a case counting once.
+
+    Parameters
+    ----------
+    recognition : DataFrame
+        The study's recognition table.
+    tolerance : float
+        The study's.
+    controls : DataFrame, optional
+        With the calibrated threshold of each modality and recogniser.
+
+    Returns
+    -------
+    DataFrame
+        See `defacedask.faces.detection.detection_table`; `matches_any_attack` counts matches at
+        the larger of tolerance and calibrated threshold.
+    """
+    if not len(recognition):
+        return as_table("faces_detected", [])
+    looks = recognition.assign(detected=recognition["detected"].fillna(False).astype(bool))
+    limits = evidence.limits(controls, tolerance)
+    found = []
+    for (modality, recogniser), part in looks.groupby(["modality", "recogniser"], sort=False):
+        calibrated = evidence.threshold(controls, str(modality), str(recogniser))
+        found.append(detection_table(part, tolerance=tolerance, threshold=calibrated))
+    table = pd.concat(found, ignore_index=True)
+    joined = evidence.any_attack(evidence.by_case(looks, tolerance, limits))
+    hits = joined.groupby(["defacer", "modality", "recogniser"])["matched"].sum()
+    keys = zip(table["defacer"], table["modality"], table["recogniser"], strict=True)
+    table["matches_any_attack"] = [int(hits.get(key, 0)) for key in keys]
+    return as_table("faces_detected", table)
+
+
+def sum_detection(parts: Iterable[pd.DataFrame], attacks: Mapping[tuple[str, str, str], int]) -> pd.DataFrame:
+    """``faces_detected`` of all cases from those of some cases each; no case is in two of them.
+
+    Parameters
+    ----------
+    parts : iterable of DataFrame
+        See `faces_detected`.
+    attacks : mapping
+        (defacer, modality, recogniser) -> attacks tried on any of the cases.
+    """
+    rows = list(parts)
+    if not rows:
+        return as_table("faces_detected", [])
+    keys = ["defacer", "modality", "recogniser"]
+    counts = ["cases", "faces_detected", "matches", "judged", "rank_1", "matches_any_attack"]
+    found = []
+    for key, part in pd.concat(rows, ignore_index=True).groupby(keys, sort=False):
+        row = {**part.iloc[0].to_dict(), **{name: int(part[name].sum()) for name in counts}}
+        row["upper_bound_95"] = upper_bound(row["matches"], row["judged"])
+        row["detected_upper_bound_95"] = upper_bound(row["faces_detected"], row["cases"])
+        if part["matches_calibrated"].notna().all():
+            row["matches_calibrated"] = int(part["matches_calibrated"].sum())
+            row["upper_bound_95_calibrated"] = upper_bound(row["matches_calibrated"], row["judged"])
+        row["attacks"] = attacks[str(key[0]), str(key[1]), str(key[2])]
+        found.append(row)
+    return as_table("faces_detected", found)
+
+
+def derive_tables(tables: Mapping[str, pd.DataFrame], tolerance: float) -> dict[str, pd.DataFrame]:
+    """Make the derived tables anew from the measured ones.
+
+    Parameters
+    ----------
+    tables : mapping
+        With ``recognition`` and ``radiomics``, and ``controls`` if there is one.
+    tolerance : float
+        The study's largest distance that counts as a match.
+
+    Returns
+    -------
+    dict
+        ``best_attempts``, ``faces_detected``, ``radiomics_percent`` and ``radiomics_summary``.
+    """
+    summary = radiomics_summary(tables["radiomics"])
+    percent = radiomics_percent(summary) if len(summary) else []
+    return {
+        "best_attempts": as_table("best_attempts", best_attempts(tables["recognition"])),
+        "faces_detected": faces_detected(tables["recognition"], tolerance, tables.get("controls")),
+        "radiomics_percent": as_table("radiomics_percent", percent),
+        "radiomics_summary": as_table("radiomics_summary", summary),
+    }

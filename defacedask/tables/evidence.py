@@ -1,0 +1,258 @@
+"""What the recognition rows say case by case: who was detected, who was matched, and whether that means much.
+
+A case counts once, however many views were rendered: it is *detected* if any view shows a face and *matched*
+if in any view the distance to its own original is small enough. Any view, because whoever wants to recognise
+somebody picks the best one. Small enough is the larger of the study's tolerance and the threshold calibrated on
+originals, because whoever wants to recognise somebody also chooses the tolerance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from defacedask.faces.rates import exact_interval, upper_bound
+
+__all__ = [
+    "ANY",
+    "IMAGES",
+    "ORIGINAL",
+    "PLAIN",
+    "Control",
+    "Rate",
+    "any_attack",
+    "by_case",
+    "limits",
+    "positive_controls",
+    "rank_one",
+    "threshold",
+]
+
+ORIGINAL = "original"
+PLAIN = "plain"
+#: As an attack, image or recogniser of the table ``verification``: the nearest by any of them.
+ANY = "any"
+#: Modalities that are images of the patient. Surfaces of contours and dose grids are judged beside them.
+IMAGES = ("CT", "MR", "PT")
+#: Below this share of originals recognised, "not recognised after defacing" says nothing.
+VOID_BELOW = 0.5
+#: Below this share the control is weak: it passes, with a warning.
+WEAK_BELOW = 0.8
+
+_CASE = ["defacer", "recogniser", "modality", "attack", "case"]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A count of cases."""
+
+    hits: int
+    cases: int
+
+    @property
+    def share(self) -> float:
+        """0..1, NaN without cases."""
+        return self.hits / self.cases if self.cases else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Exact two-sided 95 % interval of the share; 0..1 without cases."""
+        return exact_interval(self.hits, self.cases) if self.cases else (0.0, 1.0)
+
+    @property
+    def upper(self) -> float:
+        """Exact one-sided 95 % upper bound of the share; 1 without cases."""
+        return upper_bound(self.hits, self.cases) if self.cases else 1.0
+
+
+def threshold(controls: pd.DataFrame | None, modality: str, recogniser: str) -> float:
+    """Threshold calibrated on the originals of one modality, NaN if there is none."""
+    if controls is None or not len(controls):
+        return math.nan
+    rows = controls.loc[(controls["modality"] == modality) & (controls["recogniser"] == recogniser)]
+    return float(rows["threshold"].iloc[0]) if len(rows) else math.nan
+
+
+def limits(controls: pd.DataFrame | None, tolerance: float) -> dict[tuple[str, str], float]:
+    """(modality, recogniser) -> largest distance at which a case counts as recognised."""
+    if controls is None:
+        return {}
+    each = zip(controls["modality"], controls["recogniser"], controls["threshold"], strict=True)
+    return {(m, r): max(tolerance, t) if math.isfinite(t) else tolerance for m, r, t in each}
+
+
+def by_case(
+    recognition: pd.DataFrame, tolerance: float, limit: Mapping[tuple[str, str], float] | None = None
+) -> pd.DataFrame:
+    """One row a (defacer, recogniser, modality, attack, case).
+
+    Parameters
+    ----------
+    recognition : DataFrame
+        The study's recognition table.
+    tolerance : float
+        The study's.
+    limit : mapping, optional
+        See `limits`; where there is none, the tolerance holds.
+
+    Returns
+    -------
+    DataFrame
+        Columns of the key, then ``detected``, ``matched`` (within the limit), ``distance`` (smallest to the
+        own original, NaN if never encoded), ``views``, ``encoded`` and ``gallery_size``.
+    """
+    rows = recognition
+    if not len(rows):
+        columns = [*_CASE, "matched", "detected", "distance", "views", "encoded", "gallery_size"]
+        return pd.DataFrame({c: pd.Series([], dtype=object) for c in columns})
+    rows = rows.assign(detected=rows["detected"].fillna(False).astype(bool))
+    if "comparable" in rows:  # who is not in the gallery cannot be matched, which proves nothing
+        rows = rows.loc[rows["comparable"].fillna(True).astype(bool)]
+    table = (
+        rows.groupby(_CASE, sort=False)
+        .agg(
+            detected=("detected", "any"),
+            distance=("distance_to_own", "min"),
+            views=("view", "size"),
+            encoded=("distance_to_own", "count"),
+            gallery_size=("gallery_size", "max"),
+        )
+        .reset_index()
+    )
+    pairs = zip(table["modality"], table["recogniser"], strict=True)
+    largest = np.array([(limit or {}).get(pair, tolerance) for pair in pairs])
+    table.insert(len(_CASE), "matched", table["distance"].to_numpy(dtype=float) <= largest)
+    return table
+
+
+def any_attack(cases: pd.DataFrame) -> pd.DataFrame:
+    """Join the attacks: a case is detected or matched if it was by any of them."""
+    key = [c for c in _CASE if c != "attack"]
+    if not len(cases):
+        return cases.drop(columns="attack")
+    return (
+        cases.groupby(key, sort=False)
+        .agg(
+            detected=("detected", "any"),
+            matched=("matched", "any"),
+            distance=("distance", "min"),
+            attacks=("attack", "nunique"),
+        )
+        .reset_index()
+    )
+
+
+@dataclass(frozen=True)
+class Control:
+    """The positive control of one recogniser on one modality: whether the originals are recognised at all.
+
+    ``detected`` counts persons with a face detected, ``matched`` those of them that match themselves at
+    another view (in another scan, a photograph: see ``gallery``; ``missing`` are persons of whom it holds
+    nothing), at most ``limit`` apart. ``calibrated`` is False where a threshold was to be calibrated and could
+    not be: with one person there is nobody to be taken for another.
+    """
+
+    recogniser: str
+    modality: str
+    detected: Rate
+    matched: Rate
+    limit: float
+    calibrated: bool = True
+    reason: str = ""
+    others: Rate | None = None
+    gallery: str = "originals"
+    missing: str = ""
+    note: str = ""
+
+    @property
+    def state(self) -> Literal["ok", "weak", "void"]:
+        """Ok, weak (warn) or void (nothing can be concluded)."""
+        if not self.matched.cases:
+            return "void"
+        lowest = min(self.detected.share, self.matched.share)
+        if lowest < VOID_BELOW:
+            return "void"
+        return "weak" if lowest < WEAK_BELOW or not self.calibrated else "ok"
+
+
+def positive_controls(
+    cases: pd.DataFrame, tolerance: float, controls: pd.DataFrame | None = None
+) -> list[Control]:
+    """Judge the originals: detected, and matched with themselves at another view (plain attack only).
+
+    Where the run left a ``controls`` table, persons are counted there; else the cases' own rows are counted.
+    """
+    found = []
+    if controls is not None and len(controls):
+        largest = limits(controls, tolerance)
+        for row in controls.to_dict("records"):
+            comparisons = _count(row["negative_n"])
+            # the limit is the larger of tolerance and threshold, so the larger count is that at the limit
+            at_tolerance = _count(row.get("positive_matches_at_tolerance"))
+            limit = largest[row["modality"], row["recogniser"]]
+            found.append(
+                Control(
+                    row["recogniser"],
+                    row["modality"],
+                    Rate(int(row["persons_detected"]), int(row["persons"])),
+                    Rate(max(_count(row["positive_matches"]), at_tolerance), int(row["positive_n"])),
+                    limit,
+                    math.isfinite(row["threshold"]),
+                    row["reason"],
+                    _others(row, comparisons, limit, tolerance),
+                    row.get("gallery") or "originals",
+                    row.get("not_in_gallery") or "",
+                    row.get("gallery_note") or "",
+                )
+            )
+        return found
+    rows = cases.loc[(cases["defacer"] == ORIGINAL) & (cases["attack"] == PLAIN)]
+    for (recogniser, modality), part in rows.groupby(["recogniser", "modality"], sort=False):
+        seen = part.loc[part["detected"].astype(bool)]
+        found.append(
+            Control(
+                str(recogniser),
+                str(modality),
+                Rate(len(seen), len(part)),
+                Rate(int(seen["matched"].sum()), len(seen)),
+                tolerance,
+            )
+        )
+    return found
+
+
+def _others(row: Mapping[str, Any], comparisons: int, limit: float, tolerance: float) -> Rate | None:
+    """Comparisons of different persons within the limit; None where an earlier version did not count them."""
+    if pd.notna(row.get("negative_matches")):
+        return Rate(_count(row["negative_matches"]), comparisons)
+    if limit > tolerance:
+        return None
+    rate = float(row["negative_rate"]) if pd.notna(row["negative_rate"]) else 0.0
+    return Rate(round(rate * comparisons), comparisons)
+
+
+def _count(number: Any) -> int:
+    return 0 if number is None or pd.isna(number) else int(number)
+
+
+def rank_one(rows: pd.DataFrame) -> tuple[float, float, int]:
+    """How often the right person is the nearest of the gallery, each case weighing the same.
+
+    Returns
+    -------
+    share, chance, cases : float, float, int
+        Over all views, those without an encoding counting as not identified; what drawing one person of the
+        gallery at random would give; cases with a gallery of at least two. NaN without such cases.
+    """
+    usable = rows.loc[pd.to_numeric(rows["gallery_size"]).fillna(0) >= 2]
+    if not len(usable):
+        return math.nan, math.nan, 0
+    hit = (usable["rank_of_own"] == 1).fillna(False).astype(float)
+    chance = 1 / usable["gallery_size"].astype(float)
+    per_case = pd.DataFrame({"case": usable["case"], "hit": hit, "chance": chance}).groupby("case").mean()
+    return float(per_case["hit"].mean()), float(per_case["chance"].mean()), len(per_case)

@@ -1,0 +1,185 @@
+"""The part of `verify` that concerns published masks: with the originals at hand, no voxel outside of one changed.
+
+Nothing is taken from the plan or from the code that made a mask: voxels are read from the files, and a mask is asked
+by position.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+__all__ = ["masks"]
+
+#: mm by which positions may differ, in parts of a voxel.
+NEAR = 0.1
+Lines = list[dict[str, Any]]
+
+
+class _Found(Protocol):
+    folder: Path
+
+    def say(self, file: str, check: str, what: str) -> None: ...
+
+
+def masks(found: _Found, named: Lines, sources: Iterable[str]) -> None:
+    """Look at every mask on record.
+
+    Parameters
+    ----------
+    found : object
+        With ``folder`` and ``say``.
+    named : list of dict
+        Lines of the record whose files are there.
+    sources : iterable of str
+        Files of the originals; none, if they are not at hand: then it is seen only that a mask is one.
+    """
+    some = [
+        line for line in named if line.get("modality") == "defacemask" or (line.get("made") and line["file"])
+    ]
+    if not some:
+        return
+    wanted = {line["input_sha256"] for line in named}
+    originals = _by_hash(sources, wanted)
+    series = _slices(found.folder, named)
+    for line in some:
+        try:
+            _one(found, line, named, originals, series)
+        except Exception as error:  # a file nobody foresaw
+            found.say(
+                line["file"], "tags", f"the mask cannot be read ({type(error).__name__}: {error})"[:200]
+            )
+
+
+def _by_hash(sources: Iterable[str], wanted: set[str]) -> dict[str, str]:
+    from defacedask.io.dicom.export.image import file_hash
+
+    out: dict[str, str] = {}
+    for path in sources:
+        with contextlib.suppress(OSError):
+            digest = file_hash(path)
+            if digest in wanted:
+                out[digest] = path
+    return out
+
+
+def _slices(folder: Path, named: Lines) -> dict[str, list[tuple[dict[str, Any], Any]]]:
+    """Series UID -> lines and headers of its slices."""
+    from defacedask.io.dicom.headers import open_dataset
+
+    out: dict[str, list[tuple[dict[str, Any], Any]]] = defaultdict(list)
+    for line in named:
+        if line.get("modality") in ("CT", "MR", "PT") and not line["file"].endswith((".nii", ".nii.gz")):
+            dataset = open_dataset(folder / line["file"])
+            out[str(dataset.get("SeriesInstanceUID", ""))].append((line, dataset))
+    return out
+
+
+def _one(
+    found: _Found,
+    line: dict[str, Any],
+    named: Lines,
+    originals: Mapping[str, str],
+    series: Mapping[str, list[tuple[dict[str, Any], Any]]],
+) -> None:
+    file = found.folder / line["file"]
+    beside = [
+        other
+        for other in named
+        if other["input_sha256"] == line["input_sha256"]
+        and other.get("modality") in ("CT", "MR", "PT")
+        and other["file"].endswith((".nii", ".nii.gz"))
+    ]
+    if beside and line["file"].endswith((".nii", ".nii.gz")):
+        _nifti(found, line, beside[0], originals.get(line["input_sha256"]))
+        return
+    slices = next(
+        (s for s in series.values() if any(o["input_sha256"] == line["input_sha256"] for o, _ in s)), []
+    )
+    held = _at_positions(file) if line["file"].endswith(".nii.gz") else _by_reference(found, line)
+    if held is None or not slices:
+        found.say(line["file"], "references", "the image that it is the mask of is not there")
+        return
+    outside = 0
+    for other, dataset in slices:
+        before = originals.get(other["input_sha256"])
+        if before is not None and "NumberOfFrames" not in dataset:
+            outside += int((_changed(before, found.folder / other["file"]) & ~held(dataset)).sum())
+    if outside:
+        found.say(line["file"], "tags", f"{outside} voxels outside of the mask are not the original's")
+
+
+def _changed(before: str, after: Path) -> np.ndarray:
+    from defacedask.io.dicom.headers import read_header
+    from defacedask.io.dicom.pixels import read_stored
+
+    old, new = (np.asarray(read_stored(read_header(str(path))))[0] for path in (before, after))
+    return np.asarray(old != new)
+
+
+def _at_positions(file: Path) -> Any:
+    """``held(dataset)``: values of a NIfTI mask at the pixels of a slice."""
+    import nibabel
+
+    image: Any = nibabel.load(file)
+    values = np.asarray(image.dataobj) != 0
+    back = np.linalg.inv(image.affine)
+
+    def held(dataset: Any) -> np.ndarray:
+        across, down = np.array([float(v) for v in dataset.ImageOrientationPatient]).reshape(2, 3)
+        between = [float(v) for v in dataset.PixelSpacing]
+        first = np.array([float(v) for v in dataset.ImagePositionPatient])
+        i, j = np.meshgrid(np.arange(int(dataset.Rows)), np.arange(int(dataset.Columns)), indexing="ij")
+        at = first + i[..., None] * down * between[0] + j[..., None] * across * between[1]
+        ras = at * (-1.0, -1.0, 1.0)
+        index = ras @ back[:3, :3].T + back[:3, 3]
+        near = np.rint(index)
+        inside = (np.abs(index - near) < NEAR).all(-1) & (near >= 0).all(-1) & (near < values.shape).all(-1)
+        out = np.zeros(inside.shape, bool)
+        out[inside] = values[tuple(near[inside].astype(int).T)]
+        return out
+
+    return held
+
+
+def _by_reference(found: _Found, line: dict[str, Any]) -> Any:
+    """``held(dataset)``: the frame of a segmentation that refers to a slice."""
+    from defacedask.io.dicom.headers import open_dataset
+
+    mask = open_dataset(found.folder / line["file"], pixels=True)
+    if str(mask.get("SegmentationType", "")) != "BINARY" or len(mask.get("SegmentSequence", None) or ()) != 1:
+        found.say(line["file"], "tags", "the mask is no binary segmentation of one segment")
+    frames = np.asarray(mask.pixel_array).reshape(-1, int(mask.Rows), int(mask.Columns)) != 0
+    by: dict[str, np.ndarray] = {}
+    for frame, group in zip(frames, mask.PerFrameFunctionalGroupsSequence, strict=True):
+        source = group.DerivationImageSequence[0].SourceImageSequence[0]
+        by[str(source.ReferencedSOPInstanceUID)] = frame
+
+    def held(dataset: Any) -> np.ndarray:
+        empty = np.zeros((int(dataset.Rows), int(dataset.Columns)), bool)
+        return by.get(str(dataset.SOPInstanceUID), empty)
+
+    return held
+
+
+def _nifti(found: _Found, line: dict[str, Any], image: dict[str, Any], before: str | None) -> None:
+    import nibabel
+
+    mask: Any = nibabel.load(found.folder / line["file"])
+    new: Any = nibabel.load(found.folder / image["file"])
+    if mask.shape != new.shape[:3] or np.abs(mask.affine - new.affine).max() > 1e-3:
+        found.say(line["file"], "tags", "the mask is not on the grid of its image")
+        return
+    if before is None:
+        return
+    old = np.asanyarray(nibabel.load(before).dataobj.get_unscaled()).reshape(mask.shape)  # type: ignore[attr-defined]
+    now = np.asanyarray(new.dataobj.get_unscaled()).reshape(mask.shape)
+    same = (old == now) | ((old != old) & (now != now))
+    outside = int((~same & (np.asarray(mask.dataobj) == 0)).sum())
+    if outside:
+        found.say(line["file"], "tags", f"{outside} voxels outside of the mask are not the original's")

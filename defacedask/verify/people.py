@@ -1,0 +1,132 @@
+"""The part of `verify` that concerns people: whether somebody is still named, and whether one id has one name."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import struct
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from defacedask.io.dicom.export.leaks import Search
+
+__all__ = ["identities", "names_left"]
+
+Datasets = dict[str, tuple[dict[str, Any], Any]]
+Lines = list[dict[str, Any]]
+#: Fields of a line that are hashes and numbers.
+_NO_TEXT = {
+    "input_sha256",
+    "output_sha256",
+    "plan_sha256",
+    "sop_instance_uid",
+    "status",
+    "modality",
+    "defacer",
+}
+#: Elements that hold nothing but an identity, and that no option used here keeps.
+_GONE = (
+    *(
+        "OtherPatientIDs",
+        "OtherPatientNames",
+        "OtherPatientIDsSequence",
+        "PatientBirthName",
+        "PatientMotherBirthName",
+    ),
+    *("PatientAddress", "PatientTelephoneNumbers", "PatientComments", "MilitaryRank", "MedicalRecordLocator"),
+    *("ResponsiblePerson", "AdditionalPatientHistory", "PersonAddress", "PersonTelephoneNumbers"),
+)
+_PRINTED = re.compile(rb"[\x20-\x7e\xa0-\xff]{3,}")
+
+
+class _Found(Protocol):
+    folder: Path
+
+    def say(self, file: str, check: str, what: str) -> None: ...
+
+
+def identities(found: _Found, datasets: Datasets, lines: Lines, named: Lines) -> None:
+    """What can be seen without key and source: one name an id, and no element that is nothing but an identity."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for name, (line, dataset) in datasets.items():
+        if not line.get("deidentified"):
+            continue
+        names[str(dataset.get("PatientID", ""))].add(str(dataset.get("PatientName", "")))
+        left = [keyword for keyword in _GONE if dataset.get(keyword)]
+        if left:
+            found.say(name, "leaks", f"it still holds {', '.join(left)}")
+    for several in names.values():
+        if len(several - {""}) > 1:
+            found.say(
+                "", "tags", f"one new PatientID stands with {len(several - {''})} different PatientNames"
+            )
+
+
+def names_left(found: _Found, datasets: Datasets, lines: Lines, named: Lines, search: Search) -> None:
+    """Words of people in headers, sidecars, names of files and folders, and the record itself."""
+    from defacedask.io.dicom.export.identity import texts_of
+
+    for name, (line, dataset) in datasets.items():
+        if not line.get("deidentified"):
+            continue
+        where = next((str(tag) for _, tag, texts in texts_of(dataset) if search.any(texts)), "")
+        if where:
+            found.say(name, "leaks", f"{where} still names somebody")
+    for line in named:
+        name = str(line["file"])
+        hidden = line.get("deidentified") and name not in datasets
+        plain = line.get("modality") == "dataset"
+        if hidden and search.any(_texts_of_file(found.folder / name, plain=plain)):
+            found.say(name, "leaks", "its header or a field of it still names somebody")
+    if not any(line.get("deidentified") for line in lines):
+        return
+    for line in lines:  # also those of what was refused
+        said = [text for key, value in line.items() if key not in _NO_TEXT for text in _texts(value)]
+        if search.any(said):
+            found.say(str(line.get("file", "")), "leaks", "somebody is named in its name or its line")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield str(name)
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+
+
+def _texts_of_file(path: Path, *, plain: bool = False) -> list[str]:
+    """Texts of a sidecar or a plain text, or what is printed before and after the voxels of a NIfTI file."""
+    try:
+        data = path.read_bytes()
+        if plain:
+            return [
+                cell for line in data.decode("utf-8", "replace").splitlines() for cell in line.split("\t")
+            ]
+        if path.suffix == ".json":
+            return list(_texts(json.loads(data)))
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except (OSError, ValueError, EOFError):
+        return []
+    mark = "<" if int.from_bytes(data[:4], "little") in (348, 540) else ">"
+    size = int(struct.unpack_from(mark + "i", data)[0]) if len(data) >= 4 else 0
+    if size == 540 and len(data) >= 540:
+        offset = int(struct.unpack_from(mark + "q", data, 168)[0])
+        dims, bits = struct.unpack_from(mark + "8q", data, 16), struct.unpack_from(mark + "h", data, 14)[0]
+    elif len(data) >= 348:
+        offset = int(struct.unpack_from(mark + "f", data, 108)[0])
+        dims, bits = struct.unpack_from(mark + "8h", data, 40), struct.unpack_from(mark + "h", data, 72)[0]
+    else:
+        return []
+    count = 1
+    for n in dims[1 : 1 + max(0, min(dims[0], 7))]:
+        count *= max(int(n), 1)
+    rest = data[: max(offset, size)] + b"\0" + data[offset + count * bits // 8 :]
+    return [m[0].decode("latin-1") for m in _PRINTED.finditer(rest)]

@@ -1,0 +1,123 @@
+"""Every image of a case is judged itself before anything is written: the real chain, from files to files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pydicom
+import pytest
+
+import defacedask as dd
+from defacedask.anatomy.grid import resample
+from defacedask.anatomy.head import Head
+from defacedask.anatomy.witness import Sighting
+from defacedask.flow.stages import witnessing
+from defacedask.io.dicom.export.audit import read_lines
+from defacedask.io.dicom.image import read_image
+from defacedask.phantom import write_phantom
+from defacedask.runs.deface import deface
+from defacedask.volume import geometry_of
+
+
+@pytest.fixture(scope="module")
+def case_of_two(tmp_path_factory):
+    """CT and MR of one frame; the MR's patient had moved by 34 mm since."""
+    folder = tmp_path_factory.mktemp("moved_between")
+    write_phantom(folder / "in", 1, seed=0, modalities=("CT", "MR"), size="coarse")
+    for file in sorted((folder / "in").glob("VP-*/*/MR/*.dcm")):
+        dataset = pydicom.dcmread(file)
+        x, y, z = (float(v) for v in dataset.ImagePositionPatient)
+        dataset.ImagePositionPatient = [x, y + 26.0, z + 22.0]
+        dataset.save_as(file)
+    return folder
+
+
+@pytest.mark.slow
+def test_an_image_whose_patient_moved_is_held_back_alone(case_of_two):
+    done = deface(dd.scan(case_of_two / "in"), case_of_two / "out", "quickshear")
+    row = done.cases[0]
+    assert row["status"] == "done"
+    assert set(row["written"]) >= {"CT"}
+    assert "MR" not in row["written"]
+    reasons = {held["reason"] for held in row["held_back"]}
+    assert any("away from where the plan has it" in reason for reason in reasons), reasons
+    lines = [json.loads(line) for line in (case_of_two / "out" / "audit.jsonl").read_text().splitlines()]
+    written = [line for line in lines if line["status"] == "written" and line["modality"] == "CT"]
+    assert written
+    assert all(line["witness"]["moved"] >= 0.9 and line["face_moved"] >= 0.9 for line in written)
+    assert {line["status"] for line in lines if line["modality"] == "MR"} == {"refused"}
+    assert not list((case_of_two / "out").rglob("MR/*.dcm"))
+
+
+@pytest.fixture
+def turned_witness(monkeypatch):
+    """A witness who sees each face at the back of the head."""
+    real = witnessing._sighting
+
+    def turned(url, key, path):
+        seen = real(url, key, path)
+        flip = np.diag([-1.0, -1.0, 1.0])
+        return Sighting(
+            seen.centre + flip @ (seen.place - seen.centre),
+            flip @ seen.facing,
+            seen.sure,
+            seen.cues,
+            "",
+            seen.centre,
+            flip @ seen.axes,
+        )
+
+    monkeypatch.setattr(witnessing, "_sighting", turned)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("turned_witness")
+def test_a_wrong_pose_does_not_prove_itself_right(virtual_patients, tmp_path):
+    """The plan's own measure passes; the witness, who sees the face elsewhere, stops the case."""
+    first = sorted(virtual_patients.glob("VP-*"))[0]
+    done = deface(dd.scan(first), tmp_path / "out", "quickshear")
+    row = done.cases[0]
+    assert row["status"] == "refused"
+    assert "away from where the plan has it" in row["reason"]
+    assert "missing" not in row["reason"]
+    assert not list((tmp_path / "out").rglob("*.dcm"))
+    record = next((tmp_path / "out.work" / "record").rglob("*.jsonl"))
+    assert {line["status"] for line in read_lines(record)} == {"refused"}
+
+
+@pytest.fixture(scope="module")
+def cut_at_the_eyes(virtual_patients, tmp_path_factory):
+    """A patient whose face was cut away above the nose, down to behind the eyes."""
+    folder = tmp_path_factory.mktemp("cut") / "in"
+    shutil.copytree(virtual_patients / "VP-0002", folder)
+    volume = read_image(dd.scan(folder).cases[0].primary).load()
+    head, grid = Head(volume), geometry_of(volume)
+    brain = resample(head.brain, head.grid, grid, nearest=True)
+    _, y, z = np.broadcast_arrays(*grid.positions(dtype=np.float64))
+    gone = (z > head.landmark("nose_tip")[2] + 20.0) & (y < head.landmark("nasion")[1] + 30.0) & ~brain
+    for file in folder.rglob("*.dcm"):
+        dataset = pydicom.dcmread(file)
+        if dataset.Modality == "CT":
+            k = int(np.rint(grid.to_index(np.array(dataset.ImagePositionPatient, float))[0]))
+            air = round((-1024 - float(dataset.RescaleIntercept)) / float(dataset.RescaleSlope))
+            stored = np.where(gone[k], air, dataset.pixel_array)
+            dataset.PixelData = stored.astype(dataset.pixel_array.dtype).tobytes()
+            dataset.save_as(file)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("turned_witness")
+def test_where_a_part_of_the_face_is_missing_the_reason_says_so(cut_at_the_eyes, tmp_path):
+    row = deface(dd.scan(cut_at_the_eyes), tmp_path / "out", "quickshear").cases[0]
+    assert row["status"] == "refused"
+    assert "away from where the plan has it" in row["reason"]
+    assert "a part of its face is missing already" in row["reason"]
+
+
+@pytest.mark.slow
+def test_a_missing_part_of_the_face_is_noted(cut_at_the_eyes, tmp_path):
+    row = deface(dd.scan(cut_at_the_eyes), tmp_path / "out", "quickshear").cases[0]
+    assert "a part of its face is missing already" in " ".join(row["notes"])

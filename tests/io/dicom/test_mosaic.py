@@ -1,0 +1,96 @@
+"""Mosaics are refused by name, however they say what they are, and slices beside them go on."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from support import make
+
+from defacedask.io.dicom.catalogue import scan
+
+GRID = make.grid(shape=(8, 6, 7))
+
+
+def csa(count: str) -> bytes:
+    """A CSA header of two values, as Siemens writes it."""
+    out = b"SV10\4\3\2\1" + struct.pack("<II", 2, 77)
+    for name, values in (("EchoLinePosition", ["31"]), ("NumberOfImagesInMosaic", [count] if count else [])):
+        out += name.encode().ljust(64, b"\0") + struct.pack("<i4siii", 1, b"US\0\0", 6, len(values), 77)
+        for value in values:
+            text = value.encode().ljust(8) + b"\0"
+            out += struct.pack("<4i", len(text), len(text), 77, len(text)) + text.ljust(12, b"\0")
+    return out
+
+
+def private(group, creator, element, vr, value):
+    def change(dataset, k):
+        dataset.private_block(group, creator, create=True).add_new(element, vr, value)
+
+    return change
+
+
+def typed(*words):
+    def change(dataset, k):
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", *words]
+
+    return change
+
+
+def large(dataset, k):
+    dataset.PixelSpacing = ["150", "140"]
+
+
+MOSAICS = {
+    "siemens": typed("M", "ND", "MOSAIC"),
+    "derived": typed("DIFFUSION", "TRACEW", "MOSAIC"),
+    "montage": typed("MONTAGE"),
+    "csa": private(0x29, "SIEMENS CSA HEADER", 0x10, "OB", csa("36")),
+    "numaris": private(0x19, "SIEMENS MR HEADER", 0x0A, "US", 36),
+    "unknown vr": private(0x19, "SIEMENS MR HEADER", 0x0A, "UN", b"\x24\x00"),
+    "size": large,
+}
+
+
+@pytest.mark.parametrize("kind", MOSAICS)
+def test_a_mosaic_is_refused_by_name(tmp_path, kind):
+    make.write_series(tmp_path, make.ramp(GRID.shape), GRID, "MR", change=MOSAICS[kind])
+    found = scan(tmp_path)
+    assert not found.cases
+    (one,) = found.skipped
+    assert "mosaic" in one.reason
+    assert one.files == 8
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        private(0x29, "SIEMENS CSA HEADER", 0x10, "OB", csa("")),
+        private(0x29, "SIEMENS CSA HEADER", 0x10, "OB", csa("1")),
+        private(0x19, "SIEMENS MR HEADER", 0x0A, "US", 1),
+        private(0x19, "SOMEBODY ELSE", 0x0A, "US", 36),
+        typed("M", "NORM", "MPR"),
+    ],
+)
+def test_what_is_no_mosaic_is_read(tmp_path, change):
+    make.write_series(tmp_path, make.ramp(GRID.shape), GRID, "MR", change=change)
+    assert scan(tmp_path).cases
+
+
+def test_slices_beside_a_mosaic_go_on(tmp_path):
+    def change(dataset, k):
+        if k == 7:
+            dataset.ImageType = ["DERIVED", "PRIMARY", "MOSAIC"]
+
+    make.write_series(tmp_path, make.ramp(GRID.shape), GRID, "MR", change=change)
+    found = scan(tmp_path)
+    assert len(found.cases[0].primary.files) == 7
+    assert "mosaic" in found.skipped[0].reason
+
+
+def test_an_enhanced_image_is_no_mosaic(tmp_path):
+    def change(dataset):
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "DIFFUSION", "MOSAIC"]
+
+    make.write_enhanced(tmp_path / "e.dcm", make.ramp(GRID.shape), GRID, "MR", change=change)
+    assert scan(tmp_path).cases

@@ -1,0 +1,93 @@
+"""NIfTI files of one name, beside their own .gz, copied: told apart by what they hold."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+
+from defacedask.io.dicom.catalogue import scan
+
+
+def write(path, seed=0, shape=(8, 9, 10)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(seed).integers(0, 100, shape).astype(np.int16)
+    image = nibabel.Nifti1Image(values, np.diag([2.0, 2, 2, 1]))
+    image.set_sform(image.affine, 1)
+    data = image.to_bytes()
+    path.write_bytes(gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data)
+    return path
+
+
+@pytest.mark.parametrize("ends", [".nii", ".nii.gz", ".NII"])
+def test_one_name_in_two_folders(tmp_path, ends):
+    for k in (1, 2, 3):
+        write(tmp_path / f"subject{k}" / "mri" / f"orig{ends}", seed=k)
+    result = scan(tmp_path)
+    assert sorted(case.patient_id for case in result.cases) == ["subject1", "subject2", "subject3"]
+    assert len({case.id for case in result.cases}) == 3
+    assert "3 different files are called orig" in result.notes[0]
+    alone = scan(tmp_path / "subject2")  # the id does not depend on what lies beside it
+    assert alone.cases[0].id in {case.id for case in result.cases}
+
+
+def test_folders_that_say_nothing_alone_are_named_in_full(tmp_path):
+    for k, folder in enumerate(("a/one", "a/two", "b/one")):
+        write(tmp_path / folder / "T1.nii", seed=k)
+    assert sorted(case.patient_id for case in scan(tmp_path).cases) == ["a/one", "a/two", "b/one"]
+
+
+def test_subjects_of_a_data_set_keep_their_label(tmp_path):
+    write(tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii.gz", 1)
+    write(tmp_path / "sub-02" / "anat" / "T1w.nii.gz", 2)
+    write(tmp_path / "sub-03" / "ses-1" / "T1w.nii.gz", 3)
+    result = scan(tmp_path)
+    assert sorted(case.patient_id for case in result.cases) == ["sub-01", "sub-02", "sub-03"]
+    assert not result.notes
+
+
+def test_a_copy_is_said(tmp_path):
+    write(tmp_path / "a" / "x.nii")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    result = scan(tmp_path)
+    assert len(result.cases) == 1
+    assert "the name and the bytes of another file" in result.skipped[0].reason
+    (tmp_path / "b" / "x.nii").rename(tmp_path / "b" / "y.nii")
+    result = scan(tmp_path)
+    assert len(result.cases) == 2
+    assert "hold the same bytes" in result.notes[0]
+
+
+def test_beside_its_own_gz(tmp_path):
+    write(tmp_path / "x.nii")
+    write(tmp_path / "x.nii.gz")
+    result = scan(tmp_path)
+    assert len(result.cases) == 1
+    assert result.skipped[0].reason == "it is the same image as x.nii beside it"
+    write(tmp_path / "x.nii.gz", seed=5)
+    result = scan(tmp_path)
+    assert len(result.cases) == 2
+    assert "lie side by side and differ" in result.notes[0]
+
+
+@pytest.mark.parametrize("cut", [20, 200, -5])
+def test_a_spoiled_gz_stops_nobody(tmp_path, cut):
+    write(tmp_path / "x.nii")
+    data = write(tmp_path / "x.nii.gz").read_bytes()
+    (tmp_path / "x.nii.gz").write_bytes(data[:cut])
+    result = scan(tmp_path)
+    assert any(case.primary.files[0].endswith("x.nii") for case in result.cases)
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    name = os.fsdecode(b"caf\xe9.nii")
+    try:
+        write(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    (case,) = scan(tmp_path).cases
+    assert case.id.isascii()

@@ -1,0 +1,20 @@
+"""The average head with a plan of a defacer that paints a new face, made once a process."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from defacedask.anatomy.head import Head
+from defacedask.defacers import get_defacer
+from support.heads import posed
+
+KEY = b"a secret of run and person"
+
+
+@functools.cache
+def painted(name: str, modality: str) -> tuple[Head, Any]:
+    """Head and plan; the CT lies on a couch."""
+    volume, _ = posed(modality, pitch=8, yaw=5, spacing=(3.0, 2.5, 2.5), couch=modality == "CT")
+    head = Head(volume)
+    return head, get_defacer(name).plan(head, key=KEY)
