@@ -58,8 +58,9 @@ def measure(count: int, most: int) -> dict[str, Any]:
 
     from defacedask.flow.executors import HereExecutor
     from defacedask.runs.preparing import Settings
-    from defacedask.tables.cohort import About, Cohort
+    from defacedask.tables.cohort import Cohort
     from defacedask.tables.parts import rows_of
+    from defacedask.tables.rows import About
 
     process = psutil.Process()
     with (

@@ -19,7 +19,7 @@ class VolumeAccessor:
 
     >>> ct = case.image("CT")  # stored values
     >>> hu = ct.defacedask.real()  # HU
-    >>> hu.sel(z=-12.0, method="nearest").plot()  # axes in mm
+    >>> picture = hu.sel(z=-12.0, method="nearest").plot()  # axes in mm
 
     Parameters
     ----------

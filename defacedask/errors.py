@@ -5,7 +5,13 @@ Subclasses also are the builtin a caller would catch anyway (`ValueError`, `OSEr
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
 __all__ = [
+    "FULL",
     "ConfigError",
     "ContractError",
     "DefacedaskError",
@@ -16,7 +22,11 @@ __all__ = [
     "RemoteError",
     "StoreError",
     "printable",
+    "writing",
 ]
+
+#: Errors of the disk itself, which the next case would meet too.
+FULL = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 
 
 def printable(text: object) -> str:
@@ -88,3 +98,22 @@ class RemoteError(DefacedaskError, ConnectionError):
 
 class MissingExtraError(DefacedaskError, ImportError):
     """An optional part is not installed; the hint names the extra."""
+
+
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn a failure of the file system into one `OutputError` that says what could not be written."""
+    try:
+        yield
+    except DefacedaskError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in FULL:
+            raise OutputError(
+                f"cannot write {what}: {reason}.", "Free space or choose another output folder.", fatal=True
+            ) from error
+        # no fault of the disk: a name that is too long, a file in the way, an input that is gone
+        where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+        hint = "Look at what is named there, then run again." if where else "Choose another output folder."
+        raise OutputError(f"cannot write {what}: {reason}{where}.", hint) from error

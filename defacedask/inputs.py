@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 from defacedask.errors import InputError
 
 if TYPE_CHECKING:
-    from defacedask.io.dicom.model import Case, Scan
+    from defacedask.io.dicom.model import Case, Scan, Skipped
 
-__all__ = ["folder_of", "one_case", "paths_of", "scan_of"]
-
-_TAKEN = "Give a path, a Scan, a Case, or a list of these."
+__all__ = ["folder_of", "nothing_found", "one_case", "paths_of", "scan_of"]
 
 
 def scan_of(given: Any) -> Scan:
@@ -31,54 +29,38 @@ def scan_of(given: Any) -> Scan:
         If it is anything else, a path does not exist, or two cases of one id are not the same.
     """
     from defacedask.io.dicom.catalogue import scan
-    from defacedask.io.dicom.model import Case, Scan
+    from defacedask.io.dicom.joining import joined
+    from defacedask.io.dicom.model import Scan
 
-    if isinstance(given, Scan):
-        return given
-    items = _items(given)
-    paths = [one for one in items if isinstance(one, (str, os.PathLike))]
-    others = [one for one in items if not isinstance(one, (str, os.PathLike))]
-    parts = [scan(*paths)] if paths else []
-    for one in others:
-        if not isinstance(one, (Scan, Case)):
-            raise InputError(f"a {type(one).__name__} is nothing that can be worked on.", _TAKEN)
-        parts.append(one if isinstance(one, Scan) else Scan((one,)))
-    if len(parts) == 1:
-        return parts[0]
-    cases: dict[str, Case] = {}
-    for case in (case for part in parts for case in part.cases):
-        if cases.setdefault(case.id, case) != case:
-            raise InputError(
-                f"two cases that are not the same have the id {case.id}.", "Scan their folders together."
-            )
-    # without people: a Case brings none, and some would be taken for all. Who needs them reads them of all cases
-    return Scan(
-        tuple(cases[name] for name in sorted(cases)),
-        tuple(dict.fromkeys(skip for part in parts for skip in part.skipped)),
-        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-    )
+    return given if isinstance(given, Scan) else joined(_items(given), scan)
 
 
 def _items(given: Any) -> list[Any]:
+    from defacedask.io.dicom.joining import not_workable
     from defacedask.io.dicom.model import Case
-    from defacedask.runs.deface import DefaceResult
 
-    if isinstance(given, DefaceResult):
-        return [given.out]
     if isinstance(given, (str, os.PathLike, Case)):
         return [given]
     if isinstance(given, Iterable) and not isinstance(given, (bytes, dict)):
         return list(given)
-    raise InputError(f"a {type(given).__name__} is nothing that can be worked on.", _TAKEN)
+    raise not_workable(given)
 
 
 def paths_of(given: Any) -> Sequence[str | os.PathLike[str]]:
     """The paths among what was given: what is written keeps its place below them."""
+    if dataclasses.is_dataclass(given):  # a Case, or what `deface` returned: nothing that the user named
+        return ()
     if isinstance(given, (str, os.PathLike)):
         return (given,)
-    if dataclasses.is_dataclass(given) or not isinstance(given, (list, tuple)):
+    if not isinstance(given, (list, tuple)):
         return ()
     return tuple(one for one in given if isinstance(one, (str, os.PathLike)))
+
+
+def nothing_found(skipped: Sequence[Skipped], what: str = "image series to work on") -> InputError:
+    """What is said where a scan found nothing to use, with the first reason why."""
+    why = f" ({len(skipped)} files or series were skipped; the first: {skipped[0].reason})" if skipped else ""
+    return InputError(f"there is no {what}{why}.", "See `defacedask scan INPUT` for what is there.")
 
 
 def one_case(given: Any) -> Case:
@@ -90,7 +72,6 @@ def one_case(given: Any) -> Case:
         If there is none, or more than one.
     """
     from defacedask.io.dicom.model import Case
-    from defacedask.runs.preparing import nothing_found
 
     if isinstance(given, Case):
         return given

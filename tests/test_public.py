@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 import defacedask as dd
-from defacedask.errors import InputError
+from defacedask.errors import ConfigError, InputError, RefusedError
 from defacedask.inputs import folder_of, one_case, paths_of, scan_of
+from defacedask.io.dicom.structures import read_structures
+from defacedask.volume import geometry_of
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +152,21 @@ def test_verify_looks_for_the_same_words_and_uids_whatever_names_the_originals(v
         for text in ("VP-0001", "VP-0002", "a head of nobody in particular"):
             assert found(text) == words(text) == text.startswith("VP")
     assert _source_facts(()) == (set(), None, [])
+
+
+def test_a_plan_keeps_what_it_is_told_to(virtual_patients):
+    case = dd.scan(virtual_patients / "VP-0001")[0]
+    names = {one.name for one in dd.plan(case, "quickshear").protected}
+    # as a study does: the brain as it is found and as it is drawn
+    assert names == {"Brain", "Brain (as drawn)"}
+    plan = dd.plan(case, "quickshear", protect="Target, Bone_*", margin_mm=5)
+    assert {one.name for one in plan.protected} - names == {"Target", "Bone_Mandible"}
+    grid = geometry_of(case.image("CT"))
+    free = dd.plan(case, "quickshear").region(grid)
+    (mandible,) = [s for s in read_structures(case.structures[0], grid) if s.name == "Bone_Mandible"]
+    assert free[mandible.box][mandible.mask].any()
+    assert not plan.region(grid)[mandible.box][mandible.mask].any()
+    with pytest.raises(RefusedError, match="no structure of the case is called Nobody"):
+        dd.plan(case, "quickshear", protect=["Nobody*"])
+    with pytest.raises(ConfigError, match="margin"):
+        dd.plan(case, "quickshear", margin_mm=-1)

@@ -18,7 +18,7 @@ import numpy as np
 
 def main(arguments: Sequence[str] | None = None) -> None:
     from benchmarks.heads.data import named_heads, scanned
-    from defacedask.anatomy.head import Head
+    from defacedask import Head
     from defacedask.defacers import get_defacer
     from defacedask.errors import RefusedError
     from defacedask.volume import geometry_of

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.anatomy.quality import Figure
-from defacedask.defacers.base import air_of
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
+from defacedask.modality import air_of
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ import numpy as np
 import xarray as xr
 
 from defacedask.anatomy.template import Template
-from defacedask.errors import InputError
+from defacedask.errors import InputError, writing
 from defacedask.geometry import Geometry
-from defacedask.io.store import writing
 from defacedask.volume import make_volume, units_of
 from defacedask.whole_files import write_whole
 

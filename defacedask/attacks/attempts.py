@@ -32,7 +32,6 @@ __all__ = [
     "attempts",
     "denoised_air",
     "level_attempts",
-    "non_image_surface",
     "target_of",
     "template_filled",
 ]
@@ -132,8 +131,8 @@ def target_of(
         If the head's box does not meet the image.
     """
     from defacedask.attacks.skin_found import face_box
-    from defacedask.defacers.base import air_of
     from defacedask.faces.surface import HEAD_BOX, crop_to_box, regrid
+    from defacedask.modality import air_of
 
     values, pose = np.asarray(values), np.asarray(pose)
 
@@ -288,38 +287,6 @@ def attempts(target: Target, names: Sequence[str] = tuple(ATTACKS)) -> list[Atte
 
 def span_of(target: Target) -> float:
     """How far below the level empty space lies."""
-    from defacedask.defacers.base import air_of
+    from defacedask.modality import air_of
 
     return float(max(target.level - air_of(target.modality), 1e-6))
-
-
-def non_image_surface(values: Any, geometry: Geometry, *, pose: np.ndarray, kind: str) -> Any:
-    """Surface of something that is not an image but shows the head: a contoured structure, or a dose grid.
-
-    Parameters
-    ----------
-    values : (z, y, x) array
-        A bool mask (``kind="mask"``), or dose in Gy (``kind="dose"``).
-    geometry : Geometry
-    pose : (4, 4) array
-        World LPS mm to the head frame.
-    kind : str
-        ``mask`` or ``dose``: doses are contoured at 2 % of the largest, about where the calculation ends at the
-        skin.
-
-    Returns
-    -------
-    pyvista.PolyData
-
-    Raises
-    ------
-    ConfigError
-        For another kind.
-    """
-    from defacedask.faces.surface import skin_surface
-
-    values = np.asarray(values, np.float32)
-    if kind not in ("mask", "dose"):
-        raise ConfigError(f"unknown kind of surface {kind!r}.", "Choose from: mask, dose.")
-    level = 0.5 if kind == "mask" else 0.02 * float(values.max())
-    return skin_surface(values, geometry, level=level, pose=pose, air=0.0)

@@ -55,7 +55,7 @@ class Rays:
         """Shoot them at a target."""
         from scipy.ndimage import map_coordinates
 
-        from defacedask.defacers.base import air_of
+        from defacedask.modality import air_of
 
         values, geometry = target.finest
         heights = np.arange(*HEIGHTS, ACROSS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from defacedask.errors import ConfigError
+from defacedask.faces.looking import FORCED, PLAIN
 
 __all__ = [
     "ATTACK_SETS",
@@ -21,7 +22,6 @@ __all__ = [
     "resolve_attacks",
 ]
 
-PLAIN, FORCED = "plain", "forced_crop"
 BEST, FILLED, UNMASKED, DENOISED = "best_view_level", "template_filled", "unmasked", "denoised_air"
 BODY, DOSE, PET = "body_contour", "dose_grid", "pet_skin"
 

@@ -67,7 +67,7 @@ class Ground:
         from defacedask.anatomy.distances import distance_to, within
         from defacedask.attacks.solid_body import solid_body
         from defacedask.attacks.unmasking import outside_air
-        from defacedask.defacers.base import air_of
+        from defacedask.modality import air_of
 
         values, geometry = original.finest
         spacing = geometry.spacing
@@ -118,8 +118,8 @@ def planted(original: Target, kind: str, seed: int = 1, ground: Ground | None = 
     ground : Ground, optional
         Of the original, if it is known.
     """
-    from defacedask.defacers.base import air_of
     from defacedask.faces.surface import regrid
+    from defacedask.modality import air_of
 
     ground = ground or Ground.of(original)
     values, geometry = original.finest

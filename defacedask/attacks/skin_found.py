@@ -81,7 +81,7 @@ class FaceSkin:
         InputError
             If no skin of the face is in view.
         """
-        from defacedask.defacers.base import air_of
+        from defacedask.modality import air_of
 
         matrix = np.asarray(original.pose if original.to_template is None else original.to_template)
         toward = -np.asarray(original.pose)[1, :3]

@@ -26,8 +26,7 @@ from defacedask.anatomy.template_folder import FACTS
 from defacedask.averaging.finish import finish
 from defacedask.averaging.members import AIR, BUILT_IN, prepare
 from defacedask.averaging.steps import add, align, renew, save_average
-from defacedask.errors import ConfigError, InputError, OutputError, RefusedError
-from defacedask.io.store import writing
+from defacedask.errors import ConfigError, InputError, OutputError, RefusedError, writing
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.model import Case, Series

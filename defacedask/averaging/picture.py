@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from defacedask.anatomy.template import Template
-from defacedask.io.store import writing
+from defacedask.errors import writing
 from defacedask.volume import real_values
 
 __all__ = ["draw", "write_picture"]

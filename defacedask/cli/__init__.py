@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from defacedask.cli.verbose import show_traceback
+from defacedask.cli.verbose import show_traceback, verbose_option
 from defacedask.errors import DefacedaskError
 
 __all__ = ["main", "with_examples"]
@@ -45,6 +45,16 @@ def with_examples(command: click.Command) -> click.Command:
     return command
 
 
+def with_verbose(command: click.Command) -> click.Command:
+    """The same command with ``-v`` and ``--log``, and so its subcommands."""
+    if isinstance(command, click.Group):
+        for own in command.commands.values():
+            with_verbose(own)
+    elif not any(option.name == "verbose" for option in command.params):
+        verbose_option(command)
+    return command
+
+
 class LazyGroup(click.Group):
     """Imports a command's module only when that command is asked for."""
 
@@ -57,7 +67,7 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"defacedask.cli.{name}").command
-        return with_examples(command)
+        return with_examples(with_verbose(command))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""

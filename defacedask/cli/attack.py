@@ -23,7 +23,9 @@ __all__ = ["command"]
     "--name", default="defaced", show_default=True, help="What the defacer is called in the tables."
 )
 @click.option(
-    "--attacks", default=None, help="basic, default, all, or names with commas [default]; see README."
+    "--attacks",
+    default=None,
+    help="basic, default, all, or names with commas [default]; `list attacks` names them.",
 )
 @click.option(
     "--recogniser",

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from defacedask.cli.verbose import performance_option, verbose_option
+from defacedask.cli.consoles import table_console
+from defacedask.cli.release_options import protect_options, release_options
+from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
 
 
@@ -17,50 +19,14 @@ from defacedask.errors import printable
     "--defacer", required=True, help="Name and options, such as quickshear or quickshear:form=published."
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the defaced files.")
-@click.option("--protect", default="", metavar="NAMES", help="Structures that stay, such as 'PTV*,GTV*'.")
-@click.option("--margin-mm", type=float, default=3.0, show_default=True, help="Kept around them.")
-@click.option(
-    "--private",
-    type=click.Choice(["keep", "drop"]),
-    default=None,
-    help="Private elements; pictures in them always go. [keep; with --deidentify drop]",
-)
-@click.option(
-    "--deidentify", is_flag=True, help="De-identify headers too: names, ids, UIDs; dates are shifted."
-)
-@click.option(
-    "--allow-visible", is_flag=True, help="Write cases whose face is still visible, marked as such."
-)
+@protect_options
+@release_options
 @click.option(
     "--already-defaced",
     type=click.Choice(["skip", "again", "copy"]),
     default="skip",
     show_default=True,
     help="Input that says it is defaced: leave it out, deface it again, or pass its files on as they came.",
-)
-@click.option(
-    "--allow-reversible",
-    is_flag=True,
-    help="Write what only covers the face (carina: it can be un-masked), marked as such.",
-)
-@click.option(
-    "--mask",
-    "masks",
-    type=click.Choice(["seg", "nifti"]),
-    multiple=True,
-    help="Write the mask of DICOM images as DICOM Segmentation, as NIfTI, or both (give it twice).",
-)
-@click.option(
-    "--map",
-    "ids",
-    type=click.Path(path_type=Path),
-    help="CSV of a trial's own ids, with columns patient_id, subject_id and perhaps site_id; with --deidentify.",
-)
-@click.option(
-    "--trial",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Said in de-identified headers: sponsor, protocol, protocol-name, site, site-name.",
 )
 @click.option("--work", type=click.Path(path_type=Path), help="Folder for the run's own data [OUT.work].")
 @click.option("--key", type=click.Path(path_type=Path), help="File of the UID map's key [WORK/run.key].")
@@ -76,7 +42,6 @@ from defacedask.errors import printable
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @performance_option
-@verbose_option
 def command(
     inputs: tuple[str, ...],
     defacer: str,
@@ -155,7 +120,7 @@ def command(
         options["key"] = read_key(key)
     result = _run(found, out, defacer, cluster, workers, performance_report, options)
     if store_to and any(case["status"] == "done" for case in result.cases):
-        from defacedask.io.remote import send
+        from defacedask.runs.sending import send
 
         click.echo(f"{send(out, store_to, say=click.echo)} instances stored.")
     if not result.ok:
@@ -163,6 +128,8 @@ def command(
 
 
 def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) -> None:
+    from defacedask.flow.stages.protecting import fit_nothing
+
     for case in found.cases:
         kinds: dict[str, int] = {}
         for series in case.series:
@@ -177,9 +144,16 @@ def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) 
         )
     for skip in found.skipped:
         click.echo(printable(f"left out: {skip.path}: {skip.reason}"))
+    refused = 0
+    for case in found.cases:
+        if lacking := fit_nothing(case, protect):
+            refused += 1
+            text = f"{case.id}: would be refused: no structure is called {', '.join(lacking)}"
+            click.secho(printable(text), fg="red")
     kept = f", keeping {', '.join(protect)}" if protect else ""
-    click.echo(f"{len(found.cases)} cases would be defaced by {defacer}{kept}; nothing was done (--dry-run).")
-    if not found.cases and not passed:
+    would = len(found.cases) - refused
+    click.echo(f"{would} cases would be defaced by {defacer}{kept}; nothing was done (--dry-run).")
+    if not would and not passed:
         raise click.exceptions.Exit(1)
 
 
@@ -204,6 +178,7 @@ def _run(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with contextlib.ExitStack() as stack:
+        # started with the first stage that must run: what is wrong with input and options is said before
         later = None if cluster == "here" else connect_later(cluster, workers, report=report)
         client = None if later is None else stack.enter_context(later)
         bar = stack.enter_context(Progress(*columns, console=console))
@@ -222,11 +197,10 @@ def _run(
 
 
 def _summary(result: Any) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = table_console()
     table = Table(title="Defaced", title_justify="left")
     for name in ("case", "status", "instances written", "held back", "seconds"):
         table.add_column(name, justify="right" if name == "seconds" else "left", overflow="fold")

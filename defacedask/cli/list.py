@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import click
 
-from defacedask.cli.verbose import show_traceback, verbose_option
+from defacedask.cli.verbose import show_traceback
 
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["defacers", "recognisers", "attacks"]))
-@verbose_option
 def command(what: str) -> None:
     """Say which defacers (with their options), recognisers or attacks there are.
 

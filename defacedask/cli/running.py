@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from defacedask.cli.consoles import table_console
+from defacedask.cli.release_options import protect_options
 from defacedask.cli.verbose import performance_option
 
 # all else is imported where it is used: `--help` needs none of it
@@ -35,7 +37,9 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Names with commas: face_recognition, face_recognition_cnn, onnx:PATH, azure, others installed.",
         ),
         click.option(
-            "--attacks", default=None, help="basic, default, all, or names with commas [default]; see README."
+            "--attacks",
+            default=None,
+            help="basic, default, all, or names with commas: `defacedask list attacks`. [default]",
         ),
         click.option(
             "--allow-upload",
@@ -58,12 +62,9 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--workers", type=int, default=None, help="Worker processes [one a core]."),
         click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report."),
-        click.option(
-            "--protect", default="", metavar="NAMES", help="Structures that stay, such as 'PTV*,GTV*'."
-        ),
-        click.option("--margin-mm", type=float, default=3.0, show_default=True, help="Kept around them."),
         performance_option,
     ]
+    command = protect_options(command)
     for add in reversed(options):
         command = add(command)
     return command
@@ -112,7 +113,9 @@ def run_study(
                 bar.update(task, completed=finished, total=total)
                 if piece is not None and piece.status != DONE and not piece.upstream:
                     who = f" by {piece.defacer}" if piece.defacer else ""
-                    bar.console.print(f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False)
+                    bar.console.print(
+                        f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False, soft_wrap=True
+                    )
 
             def write_one(tables: MutableMapping[str, Any]) -> None:
                 bar.console.print("writing the defaced DICOM of one patient")
@@ -129,16 +132,16 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     failed.
     """
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     from defacedask.faces.rates import upper_bound
     from defacedask.report.run import read_run
+    from defacedask.report.sections.decision import withheld_lines
     from defacedask.report.sections.harm import touched_lines
     from defacedask.report.sections.threshold import threshold_words
     from defacedask.report.sections.verdict import headline
 
-    console = Console()
+    console = table_console()
     seen = read_run(result.out)
     worth = headline(seen)
     console.print(worth.first, style="bold", markup=False, soft_wrap=True, highlight=False)
@@ -164,7 +167,7 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     console.print("cases: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
     for row in cases[cases["status"] != "done"].itertuples():
         console.print(f"  {row.case}: {row.status}: {row.reason}", markup=False, soft_wrap=True)
-    for line in touched_lines(seen):
+    for line in [*withheld_lines(seen), *touched_lines(seen)]:
         console.print(line, style="bold red", markup=False, soft_wrap=True, highlight=False)
     console.print(f"report: {result.report}", soft_wrap=True, highlight=False)
     verified = key is None or _verified(result, key, console)

@@ -9,6 +9,7 @@ from collections import Counter
 
 import click
 
+from defacedask.cli.consoles import table_console
 from defacedask.errors import printable
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.catalogue import scan
@@ -48,11 +49,10 @@ def _content(series: Series) -> str:
 
 
 def _tables(result: Scan) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(soft_wrap=False)
+    console = table_console()
     if result.cases:
         table = Table(title=None, header_style="bold")
         for name in ("case", "patient", "series", "files", "grid (z, y, x)", "content", "description"):

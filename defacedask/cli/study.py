@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from defacedask.cli.release_options import release_options
 from defacedask.cli.running import finish, run_study, study_options
-from defacedask.cli.verbose import verbose_option
 from defacedask.errors import printable
 
 
@@ -19,35 +19,26 @@ from defacedask.errors import printable
 )
 @study_options
 @click.option("--export/--no-export", default=True, show_default=True, help="Write the defaced DICOM.")
-@click.option("--deidentify", is_flag=True, help="De-identify the headers of what is written, too.")
-@click.option(
-    "--private",
-    type=click.Choice(["keep", "drop"]),
-    default=None,
-    help="Private elements of what is written.",
-)
-@click.option(
-    "--allow-visible", is_flag=True, help="Write cases whose face is still visible, marked as such."
-)
-@click.option(
-    "--allow-reversible",
-    is_flag=True,
-    help="Write what only covers the face (carina: it can be un-masked), marked as such.",
-)
+@release_options
 @click.option("--seed", type=int, default=None, help="Fix the run's secret key, to repeat a run.")
 @click.option(
     "--reference", type=click.Path(exists=True, file_okay=False), help="Published tables, to print beside."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@verbose_option
 def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -> None:
-    """Compare defacers on your own patients: the face, the radiomics, the dose; tables and a report.
+    r"""Compare defacers on your own patients: the face, the radiomics, the dose; tables and a report.
 
     INPUTS are folders, files, .tcia manifests or lists of Series UIDs. A second run with the same --out does only
-    what is missing or has changed.
+    what is missing or has changed. Defaced files are written last: where the study recognised people behind a
+    defacer, in more cases than chance explains, nothing of it is written, or with --allow-visible files that say so.
 
-    Example: defacedask study patients/ --out result --defacers quickshear,carina
+    \b
+    Example:
+      defacedask study patients/ --out result
+      defacedask study patients/ --out result --defacers quickshear,carina --attacks all
+      defacedask study patients/ --out result --protect 'PTV*' --deidentify --map ids.csv --mask seg
     """
+    from defacedask.flow.stages.protecting import fit_nothing, patterns_of
     from defacedask.io.dicom.catalogue import scan
     from defacedask.io.remote import localise
     from defacedask.runs.study import resolve_defacers
@@ -64,6 +55,9 @@ def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -
                 + f"; {len(case.structures)} structure sets, "
                 f"{len(case.doses)} doses"
             )
+            for pattern in fit_nothing(case, patterns_of(options["protect"])):
+                text = f"{case.id}: no structure is called {pattern}: nothing of that name would be protected"
+                click.secho(printable(text), fg="red")
         for skip in found.skipped:
             click.echo(printable(f"skipped: {skip.path}: {skip.reason}"))
         click.echo(f"{len(found.cases)} cases x {', '.join(names)}; nothing was done (--dry-run).")

@@ -93,10 +93,10 @@ def show(name: str | None, picture: Path | None) -> None:
       defacedask template show
       defacedask template show average_ct --picture average.png
     """
-    from rich.console import Console
     from rich.table import Table
 
     from defacedask.anatomy.template import load_template, template_names
+    from defacedask.cli.consoles import table_console
 
     templates = [load_template(name)] if name else [load_template(one) for one in template_names()]
     table = Table(show_header=len(templates) > 1)
@@ -109,7 +109,7 @@ def show(name: str | None, picture: Path | None) -> None:
             table.add_row(key, *(row.get(key, "") for row in rows))
     if len(templates) == 1:
         table.add_row("name", templates[0].name)
-    Console().print(table)
+    table_console().print(table)
     if picture is not None:
         from defacedask.averaging.picture import write_picture
 

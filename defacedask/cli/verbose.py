@@ -1,10 +1,9 @@
-"""``-v``: where an error came from, beside the sentence that says what it is."""
+"""``-v`` and ``--log``: where an error came from, beside the sentence that says what it is."""
 
 from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ import click
 __all__ = ["performance_option", "show_traceback", "verbose_option"]
 
 
-def performance_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def performance_option(command: Any) -> Any:
     """Add ``--performance-report`` to a command that runs on a cluster."""
     return click.option(
         "--performance-report",
@@ -23,8 +22,15 @@ def performance_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``-v`` to a command; the command itself gets no argument from it."""
+def verbose_option(command: Any) -> Any:
+    """Add ``-v`` and ``--log`` to a command; the command itself gets no argument from them."""
+    command = click.option(
+        "--log",
+        type=click.Path(dir_okay=False),
+        expose_value=False,
+        callback=_log,
+        help="File to add what -v says to.",
+    )(command)
     return click.option(
         "-v",
         "--verbose",
@@ -42,7 +48,23 @@ def _set(context: click.Context, parameter: click.Parameter, value: bool) -> Non
         logging.getLogger("defacedask").setLevel(logging.INFO)
 
 
+def _log(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if not value:
+        return
+    context.ensure_object(dict)["log"] = value
+    try:
+        handler = logging.FileHandler(value, encoding="utf-8")
+    except OSError as error:
+        raise click.BadParameter(f"{value} cannot be written ({error.strerror}).") from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    log = logging.getLogger("defacedask")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
 def show_traceback(given: Any, error: BaseException) -> None:
-    """Print where an error came from if ``-v`` was given; ``given`` is the ``obj`` of the context."""
+    """Print where an error came from if ``-v`` was given, and log it; ``given`` is the ``obj`` of the context."""
+    if given and given.get("log"):
+        logging.getLogger("defacedask").error("%s", error, exc_info=error)
     if given and given.get("verbose"):
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import click
@@ -22,7 +24,8 @@ from defacedask.errors import printable
     type=click.Path(exists=True),
     help="Originals: their UIDs and people are looked for.",
 )
-def command(out: Path, key: Path | None, source: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def command(out: Path, key: Path | None, source: tuple[str, ...], as_json: bool) -> None:
     r"""Check a defaced folder against its record: hashes, tags, references, leaks of the source's UIDs and people.
 
     People's names and ids can be looked for with the key of the run or with the originals. Without both, what was not
@@ -32,12 +35,16 @@ def command(out: Path, key: Path | None, source: tuple[str, ...]) -> None:
     Example:
       defacedask verify defaced
       defacedask verify defaced --key defaced.work/run.key --source patients/
+      defacedask verify defaced --json | python -m json.tool
     """
     from defacedask.runs.run_key import read_key
     from defacedask.verify import verify
 
     key = key or next(filter(Path.is_file, _usual_keys(out)), None)
     result = verify(out, key=read_key(key) if key else b"", source=source)
+    if as_json:
+        click.echo(json.dumps({"ok": result.ok, **dataclasses.asdict(result)}, indent=1, default=str))
+        raise click.exceptions.Exit(0 if result.ok else 1)
     for problem in result.problems:
         click.echo(printable(f"{problem.file or out}: {problem.check}: {problem.what}"))
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(result.counts.items())) or "nothing"

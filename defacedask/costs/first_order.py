@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.costs.features import TEN_FEATURES
 from defacedask.errors import InputError
-from defacedask.tables.schemas import TEN_FEATURES
 
 __all__ = ["first_order", "percent_change"]
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.costs.features import TEN_FEATURES
 from defacedask.costs.first_order import first_order, percent_change
 from defacedask.errors import InputError
-from defacedask.tables.schemas import TEN_FEATURES
 
 __all__ = [
-    "SETTINGS",
     "compare_many",
     "compare_structures",
     "first_order",
@@ -21,8 +20,6 @@ __all__ = [
     "percent_change",
 ]
 
-#: pyradiomics' settings in use; written to the study's configuration.
-SETTINGS = {"binWidth": 25, "voxelArrayShift": 0, "definitions": "pyradiomics 3.0.1 firstorder"}
 #: Grey-level features closer to zero than this part of the structure's standard deviation make a percentage
 #: of themselves meaningless; skewness (dimensionless) is held to the same number.
 NEAR_ZERO = 0.05

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from defacedask.anatomy.structure_names import STUDY_NAMES
-from defacedask.tables.schemas import TEN_FEATURES
+from defacedask.costs.features import TEN_FEATURES
 
 __all__ = ["concordance", "ordered", "radiomics_percent", "radiomics_summary"]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.costs.features import TEN_FEATURES
 from defacedask.errors import ConfigError, MissingExtraError
-from defacedask.tables.schemas import TEN_FEATURES
 
 __all__ = ["CLASSES", "check_classes", "class_features", "feature_names"]
 

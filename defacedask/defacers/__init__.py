@@ -1,4 +1,4 @@
-"""Defacing algorithms, one a file, behind one contract (see `base`)."""
+"""Defacing algorithms, one a file or a folder, behind one contract (see `base`)."""
 
 from __future__ import annotations
 
@@ -114,7 +114,10 @@ def _checked(name: str, kind: Any, where: str) -> type[Defacer]:
     elif name not in plan_types:
         fault = f"its module has no class of plans whose `defacer` is {name!r}"
     if fault:
-        raise ConfigError(f"the defacer {name!r} ({where}) cannot be used: {fault}.", "See README, Defacers.")
+        raise ConfigError(
+            f"the defacer {name!r} ({where}) cannot be used: {fault}.",
+            "Check it with defacedask.testing.check_defacer.",
+        )
     source_hash(kind)  # now, while the files are those in memory
     return kind
 

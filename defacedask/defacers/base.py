@@ -27,9 +27,11 @@ from defacedask.boxes import bounds
 from defacedask.defacers.codec import encode, fields_alone, is_record, plan_from_dict, record
 from defacedask.defacers.contract import HOOKS, PLAN_HOOKS, keep_final
 from defacedask.defacers.provenance import defaced_attrs
-from defacedask.errors import ContractError, InputError, RefusedError
+from defacedask.defacers.shown import plan_table
+from defacedask.errors import ContractError, RefusedError
 from defacedask.geometry import Geometry
-from defacedask.showing import Shown, plan_table
+from defacedask.modality import AIR, air_of
+from defacedask.showing import Shown
 from defacedask.volume import geometry_of, to_stored
 
 if TYPE_CHECKING:
@@ -38,29 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AIR", "BRAIN_MARGIN", "Defacer", "Plan", "air_of", "plan_from_dict", "plan_types", "record"]
 
-#: What empty space reads in each modality, in real units (HU, arbitrary, SUV or Bq/mL, Gy).
-AIR = {"CT": -1000.0, "MR": 0.0, "PT": 0.0, "RTDOSE": 0.0}
-
 #: mm around the brain in which nothing changes, unless a defacer has an option ``brain_margin_mm``.
 BRAIN_MARGIN = 2.0
 
 plan_types: dict[str, type[Plan]] = {}
-
-
-def air_of(modality: str) -> float:
-    """Real value of empty space in a modality.
-
-    Raises
-    ------
-    InputError
-        For a modality whose air is not known: nothing is guessed.
-    """
-    try:
-        return AIR[modality]
-    except KeyError:
-        raise InputError(
-            f"no fill value is known for modality {modality!r}.", f"Known: {', '.join(sorted(AIR))}."
-        ) from None
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

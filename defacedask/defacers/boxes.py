@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from defacedask.defacers.base import record
+from defacedask.defacers.codec import record
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from defacedask.defacers.base import record
+from defacedask.defacers.codec import record
 from defacedask.defacers.fields import Tiling
 from defacedask.defacers.near import BELOW, UNSURE, cell_sides, voxel_sides
 from defacedask.errors import InputError
@@ -28,6 +28,9 @@ __all__ = ["Protected", "brain_of", "unprotected"]
 #: mm of one step of the stored distance; and how far from the structure it is stored.
 STEP = 0.25
 REACH = 31.0
+#: Voxels of a structure that are looked at together; and steps that rounding may add to an interpolated value.
+_AT_ONCE = 20_000
+_ROUNDING = 1e-3
 
 
 @record
@@ -39,9 +42,8 @@ class Protected:
     ----------
     name : str
     margin_mm : float
-        Voxels whose centre lies within this distance of the structure are kept.
-    slack_mm : float
-        Added to the margin to make up for the coarse grid, so that no voxel of the structure is lost.
+        What lies within this distance of the structure is kept, as the coarse grid tells distances. Whatever the
+        grid: nothing inside of a voxel of the structure changes, on any other grid either.
     grid : Geometry
         Of ``distance``.
     distance : (z, y, x) int8 array
@@ -57,7 +59,6 @@ class Protected:
 
     name: str
     margin_mm: float
-    slack_mm: float
     grid: Geometry
     distance: np.ndarray
     face_percent: float = float("nan")
@@ -108,13 +109,8 @@ class Protected:
         coarse = map_coordinates(signed, index, order=1, mode="nearest", prefilter=False).reshape(grid.shape)
         steps = np.rint(np.clip(coarse, -4.0, min(reach, REACH)) / STEP).astype(np.int8)
         grid = Geometry(grid.shape, grid.affine, geometry.frame_of_reference)
-        first = cls(name, float(margin_mm), 0.0, grid, steps)
-        # what the coarse grid lost of the structure itself, thin ones above all
-        at = geometry.to_world(inside)
-        worst = float(first._distance(tuple(at.T), np).max())
-        return dataclasses.replace(
-            first, slack_mm=max(0.0, worst - margin_mm) + 2 * STEP if worst > margin_mm else 0.0
-        )
+        steps = _holding(steps, grid, part, box, margin_mm)
+        return cls(name, float(margin_mm), grid, steps)
 
     def _distance(self, positions: tuple[Any, Any, Any], xp: Any) -> Any:
         field = xp.asarray(self.distance).astype(xp.float32) * xp.float32(STEP)
@@ -122,7 +118,7 @@ class Protected:
 
     @functools.cached_property
     def _cells(self) -> np.ndarray:
-        return cell_sides(self.distance.astype(np.float32) * np.float32(STEP), self.margin_mm + self.slack_mm)
+        return cell_sides(self.distance.astype(np.float32) * np.float32(STEP), self.margin_mm)
 
     @functools.cached_property
     def _nearness(self) -> Tiling:
@@ -176,8 +172,7 @@ class Protected:
         self._read(region[box], xp.nonzero(region[box] & (sides == UNSURE)), near, xp)
 
     def _withdraw_by_tiles(self, region: Any, geometry: Geometry, xp: Any) -> None:
-        limit = self.margin_mm + self.slack_mm
-        for box in self._nearness.tiles(geometry, np.eye(4), -limit - STEP, xp):
+        for box in self._nearness.tiles(geometry, np.eye(4), -self.margin_mm - STEP, xp):
             part = geometry.block([s.start for s in box], [s.stop for s in box])
             self._read(region[box], xp.nonzero(region[box]), part, xp)
 
@@ -186,7 +181,7 @@ class Protected:
         if at[0].size == 0:
             return
         places = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
-        region[at] = self._distance(places, xp) > self.margin_mm + self.slack_mm
+        region[at] = self._distance(places, xp) > self.margin_mm
 
     def summary(self) -> dict[str, Any]:
         """Name, margin, and what of the face stays because of it."""
@@ -194,6 +189,58 @@ class Protected:
         if np.isfinite(self.face_percent):
             out |= {"face_percent": round(self.face_percent, 2), "leaves": list(self.leaves)}
         return out
+
+
+def _holding(
+    steps: np.ndarray, grid: Geometry, part: Geometry, mask: np.ndarray, margin_mm: float
+) -> np.ndarray:
+    """Lower a coarse distance where, inside of a voxel of the structure, it exceeds the margin.
+
+    A coarse grid steps over what is thin or sticks out. Linear interpolation between nodes is greatest at a corner of
+    what a voxel and a cell have in common; it is read at all of these.
+
+    Parameters
+    ----------
+    steps : (z, y, x) int8 array
+        Distance on ``grid``, in steps of `STEP`.
+    grid, part : Geometry
+        Of ``steps`` and of ``mask``.
+    mask : bool array
+    margin_mm : float
+    """
+    from scipy.ndimage import map_coordinates, maximum_filter
+
+    to_index = np.linalg.inv(grid.affine) @ part.affine
+    half = np.abs(to_index[:3, :3]).sum(axis=1) / 2
+    planes = np.floor(2 * half).astype(int) + 1
+    # the greatest node that a voxel can meet
+    most = maximum_filter(steps, size=(2 * np.ceil(half).astype(int) + 3).tolist(), mode="nearest")
+    limit = int(np.floor(margin_mm / STEP + 1e-6))
+    inside = np.argwhere(mask)
+    middle = inside @ to_index[:3, :3].T + to_index[:3, 3]
+    at = np.clip(np.rint(middle).astype(int), 0, np.array(grid.shape) - 1)
+    middle = middle[most[tuple(at.T)] > limit]
+    lowered = np.zeros(steps.shape, dtype=np.int16)
+    values = steps.astype(np.float32)
+    for first in range(0, len(middle), _AT_ONCE):
+        some = middle[first : first + _AT_ONCE]
+        ends = []
+        for axis in range(3):
+            low, high = some[:, axis] - half[axis], some[:, axis] + half[axis]
+            cuts = np.ceil(low)[:, None] + np.arange(planes[axis])
+            ends.append(np.column_stack([low, high, np.clip(cuts, low[:, None], high[:, None])]))
+        z, y, x = np.broadcast_arrays(
+            ends[0][:, :, None, None], ends[1][:, None, :, None], ends[2][:, None, None, :]
+        )
+        points = np.clip(np.stack([z.ravel(), y.ravel(), x.ravel()]), 0, np.array(grid.shape)[:, None] - 1)
+        beyond = map_coordinates(values, points, order=1, mode="nearest", prefilter=False) - limit
+        bad = beyond > -_ROUNDING
+        excess = np.ceil(beyond[bad] + _ROUNDING).astype(np.int16)
+        node = np.floor(points[:, bad]).astype(int)
+        for offset in np.ndindex(2, 2, 2):
+            there = tuple(np.minimum(n + o, m - 1) for n, o, m in zip(node, offset, steps.shape, strict=True))
+            np.maximum.at(lowered, there, excess)
+    return np.maximum(steps.astype(np.int16) - lowered, np.iinfo(np.int8).min).astype(np.int8)
 
 
 def brain_of(head: Head, margin_mm: float = 2.0) -> Protected:

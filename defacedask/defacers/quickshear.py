@@ -9,12 +9,14 @@ pose, thick slices and non-square grids do not matter; beyond the border of the 
 One plane leaves the outer corners of eyes and brow on most heads: 4 to 14 % of the face's skin from brow to chin on
 the real ones, at any angle, since in the middle the brain reaches further to the front than at the temples. Two more
 planes of the same kind, turned to the sides, take those corners: 99 to 100 % goes (``sides_degrees=0`` leaves them
-out, and so does the published form).
+out, and so does the published form). Where an image ends just above the brow, the brain's profile begins low and its
+first edge lies flat: the brow stays in front of the brain. Up to three more planes that touch the brain take it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -31,6 +33,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Quickshear", "QuickshearPlan", "sagittal_profile"]
 
+#: Degrees against the head's horizontal of the planes at the sides.
+LOW = (70.0, 60.0, 50.0)
+#: Part of the face that may be left without more planes; how many these are at most, the part that each must take,
+#: and the turns and inclinations among which each is chosen.
+FACE_LEFT, MOST_MORE, WORTH = 0.01, 3, 0.005
+ANY_TURN = (0.0, -15.0, 15.0, -30.0, 30.0, -45.0, 45.0, -60.0, 60.0)
+ANY_ANGLE = (90.0, 80.0, 70.0, 60.0, 50.0, 100.0, 110.0)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class QuickshearPlan(Plan):
@@ -41,7 +51,8 @@ class QuickshearPlan(Plan):
     normal, offset : tuple, float
         World LPS mm; the face lies where ``normal . p > offset``.
     sides : tuple of (4,) tuples
-        Normal and offset of the planes to the right and left; what lies beyond any plane goes.
+        Normal and offset of the planes to the right and left, and of more where a face was left; what
+        lies beyond any plane goes.
     bounded : bool
         Whether the cut ends below the chin.
     bound_normal, bound_offset : tuple, float
@@ -161,8 +172,7 @@ class Quickshear(Defacer):
         cut = body @ normal > offset
         gone = face @ normal > offset
         sides = []
-        for turn in self._turns:
-            side = self._side(head, turn, face, gone)
+        for side in self._more(head, face, gone):
             sides.append(side)
             cut |= body @ side[:3] > side[3]
             gone |= face @ side[:3] > side[3]
@@ -193,24 +203,49 @@ class Quickshear(Defacer):
         wanted = self.sides_degrees and self.form != "published"
         return (-self.sides_degrees, self.sides_degrees) if wanted else ()
 
-    def _side(self, head: Head, turn: float, face: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    def _more(self, head: Head, face: np.ndarray, gone: np.ndarray) -> Iterator[np.ndarray]:
+        """World normal and offset of further planes: those at the sides, then what takes a face that is left.
+
+        ``gone`` is brought up to date by who asks, between two planes.
+        """
+        if not self._turns:
+            return
+        brain = head.grid.to_world(np.argwhere(head.brain))
+        for turn in self._turns:
+            yield self._best(head, brain, (turn,), LOW, face, gone)
+        for _ in range(MOST_MORE):
+            if int((~gone).sum()) <= FACE_LEFT * len(face):
+                return
+            plane = self._best(head, brain, ANY_TURN, ANY_ANGLE, face, gone)
+            if int((face[~gone] @ plane[:3] > plane[3]).sum()) <= WORTH * len(face):
+                return
+            yield plane
+
+    def _best(
+        self,
+        head: Head,
+        brain: np.ndarray,
+        turns: Sequence[float],
+        angles: Sequence[float],
+        face: np.ndarray,
+        gone: np.ndarray,
+    ) -> np.ndarray:
         """World normal and offset of a plane that touches the brain's buffer, turned about the head's axis.
 
-        Of some inclinations the steepest within half a per cent of what removes most of the face.
+        Of the turns and inclinations the first within half a per cent of what removes most of the face.
         """
-        brain = head.grid.to_world(np.argwhere(head.brain))
-        across = np.deg2rad(turn)
         best = (-1.0, np.zeros(4))
-        for angle in np.deg2rad((70.0, 60.0, 50.0)):
-            front = np.array(
-                [np.sin(across) * np.sin(angle), -np.cos(across) * np.sin(angle), -np.cos(angle)]
-            )
-            normal = head.pose[:3, :3].T @ front
-            # a voxel's half width beyond its centre
-            offset = float((brain @ normal).max()) + self.buffer_mm + head.grid.spacing[0] / 2
-            removed = float((gone | (face @ normal > offset)).mean()) if len(face) else 0.0
-            if removed > best[0] + 0.005:
-                best = removed, np.append(normal, offset)
+        for across in np.deg2rad(turns):
+            for angle in np.deg2rad(angles):
+                front = np.array(
+                    [np.sin(across) * np.sin(angle), -np.cos(across) * np.sin(angle), -np.cos(angle)]
+                )
+                normal = head.pose[:3, :3].T @ front
+                # a voxel's half width beyond its centre
+                offset = float((brain @ normal).max()) + self.buffer_mm + head.grid.spacing[0] / 2
+                removed = float((gone | (face @ normal > offset)).mean()) if len(face) else 0.0
+                if removed > best[0] + 0.005:
+                    best = removed, np.append(normal, offset)
         return best[1]
 
     def _plane(self, chain: np.ndarray, span: float, pose: np.ndarray) -> tuple[np.ndarray, float, float]:

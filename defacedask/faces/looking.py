@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.attacks.names import FORCED, PLAIN
 from defacedask.faces.recognition.base import Box
 
 if TYPE_CHECKING:
@@ -21,7 +20,10 @@ if TYPE_CHECKING:
     from defacedask.faces.recognition import Recogniser
     from defacedask.faces.views import View
 
-__all__ = ["Examiner", "best_views"]
+__all__ = ["FORCED", "PLAIN", "Examiner", "best_views"]
+
+#: How a picture was looked at, as the attacks are called: as the detector finds it, or with the original's box.
+PLAIN, FORCED = "plain", "forced_crop"
 
 Look = dict[str, Any]
 

@@ -126,6 +126,20 @@ def check_reversible(defacer: str, allowed: bool) -> None:
         raise ConfigError(*reversible_reason(defacer))
 
 
+def recognised_reason(what: str) -> tuple[str, str]:
+    """Why nothing is written of a defacer behind which people were recognised, and what to do, one sentence each.
+
+    Parameters
+    ----------
+    what : str
+        Clause on who was.
+    """
+    return (
+        f"{what}: no file of it may say that the face is gone.",
+        "Use another defacer; --allow-visible writes it nevertheless, and says so.",
+    )
+
+
 def reversible_reason(defacer: str) -> tuple[str, str]:
     """Why nothing of a reversible defacer is written, and what to do, one sentence each."""
     return (

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from defacedask.flow.executors import Executor
+from defacedask.flow.executors import Executor, HereExecutor
 
-__all__ = ["all_done"]
+__all__ = ["Batches", "all_done", "result_of"]
 
 
 def all_done(
@@ -44,3 +43,41 @@ def result_of(future: Any, function: Callable[..., Any], arguments: tuple[Any, .
         if type(error).__name__ not in ("KilledWorker", "FutureCancelledError", "CancelledError"):
             raise
         return function(*arguments)
+
+
+class Batches:
+    """Numbered work beside a flow's own, begun as the flow goes on; what is sure to be done is let go of.
+
+    Parameters
+    ----------
+    executor : Executor
+        The flow's.
+    function : callable
+        Of all the work; safe to repeat. Workers name it in their keys.
+    """
+
+    def __init__(self, executor: Executor, function: Callable[..., Any]) -> None:
+        self._executor, self._function = executor, function
+        self._open: dict[int, tuple[Any, tuple[Any, ...]]] = {}
+        self._done: dict[int, Any] = {}
+        self._beside: Any = None
+
+    def begin(self, number: int, *work: Any) -> None:
+        """Begin one; waits for what was begun long before."""
+        if self._beside is None or isinstance(self._beside, HereExecutor):
+            self._beside = self._executor.beside()  # a cluster may have been opened since
+        name = (self._function.__name__, f"part {number}", "")
+        future = self._beside.submit(self._function, *work, name=name, priority=1)
+        self._open[number] = (future, work)
+        if len(self._open) > 2:
+            self._settle(next(iter(self._open)))
+
+    def _settle(self, number: int) -> None:
+        future, work = self._open.pop(number)
+        self._done[number] = result_of(future, self._function, work)
+
+    def done(self) -> dict[int, Any]:
+        """Number -> result, of all that was begun."""
+        for number in list(self._open):
+            self._settle(number)
+        return self._done

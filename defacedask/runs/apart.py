@@ -1,7 +1,8 @@
-"""Images on one grid that one plan does not serve: each gets a plan of its own, and is measured by that.
+"""Images of one case that one plan does not serve: each gets a plan of its own, and is measured by that.
 
-Images of a session that share a grid are one case (`defacedask.io.bids.grouping`). Where the head moved in between,
-the plan of one does not fit another; nothing but the measure of each image can tell.
+Images of a session that share a space, or that a transform relates, are one case (`defacedask.io.bids.grouping`).
+Where the head moved in between, or the transform is wrong, the plan of one does not fit another; nothing but the
+measure of each image can tell.
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ def _apart(case: Case, series: Series) -> Case:
     from defacedask.io.dicom.catalogue import case_id
 
     geometry = {**(series.geometry or {}), "frame_of_reference": series.uid}
-    own = dataclasses.replace(series, frame_of_reference=series.uid, geometry=geometry)
+    facts = {name: value for name, value in series.facts.items() if name not in ("registered", "plan_on")}
+    own = dataclasses.replace(series, frame_of_reference=series.uid, geometry=geometry, facts=facts)
     name = case_id(series.patient_id or series.study_uid, series.uid)
     return dataclasses.replace(case, id=name, frame_of_reference=series.uid, images=(own,))
 

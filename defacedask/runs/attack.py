@@ -17,7 +17,7 @@ from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage
 from defacedask.flow.stages.attack import attack_case, check_kind
 from defacedask.flow.stages.ingest import input_state
 from defacedask.flow.stages.places import ORIGINAL
-from defacedask.inputs import scan_of
+from defacedask.inputs import nothing_found, scan_of
 from defacedask.phantom.virtual import is_virtual
 from defacedask.runs.face_settings import face_settings
 from defacedask.runs.preparing import (
@@ -25,7 +25,6 @@ from defacedask.runs.preparing import (
     RUN_FOLDERS,
     Settings,
     make_output,
-    nothing_found,
     resolve_tolerance,
     write_config,
 )
@@ -165,7 +164,8 @@ def run_attack(
 ) -> StudyResult:
     """Run what `prepare_attack` made ready; arguments and errors as in `attack`."""
     from defacedask.report import write_report
-    from defacedask.tables.cohort import About, Cohort
+    from defacedask.tables.cohort import Cohort
+    from defacedask.tables.rows import About
 
     jobs: list[tuple[Case, Pair | None]] = [(pair.original, pair) for pair in prepared.pairing.pairs]
     jobs += [(case, None) for case in prepared.pairing.originals]

@@ -10,8 +10,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import hmac
-import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -32,18 +30,20 @@ from defacedask.flow.stages.lost import forget_lost
 from defacedask.flow.stages.places import store_path, volume_path
 from defacedask.flow.stages.plans import look
 from defacedask.flow.stages.protecting import check_margin
-from defacedask.inputs import paths_of, scan_of
+from defacedask.inputs import nothing_found, paths_of, scan_of
 from defacedask.io.store import CaseStore, remove
 from defacedask.runs.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.runs.apart import forget_regrouped, images_apart, settle
 from defacedask.runs.case_row import case_row
-from defacedask.runs.preparing import make_output, nothing_found
+from defacedask.runs.preparing import make_output
 from defacedask.runs.run_key import read_key
 from defacedask.runs.trial import (
+    check_trial,
     facts_by_case,
     patient_ids,
     read_ids,
     subject_labels,
+    trial_code,
     trial_facts,
     write_patient_ids,
 )
@@ -97,6 +97,9 @@ class DefaceResult(Shown):
             for one in self.cases
         ]
         return ("case", "status", "written", "reason"), rows, ()
+
+    def __fspath__(self) -> str:
+        return str(self.out)  # what was written may be scanned, verified or defaced like any folder
 
     @property
     def ok(self) -> bool:
@@ -231,9 +234,10 @@ def deface(
         Folder for the run's own data; by default ``OUT.work`` beside the output.
     key : bytes, optional
         Of the UID map; by default that of ``WORK/run.key``.
-    client : distributed.Client or callable, optional
+    client : distributed.Client, or callable that gives one, optional
         Where tasks run; by default on the active client, and without one here, one after the other. A callable is
-        asked for a client when the first stage must run that no earlier run has left.
+        asked for a client when the first stage must run that no earlier run has left: what is wrong with input and
+        options is said before.
     keep_work : bool
         Keep the original voxels in the work folder after a case is done.
     progress : callable, optional
@@ -268,11 +272,7 @@ def deface(
     check_margin(margin_mm)
     release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
     about = trial_facts(trial)
-    if (about or ids is not None) and not deidentify:
-        raise ConfigError(
-            "a trial's ids and facts are written where headers are de-identified.",
-            "Add --deidentify, or leave them out.",
-        )
+    check_trial(about, ids, deidentify)
     check_mode(already_defaced, deidentify)
     inputs = inputs or paths_of(cases)
     whole = scan_of(cases)
@@ -493,8 +493,7 @@ class DefaceRun:
         release = self.release.depends(self.defacer, self.run_key, self.people)
         facts = {"out": str(self.out), "names": self.names_of(case), "release": release}
         if trial := self.trial_of(case):
-            text = json.dumps(trial, sort_keys=True).encode()
-            facts["trial"] = hmac.new(self.run_key, b"defacedask trial 1" + text, hashlib.sha256).hexdigest()
+            facts["trial"] = trial_code(trial, self.run_key)
         return [facts, self.secret]
 
     def finish(self, case: Case, pieces: Sequence[Piece], keep_work: bool) -> dict[str, Any]:

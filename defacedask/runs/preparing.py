@@ -16,14 +16,17 @@ import yaml
 from defacedask import config
 from defacedask.costs.texture import check_classes
 from defacedask.defacers import STUDY_DEFACERS, code_of, resolve
-from defacedask.errors import ConfigError, InputError
+from defacedask.errors import ConfigError
 from defacedask.faces.galleries import check_gallery
 from defacedask.flow.release_options import ReleaseOptions
+from defacedask.flow.stages.places import KEPT, PLANS
 from defacedask.flow.stages.protecting import check_margin, patterns_of
+from defacedask.inputs import nothing_found, scan_of
 from defacedask.io.store import writing
 from defacedask.runs.already import set_aside
 from defacedask.runs.face_settings import face_settings
 from defacedask.runs.run_key import key_of_seed, read_key
+from defacedask.runs.trial import check_trial, facts_by_case, read_ids, trial_facts
 from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -38,7 +41,6 @@ __all__ = [
     "Prepared",
     "Settings",
     "make_output",
-    "nothing_found",
     "prepare",
     "resolve_defacers",
     "resolve_tolerance",
@@ -46,8 +48,6 @@ __all__ = [
 ]
 
 CONTROL = "none"
-#: Below the run's folder: plans, and finished pieces.
-PLANS, KEPT = "store/plans", "store/pieces"
 #: What a run's folder holds.
 RUN_FOLDERS = ("store", "tables", "report", "pictures")
 
@@ -71,7 +71,7 @@ class Settings:
     export : bool
         Whether defaced DICOM is written.
     release : dict
-        How: fields of `defacedask.runs.release.ReleaseOptions`.
+        How: fields of `defacedask.flow.release_options.ReleaseOptions`.
     gallery : str
         Whom defaced heads are compared with: ``originals``, ``second-scan``, or a folder of photographs.
     protect : tuple of str
@@ -173,6 +173,8 @@ class Prepared:
     settings: Settings
     run_key: bytes
     people: People = dataclasses.field(default_factory=dict, repr=False)
+    #: Case id -> what its headers say of a trial.
+    trial: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict, repr=False)
 
 
 def prepare(
@@ -193,10 +195,16 @@ def prepare(
     private: str | None = None,
     allow_visible: bool = False,
     allow_reversible: bool = False,
+    masks: Iterable[str] = (),
+    ids: str | Path | None = None,
+    trial: Iterable[str] | Mapping[str, str] = (),
     attacks: str | Iterable[str] | None = None,
     allow_upload: bool = False,
 ) -> Prepared:
     """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
+    from defacedask.io.dicom.export.words import words_of_people
+    from defacedask.io.dicom.people import people_of
+
     folder = Path(out).absolute()  # workers may run elsewhere
     faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
     settings = _settings(defacers, faces, tolerance, pictures)
@@ -209,16 +217,20 @@ def prepare(
         settings, export=export, gallery=known, radiomics={**settings.radiomics, "classes": classes}
     )
     settings = dataclasses.replace(settings, protect=patterns_of(protect), margin_mm=margin_mm)
-    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible)
+    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
     settings = dataclasses.replace(settings, release=release.choice)
+    about = trial_facts(trial)
+    check_trial(about, ids, deidentify)
+    if deidentify and not people:
+        people = people_of(found)
+    table = None if ids is None else read_ids(ids)
+    given = facts_by_case(table, about, found)
+    if table is not None:
+        table.check(words_of_people(people))
     make_output(folder, *RUN_FOLDERS)
     run_key = read_key(folder / "store" / "run.key") if seed is None else key_of_seed(seed)
     write_config(folder, settings, run_key)
-    if deidentify and not people:
-        from defacedask.io.dicom.people import people_of
-
-        people = people_of(found)
-    return Prepared(folder, found, skipped, settings, run_key, people)
+    return Prepared(folder, found, skipped, settings, run_key, people, given)
 
 
 def _settings(
@@ -241,7 +253,6 @@ def _settings(
 
 
 def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped], People]:
-    from defacedask.inputs import scan_of
     from defacedask.io.dicom.model import Case
 
     if isinstance(cases, Case):
@@ -255,12 +266,6 @@ def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped], People]:
     if not found.cases:
         raise nothing_found(found.skipped)
     return found.cases, found.skipped, found.people
-
-
-def nothing_found(skipped: Sequence[Skipped], what: str = "image series to work on") -> InputError:
-    """What is said where a scan found nothing to use, with the first reason why."""
-    why = f" ({len(skipped)} files or series were skipped; the first: {skipped[0].reason})" if skipped else ""
-    return InputError(f"there is no {what}{why}.", "See `defacedask scan INPUT` for what is there.")
 
 
 def make_output(folder: Path, *parts: str | Path) -> None:

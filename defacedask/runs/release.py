@@ -1,22 +1,29 @@
-"""The defaced DICOM that a study leaves: one tree a defacer, and one record of all that was written or refused."""
+"""The defaced DICOM that a study leaves: one tree a defacer, and one record of all that was written or refused.
+
+It is written when the faces have been judged. A tree behind which people were recognised is not written, or says that
+the face is visible: no file says what the study has just found untrue.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.flow.release_options import ReleaseOptions
-from defacedask.flow.result import FAILED, Piece
+from defacedask.errors import RefusedError
+from defacedask.flow.release_options import ReleaseOptions, recognised_reason
+from defacedask.flow.result import FAILED, REFUSED, Piece, forget
 from defacedask.flow.stages.export import not_taken_back, record_path, refuse
 from defacedask.flow.stages.lost import forget_lost
 from defacedask.runs.preparing import KEPT, PLANS
+from defacedask.runs.trial import patient_ids, trial_code, write_patient_ids
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case
+    from defacedask.report.run import Run
     from defacedask.runs.preparing import Prepared
 
 __all__ = ["Release"]
@@ -31,10 +38,19 @@ class Release:
     prepared : Prepared
     names : dict
         Source file -> path below a defacer's folder.
+    recognised : dict
+        Defacer -> clause on the persons who were recognised behind it, from `heed`.
+    withheld : dict
+        Defacer -> why nothing of it is written, from `heed`.
+    defaced : dict
+        Case id -> defacers that defaced it, from `note`.
     """
 
     prepared: Prepared
     names: dict[str, str]
+    recognised: dict[str, str] = dataclasses.field(default_factory=dict)
+    withheld: dict[str, str] = dataclasses.field(default_factory=dict)
+    defaced: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, prepared: Prepared) -> Release:
@@ -70,6 +86,93 @@ class Release:
     def _names(self, case: Case) -> dict[str, str]:
         return {f: self.names[f] for s in case.series for f in s.files}
 
+    def note(self, case: Case, pieces: Sequence[Piece]) -> list[Piece]:
+        """Keep in mind who defaced a case that has finished, and take back what there is of the others.
+
+        Parameters
+        ----------
+        case : Case
+        pieces : sequence of Piece
+            Of the stages before files are written; receipts do.
+
+        Returns
+        -------
+        list of Piece
+            As given, and for each defacer that did not deface the case one of the stage ``export`` that says so.
+        """
+        before = {p.defacer: p for p in pieces if p.stage in ("apply", "submit")}
+        done, out = [], list(pieces)
+        for defacer in self.defacers:
+            piece = before.get(defacer) or before.get("")
+            if piece is not None and piece.ok:
+                done.append(defacer)
+                continue
+            status, reason = (piece.status, piece.reason) if piece else (FAILED, "it was not defaced.")
+            out += self._not_written(
+                case, Piece("export", case.id, defacer, "", status, reason, upstream=True)
+            )
+        self.defaced[case.id] = tuple(done)
+        return out
+
+    def heed(self, run: Run) -> None:
+        """Learn behind which defacers people were recognised, in more cases than chance explains."""
+        from defacedask.defacers import is_reversible
+        from defacedask.report.sections.decision import recognised
+        from defacedask.report.sections.standing import count_words
+        from defacedask.report.sections.threshold import threshold_words
+
+        for defacer in self.defacers:
+            hits = recognised(run, defacer)
+            if hits is None:
+                continue
+            clause = (
+                f"this study recognised {count_words(hits)} cases behind {defacer} (within "
+                f"{threshold_words(run)}), more than chance explains"
+            ).replace("\u00a0", " ")
+            self.recognised[defacer] = clause
+            # of what only covers the face the export itself says so
+            covers = is_reversible(defacer) and not self.options.allow_reversible
+            if not self.options.allow_visible and not covers:
+                self.withheld[defacer] = str(RefusedError(*recognised_reason(clause)))
+
+    def due(self, case: str) -> tuple[str, ...]:
+        """Defacers of which files of a case are to be written, after `note` and `heed`."""
+        return tuple(name for name in self.defaced[case] if name not in self.withheld)
+
+    def withhold(self, case: Case) -> list[Piece]:
+        """Take back what there is of a case by defacers that did not hide everybody.
+
+        Returns
+        -------
+        list of Piece
+            Of the stage ``export``, for each defacer that defaced the case and of which nothing is written.
+        """
+        return [
+            piece
+            for defacer in self.defaced[case.id]
+            if (why := self.withheld.get(defacer))
+            for piece in self._not_written(case, Piece("export", case.id, defacer, "", REFUSED, why))
+        ]
+
+    def _not_written(self, case: Case, piece: Piece) -> list[Piece]:
+        # what it was made from may be the same another time, and then it is to be written again
+        forget(self.folder / KEPT, case.id, "export", piece.defacer)
+        return self.settled(case, [piece])
+
+    def exported(self, case: Case, pieces: Sequence[Piece]) -> list[Piece]:
+        """Results of the exports of a case; where it could not even be begun, of each that was due.
+
+        What a stage before the export could not do again it says itself: the tables know that stage as done.
+        """
+        begun = [piece for piece in pieces if piece.stage == "export"]
+        lost = [piece for piece in pieces if piece.stage == "submit"]
+        begun += [
+            dataclasses.replace(piece, stage="export", defacer=defacer)
+            for piece in lost
+            for defacer in self.due(case.id)
+        ]
+        return self.settled(case, [dataclasses.replace(piece, upstream=False) for piece in begun])
+
     def forget_lost(self, case: Case) -> None:
         """Forget exports of a case of which a file that is on record is gone, so that they are written again."""
         for defacer in self.defacers:
@@ -85,6 +188,8 @@ class Release:
             "names": self._names(case),
             "record": str(self.parts),
             "run_key": self._key(defacer),
+            "trial": self.prepared.trial.get(case.id, {}),
+            "recognised": self.recognised.get(defacer, ""),
             **self.options.arguments(self.prepared.run_key, self.prepared.people),
         }
 
@@ -92,10 +197,21 @@ class Release:
         """What the export depends on beside the stages before it."""
         run_key, people = self.prepared.run_key, self.prepared.people
         secret = hashlib.sha256(run_key).hexdigest()
-        return [self._names(case), secret, self.options.depends(defacer, run_key, people)]
+        out = [self._names(case), secret, self.options.depends(defacer, run_key, people)]
+        if trial := self.prepared.trial.get(case.id):
+            out.append({"trial": trial_code(trial, run_key)})
+        if defacer in self.recognised:
+            out.append({"recognised": True})
+        return out
 
     def settled(self, case: Case, pieces: Iterable[Piece]) -> list[Piece]:
         """Take back what was refused of a case.
+
+        Parameters
+        ----------
+        case : Case
+        pieces : iterable of Piece
+            Of the stage ``export``.
 
         Returns
         -------
@@ -104,30 +220,39 @@ class Release:
         """
         after: list[Piece] = []
         for piece in pieces:
-            if piece.ok or piece.stage not in ("export", "submit"):
+            defacer = piece.defacer
+            if defacer in self.recognised and not piece.upstream:
+                piece = dataclasses.replace(piece, facts={**piece.facts, "recognised": True})
+            if piece.ok:
                 after.append(piece)
                 continue
             try:
-                for defacer in [piece.defacer] if piece.stage == "export" else self.defacers:
-                    refuse(
-                        case,
-                        piece.reason,
-                        defacer=defacer,
-                        out=self.folder,
-                        below=f"defaced/{defacer}",
-                        names=self._names(case),
-                        record=self.parts,
-                        run_key=self._key(defacer),
-                        **self.options.naming(self.prepared.run_key, self.prepared.people),
-                    )
+                refuse(
+                    case,
+                    piece.reason,
+                    defacer=defacer,
+                    out=self.folder,
+                    below=f"defaced/{defacer}",
+                    names=self._names(case),
+                    record=self.parts,
+                    run_key=self._key(defacer),
+                    trial=self.prepared.trial.get(case.id, {}),
+                    **self.options.naming(self.prepared.run_key, self.prepared.people),
+                )
                 after.append(piece)
             except Exception as error:  # one case's trouble, whatever it is
                 reason = f"{piece.reason} {not_taken_back(error)}"
                 after.append(dataclasses.replace(piece, status=FAILED, reason=reason, upstream=False))
         return after
 
-    def record(self) -> None:
-        """Join the parts of the record to ``OUT/audit.jsonl``."""
+    def record(self, ids: Mapping[str, str] | None = None) -> None:
+        """Join the parts of the record to ``OUT/audit.jsonl``, and keep who got which id.
+
+        Parameters
+        ----------
+        ids : mapping, optional
+            Case id -> the new id of its patient.
+        """
         from defacedask.io.dicom.export.audit import collect
         from defacedask.io.dicom.export.words import words_of_people
 
@@ -138,3 +263,10 @@ class Release:
         ]
         words = words_of_people(self.prepared.people) if self.options.deidentify else None
         collect(self.folder, parts, key=self.prepared.run_key, words=words)
+        if self.options.deidentify and ids:
+            rows = [
+                {"case": case.id, "patient": case.patient_id, "new_patient_id": ids.get(case.id, "")}
+                for case in self.prepared.cases
+            ]
+            given = patient_ids(rows, self.prepared.trial)
+            write_patient_ids(self.folder / "store" / "patient_ids.csv", given)

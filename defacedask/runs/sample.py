@@ -17,8 +17,8 @@ from defacedask.flow.stages.export import export
 from defacedask.io.dicom.model import Case
 from defacedask.runs.preparing import CONTROL, KEPT, Prepared
 from defacedask.runs.release import Release
-from defacedask.tables.cohort import export_rows
 from defacedask.tables.files import as_table, write_tables
+from defacedask.tables.rows import export_rows
 
 __all__ = ["candidates", "write_sample"]
 

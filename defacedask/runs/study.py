@@ -2,10 +2,12 @@
 
 ::
 
-    ingest -> look -> apply (each defacer) -> faces, radiomics, geometry, dose, pictures, export
+    ingest -> look -> apply (each defacer) -> faces, radiomics, geometry, dose, pictures -> tables -> export -> report
                    -> faces and radiomics of the original --^
 
-Every arrow is a Dask future; what travels along it is a `Piece` (numbers and paths). The order stands in `stages`.
+Files are written last: whether they may say that the face is gone is known when everybody has been looked for.
+Every arrow before the tables is a Dask future; what travels along it is a `Piece` (numbers and paths). The order
+stands in `stages` and `writing`.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from defacedask.defacers import get_defacer
-from defacedask.flow.flow import flow_on
-from defacedask.flow.result import receipt
+from defacedask.errors import RefusedError
+from defacedask.flow.flow import Flow, flow_on
+from defacedask.flow.result import Piece, receipt
 from defacedask.flow.run import Progress
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
 from defacedask.flow.stages.apply import apply
@@ -32,8 +35,15 @@ from defacedask.flow.stages.ingest import ingest, input_state
 from defacedask.flow.stages.pictures import draw_slices
 from defacedask.flow.stages.places import ORIGINAL
 from defacedask.flow.stages.plans import look
+from defacedask.flow.stages.protecting import (
+    check_margin,
+    drawn_brain,
+    kept_structures,
+    patterns_of,
+    spared_structures,
+)
 from defacedask.inputs import one_case
-from defacedask.runs.preparing import CONTROL, PLANS, Prepared, Settings, prepare, resolve_defacers
+from defacedask.runs.preparing import PLANS, Prepared, Settings, prepare, resolve_defacers
 from defacedask.runs.release import Release
 from defacedask.showing import Shown
 from defacedask.stamp import stamp, stamped
@@ -41,6 +51,8 @@ from defacedask.stamp import stamp, stamped
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
     from defacedask.io.dicom.catalogue import Case
+    from defacedask.tables.cohort import Cohort
+    from defacedask.tables.written import Written
 
 __all__ = [
     "Prepared",
@@ -83,8 +95,16 @@ class StudyResult(Shown):
         return ("table", "rows", "columns"), rows, (f"report: {self.report}",)
 
 
-def plan(case: Any, defacer: str, *, key: bytes = b"", **options: Any) -> Plan:
-    """Plan one case's defacing, here and now.
+def plan(
+    case: Any,
+    defacer: str,
+    *,
+    key: bytes = b"",
+    protect: str | Sequence[str] = (),
+    margin_mm: float = 3.0,
+    **options: Any,
+) -> Plan:
+    """Plan one case's defacing, here and now, as a study does.
 
     Parameters
     ----------
@@ -93,25 +113,46 @@ def plan(case: Any, defacer: str, *, key: bytes = b"", **options: Any) -> Plan:
         Registered name, with options if any: ``quickshear:form=published``.
     key : bytes
         Secret for defacers that draw noise; by default a fresh one.
+    protect : str or sequence of str
+        Names of structures that stay as they are, with ``*`` and ``?``; the brain always does, as it is found and as
+        a structure set draws it. How much of the face that leaves is part of ``plan.summary()``.
+    margin_mm : float
+        Kept around them.
     **options
         Of the defacer, too.
 
     Raises
     ------
     ConfigError
-        For an unknown defacer or option.
+        For an unknown defacer or option, or a margin that is none.
     RefusedError
-        If the head does not allow a trustworthy plan.
+        If the head does not allow a trustworthy plan, or a structure to be protected is not there or cannot be read.
     InputError
         If there is no case, or more than one.
     """
     from defacedask.anatomy.head import Head
+    from defacedask.defacers.remaining import remains
+    from defacedask.flow.stages.drawn import DrawnStructures
     from defacedask.io.dicom.image import read_image
 
     maker = get_defacer(defacer, **options)
-    head = Head(read_image(one_case(case).primary))
+    check_margin(margin_mm)
+    it = one_case(case)
+    head = Head(read_image(it.primary))
     head.require()
-    return maker.plan(head, key=key or secrets.token_bytes(32))
+    drawn = DrawnStructures(it)
+    kept, missing = kept_structures(drawn, patterns_of(protect), head)
+    if missing:
+        raise RefusedError(
+            missing[0], "`defacedask scan --json` has the names; mend the pattern, or leave the pattern out."
+        )
+    brain = drawn_brain(drawn, head)
+    spared, _ = spared_structures(drawn, maker.spares, head)
+    protected = [one.protected(margin_mm) for one in kept]
+    protected += [one.protected(0.0) for one in ([] if brain is None else [brain])]
+    protected += [one.protected(0.0) for one in spared]
+    made = maker.plan(head, key=key or secrets.token_bytes(32), protected=protected)
+    return remains(made, head)[0]
 
 
 def study(
@@ -129,6 +170,9 @@ def study(
     private: str | None = None,
     allow_visible: bool = False,
     allow_reversible: bool = False,
+    masks: Iterable[str] = (),
+    ids: str | Path | None = None,
+    trial: Iterable[str] | Mapping[str, str] = (),
     gallery: str | None = None,
     feature_classes: str | Iterable[str] | None = None,
     protect: str | Sequence[str] = (),
@@ -145,7 +189,7 @@ def study(
     cases : path, Scan, Case, or iterable of these
         What to work on; anything that is not yet scanned is scanned first.
     out : path
-        Folder for everything that is left (see INTERFACE in README). A second run with the same folder does
+        Folder for everything that is left: store, tables, report, files. A second run with the same folder does
         only what is missing or has changed.
     defacers : str, sequence of str, or mapping
         Names, or ``all`` (the study's four), with options as in ``quickshear:form=published``; or name -> options.
@@ -163,10 +207,12 @@ def study(
     pictures : bool
         Keep pictures of heads for the report. They identify people.
     export : bool
-        Write the defaced DICOM, below ``OUT/defaced/DEFACER``, with its record in ``OUT/audit.jsonl``.
-    deidentify, private, allow_visible, allow_reversible
-        Of what is written: see `defacedask.runs.deface.deface`. A defacer that only covers the face is compared like
-        any other; without ``allow_reversible`` its result is not written.
+        Write the defaced DICOM, below ``OUT/defaced/DEFACER``, with its record in ``OUT/audit.jsonl``, once the faces
+        have been judged: of a defacer behind which people were recognised, in more cases than chance explains,
+        nothing is written, or with ``allow_visible`` files that say that the face is visible.
+    deidentify, private, allow_visible, allow_reversible, masks, ids, trial
+        Of what is written: see `defacedask.runs.deface.deface`. Who got which id lies in ``OUT/store``. A defacer
+        that only covers the face is compared like any other; without ``allow_reversible`` its result is not written.
     protect : str or sequence of str
         Names of structures that stay as they are, with ``*`` and ``?``; the brain always does.
     margin_mm : float
@@ -211,6 +257,9 @@ def study(
         private=private,
         allow_visible=allow_visible,
         allow_reversible=allow_reversible,
+        masks=masks,
+        ids=ids,
+        trial=trial,
         gallery=gallery,
         feature_classes=feature_classes,
         protect=protect,
@@ -234,7 +283,10 @@ def run(
     ``before_report`` is called with the tables when they are written and the page is not; it may change them.
     """
     from defacedask.report import write_report
-    from defacedask.tables.cohort import About, Cohort
+    from defacedask.report.run import read_run
+    from defacedask.tables.cohort import Cohort
+    from defacedask.tables.rows import About
+    from defacedask.tables.written import AMENDED
 
     context = StudyRun(prepared)
     release = context.release
@@ -248,27 +300,73 @@ def run(
     ) as flow:
         ids = [case.id for case in prepared.cases]
         cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor)
-        for case, found in flow.run(
-            context, prepared.cases, tuple(prepared.settings.defacers), progress, before=context.begin
-        ):
-            cohort.add(About.of(case), release.settled(case, found) if release else found)
-        if release:
-            release.record()
+        for case, found in flow.run(context, prepared.cases, tuple(prepared.settings.defacers), progress):
+            cohort.add(About.of(case), release.note(case, found) if release else found)
         skipped = [dataclasses.asdict(skip) for skip in prepared.skipped]
-        note, page = prepared.folder / "store" / "tables.json", prepared.folder / "report" / "index.html"
-        plain = before_report is None and reference is None
+        judged, note = (prepared.folder / "store" / name for name in ("judged.json", "tables.json"))
+        page = prepared.folder / "report" / "index.html"
         made = cohort.made(skipped)
+        if not stamped(judged, made):
+            judged.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
+            cohort.finish(skipped)
+            # files are written after this, and then some tables once more
+            later = AMENDED if release else ()
+            stamp(judged, made, [file for file in _made(prepared.folder) if file.stem not in later])
+        written = None
+        if release:
+            release.heed(read_run(prepared.folder))
+            written = _write(flow, context, release, cohort, progress)
+            made += " " + " ".join(part.name for part in written.parts())
+        plain = before_report is None and reference is None
         if plain and stamped(note, made):
             return StudyResult(prepared.folder, cohort.known(), page)
         note.unlink(missing_ok=True)
-        tables = cohort.finish(skipped)
+        if written:
+            written.finish()
+        tables = cohort.known()
         if before_report:
             before_report(tables)
         page = write_report(prepared.folder, reference=reference)
         if plain:
-            pictures = prepared.folder / "pictures" / "index.json"
-            stamp(note, made, [page, pictures, *sorted((prepared.folder / "tables").iterdir())])
+            stamp(note, made, [page, *_made(prepared.folder)])
     return StudyResult(prepared.folder, tables, page)
+
+
+def _made(folder: Path) -> list[Path]:
+    """Files of the tables, and the list of pictures."""
+    return [folder / "pictures" / "index.json", *sorted((folder / "tables").iterdir())]
+
+
+def _write(
+    flow: Flow[StudyRun], context: StudyRun, release: Release, cohort: Cohort, progress: Progress | None
+) -> Written:
+    """Write what may be written of a study that has been judged, with its record; gives what became of it."""
+    from defacedask.tables.written import Written
+
+    cases = context.prepared.cases
+    written = Written(cohort, flow.executor)
+    # first of all no file stays that says what is not true
+    held = {case.id: release.withhold(case) for case in cases}
+    due = [case for case in cases if release.due(case.id)]
+    for case in cases:
+        if not release.due(case.id):
+            written.add(case.id, held.pop(case.id))
+    ids: dict[str, str] = {}
+    last = dataclasses.replace(flow, stages=writing(), brief=_but_exports)
+    for case, found in last.run(context, due, tuple(release.defacers), progress, before=context.begin):
+        exports = release.exported(case, found)
+        written.add(case.id, held.pop(case.id) + exports)
+        for piece in exports:
+            if new := piece.facts.get("new_patient_id"):
+                ids[case.id] = new
+    release.record(ids)
+    return written
+
+
+def _but_exports(piece: Piece) -> Piece:
+    """Receipts, but for exports: of these the tables are told at once."""
+    return piece if piece.stage == "export" else receipt(piece)
 
 
 class StudyRun:
@@ -280,7 +378,7 @@ class StudyRun:
     """
 
     def __init__(self, prepared: Prepared) -> None:
-        self.settings = prepared.settings
+        self.prepared, self.settings = prepared, prepared.settings
         self.run_key = prepared.run_key
         self.secret = hashlib.sha256(prepared.run_key).hexdigest()
         self.store, self.plans = (str(prepared.folder / part) for part in ("store", PLANS))
@@ -294,7 +392,7 @@ class StudyRun:
 
 
 def stages() -> tuple[Stage[StudyRun], ...]:
-    """The stages of a study, in their order."""
+    """The stages of a study before its files are written, in their order."""
 
     def who(task: Task[StudyRun]) -> dict[str, Any]:
         return {"case": task.case.id, "defacer": task.defacer}
@@ -364,13 +462,29 @@ def stages() -> tuple[Stage[StudyRun], ...]:
         Stage("geometry", measure_geometry, planned, needs=("ingest", "look"), each=EACH_DEFACER),
         Stage("dose", measure_dose, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
         Stage("pictures", needs=("ingest", "look", "apply"), each=EACH_DEFACER, **pictures),
+    )
+
+
+def writing() -> tuple[Stage[StudyRun], ...]:
+    """The stages that write files: those before are done, and tell so."""
+
+    def released(task: Task[StudyRun]) -> Release:
+        assert task.run.release is not None
+        return task.run.release
+
+    def due(task: Task[StudyRun]) -> bool:
+        return task.defacer in released(task).due(task.case.id)
+
+    before = [one for one in stages() if one.name in ("ingest", "look", "apply")]
+    return (
+        *(dataclasses.replace(one, when=due) if one.each else one for one in before),
         Stage(
             "export",
             export,
-            lambda task: {"case": task.plain, **task.run.release.arguments(task.case, task.defacer)},
-            lambda task: task.run.release.depends(task.case, task.defacer),
+            lambda task: {"case": task.plain, **released(task).arguments(task.case, task.defacer)},
+            lambda task: released(task).depends(task.case, task.defacer),
             needs=("ingest", "look", "apply"),
             each=EACH_DEFACER,
-            when=lambda task: task.run.release is not None and task.defacer != CONTROL,
+            when=due,
         ),
     )

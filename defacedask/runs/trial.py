@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
+import hmac
+import json
 import os
 import re
 from collections import defaultdict
@@ -24,10 +27,12 @@ if TYPE_CHECKING:
 __all__ = [
     "FIELDS",
     "TrialIds",
+    "check_trial",
     "facts_by_case",
     "patient_ids",
     "read_ids",
     "subject_labels",
+    "trial_code",
     "trial_facts",
     "write_patient_ids",
 ]
@@ -290,6 +295,27 @@ def facts_by_case(
             )
         out[case.id] = {**about, **own, **({FIELDS["site"]: site} if site else {})}
     return {name: facts for name, facts in out.items() if facts}
+
+
+def trial_code(facts: Mapping[str, str], key: bytes) -> str:
+    """Code of what is said of the trial in a case's headers, under the run's key: ids of patients are among it."""
+    text = json.dumps(dict(facts), sort_keys=True).encode()
+    return hmac.new(key, b"defacedask trial 1" + text, hashlib.sha256).hexdigest()
+
+
+def check_trial(about: Mapping[str, str], ids: Any, deidentify: bool) -> None:
+    """See that headers are de-identified where something is to be said in them.
+
+    Raises
+    ------
+    ConfigError
+        If they are not.
+    """
+    if (about or ids is not None) and not deidentify:
+        raise ConfigError(
+            "a trial's ids and facts are written where headers are de-identified.",
+            "Add --deidentify, or leave them out.",
+        )
 
 
 def patient_ids(

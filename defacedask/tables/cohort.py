@@ -20,12 +20,10 @@ import pandas as pd
 
 from defacedask.config import option
 from defacedask.flow.executors import Executor, HereExecutor
-from defacedask.flow.result import DONE, FAILED, REFUSED, Piece, whole
-from defacedask.flow.running import result_of
-from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.result import Piece, whole
+from defacedask.flow.running import Batches
+from defacedask.flow.stages.places import KEPT, ORIGINAL
 from defacedask.io.store import writing
-from defacedask.phantom.virtual import is_virtual
-from defacedask.runs.preparing import KEPT
 from defacedask.stamp import package_state
 from defacedask.tables.faces import face_tables
 from defacedask.tables.files import as_table
@@ -33,13 +31,14 @@ from defacedask.tables.lazy import LazyTables
 from defacedask.tables.looks import LOOKING, LOOKS, looks_table, sightings
 from defacedask.tables.parts import frames, join_parts, write_parts
 from defacedask.tables.radiomics_parts import radiomics_tables
+from defacedask.tables.rows import About, case_rows, export_rows, timing_rows, with_exports
 from defacedask.whole_files import replacing
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case, Skipped
     from defacedask.runs.preparing import Settings
 
-__all__ = ["About", "Cohort", "case_rows", "collect", "export_rows", "tabulate"]
+__all__ = ["Cohort", "collect", "tabulate"]
 
 #: Tables whose rows the stages make.
 MEASURED = ("radiomics", "dose", "geometry", "unmasking")
@@ -63,21 +62,6 @@ FURTHER = (
 AT_ONCE = 100
 #: Of the parts, in the run's folder.
 ROWS = "store/rows"
-
-
-@dataclasses.dataclass(frozen=True)
-class About:
-    """What the tables say of a case beside its results."""
-
-    id: str
-    patient_id: str
-    modality: str
-    virtual: bool
-
-    @classmethod
-    def of(cls, case: Case) -> About:
-        """Of a case of a scan."""
-        return cls(case.id, case.patient_id, case.primary.modality, is_virtual(case))
 
 
 class Some:
@@ -134,10 +118,9 @@ def tabulate(some: Some, rows: Path) -> str:
         return str(out)
     pieces = [whole(some.kept, piece) for piece in some.pieces]
     patients = {case.id: case.patient_id or case.id for case in some.cases}
+    rows_of_cases = [some.rows.get(row["case"], row) for row in case_rows(some.cases, pieces)]
     tables: dict[str, Any] = {
-        "cases": as_table(
-            "cases", [some.rows.get(row["case"], row) for row in case_rows(some.cases, pieces)]
-        ),
+        "cases": with_exports(as_table("cases", rows_of_cases), pieces),
         **{name: as_table(name, [r for p in pieces for r in p.rows.get(name, ())]) for name in MEASURED},
         "exports": as_table("exports", export_rows(pieces)),
         "timing": as_table("timing", timing_rows(pieces)),
@@ -192,16 +175,15 @@ class Cohort:
         self._count = len(cases)
         self._open: dict[int, dict[str, tuple[About, list[Piece]]]] = defaultdict(dict)
         self._told: dict[str, Mapping[str, Any]] = {}
-        self._parts: dict[int, tuple[Any, tuple[Any, ...]]] = {}
-        self._beside: Any = None
+        self._parts = Batches(executor, tabulate)
 
     def add(self, case: About, pieces: Iterable[Piece], row: Mapping[str, Any] | None = None) -> None:
         """One case has finished; ``row`` is its row in ``cases``, where it is not the usual one."""
-        number = self._place[case.id] // AT_ONCE
+        number = self.number_of(case.id)
         self._open[number][case.id] = (case, list(pieces))
         if row is not None:
             self._told[case.id] = row
-        if len(self._open[number]) == min(AT_ONCE, self._count - number * AT_ONCE):
+        if len(self._open[number]) == self.size_of(number):
             self._close(number)
 
     def _close(self, number: int) -> None:
@@ -215,26 +197,21 @@ class Cohort:
             self.folder / KEPT,
             {case: self._told.pop(case) for case in some if case in self._told},
         )
-        if self._beside is None or isinstance(self._beside, HereExecutor):
-            self._beside = self.executor.beside()
-        work = (part, self.rows)
-        future = self._beside.submit(tabulate, *work, name=("tabulate", f"part {number}", ""), priority=1)
-        self._parts[number] = (future, work)
-        if len(self._parts) > 2:  # what is sure to be made is let go of
-            self._settle(number - 2)
-
-    def _settle(self, number: int) -> None:
-        future, work = self._parts.get(number, ("", ()))
-        if work:
-            self._parts[number] = (result_of(future, tabulate, work), ())
+        self._parts.begin(number, part, self.rows)
 
     def parts(self) -> list[Path]:
         """Folders of all parts, in their order, once they are made."""
         for number in sorted(self._open):
             self._close(number)
-        for number in self._parts:
-            self._settle(number)
-        return [Path(self._parts[number][0]) for number in sorted(self._parts)]
+        return [Path(part) for _, part in sorted(self._parts.done().items())]
+
+    def number_of(self, case: str) -> int:
+        """Of the part that a case is in."""
+        return self._place[case] // AT_ONCE
+
+    def size_of(self, number: int) -> int:
+        """Cases of a part."""
+        return min(AT_ONCE, self._count - number * AT_ONCE)
 
     def made(self, skipped: Iterable[Mapping[str, Any]]) -> str:
         """What all tables are made from."""
@@ -309,94 +286,3 @@ def collect(
     for case in cases:
         cohort.add(About.of(case), by_case[case.id])
     return cohort.finish(dataclasses.asdict(skip) for skip in skipped)
-
-
-def export_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
-    """One row a case and defacer: whether it was written, and what is known of what was."""
-    return [
-        {
-            "case": piece.case,
-            "defacer": piece.defacer,
-            "status": piece.status,
-            "reason": piece.reason,
-            "instances": sum(piece.facts.get("written", {}).values()),
-            "held_back": len(piece.facts.get("held_back", ())),
-            "face_moved": piece.facts.get("face_moved"),
-            "visible": piece.facts.get("visible"),
-            "reversible": piece.facts.get("reversible"),
-            "targets": "; ".join(piece.facts.get("targets", ())),
-        }
-        for piece in pieces
-        if piece.stage == "export"
-    ]
-
-
-def timing_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
-    """One row a piece that ran: what it took, in this run or in the one that it was kept from."""
-    return [
-        {
-            "case": piece.case,
-            "stage": piece.stage,
-            "defacer": piece.defacer,
-            "status": piece.status,
-            "seconds": piece.seconds,
-            "peak_rss_mb": piece.peak_rss_mb,
-        }
-        for piece in pieces
-        if not piece.upstream
-    ]
-
-
-def case_rows(cases: Sequence[About], pieces: Iterable[Piece]) -> list[dict[str, Any]]:
-    """One row a case: what became of it, why, and what it cost.
-
-    A case is *refused* if nothing could be defaced, *failed* if anything went wrong, else *done*; a defacer that
-    refused a case that others did is named in the reason.
-    """
-    by_case: dict[str, list[Piece]] = defaultdict(list)
-    for piece in pieces:
-        by_case[piece.case].append(piece)
-    rows = []
-    for case in cases:
-        own = by_case[case.id]
-        reasons: dict[str, list[str]] = {}
-        for piece in own:
-            if piece.status != DONE and not piece.upstream:
-                reasons.setdefault(piece.reason, []).append(piece.defacer)
-        statuses = {piece.status for piece in own}
-        nothing = not any(piece.stage == "apply" and piece.ok for piece in own)
-        status = FAILED if FAILED in statuses else REFUSED if nothing else DONE
-        seconds: dict[str, float] = defaultdict(float)
-        for piece in own:
-            if not piece.upstream:
-                seconds[f"seconds_{piece.stage}"] += piece.seconds
-        noted = [piece for stage in ("ingest", "look") for piece in own if piece.stage == stage]
-        notes = [note for piece in noted for note in piece.facts.get("notes", ())]
-        rows.append(
-            {
-                "case": case.id,
-                "patient": case.patient_id,
-                "modality": case.modality,
-                "virtual": case.virtual,
-                "status": status,
-                "reason": " ".join(
-                    f"{', '.join(n for n in names if n)}: {reason}" if any(names) else reason
-                    for reason, names in reasons.items()
-                ),
-                "peak_rss_mb": max((piece.peak_rss_mb for piece in own), default=float("nan")),
-                **seconds,
-                "notes": " ".join(notes),
-                **_kept(own),
-            }
-        )
-    return rows
-
-
-def _kept(pieces: Iterable[Piece]) -> dict[str, Any]:
-    """What of the face protected structures leave, by defacer; the worst as a number."""
-    plans = [piece.facts.get("plans", {}) for piece in pieces if piece.stage == "look"]
-    found = {name: one["remains"] for each in plans for name, one in each.items() if "remains" in one}
-    return {
-        "face_kept_percent": max((one["percent"] for one in found.values()), default=float("nan")),
-        "face_kept": " ".join(f"{name}: {one['sentence']}" for name, one in found.items() if one["sentence"]),
-    }

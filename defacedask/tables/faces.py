@@ -4,10 +4,10 @@
 modality, recogniser, attack), where a case counts by the best of its pictures; ``curves`` the points of its ROC
 and CMC.
 
-Some cases at a time are compared, by workers (`defacedask.tables.face_scores`). Beyond `recognition.gallery-most` persons
-the others that everybody meets are a sample of so many, drawn with the seed `SEED`; everybody's own original always
-is in the gallery. Counts are of all cases; what needs comparisons of different persons (AUC, rates at a fixed rate
-of false matches, chance, curves) is of the cases of the sample, and says so.
+Some cases at a time are compared, by workers (`defacedask.tables.face_scores`). Beyond `recognition.gallery-most`
+persons the others that everybody meets are a sample of so many, drawn with the seed `SEED`; everybody's own original
+always is in the gallery. Counts are of all cases; what needs comparisons of different persons (AUC, rates at a fixed
+rate of false matches, chance, curves) is of the cases of the sample, and says so.
 """
 
 from __future__ import annotations

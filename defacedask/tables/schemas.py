@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SCHEMAS", "TEN_FEATURES", "Column"]
+from defacedask.costs.features import TEN_FEATURES
 
-#: The study's ten first-order features, in its order.
-TEN_FEATURES = (
-    "90Percentile",
-    "Energy",
-    "Entropy",
-    "Kurtosis",
-    "Maximum",
-    "Median",
-    "Range",
-    "Skewness",
-    "Uniformity",
-    "Variance",
-)
+__all__ = ["SCHEMAS", "TEN_FEATURES", "Column"]
 
 
 @dataclass(frozen=True)
@@ -240,6 +228,13 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("face_moved", "number", "share of the face's skin that moved by 3 mm or more (0..1)", False),
         ("visible", "flag", "written though the face is still visible", False),
         ("reversible", "flag", "written though the face is only covered", False),
+        (
+            "recognised",
+            "flag",
+            "the run's attacks recognised people behind this defacer, more than chance gives: what is written says "
+            "that the face is visible",
+            False,
+        ),
         ("targets", "text", "what was clipped of target volumes", False),
     ),
     "unmasking": _columns(

@@ -11,7 +11,6 @@ from defacedask.attacks.attempts import (
     attempts,
     denoised_air,
     level_attempts,
-    non_image_surface,
     target_of,
     template_filled,
 )
@@ -195,15 +194,3 @@ def test_all_attacks_by_name():
     assert [a.level for a in level_attempts(some)] == [-600.0, -100.0]
     with pytest.raises(ConfigError, match="template_filled"):
         attempts(some, ["guess"])
-
-
-def test_masks_and_doses_show_the_head():
-    geometry = around(2.5, half=80)
-    mask = balls(geometry, [((0, 0, 0), 60.0)]) > -500
-    shape = non_image_surface(mask, geometry, pose=np.eye(4), kind="mask")
-    assert np.abs(np.linalg.norm(np.asarray(shape.points), axis=1) - 60).max() < 2.5
-    dose = np.where(mask, 50.0, 0.0)
-    shape = non_image_surface(dose, geometry, pose=np.eye(4), kind="dose")
-    assert np.abs(np.linalg.norm(np.asarray(shape.points), axis=1) - 61).max() < 2.5
-    with pytest.raises(ConfigError, match="mask, dose"):
-        non_image_surface(dose, geometry, pose=np.eye(4), kind="ghost")

@@ -307,6 +307,22 @@ def test_planes_at_the_sides_take_the_corners_that_one_leaves(turned):
         assert offset - (brain @ np.array(normal)).max() == pytest.approx(plan.buffer_mm + 1.0)
 
 
+def test_a_brow_close_before_a_brain_cut_above_it_goes_too(monkeypatch):
+    """A head whose image ends above the brow: the first edge lies flat, and the brow stays in front of the brain."""
+    from defacedask.defacers import quickshear
+
+    x, y, z = CUBE.positions(dtype=np.float64)
+    brain = brain_in(CUBE) & (z < 20)
+    head = head_of(CUBE, brain)
+    head.face_skin = (np.abs(x) < 60) & (np.abs(y + 92) < 3) & (z > -110) & (z < 18)
+    plan = get_defacer("quickshear").propose(head, key=b"", protected=())
+    monkeypatch.setattr(quickshear, "MOST_MORE", 0)
+    without = get_defacer("quickshear").propose(head, key=b"", protected=())
+    assert plan.sides[:2] == without.sides
+    assert plan.face_removed > 0.99 > 0.95 > without.face_removed
+    assert not plan.wanted(CUBE)[brain].any()
+
+
 def test_the_published_form_is_one_plane(turned):
     _, head, _ = turned
     assert get_defacer("quickshear", form="published").plan(head).sides == ()

@@ -200,3 +200,16 @@ def test_a_void_run_says_so_in_each_count(tmp_path):
         row.update(persons_detected=3, positive_n=3, positive_matches=0, holds=False)
         row["positive_matches_at_tolerance"] = 0
     assert line(tmp_path, rows)["matched, any attack"].endswith("void")
+
+
+def test_what_nobody_measured_is_not_said_to_be_gone(tmp_path):
+    rows = tables()
+    rows["exports"].clear()
+    assert line(tmp_path / "a", rows)["face left"] == "not measured no file was written"
+    rows = tables()
+    del rows["exports"][1:]
+    assert line(tmp_path / "b", rows)["face left"] == "no measured on 1 of 40 cases"
+    rows = tables()
+    for row in rows["exports"]:
+        row.update(status="refused", reason="this study recognised 9 of 40 cases", face_moved=None)
+    assert line(tmp_path / "c", rows)["face left"].startswith("not measured")

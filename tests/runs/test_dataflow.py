@@ -186,9 +186,12 @@ def test_paths_that_workers_are_given_are_absolute(tmp_path, monkeypatch):
     write_patient(tmp_path / "in")
     monkeypatch.chdir(tmp_path)
     ready = prepare(tmp_path / "in", "out", defacers="quickshear")
-    flow = Flow(dataflow.stages(), Watched(), ready.folder / KEPT)
     (case,) = ready.cases
-    flow.submit(dataflow.StudyRun(ready), case, case.id, ready.settings.defacers)
+    run = dataflow.StudyRun(ready)
+    run.due = {(case.id, "quickshear")}
+    for part in (dataflow.stages(), dataflow.writing()):
+        flow = Flow(part, Watched(), ready.folder / KEPT)
+        flow.submit(run, case, case.id, ready.settings.defacers)
     folders = {"kept", "root", "plans", "pictures", "folder", "out", "record"}
     paths = {(name, one[name]) for one in given for name in folders & set(one)}
     assert {name for name, _ in paths} == folders

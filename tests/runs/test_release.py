@@ -10,6 +10,10 @@ import pytest
 from support.planted import FEW_VIEWS
 
 import defacedask as dd
+from defacedask.errors import ConfigError, InputError
+from defacedask.report.run import read_run
+from defacedask.report.sections.decision import withheld_lines
+from defacedask.runs.preparing import prepare
 from defacedask.verify import verify
 
 pytestmark = pytest.mark.slow
@@ -96,3 +100,76 @@ def test_without_leave_what_only_covers_the_face_is_compared_and_not_written(stu
     assert "--allow-reversible" in cases["reason"].tolist()[0]
     assert "carina" in set(again.tables["recognition"]["defacer"])
     assert "carina covers the face and does not remove it" in again.report.read_text()
+
+
+def stamps(out):
+    images = (out / "defaced").rglob("CT*.dcm")
+    return {pydicom.dcmread(p, stop_before_pixels=True).RecognizableVisualFeatures for p in images}
+
+
+def test_no_file_says_what_the_study_found_untrue(study, result):
+    """At a distance within which everybody is the same, the attacks find the person."""
+    out = result.out
+    lax = {"tolerance": 1.9, "allow_reversible": False}
+    found = study(**lax)
+    assert not any((out / "defaced").rglob("*.dcm"))
+    rows = found.tables["exports"].set_index("defacer")
+    assert rows.loc["quickshear", "status"] == "refused"
+    assert rows.loc["quickshear", "recognised"]
+    assert "this study recognised 1 of 1 cases behind quickshear" in rows.loc["quickshear", "reason"]
+    lines = [json.loads(line) for line in (out / "audit.jsonl").read_text().splitlines()]
+    assert {line["status"] for line in lines} == {"refused"}
+    assert verify(out).ok
+    seen = read_run(out)
+    assert any("quickshear did not hide everybody: 1" in line for line in withheld_lines(seen))
+    # asked for, it is written, and says so
+    found = study(**lax, allow_visible=True)
+    assert stamps(out) == {"YES"}
+    rows = found.tables["exports"].set_index("defacer")
+    assert rows.loc["quickshear", ["status", "visible", "recognised"]].tolist() == ["done", False, True]
+    assert verify(out).ok
+    assert "RecognizableVisualFeatures YES" in " ".join(withheld_lines(read_run(out)))
+    # and at the study's own distance nobody is found
+    study(allow_reversible=False)
+    assert stamps(out) == {"NO"}
+    assert not withheld_lines(read_run(out))
+
+
+def test_a_study_writes_a_trials_ids_and_masks_as_deface_does(study, result, tmp_path):
+    out = result.out
+    table = tmp_path / "ids.csv"
+    table.write_text("patient_id,subject_id,site_id\nVP-0001,TRI-7,S1\n")
+    study(
+        allow_reversible=False,
+        deidentify=True,
+        ids=table,
+        trial=["sponsor=A trials unit", "protocol=T1"],
+        masks=["seg"],
+    )
+    files = [pydicom.dcmread(p, stop_before_pixels=True) for p in (out / "defaced").rglob("*.dcm")]
+    assert {f.PatientID for f in files} == {"TRI-7"}
+    images = [f for f in files if f.Modality == "CT"]
+    assert {(f.ClinicalTrialSponsorName, f.ClinicalTrialSiteID) for f in images} == {("A trials unit", "S1")}
+    assert [f.Modality for f in files].count("SEG") == 1
+    kept = out / "store" / "patient_ids.csv"
+    assert "VP-0001,TRI-7,S1" in kept.read_text()
+    assert kept.stat().st_mode & 0o077 == 0
+    assert verify(out).ok
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "why"),
+    [
+        ({"ids": "ids.csv"}, ConfigError, "where headers are de-identified"),
+        ({"trial": ["sponsor=x", "protocol=y"]}, ConfigError, "where headers are de-identified"),
+        ({"ids": "ids.csv", "deidentify": True}, InputError, "not in the map"),
+        ({"trial": ["site=x"], "deidentify": True}, ConfigError, "sponsor"),
+        ({"masks": ["png"]}, ConfigError, "mask"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_made(virtual_patients, tmp_path, options, error, why):
+    (tmp_path / "ids.csv").write_text("patient_id,subject_id\nNOBODY,T1\n")
+    options = {name: tmp_path / "ids.csv" if name == "ids" else one for name, one in options.items()}
+    with pytest.raises(error, match=why):
+        prepare(virtual_patients / "VP-0001", tmp_path / "out", defacers="quickshear", **options)
+    assert not (tmp_path / "out").exists()

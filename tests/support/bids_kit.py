@@ -12,13 +12,15 @@ AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
 README = "Made images of nobody, by a test. " * 8 + "\n"
 
 
-def image(path: Path, seed: int, affine: np.ndarray = AFFINE, shape: tuple[int, ...] = (64, 64, 48)) -> Path:
-    """An image of noise on a grid."""
+def image(
+    path: Path, seed: int, affine: np.ndarray = AFFINE, shape: tuple[int, ...] = (64, 64, 48), code: int = 1
+) -> Path:
+    """An image of noise on a grid, whose positions are the scanner's (code 1) or another space's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(seed).integers(0, 200, shape).astype(np.int16)
     one = nibabel.Nifti1Image(values, affine)
-    one.set_sform(affine, 1)
-    one.set_qform(affine, 1)
+    one.set_sform(affine, code)
+    one.set_qform(affine, code)
     one.header.set_xyzt_units("mm", "sec")
     nibabel.save(one, path)
     return path

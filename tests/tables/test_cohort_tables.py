@@ -18,8 +18,9 @@ from defacedask.runs.preparing import Settings
 from defacedask.tables import cohort as cohort_tables
 from defacedask.tables import parts as table_parts
 from defacedask.tables import radiomics_parts
-from defacedask.tables.cohort import About, Cohort, collect, export_rows
+from defacedask.tables.cohort import Cohort, collect
 from defacedask.tables.files import read_tables
+from defacedask.tables.rows import About, export_rows
 
 
 def series(uid):

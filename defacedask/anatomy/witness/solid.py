@@ -87,7 +87,7 @@ def solid_of(volume: xr.DataArray) -> Solid:
     InputError
         If the image is too large for a head and a body, or its values are no numbers.
     """
-    from defacedask.defacers.base import air_of
+    from defacedask.modality import air_of
 
     modality = volume.attrs["modality"]
     fine, source = reduced(volume, SPACING)

@@ -8,9 +8,6 @@ import numpy as np
 
 __all__ = ["DIRECTIONS", "angle", "correlation", "near", "nearest", "rotations", "spread"]
 
-#: Longest index table of `correlation`, rotations at once.
-CHUNK = 2000
-
 
 def spread(count: int) -> np.ndarray:
     """(count, 3) unit vectors, evenly spread over the sphere (a Fibonacci spiral)."""

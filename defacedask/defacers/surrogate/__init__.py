@@ -67,7 +67,7 @@ class SurrogatePlan(MriRefacePlan):
             yield self._bone_mm * sharp
         for one in self.protected:
             if one.name != "Brain":
-                away = one._distance(places, np) - np.float32(one.margin_mm + one.slack_mm)
+                away = one._distance(places, np) - np.float32(one.margin_mm)
                 # the base keeps its voxels; here new and old mix next to them
                 yield (away + np.float32(SHARP)) * sharp
 

@@ -58,6 +58,7 @@ def export(
     allow_reversible: bool = False,
     masks: Sequence[str] = (),
     trial: Mapping[str, str] | None = None,
+    recognised: str = "",
 ) -> Outcome:
     """Write one defaced case.
 
@@ -93,6 +94,9 @@ def export(
         Of ``seg`` and ``nifti``: published masks beside DICOM images. Beside NIfTI there always is one.
     trial : mapping, optional
         What de-identified headers say of a trial (`defacedask.io.dicom.export.identity.Identity`).
+    recognised : str
+        Clause on the persons whom the run's own attacks recognised behind this defacer; such a case is refused, or
+        with ``allow_visible`` written as one whose face is visible.
 
     Returns
     -------
@@ -117,6 +121,7 @@ def export(
     job.kinds = tuple(masks)
     try:
         job.covered(allow_reversible)
+        job.told(recognised, allow_visible)
         if looked.facts.get("to_template") is not None:
             job.to_template = np.asarray(looked.facts["to_template"])
         planned(looked, defacer)
@@ -139,7 +144,7 @@ def export(
             "notes": sorted(set(job.notes)),
             "record": str(record_path(record, it.id, defacer)),
             "face_moved": job.moved,
-            "visible": job.visible,
+            "visible": job.left,
             "reversible": job.reversible,
             "targets": list(job.targets),
             "witness": job.witness,
@@ -185,6 +190,7 @@ class _Job(Shelf):
     targets: tuple[str, ...] = ()  # what was clipped of target volumes
     to_template: np.ndarray | None = None  # world LPS mm -> the average's, where known
     kinds: tuple[str, ...] = ()  # of masks beside DICOM
+    left = False  # the face was measured to be left, in any image
 
     def covered(self, allow_reversible: bool) -> None:
         """Settle whether the face is only covered, by what the defacer says of itself.
@@ -200,6 +206,23 @@ class _Job(Shelf):
         self.reversible = is_reversible(self.defacer)
         if self.reversible and not allow_reversible:
             raise RefusedError(*reversible_reason(self.defacer))
+
+    def told(self, recognised: str, allow_visible: bool) -> None:
+        """Heed what attacks found behind this defacer.
+
+        Raises
+        ------
+        RefusedError
+            If they recognised persons, and files may not say so.
+        """
+        from defacedask.flow.release_options import recognised_reason
+
+        if not recognised:
+            return
+        if not allow_visible:
+            raise RefusedError(*recognised_reason(recognised))
+        self.visible = True
+        self.notes.append(recognised)
 
     def look(self, store: CaseStore, looked: Piece, allow_visible: bool) -> None:
         """See on every defaced image that the face is gone, before anything is written.
@@ -226,7 +249,7 @@ class _Job(Shelf):
             if not found.reason:
                 continue
             if allow_visible:
-                self.visible = True
+                self.visible = self.left = True
                 self.notes.append(f"{name}: {found.reason}")
             elif first:
                 raise RefusedError(

@@ -18,7 +18,7 @@ from defacedask.volume import geometry_of, placed_anew
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case
 
-__all__ = ["case_key", "ingest", "input_state"]
+__all__ = ["case_key", "image_of", "ingest", "input_state"]
 
 
 def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
@@ -78,7 +78,7 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
             paths[name] = series.uid
             grid = geometry_of(volume)
             for part in it.structures:
-                if _image_of(part, it) is not series:
+                if image_of(part, it) is not series:
                     continue
                 try:
                     # contours are in the image's own frame, wherever a registration puts both
@@ -163,7 +163,7 @@ def _free_name(kind: str, taken: Mapping[str, str]) -> str:
     return name
 
 
-def _image_of(part: Any, case: Case) -> Any:
+def image_of(part: Any, case: Case) -> Any:
     """Image series a structure set refers to: by series, else by instance, else the case's primary image."""
     wanted = set(part.references)
     for series in case.images:

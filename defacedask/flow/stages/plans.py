@@ -18,6 +18,7 @@ from defacedask.flow.result import Outcome, Piece
 from defacedask.flow.stages.kept import Kept, save_kept
 from defacedask.flow.stages.places import ORIGINAL, one_thread
 from defacedask.flow.stages.protecting import drawn_brain, kept_structures, spared_structures
+from defacedask.io.bids.spaces import TRANSFORM
 from defacedask.io.store import CaseStore, consolidate, write_volume, writing
 from defacedask.volume import geometry_of, make_volume
 from defacedask.whole_files import write_whole
@@ -91,7 +92,10 @@ def look(
         _check_registered(store, head)
         kept, missing = kept_structures(store, protect, head)
         if missing and all_there:
-            raise RefusedError(missing[0], "See `defacedask scan` for the names, or leave the pattern out.")
+            raise RefusedError(
+                missing[0],
+                "`defacedask scan --json` has the names; mend the pattern, or leave the pattern out.",
+            )
         protected = [one.protected(margin_mm) for one in kept]
         drawn = drawn_brain(store, head)
         if drawn is not None:
@@ -184,6 +188,8 @@ def _check_registered(store: CaseStore, head: Head) -> None:
         volume = store.volume(path)
         if "registered_by" not in volume.attrs or volume.attrs["modality"] != "MR":
             continue
+        if volume.attrs.get("registered_how") == TRANSFORM:
+            continue  # it is measured itself, and gets a plan of its own where this one leaves its face
         other = Head(volume.load())
         if not other.ok:
             continue  # too little of a head to say where it is

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from defacedask.anatomy.structure_names import standard_names
 from defacedask.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from defacedask.anatomy.head import Head
+    from defacedask.flow.stages.drawn import DrawnStructures
     from defacedask.flow.stages.kept import Kept
+    from defacedask.io.dicom.model import Case
     from defacedask.io.store import CaseStore
 
-__all__ = ["check_margin", "drawn_brain", "fits", "kept_structures", "patterns_of", "spared_structures"]
+    Structures: TypeAlias = CaseStore | DrawnStructures
+
+__all__ = [
+    "check_margin",
+    "drawn_brain",
+    "fit_nothing",
+    "fits",
+    "kept_structures",
+    "patterns_of",
+    "spared_structures",
+]
 
 #: How the reader of structures marks one whose contours it could not use.
 _UNUSED = "not used:"
@@ -45,14 +58,28 @@ def fits(pattern: str, *names: str) -> bool:
     return any(fnmatch.fnmatchcase(name.casefold(), pattern.casefold()) for name in names)
 
 
+def fit_nothing(case: Case, patterns: Sequence[str]) -> list[str]:
+    """Patterns that fit no structure of a case by the names that its structure sets give; nothing is read.
+
+    Parameters
+    ----------
+    case : Case
+    patterns : sequence of str
+        The brain is there without a structure set, too.
+    """
+    named = [name for part in case.structures for name in part.facts.get("structures", ())]
+    names = ("Brain", *named, *standard_names(named))
+    return [pattern for pattern in patterns if not fits(pattern, *names)]
+
+
 def kept_structures(
-    store: CaseStore, patterns: Sequence[str], head: Head | None = None
+    store: Structures, patterns: Sequence[str], head: Head | None = None
 ) -> tuple[list[Kept], list[str]]:
     """Structures of a case that stay as they are, by standard name or the name in the structure set.
 
     Parameters
     ----------
-    store : CaseStore
+    store : CaseStore or DrawnStructures
     patterns : sequence of str
     head : Head, optional
         Whose brain stands in for a structure called Brain that the case lacks.
@@ -79,7 +106,7 @@ def kept_structures(
     return _kept(store, parts, patterns, head)
 
 
-def _structures(store: CaseStore) -> tuple[list[tuple[str, Any]], dict[str, str]]:
+def _structures(store: Structures) -> tuple[list[tuple[str, Any]], dict[str, str]]:
     """Structures of a case with the paths of their sets, and name -> reason of those that could not be read."""
     lost: dict[str, str] = {}
     for row in store.facts.get("unread_structures", ()):
@@ -96,12 +123,12 @@ def _structures(store: CaseStore) -> tuple[list[tuple[str, Any]], dict[str, str]
 
 
 def _kept(
-    store: CaseStore, parts: Sequence[tuple[str, Any]], patterns: Sequence[str], head: Head | None = None
+    store: Structures, parts: Sequence[tuple[str, Any]], patterns: Sequence[str], head: Head | None = None
 ) -> tuple[list[Kept], list[str]]:
     """See `kept_structures`; ``parts`` as `_structures` gives them."""
     from defacedask.flow.stages.kept import Kept
 
-    kept: dict[tuple[str, int], Kept] = {}
+    kept: dict[tuple[str, str], Kept] = {}  # names are unique in a set
     missing: list[str] = []
     for pattern in patterns:
         found = False
@@ -112,14 +139,14 @@ def _kept(
             if not mask.any():
                 continue
             found = True
-            if (path, part.index) not in kept:
+            if (path, part.name) not in kept:
                 end = [a + n for a, n in zip(part.start, part.shape, strict=True)]
                 grid = store.geometry(path).block(part.start, end)
-                kept[path, part.index] = Kept(part.original_name, mask, grid)
+                kept[path, part.name] = Kept(part.original_name, mask, grid)
         if found:
             continue
         if fits(pattern, "Brain") and head is not None:
-            kept["head", 0] = Kept("Brain", head.brain, head.grid)
+            kept["head", ""] = Kept("Brain", head.brain, head.grid)
         else:
             missing.append(
                 f"no structure of the case is called {pattern}, so nothing of that name is protected."
@@ -127,12 +154,12 @@ def _kept(
     return list(kept.values()), missing
 
 
-def spared_structures(store: CaseStore, patterns: Sequence[str], head: Head) -> tuple[list[Kept], list[str]]:
+def spared_structures(store: Structures, patterns: Sequence[str], head: Head) -> tuple[list[Kept], list[str]]:
     """Structures that a defacer leaves as they are without being asked, as far as the case has them.
 
     Parameters
     ----------
-    store : CaseStore
+    store : CaseStore or DrawnStructures
     patterns : sequence of str
         See `defacedask.defacers.Defacer.spares`.
     head : Head
@@ -167,14 +194,14 @@ def spared_structures(store: CaseStore, patterns: Sequence[str], head: Head) -> 
 ALIKE = 0.7
 
 
-def drawn_brain(store: CaseStore, head: Head) -> Kept | None:
+def drawn_brain(store: Structures, head: Head) -> Kept | None:
     """The brain as somebody drew it, where a structure set has one that is about where the brain was found.
 
     A drawn brain reaches to the skull, one that is found ends a voxel before it: both stay.
 
     Parameters
     ----------
-    store : CaseStore
+    store : CaseStore or DrawnStructures
     head : Head
     """
     from defacedask.anatomy.grid import resample

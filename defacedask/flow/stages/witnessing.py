@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.anatomy.faceless import Faceless
+from defacedask.anatomy.witness.alignment import MOST_APART
 from defacedask.errors import InputError, RefusedError
 from defacedask.flow.stages.places import volume_path
 from defacedask.flow.stages.residual import Residual, residual_face
@@ -17,6 +18,7 @@ from defacedask.io.store import CaseStore
 
 if TYPE_CHECKING:
     from defacedask.anatomy.witness import Sighting
+    from defacedask.anatomy.witness.alignment import Alignment
     from defacedask.flow.result import Piece
 
 __all__ = ["Judged", "judge"]
@@ -87,6 +89,15 @@ def _sighting(url: str, key: str, path: str) -> Sighting:
     return sighting(CaseStore(url).volume(path).load())
 
 
+@functools.lru_cache(maxsize=16)
+def _alignment(url: str, key: str, by: str, path: str) -> Alignment:
+    """How an image that shows no face lies against the one that does; the same for every defacer of a case."""
+    from defacedask.anatomy.witness.alignment import alignment
+
+    store = CaseStore(url)
+    return alignment(store.volume(by).load(), store.volume(path).load(), _sighting(url, key, by))
+
+
 def _planned_place(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Tip of the nose and gaze by the plan's registration, world LPS."""
     from defacedask.anatomy.atlas import atlas_of
@@ -113,12 +124,19 @@ def _one(
         others = [(other, sight) for other, sight in seen.items() if not sight.reason]
         if others:
             by, own = others[0]
-            notes.append(f"{why}: it was judged at the place that the {by.rsplit('/', 1)[-1]} shows")
+            shown = by.rsplit("/", 1)[-1]
+            notes.append(f"{why}: it was judged at the place that the {shown} shows")
     found = verdict(original, store.volume(volume_path(defacer, path)).load(), own, *plan)
     figures = dict(found.figures)
-    if why and not own.reason:
-        figures["by"] = by
     reasons = [found.sentence] if found.held else []
+    if why and not own.reason:
+        lies = _alignment(store.url, store.key, by, path)
+        figures |= {"by": by, "against": lies.facts()}
+        if lies.apart:
+            reasons.append(
+                f"the patient lies {lies.mm:.0f} mm and {lies.degrees:.0f} degrees away from where the {shown} shows "
+                f"the face (at most {MOST_APART:g} mm), so that nobody knows whether the face is gone"
+            )
     if found.agrees is False and looked.facts.get("front"):
         # where nose or eyes were cut away before, neither plan nor witness can be sure
         front = Faceless(**looked.facts["front"])

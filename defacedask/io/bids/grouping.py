@@ -1,7 +1,7 @@
-"""Which images of a subject's session share one plan: those on one grid.
+"""Which images of a subject's session share one plan: those in one space, or with a transform between them.
 
-On one grid an image lies where the other does, as far as files can say. Whether the head lies there too is seen
-later: every image is measured itself before it is written.
+There an image lies where the other does, as far as files can say. Whether the head lies there too is seen later:
+every image is measured itself before it is written, and gets a plan of its own where the shared one leaves its face.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from defacedask.geometry import Geometry
 from defacedask.io.bids.names import dataset_of, is_derivative, parse
+from defacedask.io.bids.spaces import TRANSFORM, Placed, place, spaces_of
+from defacedask.io.bids.transforms import of_session, transforms_of
 from defacedask.io.dicom.model import Series
 from defacedask.io.nifti.names import stem_of
 
-__all__ = ["one_plan_each"]
+__all__ = ["Grouped", "one_plan_each"]
 
 #: Images on which a head is found best, first.
 _BEST = (
@@ -37,8 +38,23 @@ _BEST = (
 _PHASE = {("part", "phase"), ("part", "real"), ("part", "imag")}
 
 
-def one_plan_each(files: Sequence[Series]) -> list[Series]:
-    """Let images of one subject and session that lie on one grid be one case, and number them.
+@dataclasses.dataclass(frozen=True)
+class Grouped:
+    """What `one_plan_each` gives.
+
+    Attributes
+    ----------
+    files : list of Series
+    notes : list of str
+        Transforms of a data set that are not used, and why.
+    """
+
+    files: list[Series]
+    notes: list[str]
+
+
+def one_plan_each(files: Sequence[Series]) -> Grouped:
+    """Let images of one subject and session that lie in one space be one case, and number them.
 
     Parameters
     ----------
@@ -47,13 +63,16 @@ def one_plan_each(files: Sequence[Series]) -> list[Series]:
 
     Returns
     -------
-    list of Series
-        As given; those that share a grid have the frame of reference of the one that a plan is best made on, and
-        numbers from 1 in that order. In a data set, the fact ``bids`` is the path below it, and ``derivative`` says
-        that it is a derived one.
+    Grouped
+        Files as given; those that share a space have the frame of reference of the one that a plan is best made on
+        (fact ``plan_on``), and numbers from 1 in that order. One that a transform leads there has the fact
+        ``registered``. In a data set, the fact ``bids`` is the path below it, and ``derivative`` says that it is a
+        derived one.
     """
-    groups: dict[tuple[str, str, str, str], list[Series]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], dict[str, list[Series]]] = defaultdict(lambda: defaultdict(list))
+    roots: dict[tuple[str, str, str], Path | None] = {}
     out: dict[str, Series] = {}
+    notes: list[str] = []
     for one in files:
         path = Path(one.files[0])
         root = dataset_of(path)
@@ -64,16 +83,23 @@ def one_plan_each(files: Sequence[Series]) -> list[Series]:
         out[one.uid] = one
         name = parse(path.name)
         if name is not None and one.geometry is not None:
-            groups[_home(path, root), one.patient_id, name.label("sub"), name.label("ses")].append(one)
-    for several in groups.values():
-        stems = [stem_of(one.files[0]).casefold() for one in several]
-        # of X.nii and X.nii.gz nobody knows what they are
-        clear = [one for one, stem in zip(several, stems, strict=True) if stems.count(stem) == 1]
-        for grid in _on_one_grid(sorted(clear, key=_rank)):
-            if len(grid) > 1:
-                for number, one in enumerate(grid, 1):
-                    out[one.uid] = _joined(one, grid[0].frame_of_reference, number)
-    return [out[one.uid] for one in files]
+            who = _home(path, root), one.patient_id, name.label("sub")
+            groups[who][name.label("ses")].append(one)
+            roots[who] = root
+    for who, sessions in groups.items():
+        root = roots[who]
+        several = any(len(images) > 1 for images in sessions.values())
+        links = transforms_of(root, who[2]) if root is not None and several else []
+        for session, images in sessions.items():
+            stems = [stem_of(one.files[0]).casefold() for one in images]
+            # of X.nii and X.nii.gz nobody knows what they are
+            clear = [one for one, stem in zip(images, stems, strict=True) if stems.count(stem) == 1]
+            spaces = spaces_of(sorted(clear, key=_rank))
+            placed = place(spaces, of_session(links, session, list(sessions)), notes)
+            for together in placed:
+                for one in _joined(spaces, together):
+                    out[one.uid] = one
+    return Grouped([out[one.uid] for one in files], notes)
 
 
 def _home(path: Path, root: Path | None) -> str:
@@ -91,19 +117,27 @@ def _rank(one: Series) -> tuple[bool, int, str]:
     return bool(_PHASE.intersection(name.entities)), best, Path(one.files[0]).name
 
 
-def _on_one_grid(several: Sequence[Series]) -> list[list[Series]]:
-    grids: list[tuple[Geometry, list[Series]]] = []
-    for one in several:
-        own = Geometry.from_dict(one.geometry or {})
-        for grid, there in grids:
-            if own.close_to(grid):
-                there.append(one)
-                break
-        else:
-            grids.append((own, [one]))
-    return [there for _, there in grids]
-
-
-def _joined(one: Series, frame: str, number: int) -> Series:
-    geometry = {**(one.geometry or {}), "frame_of_reference": frame}
-    return dataclasses.replace(one, frame_of_reference=frame, number=number, geometry=geometry)
+def _joined(spaces: Sequence[Sequence[Series]], together: Sequence[Placed]) -> list[Series]:
+    """Images of spaces that one plan serves, with all that says so."""
+    first = spaces[together[0].space][0]
+    frame = first.frame_of_reference
+    images = [(one, there) for there in together for one in spaces[there.space]]
+    if len(images) < 2:
+        return []
+    out = []
+    for number, (one, there) in enumerate(sorted(images, key=lambda pair: _rank(pair[0])), 1):
+        if there.by:
+            fact = {
+                "matrix": there.matrix.tolist(),
+                "frame_of_reference": frame,
+                "by": there.by,
+                "how": TRANSFORM,
+            }
+            out.append(dataclasses.replace(one, number=number, facts={**one.facts, "registered": fact}))
+            continue
+        facts = {**one.facts, "plan_on": True} if one is first else one.facts
+        geometry = {**(one.geometry or {}), "frame_of_reference": frame}
+        out.append(
+            dataclasses.replace(one, frame_of_reference=frame, number=number, geometry=geometry, facts=facts)
+        )
+    return out

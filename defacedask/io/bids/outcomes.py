@@ -20,7 +20,7 @@ COLUMNS = {
     "images_refused": "Images that were looked at and are not in the data set.",
     "images_left_out": "Images that could not be used, or were not to be, and are not in the data set.",
     "images_copied": "Images that said they were defaced before, and were passed on as they came.",
-    "plans": "Plans that the images were defaced by: images on one grid share one.",
+    "plans": "Plans that the images were defaced by: images in one space, or that a transform relates, share one.",
     "face_moved": "Smallest fraction of the face's skin, over the images, that moved by 3 mm or more.",
     "defacer": "Algorithm.",
     "reason": "Why images are not in the data set.",

@@ -18,6 +18,7 @@ from defacedask.io.dicom.dose_planes import join_planes
 from defacedask.io.dicom.enhanced import enhanced_series
 from defacedask.io.dicom.find import find_files, is_nifti
 from defacedask.io.dicom.headers import Header
+from defacedask.io.dicom.joining import joined
 from defacedask.io.dicom.keys import COPY, parts_of_series, several_series
 from defacedask.io.dicom.linking import OBJECTS, object_series
 from defacedask.io.dicom.model import KINDS, Case, Scan, Series, Skipped
@@ -199,7 +200,10 @@ class _Catalogue:
         groups: dict[tuple[str, str], dict[str, list[Series]]] = {}
         by_uid: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for series in self.images:
-            key = (_person(series), series.frame_of_reference or f"series {series.uid}")
+            # an image of a data set may be registered already
+            registration = series.facts.get("registered", {})
+            frame = registration.get("frame_of_reference", series.frame_of_reference)
+            key = (_person(series), frame or f"series {series.uid}")
             groups.setdefault(key, {kind: [] for kind in KINDS})["images"].append(series)
             for uid in (series.uid, *series.instances):
                 by_uid[uid].add(key)
@@ -360,9 +364,7 @@ def scan(*inputs: Any, workers: int | None = None) -> Scan:
     from pydicom.config import disable_value_validation
 
     if any(isinstance(one, (Case, Scan)) for one in inputs):
-        from defacedask.inputs import scan_of
-
-        return scan_of(inputs)
+        return joined(inputs, scan)
     found = find_files(inputs)
     nifti = [path for path in found.files if is_nifti(path)]
     catalogue = _Catalogue(found.wanted)
@@ -388,9 +390,10 @@ def scan(*inputs: Any, workers: int | None = None) -> Scan:
                 Skipped(path, f"it cannot be read ({type(error).__name__}: {error})"[:300])
             )
     settled = settle_files(files)
-    catalogue.images += one_plan_each(settled.files)
+    grouped = one_plan_each(settled.files)
+    catalogue.images += grouped.files
     catalogue.skipped += settled.skipped
-    catalogue.notes += settled.notes
+    catalogue.notes += [*settled.notes, *grouped.notes]
     cases = catalogue.cases()
     defaced = [s for case in cases for s in case.images if "already_defaced" in s.facts]
     catalogue.notes += [

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import InputError
-from defacedask.showing import Shown, case_table, counted, scan_table, short, size_of, what_is_in
+from defacedask.io.dicom.shown import case_table, scan_table, size_of, what_is_in
+from defacedask.showing import Shown, counted, short
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -124,9 +125,17 @@ class Case(Shown):
 
     @property
     def primary(self) -> Series:
-        """The image the head is read from: CT, else MR, else PET; of several the one with most voxels."""
+        """The image the head is read from: CT, else MR, else PET; of several the one with most voxels.
+
+        In a BIDS session it is the one that was chosen for that (fact ``plan_on``).
+        """
         order = {"CT": 0, "MR": 1, "PT": 2}
-        return min(self.images, key=lambda s: (order.get(s.modality, 3), -s.voxels, s.number, s.uid))
+
+        def rank(one: Series) -> tuple[bool, int, int, int, str]:
+            chosen = bool(one.facts.get("plan_on"))
+            return (not chosen, order.get(one.modality, 3), -one.voxels, one.number, one.uid)
+
+        return min(self.images, key=rank)
 
     def image(self, modality: str | None = None, *, lazy: bool = True) -> xr.DataArray:
         """Read one image of the case.

@@ -20,7 +20,11 @@ from defacedask.geometry import Geometry
 from defacedask.io.dicom.model import Series
 
 __all__ = [
+    "AGREE",
+    "OVERLAP",
     "Relation",
+    "check_matrix",
+    "furthest",
     "matrix_of",
     "moved",
     "own_geometry",
@@ -28,6 +32,7 @@ __all__ = [
     "registered",
     "relate",
     "relations_of",
+    "share_inside",
 ]
 
 DEFORMABLE = "1.2.840.10008.5.1.4.1.1.66.3"
@@ -85,15 +90,29 @@ def matrix_of(item: Any) -> np.ndarray:
         if numbers.size != 16 or not np.isfinite(numbers).all():
             raise RefusedError("its matrix does not hold sixteen numbers")
         matrix = numbers.reshape(4, 4)
-        _check(matrix, str(step.get("FrameOfReferenceTransformationMatrixType", "") or ""))
+        check_matrix(matrix, str(step.get("FrameOfReferenceTransformationMatrixType", "") or ""))
         matrices.append(matrix)
     # several stand in the order of multiplication: the last one meets the points first
     whole = functools.reduce(np.matmul, matrices)
-    _check(whole, "")
+    check_matrix(whole)
     return whole
 
 
-def _check(matrix: np.ndarray, kind: str) -> None:
+def check_matrix(matrix: np.ndarray, kind: str = "") -> None:
+    """See that two scans of one head can be related by a map, and that it is of the kind that it says.
+
+    Parameters
+    ----------
+    matrix : (4, 4) array
+        LPS mm -> LPS mm.
+    kind : str
+        RIGID, RIGID_SCALE, AFFINE or "".
+
+    Raises
+    ------
+    RefusedError
+        With the reason as a clause.
+    """
     if np.abs(matrix[3] - (0, 0, 0, 1)).max() > 1e-6:
         raise RefusedError("its matrix is no affine map (the last row is not 0, 0, 0, 1)")
     part = matrix[:3, :3]
@@ -191,13 +210,10 @@ def relate(
         return None
     matrix, first = found[0]
     image = own_geometry(source[0])
-    for other, _ in found[1:]:
-        apart = float(np.linalg.norm(_at(matrix, image.corners) - _at(other, image.corners), axis=1).max())
-        if apart > AGREE:
-            return (
-                f"{len(found)} registrations of the same images disagree by {apart:.0f} mm, so none is used."
-            )
-    inside = max(_inside(image, matrix, Geometry.from_dict(s.geometry)) for s in target if s.geometry)
+    apart = furthest(image, [one for one, _ in found])
+    if apart > AGREE:
+        return f"{len(found)} registrations of the same images disagree by {apart:.0f} mm, so none is used."
+    inside = max(share_inside(image, matrix, Geometry.from_dict(s.geometry)) for s in target if s.geometry)
     if inside < OVERLAP:
         return (
             f"the registration puts the {source[0].modality} outside the {target[0].modality} "
@@ -210,8 +226,14 @@ def _at(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3])
 
 
-def _inside(image: Geometry, matrix: np.ndarray, other: Geometry) -> float:
-    """Fraction of an image's field of view that lies within another's."""
+def furthest(image: Geometry, maps: Sequence[np.ndarray]) -> float:
+    """Distance in mm by which maps of one image disagree at its corners."""
+    first = _at(maps[0], image.corners)
+    return max(float(np.linalg.norm(first - _at(one, image.corners), axis=1).max()) for one in maps)
+
+
+def share_inside(image: Geometry, matrix: np.ndarray, other: Geometry) -> float:
+    """Fraction of an image's field of view that lies within another's, once it is mapped into the other's space."""
     steps = [np.linspace(0, n - 1, 12) for n in image.shape]
     index = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
     at = other.to_index(_at(matrix, image.to_world(index)))

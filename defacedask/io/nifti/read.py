@@ -80,6 +80,12 @@ def _modality(path: str, image: Any, sidecar: dict[str, Any]) -> tuple[str, str,
     return "MR", "1", "nothing says that it is anything else"
 
 
+def _space(image: Any) -> str:
+    """What positions are relative to, by the code of the affine that counts (NIfTI-1, XFORM_CODES)."""
+    codes = [int(image.header.get(name, 0)) for name in ("sform_code", "qform_code")]
+    return {1: "scanner", 2: "aligned"}.get(codes[0] or codes[1], "standard")
+
+
 def _folder_of_subject(path: str) -> re.Match[str] | None:
     """The nearest folder that is called like a subject of a BIDS tree."""
     found = [re.fullmatch(r"(sub-[A-Za-z0-9]+)", part) for part in Path(path).parts[-2::-1]]
@@ -142,6 +148,7 @@ def nifti_series(path: str) -> Series:
             "units": units,
             "modality_because": why,
             "stored": stored.newbyteorder("=").name,
+            "space": _space(image),
             **({} if defaced is None else {"already_defaced": defaced}),
             "sha256": content,
         },

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import os
@@ -33,7 +32,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from defacedask.errors import DefacedaskError, OutputError, StoreError
+from defacedask.errors import StoreError, writing
 from defacedask.geometry import Geometry
 from defacedask.io.store.format import VOXELS, consolidate, stored_volume, write_structures, write_volume
 from defacedask.io.store.place import is_local, join_url, remove
@@ -59,8 +58,6 @@ _ABOUT = {
 }
 #: Facts that are JSON text in the file, where attributes are flat.
 _NESTED = ("unread_structures",)
-#: Errors of the disk itself, which the next case would meet too.
-FULL = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 
 
 def input_key(files: Sequence[str]) -> str:
@@ -74,25 +71,6 @@ def input_key(files: Sequence[str]) -> str:
         facts = Path(name).stat()
         digest.update(os.fsencode(name) + f"\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def writing(what: str) -> Iterator[None]:
-    """Turn a failure of the file system into one `OutputError` that says what could not be written."""
-    try:
-        yield
-    except DefacedaskError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in FULL:
-            raise OutputError(
-                f"cannot write {what}: {reason}.", "Free space or choose another output folder.", fatal=True
-            ) from error
-        # no fault of the disk: a name that is too long, a file in the way, an input that is gone
-        where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
-        hint = "Look at what is named there, then run again." if where else "Choose another output folder."
-        raise OutputError(f"cannot write {what}: {reason}{where}.", hint) from error
 
 
 def _flat(value: Any) -> Any:

@@ -25,7 +25,15 @@ from defacedask.report.sections.standing import (
 from defacedask.report.sections.tried import untried
 from defacedask.tables.evidence import Rate
 
-__all__ = ["Decision", "decision_table", "measured", "planned", "published"]
+__all__ = [
+    "Decision",
+    "decision_table",
+    "measured",
+    "planned",
+    "published",
+    "recognised",
+    "withheld_lines",
+]
 
 #: Largest 95 % upper bound of the match rate with which "not recognised" is worth an answer: 0 of 29 cases.
 MOST = 0.10
@@ -60,17 +68,44 @@ def published(run: Run, defacer: str) -> Decision:
     )
 
 
+def recognised(run: Run, defacer: str) -> Rate | None:
+    """Cases that were recognised behind a defacer, if more than chance gives; None if not."""
+    hits = strongest(run, defacer)
+    return hits if hits.hits and beyond_chance(hits, run.chance(defacer)) else None
+
+
+def withheld_lines(run: Run) -> list[str]:
+    """One sentence a defacer whose files do not say that the face is gone, for the study recognised people."""
+    rows = run.tables["exports"]
+    lines = []
+    for defacer in [d for d in run.defacers if d != CONTROL]:
+        own = rows.loc[(rows["defacer"] == defacer) & rows["recognised"].fillna(False).astype(bool)]
+        hits = recognised(run, defacer)
+        if not len(own) or hits is None or covers(defacer):
+            continue
+        written = (own["status"] == "done").any()
+        lines.append(
+            f"{defacer} did not hide everybody: {count_words(hits)} cases were recognised. "
+            + (
+                "Its files say that the face is visible (RecognizableVisualFeatures YES)."
+                if written
+                else "Nothing of it was written; --allow-visible writes it, and every file says so."
+            )
+        )
+    return lines
+
+
 def _found_against(run: Run, defacer: str) -> list[str]:
     reasons = []
-    hits = strongest(run, defacer)
-    if hits.hits and beyond_chance(hits, run.chance(defacer)):
+    hits = recognised(run, defacer)
+    if hits is not None:
         reasons.append(f"recognised in {count_words(hits)} cases")
     if covers(defacer):
         reasons.append("the face is covered, not removed: it can be un-masked")
     rows = run.tables["exports"]
     rows = rows.loc[rows["defacer"] == defacer]
     still = rows.loc[
-        rows["reason"].str.contains("still visible") | rows["visible"].fillna(False).astype(bool)
+        rows["reason"].fillna("").str.contains("still visible") | rows["visible"].fillna(False).astype(bool)
     ]
     if len(still):
         reasons.append(

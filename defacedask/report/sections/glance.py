@@ -120,13 +120,17 @@ def _left(run: Run, defacer: str) -> Cell:
         tone = tone or "warn"
     visible = run.tables["exports"]
     visible = visible.loc[(visible["defacer"] == defacer)]
-    still = visible["reason"].str.contains("still visible")
+    still = visible["reason"].fillna("").str.contains("still visible")
+    still |= visible["visible"].fillna(False).astype(bool)
     if still.any():
         parts.append(f"found visible: {int(still.sum())} of {len(visible)} cases")
         tone = "bad"
     if parts:
         return text("; ".join(parts), tone)
-    return text("no") if len(visible) else text("no", small="no file was measured")
+    measured = int(visible["face_moved"].notna().sum())
+    if not measured:  # nobody has looked at what is left
+        return text("not measured", "quiet", "no file was written")
+    return text("no", small="" if measured == len(table) else f"measured on {measured} of {len(table)} cases")
 
 
 def _targets(found: Harm) -> Cell:

@@ -22,8 +22,8 @@ from defacedask.io.store import CaseStore
 from defacedask.report.run import Run
 from defacedask.report.sections.record import cases_table
 from defacedask.runs.preparing import Settings, prepare
-from defacedask.tables.cohort import About, case_rows
 from defacedask.tables.files import as_table
+from defacedask.tables.rows import About, case_rows
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,24 @@ def test_an_image_whose_patient_moved_is_held_back_alone(case_of_two):
     assert not list((case_of_two / "out").rglob("MR/*.dcm"))
 
 
+@pytest.mark.slow
+def test_a_pet_whose_patient_moved_is_held_back_alone(tmp_path):
+    """A PET shows no face by itself: it is laid on the CT."""
+    write_phantom(tmp_path / "in", 1, seed=0, modalities=("CT", "PT"), size="coarse")
+    still = deface(dd.scan(tmp_path / "in"), tmp_path / "still", "quickshear").cases[0]
+    assert set(still["written"]) >= {"CT", "PT"}
+    for file in sorted((tmp_path / "in").glob("VP-*/*/PT/*.dcm")):
+        dataset = pydicom.dcmread(file)
+        x, y, z = (float(v) for v in dataset.ImagePositionPatient)
+        dataset.ImagePositionPatient = [x, y + 25.0, z - 30.0]
+        dataset.save_as(file)
+    row = deface(dd.scan(tmp_path / "in"), tmp_path / "out", "quickshear").cases[0]
+    assert "CT" in row["written"]
+    assert "PT" not in row["written"]
+    assert any("away from where the CT shows the face" in held["reason"] for held in row["held_back"])
+    assert not list((tmp_path / "out").rglob("PT/*.dcm"))
+
+
 @pytest.fixture
 def turned_witness(monkeypatch):
     """A witness who sees each face at the back of the head."""

@@ -1,4 +1,4 @@
-"""One plan a subject and session for images on one grid, and plans of their own for all others."""
+"""One plan a subject and session for images in one space, and plans of their own for all others."""
 
 from __future__ import annotations
 
@@ -45,8 +45,11 @@ def shifted(mm: float) -> np.ndarray:
     [
         ("sub-01/ses-b/anat/sub-01_ses-b_T2w.nii.gz", {}),
         ("sub-02/ses-a/anat/sub-02_ses-a_T2w.nii.gz", {}),
-        ("sub-01/ses-a/anat/sub-01_ses-a_T2w.nii.gz", {"affine": shifted(0.1)}),
-        ("sub-01/ses-a/anat/sub-01_ses-a_T2w.nii.gz", {"shape": (14, 16, 13)}),
+        ("sub-01/ses-a/anat/sub-01_ses-a_T2w.nii.gz", {"affine": shifted(0.1), "code": 2}),
+        ("sub-01/ses-a/anat/sub-01_ses-a_T2w.nii.gz", {"shape": (64, 60, 48), "code": 4}),
+        ("sub-01/ses-a/anat/sub-01_ses-a_T2w.nii.gz", {"affine": shifted(500)}),
+        ("sub-01/ses-a/pet/sub-01_ses-a_pet.nii.gz", {"affine": shifted(0.1)}),
+        ("sub-01/ses-a/anat/sub-01_ses-a_space-T1w_T2w.nii.gz", {"affine": shifted(0.1)}),
         ("sub-01/ses-a/anat/T2w.nii.gz", {}),
         ("sub-01/ses-a/anat/sub-01_ses-a_T1w.nii", {}),
     ],
@@ -56,6 +59,29 @@ def test_all_others_have_plans_of_their_own(tmp_path, name, options):
     image(tmp_path / "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz", 1)
     image(tmp_path / name, 2, **options)
     assert sorted(map(len, groups(tmp_path))) == [1, 1]
+
+
+@pytest.mark.parametrize("options", [{"affine": shifted(0.1)}, {"shape": (64, 60, 40)}])
+def test_another_grid_in_the_same_scanner_is_one_plan(tmp_path, options):
+    write(tmp_path / "dataset_description.json", "{}")
+    image(tmp_path / "sub-01/anat/sub-01_T1w.nii.gz", 1, shape=(40, 40, 40))
+    other = tmp_path / "sub-01/anat/sub-01_T2w.nii.gz"
+    image(other, 2, **options)
+    (case,) = scan(tmp_path).cases
+    # the T1w, though the T2w has more voxels
+    assert Path(case.primary.files[0]).name == "sub-01_T1w.nii.gz"
+    assert case.primary.uid == case.frame_of_reference
+    write(tmp_path / "T1w.json", '{"DeviceSerialNumber": "1"}')
+    assert len(groups(tmp_path)) == 1
+    write(tmp_path / "T2w.json", '{"DeviceSerialNumber": "2"}')
+    assert len(groups(tmp_path)) == 2
+
+
+def test_one_standard_space_is_one_plan(tmp_path):
+    write(tmp_path / "dataset_description.json", '{"DatasetType": "derivative"}')
+    for k, name in enumerate(("space-A_T1w", "space-A_T2w", "space-B_T2w")):
+        image(tmp_path / "sub-01" / "anat" / f"sub-01_{name}.nii.gz", k, shape=(40, 40, 40 + k), code=4)
+    assert sorted(map(len, groups(tmp_path))) == [1, 2]
 
 
 def test_the_same_label_in_two_data_sets_is_two_subjects(tmp_path):

@@ -19,9 +19,10 @@ from defacedask.cli.deface import command
 from defacedask.cli.scan import command as scan_command
 from defacedask.errors import ConfigError, RefusedError, RemoteError
 from defacedask.io.dicom.catalogue import scan
-from defacedask.io.remote import dicomweb, is_remote, localise, send
+from defacedask.io.remote import dicomweb, is_remote, localise
 from defacedask.io.remote.credentials import access_to
 from defacedask.runs import deface as defacing
+from defacedask.runs.sending import send
 from defacedask.verify import verify
 
 

@@ -41,8 +41,6 @@ KEPT_LABELS = {
     "ContrastBolusAgent",
     "BodyPartExamined",
 }
-#: Left to the de-identifier of names, ids and dates.
-_OWN_VRS = {"PN", "DA", "DT", "TM", "UI"}
 #: Ids and names of places, replaced by dicognito.
 REPLACED = {
     "AccessionNumber",

@@ -1,0 +1,23 @@
+"""How a plan shows itself: its facts as a table at a prompt and in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from defacedask.defacers.base import Plan
+
+__all__ = ["plan_table"]
+
+
+def plan_table(plan: Plan) -> tuple[Sequence[str], Sequence[Sequence[Any]], Sequence[str]]:
+    """Table of what a plan says of itself; secrets stand in it as their SHA-256 alone."""
+    rows = []
+    for name, value in plan.summary().items():
+        if name == "defacer":
+            continue
+        if name == "protected":
+            value = ", ".join(str(one.get("name", one)) for one in value if isinstance(one, Mapping))
+        rows.append((name, value))
+    return ("fact", "value"), rows, ()

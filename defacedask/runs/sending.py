@@ -1,0 +1,58 @@
+"""What was written, into an archive: never before it passed its verification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from defacedask.errors import ConfigError, InputError, RefusedError
+from defacedask.io.remote import Said, is_remote
+
+__all__ = ["send"]
+
+
+def send(out: str | Path, address: str, *, key: bytes = b"", say: Said = lambda _: None) -> int:
+    """Store a defaced folder in an archive, after it passed its verification.
+
+    Parameters
+    ----------
+    out : path
+        Folder that `deface` wrote.
+    address : str
+        ``https://.../dicom-web`` (STOW-RS) or ``dimse://AET@host:port`` (C-STORE; ``dimse+tls://`` over TLS).
+    key : bytes
+        Of the run: also proves that its record is the one its holder wrote.
+    say : callable
+        Gets a line from time to time.
+
+    Returns
+    -------
+    int
+        Instances stored.
+
+    Raises
+    ------
+    RefusedError
+        If the folder does not pass its verification.
+    RemoteError
+        If the archive did not take all of it; what it took is said.
+    """
+    from defacedask.io.remote import dicomweb, dimse
+    from defacedask.verify import verified_files
+
+    if not is_remote(address):
+        raise ConfigError(
+            f"{address} is no address of an archive.",
+            "Use https://HOST/dicom-web or dimse://AET@HOST:PORT.",
+        )
+    files, problems = verified_files(out, key=key)
+    if problems:
+        first = problems[0]
+        raise RefusedError(
+            f"{out} did not pass its verification ({len(problems)} problems; {first.file}: {first.what}), so "
+            "nothing was sent.",
+            "See `defacedask verify`.",
+        )
+    if not files:
+        raise InputError(f"{out} holds no DICOM that could be sent.", "See its audit.jsonl.")
+    store = dimse.store if address.startswith("dimse") else dicomweb.store
+    return store(address, files, say)

@@ -1,0 +1,1 @@
+"""The site: the pages of ``docs/``, and pages that are made from the code and say what it says."""
