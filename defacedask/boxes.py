@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.backend import to_numpy
+
 __all__ = ["bounds", "cut_out"]
 
 
@@ -19,6 +21,8 @@ def bounds(mask: Any, xp: Any = np) -> tuple[slice, ...] | None:
         Of any number of axes, of the namespace ``xp``.
     xp : module
     """
+    if xp is not np:
+        return _bounds_there(mask, xp)
     box: list[slice] = []
     for axis in range(mask.ndim):
         # axes already bounded are cut first: most masks are a small part of their array
@@ -28,6 +32,16 @@ def bounds(mask: Any, xp: Any = np) -> tuple[slice, ...] | None:
             return None
         box.append(slice(int(there[0]), int(there[-1]) + 1))
     return tuple(box)
+
+
+def _bounds_there(mask: Any, xp: Any) -> tuple[slice, ...] | None:
+    """`bounds` on a device: the host waits for it once."""
+    axes = range(mask.ndim)
+    there = to_numpy(xp.concatenate([mask.any(axis=tuple(k for k in axes if k != axis)) for axis in axes]))
+    ends = [np.flatnonzero(part) for part in np.split(there, np.cumsum(mask.shape)[:-1])]
+    if not all(end.size for end in ends):
+        return None
+    return tuple(slice(int(end[0]), int(end[-1]) + 1) for end in ends)
 
 
 def cut_out(mask: np.ndarray, start: Sequence[int], box: Sequence[slice]) -> np.ndarray:

@@ -8,8 +8,10 @@ centres at integer indices. A grid may be oblique, reversed or sheared (gantry t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -170,18 +172,21 @@ class Geometry:
             three vectors and not three volumes.
         """
         affine, first, by = self._root or (self.affine, (0, 0, 0), (1, 1, 1))
-        out = []
+        # of each coordinate a vector along every axis that moves it, the first with the origin in it
+        rows: list[list[np.ndarray]] = []
         for row in range(3):
-            total = xp.full((1, 1, 1), affine[row, 3], dtype=np.float64)
+            parts = [np.full((1, 1, 1), affine[row, 3], dtype=np.float64)]
             for axis, n in enumerate(self.shape):
                 step = affine[row, axis]
                 if step != 0.0:
                     along = [1, 1, 1]
                     along[axis] = n
-                    index = first[axis] + by[axis] * xp.arange(n, dtype=np.float64)
-                    total = total + (index * step).reshape(along)
-            out.append(total.astype(dtype))
-        return out[0], out[1], out[2]
+                    index = first[axis] + by[axis] * np.arange(n, dtype=np.float64)
+                    vector = (index * step).reshape(along)
+                    parts = [*parts, vector] if parts[0].size > 1 else [parts[0] + vector]
+            rows.append(parts)
+        x, y, z = (functools.reduce(operator.add, parts).astype(dtype) for parts in _sent(rows, xp))
+        return x, y, z
 
     def along(self, other: Geometry, lean: float) -> list[tuple[int, np.ndarray]] | None:
         """Where the voxels of this grid lie on another whose axes are parallel, axis by axis.
@@ -295,3 +300,13 @@ class Geometry:
     def __repr__(self) -> str:
         mm = " x ".join(f"{s:g}" for s in self.spacing)
         return f"Geometry({' x '.join(map(str, self.shape))} voxels of {mm} mm, {self.codes})"
+
+
+def _sent(rows: list[list[np.ndarray]], xp: Any) -> list[list[Any]]:
+    """Arrays in another namespace, by one transfer."""
+    if xp is np:
+        return rows
+    parts = [part for row in rows for part in row]
+    ends = np.cumsum([part.size for part in parts])[:-1].tolist()
+    sent = iter(xp.split(xp.asarray(np.concatenate([part.ravel() for part in parts])), ends))
+    return [[next(sent).reshape(part.shape) for part in row] for row in rows]

@@ -27,6 +27,7 @@ PACKAGES = (
     "scikit-image",
     "pandas",
     "cupy-cuda12x",
+    "cupy-cuda13x",
 )
 
 

@@ -19,7 +19,9 @@ Attributes are flat, so that netCDF, Zarr and anything else can keep them:
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +29,7 @@ import numpy as np
 import xarray as xr
 
 from defacedask import accessor as _accessor  # noqa: F401  every volume has it
+from defacedask.backend import namespace, to_numpy
 from defacedask.coordinates import DIMS, coordinates_of, part_of
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
@@ -39,6 +42,7 @@ __all__ = [
     "grid_attrs",
     "grid_of_attrs",
     "make_volume",
+    "on_host",
     "placed_anew",
     "real_values",
     "to_stored",
@@ -169,8 +173,10 @@ def real_values(volume: xr.DataArray, dtype: Any = np.float32) -> xr.DataArray:
     """``stored * slope + intercept`` in the volume's units, lazily if the volume is lazy.
 
     The sum is made in ``dtype`` (float32 holds every 16-bit stored value exactly). The answer needs no further
-    rescale, and says so: its ``units`` are those of its values, its slope is 1 and its intercept 0.
+    rescale, and says so: its ``units`` are those of its values, its slope is 1 and its intercept 0. Voxels that lie
+    on a device are brought back.
     """
+    volume = on_host(volume)
     slope = volume.coords["slope"].astype(dtype)
     intercept = volume.coords["intercept"].astype(dtype)
     values = volume.astype(dtype)
@@ -187,13 +193,36 @@ def real_values(volume: xr.DataArray, dtype: Any = np.float32) -> xr.DataArray:
     return values.astype(dtype).assign_coords(plain).assign_attrs(facts)
 
 
+def on_host(volume: xr.DataArray) -> xr.DataArray:
+    """The volume with NumPy's voxels: those on a device, lazy or not, are brought back as they are asked for."""
+    data = volume.data
+    if isinstance(data, np.ndarray) or "cupy" not in sys.modules:
+        return volume
+    import dask.array
+
+    if not isinstance(data, dask.array.Array):
+        if namespace(data) is np:
+            return volume
+        data = dask.array.from_array(data, chunks=(32, -1, -1), name=False, asarray=False)
+    return volume.copy(data=data.map_blocks(to_numpy, dtype=data.dtype, meta=np.empty((0, 0, 0), data.dtype)))
+
+
 def to_stored(values: Any, slope: Any, intercept: Any, dtype: np.dtype, xp: Any = np) -> Any:
     """Real values back to stored ones: rounded to nearest for integers and clipped to what ``dtype`` holds."""
     stored = (values - intercept) / slope
     if np.issubdtype(dtype, np.integer):
-        info = np.iinfo(dtype)
-        stored = xp.clip(xp.rint(stored), info.min, info.max)
+        low, high = _limits(dtype, stored.dtype)
+        stored = xp.clip(xp.rint(stored), low, high)
     return stored.astype(dtype)
+
+
+@functools.cache
+def _limits(dtype: np.dtype, of: np.dtype) -> tuple[float, float]:
+    """Least and largest floating number that the integers hold; a larger one becomes whatever the machine likes."""
+    info = np.iinfo(dtype)
+    ends = [of.type(end) for end in (info.min, info.max)]
+    low, high = (np.nextafter(e, of.type(0)) if not info.min <= int(e) <= info.max else e for e in ends)
+    return float(low), float(high)
 
 
 def flat_attrs(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import dask
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from defacedask.devices import card
+from defacedask.testing.strict_cupy import strict_cupy
 
 # times vary widely on shared machines; and a failure must be the same tomorrow
 settings.register_profile("defacedask", deadline=None, derandomize=True, max_examples=60)
@@ -38,6 +42,16 @@ def shared_tools() -> Path:
             "the tools that write real patients as DICOM are not there (shared/tools beside the repository)"
         )
     return folder
+
+
+@pytest.fixture(params=["stand-in", *(["card"] if card() else [])])
+def cupy(request: pytest.FixtureRequest) -> Iterator[types.ModuleType]:
+    """CuPy on the card, where there is one; and always the stand-in, which is as strict and needs none."""
+    if request.param == "card":
+        yield pytest.importorskip("cupy")
+    else:
+        with strict_cupy() as stand_in:
+            yield stand_in
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ import click
 
 from defacedask.cli.consoles import table_console
 from defacedask.cli.release_options import protect_options, release_options
+from defacedask.cli.running import device_option
 from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
 
@@ -35,6 +36,7 @@ from defacedask.errors import printable
     "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes, slurm."
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
+@device_option
 @click.option(
     "--store-to",
     metavar="URL",
@@ -61,6 +63,7 @@ def command(
     keep_work: bool,
     cluster: str,
     workers: int | None,
+    device: str | None,
     store_to: str | None,
     dry_run: bool,
     performance_report: str | None,
@@ -83,6 +86,7 @@ def command(
       defacedask deface https://HOST/dicom-web/studies/UID --defacer quickshear --out defaced --store-to https://HOST/dicom-web
     """
     from defacedask.defacers import resolve
+    from defacedask.devices import chosen_device
     from defacedask.flow.release_options import check_reversible
     from defacedask.flow.stages.protecting import patterns_of
     from defacedask.io.dicom.catalogue import scan
@@ -113,6 +117,7 @@ def command(
         "trial": trial,
         "work": work,
         "keep_work": keep_work,
+        "device": chosen_device(device),
     }
     if key is not None:
         from defacedask.runs.run_key import read_key
@@ -179,7 +184,9 @@ def _run(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with contextlib.ExitStack() as stack:
         # started with the first stage that must run: what is wrong with input and options is said before
-        later = None if cluster == "here" else connect_later(cluster, workers, report=report)
+        later = (
+            None if cluster == "here" else connect_later(cluster, workers, options["device"], report=report)
+        )
         client = None if later is None else stack.enter_context(later)
         bar = stack.enter_context(Progress(*columns, console=console))
         task = bar.add_task("tasks", total=None)
@@ -245,7 +252,8 @@ def _summary(result: Any) -> None:
         console.print(
             printable(
                 f"Targets were clipped in {len(clipped)} of {len(result.cases)} cases: {', '.join(names)}. What is "
-                "left is no target to plan on; --protect 'PTV*,CTV*,GTV*' keeps targets whole."
+                f"left is no target to plan on; --protect '{names[0]}' keeps that one whole (a case without a "
+                "structure of that name is refused)."
             ),
             style="bold red",
             markup=False,

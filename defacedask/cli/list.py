@@ -20,13 +20,19 @@ def command(what: str) -> None:
         if not _defacers():
             raise click.exceptions.Exit(1)
     elif what == "recognisers":
-        from defacedask.faces.recognition import recogniser_names
-
-        click.echo("\n".join(recogniser_names()))
+        _recognisers()
     else:
-        from defacedask.attacks.names import NAMES
+        from defacedask.attacks.names import ATTACK_SETS, NAMES
 
         click.echo("\n".join(f"{name}: {what}" for name, what in NAMES.items()))
+        click.echo("\n".join(f"set {name}: {', '.join(several)}" for name, several in ATTACK_SETS.items()))
+
+
+def _recognisers() -> None:
+    from defacedask.faces.recognition import ABOUT, recogniser_names
+
+    for name in recogniser_names():
+        click.echo(f"{name}: {ABOUT.get(name, 'a plug-in')}")
 
 
 def _defacers() -> bool:

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from defacedask.flow.result import Piece
     from defacedask.runs.study import StudyResult
 
-__all__ = ["finish", "run_study", "study_options"]
+__all__ = ["device_option", "finish", "run_study", "study_options"]
+
+#: Of every command that defaces.
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default=None,
+    help="Where kernels run: cuda is a card of NVIDIA's, auto takes one where a worker has it. [auto]",
+)
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,6 +69,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--cluster", default="local", show_default=True, help="local, tcp://HOST:PORT, kubernetes, slurm."
         ),
         click.option("--workers", type=int, default=None, help="Worker processes [one a core]."),
+        device_option,
         click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report."),
         performance_option,
     ]
@@ -76,6 +85,7 @@ def run_study(
     *,
     cluster: str,
     workers: int | None,
+    device: str | None = None,
     reference: str | None = None,
     sample: bool = False,
     performance_report: str | None = None,
@@ -89,13 +99,15 @@ def run_study(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from defacedask.cluster import connect_later
+    from defacedask.devices import chosen_device
     from defacedask.flow.result import DONE
     from defacedask.runs.face_settings import upload_warning
     from defacedask.runs.sample import write_sample
     from defacedask.runs.study import prepare, run
 
     console = Console(stderr=True)
-    prepared = prepare(cases, out, **options)
+    device = chosen_device(device)
+    prepared = prepare(cases, out, device=device, **options)
     leaving = upload_warning(prepared.settings.faces)
     if leaving:
         console.print(leaving, style="bold", markup=False, soft_wrap=True, highlight=False)
@@ -104,7 +116,7 @@ def run_study(
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
 
-    with connect_later(cluster, workers, report=performance_report, told=opened) as client:
+    with connect_later(cluster, workers, device, report=performance_report, told=opened) as client:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("tasks", total=None)

@@ -15,6 +15,7 @@ import dask
 
 from defacedask.cluster.specs import ONE_THREAD, kubernetes_spec, slurm_ending, slurm_options
 from defacedask.config import option
+from defacedask.devices import CPU, CUDA, GPU, cards, offers_gpu, require_card
 from defacedask.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = ["connect", "connect_later"]
 def connect_later(
     spec: str = "local",
     workers: int | None = None,
+    device: str = CPU,
     *,
     report: str | os.PathLike[str] | None = None,
     told: Callable[[Client], None] = lambda client: None,
@@ -35,7 +37,7 @@ def connect_later(
 
     Parameters
     ----------
-    spec, workers
+    spec, workers, device
         As in `connect`.
     report : path, optional
         File for Dask's performance report of all that ran there.
@@ -49,14 +51,17 @@ def connect_later(
 
     Raises
     ------
-    ConfigError
-        For a cluster that is not known; all else is raised by what is yielded.
+    ConfigError, MissingExtraError
+        For a cluster that is not known, or ``cuda`` on a machine that has no card; all else is raised by what is
+        yielded.
     """
     _check(spec, workers)
+    if spec == "local" and device == CUDA:
+        require_card()
     with contextlib.ExitStack() as stack:
 
         def opening() -> Client:
-            client = stack.enter_context(connect(spec, workers))
+            client = stack.enter_context(connect(spec, workers, device))
             if report is not None:
                 from distributed import performance_report
 
@@ -78,7 +83,7 @@ def _check(spec: str, workers: int | None) -> None:
 
 
 @contextlib.contextmanager
-def connect(spec: str = "local", workers: int | None = None) -> Iterator[Client]:
+def connect(spec: str = "local", workers: int | None = None, device: str = CPU) -> Iterator[Client]:
     """Client of the cluster that ``spec`` names; what was started here is closed at the end.
 
     Parameters
@@ -88,6 +93,8 @@ def connect(spec: str = "local", workers: int | None = None) -> Iterator[Client]
         the Dask operator), or ``slurm`` (through dask-jobqueue).
     workers : int, optional
         Worker processes to start; by default one a core, or as many as the options say. Of SLURM: at most.
+    device : str
+        With ``cuda`` some of the workers that are started have a card each, and offer the resource ``GPU``.
 
     Yields
     ------
@@ -96,9 +103,9 @@ def connect(spec: str = "local", workers: int | None = None) -> Iterator[Client]
     Raises
     ------
     ConfigError
-        If the cluster is not known, cannot be reached, or does not start.
+        If the cluster is not known, cannot be reached, or does not start; or if ``cuda`` cannot be had there.
     MissingExtraError
-        If the part for Kubernetes or SLURM is not installed.
+        If the part for Kubernetes or SLURM, or CuPy for ``cuda``, is not installed.
     """
     _check(spec, workers)
     # its defaults must be in place before the block below sets some of them, or leaving it would take them away
@@ -119,32 +126,61 @@ def connect(spec: str = "local", workers: int | None = None) -> Iterator[Client]
             )
         )
         if spec == "local":
-            client = _local(stack, workers)
+            client = _local(stack, workers, device)
         elif "://" in spec:
             client = _address(stack, spec)
         elif spec == "kubernetes":
-            client = _kubernetes(stack, workers)
+            client = _kubernetes(stack, workers, device)
         else:
-            client = _slurm(stack, workers)
+            client = _slurm(stack, workers, device)
         yield client
 
 
-def _local(stack: contextlib.ExitStack, workers: int | None) -> Client:
+def _local(stack: contextlib.ExitStack, workers: int | None, device: str) -> Client:
     from distributed import Client, LocalCluster
 
+    if device == CUDA:
+        require_card()
     count = workers or option("cluster.workers") or len(os.sched_getaffinity(0))
     stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": ONE_THREAD}))
-    cluster = stack.enter_context(
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=option("cluster.memory-limit"),
-            dashboard_address="127.0.0.1:0",
-            silence_logs=40,
-        )
-    )
+    options = {
+        "threads_per_worker": 1,
+        "processes": True,
+        "memory_limit": option("cluster.memory-limit"),
+        "dashboard_address": "127.0.0.1:0",
+        "silence_logs": 40,
+    }
+    if device == CUDA:
+        cluster = _with_cards(stack, count, options)
+    else:
+        cluster = stack.enter_context(LocalCluster(n_workers=count, **options))
     return stack.enter_context(Client(cluster))
+
+
+def _with_cards(stack: contextlib.ExitStack, count: int, options: dict[str, Any]) -> Any:
+    """Local cluster in which one worker a card offers it; the others do what needs none.
+
+    With dask-cuda that package starts the workers with a card: it binds them to the cores and memory beside it.
+    """
+    from distributed import LocalCluster, Nanny
+
+    there = cards()
+    plain = {"nthreads": 1, "memory_limit": options["memory_limit"], "dashboard": False, "silence_logs": 40}
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError:
+        cluster = stack.enter_context(LocalCluster(n_workers=0, **options))
+        for number in range(there):
+            env = {"CUDA_VISIBLE_DEVICES": str(number)} if there > 1 else {}
+            more = {**plain, "resources": dict(GPU), "env": env}
+            cluster.worker_spec[f"gpu-{number}"] = {"cls": Nanny, "options": more}
+    else:
+        cluster = stack.enter_context(LocalCUDACluster(n_workers=there, resources=dict(GPU), **options))
+    for number in range(max(count - there, 0)):
+        cluster.worker_spec[f"cpu-{number}"] = {"cls": Nanny, "options": dict(plain)}
+    cluster.scale(len(cluster.worker_spec))
+    cluster.wait_for_workers(max(count, there))
+    return cluster
 
 
 def _address(stack: contextlib.ExitStack, address: str) -> Client:
@@ -167,7 +203,9 @@ def _address(stack: contextlib.ExitStack, address: str) -> Client:
         ) from error
 
 
-def _kubernetes(stack: contextlib.ExitStack, workers: int | None) -> Client:
+def _kubernetes(stack: contextlib.ExitStack, workers: int | None, device: str) -> Client:
+    if device == CUDA:
+        offers_gpu("kubernetes", _settings("kubernetes"))
     try:
         from dask_kubernetes.operator.kubecluster.kubecluster import CreateMode, KubeCluster
     except ImportError as error:
@@ -200,7 +238,9 @@ def _not_up(error: Exception) -> ConfigError:
     )
 
 
-def _slurm(stack: contextlib.ExitStack, workers: int | None) -> Client:
+def _slurm(stack: contextlib.ExitStack, workers: int | None, device: str) -> Client:
+    if device == CUDA:
+        offers_gpu("slurm", _settings("slurm"))
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError as error:

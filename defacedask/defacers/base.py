@@ -22,17 +22,18 @@ import dask.array
 import numpy as np
 import xarray as xr
 
-from defacedask.backend import namespace
+from defacedask.backend import namespace, to_numpy
 from defacedask.boxes import bounds
 from defacedask.defacers.codec import encode, fields_alone, is_record, plan_from_dict, record
 from defacedask.defacers.contract import HOOKS, PLAN_HOOKS, keep_final
 from defacedask.defacers.provenance import defaced_attrs
 from defacedask.defacers.shown import plan_table
+from defacedask.devices import space_of
 from defacedask.errors import ContractError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.modality import AIR, air_of
 from defacedask.showing import Shown
-from defacedask.volume import geometry_of, to_stored
+from defacedask.volume import geometry_of, on_host, to_stored
 
 if TYPE_CHECKING:
     from defacedask.anatomy.head import Head
@@ -196,7 +197,8 @@ class Plan(Shown):
         if new is None:
             part = geometry.block([s.start for s in box], [s.stop for s in box])
             values = stored[box].astype(np.float32) * slope + intercept
-            new = self.fill(values, region, part, modality, xp)
+            # where to write is not for it to change
+            new = self.fill(values, region.copy(), part, modality, xp)
         else:
             new = xp.full((1, 1, 1), new, dtype=np.float32)
         fresh = to_stored(new, slope, intercept, stored.dtype, xp)
@@ -267,7 +269,7 @@ class Plan(Shown):
         volume : xarray.DataArray
             Uncut.
         """
-        return np.asarray(self.placed(volume).protecting(self.protected).region(geometry_of(volume)))
+        return np.asarray(self.placed(on_host(volume)).protecting(self.protected).region(geometry_of(volume)))
 
     def protecting(self, protected: Sequence[Protected]) -> Plan:
         """The same plan with these structures protected and no others.
@@ -330,7 +332,8 @@ class Plan(Shown):
             )
         if out is given or (xp is np and not out.flags.writeable):
             out = out.copy()
-        self._restore(out, stored, geometry, xp)
+        if type(self).change_block is not Plan.change_block:  # the base's own writes to the region alone
+            self._restore(out, stored, geometry, xp)
         return out
 
     def _restore(self, out: Any, stored: Any, geometry: Geometry, xp: Any) -> None:
@@ -348,13 +351,16 @@ class Plan(Shown):
         lost = changed & ~unprotected(changed, self.protected, part, xp)
         xp.copyto(out[box], stored[box], where=lost)
 
-    def apply(self, volume: xr.DataArray) -> xr.DataArray:
+    def apply(self, volume: xr.DataArray, *, device: str | None = None) -> xr.DataArray:
         """Deface a volume, lazily if it is lazy.
 
         Parameters
         ----------
         volume : xarray.DataArray
             See `defacedask.volume.make_volume`; stored values, backed by NumPy, CuPy or Dask.
+        device : str, optional
+            One of `defacedask.devices.DEVICES`: each block is sent there, defaced, and comes back as NumPy's. By
+            default it stays where it is.
 
         Returns
         -------
@@ -366,11 +372,13 @@ class Plan(Shown):
         ------
         InputError
             For a modality whose air value is not known.
+        ConfigError, MissingExtraError
+            For ``cuda`` where there is no card.
         """
         modality = volume.attrs["modality"]
         air_of(modality)
         # without what it is not asked for, and with what must stay
-        tuned = self if self.wants_nothing else self.tuned(volume).protecting(self.protected)
+        tuned = self if self.wants_nothing else self.tuned(on_host(volume)).protecting(self.protected)
         geometry = geometry_of(volume)
         slope = np.asarray(volume.coords["slope"].values)[:, None, None]
         intercept = np.asarray(volume.coords["intercept"].values)[:, None, None]
@@ -380,11 +388,15 @@ class Plan(Shown):
             start, stop = zip(*location, strict=True)
             rows = slice(start[0], stop[0])
             part = geometry.block(start, stop)
-            return tuned.deface_block(block, part, slope[rows], intercept[rows], modality)
+            space = space_of(device)  # of the worker that has the block
+            block = block if space is None else to_numpy(block) if space is np else space.asarray(block)
+            out = tuned.deface_block(block, part, slope[rows], intercept[rows], modality)
+            return out if space is None else to_numpy(out)
 
         data = volume.data
         if isinstance(data, dask.array.Array):
-            data = dask.array.map_blocks(kernel, data, dtype=data.dtype, meta=data._meta)
+            meta = data._meta if device is None else np.empty((0, 0, 0), data.dtype)
+            data = dask.array.map_blocks(kernel, data, dtype=data.dtype, meta=meta)
         else:
             data = kernel(data)
         out = volume.copy(data=data)

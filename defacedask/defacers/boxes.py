@@ -110,5 +110,6 @@ def in_boxes(boxes: Sequence[Box], matrix: np.ndarray, geometry: Geometry, xp: A
         ):
             here = (value >= low) & (value <= high)
             inside = here if inside is None else inside & here
-        out[part] |= inside
+        there = out[part]
+        there |= inside
     return out

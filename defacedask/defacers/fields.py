@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.backend import constant
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine
 
@@ -18,6 +19,8 @@ __all__ = ["TILE", "Stack", "Tiling", "cells", "remembered", "slices_of"]
 
 #: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
 TILE = (16, 32, 32)
+#: On a device: few, since each costs hundreds of kernels whatever its size, and a quarter of a usual block.
+TILE_THERE = (64, 256, 256)
 #: Sizes of windows around a tile, of which a plan meets few, that are remembered at a time.
 KEPT = 4
 
@@ -38,15 +41,7 @@ class Stack:
         self.spacing = geometry.spacing
         self.channels = len(fields)
         flat = np.ascontiguousarray(np.moveaxis(np.asarray(fields, np.float32), 0, -1))
-        self._host = flat.reshape(-1, self.channels)
-        self._device: Any = None
-
-    def _table(self, xp: Any) -> Any:
-        if xp is np:
-            return self._host
-        if self._device is None:
-            self._device = xp.asarray(self._host)
-        return self._device
+        self._table = flat.reshape(-1, self.channels)
 
     def at(self, places: tuple[Any, Any, Any], xp: Any = np) -> Any:
         """Values at flat positions.
@@ -61,7 +56,7 @@ class Stack:
         -------
         (channels, n) float32 array
         """
-        table = self._table(xp)
+        table = constant(self._table, xp)
         low: Any = None
         parts = []
         for axis in range(3):
@@ -162,7 +157,7 @@ def cells(
     half : (3,) array
         How far a tile reaches from there along x, y and z, at most.
     """
-    tile = np.minimum(TILE if xp is np else (64, 128, 128), geometry.shape)
+    tile = np.minimum(TILE if xp is np else TILE_THERE, geometry.shape)
     starts = [np.arange(0, n, t) for n, t in zip(geometry.shape, tile, strict=True)]
     first = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3)
     last = np.minimum(first + tile, geometry.shape)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.backend import constant
 from defacedask.geometry import Geometry
 
 __all__ = ["ABOVE", "BELOW", "UNSURE", "cell_sides", "voxel_sides"]
@@ -71,9 +72,15 @@ def voxel_sides(cells: np.ndarray, grid: Geometry, geometry: Geometry, xp: Any =
     along = geometry.along(grid, LEAN)
     if along is None:
         return None
-    table = xp.asarray(np.transpose(cells, [there for there, _ in along]))
+    table = constant(cells, xp).transpose([there for there, _ in along])
+    chosen = [
+        np.clip(np.floor(place).astype(int) + BEFORE, 0, n - 1)
+        for (_, place), n in zip(along, table.shape, strict=True)
+    ]
+    if xp is not np:  # by one transfer
+        ends = np.cumsum([len(one) for one in chosen])[:-1].tolist()
+        chosen = xp.split(xp.asarray(np.concatenate(chosen)), ends)
     # the longest axis last: what is taken before is small
     for axis in np.argsort(geometry.shape).tolist():
-        chosen = np.clip(np.floor(along[axis][1]).astype(int) + BEFORE, 0, table.shape[axis] - 1)
-        table = table.take(xp.asarray(chosen), axis=axis)
+        table = table.take(chosen[axis], axis=axis)
     return table

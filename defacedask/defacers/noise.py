@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.backend import to_numpy
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 
@@ -123,6 +124,14 @@ def _taps(sigma: float) -> np.ndarray:
     return (w / math.sqrt(float((w**2).sum()))).astype(np.float32)
 
 
+def _extent(whole: Sequence[Any], part: Sequence[Any], xp: Any) -> tuple[list[int], list[int], list[int]]:
+    """Least and largest whole index along each axis, and whether any lies between; a device is waited for once."""
+    facts = [w.min() for w in whole] + [w.max() for w in whole] + [(f != 0).any() for f in part]
+    found = to_numpy(xp.stack([fact.astype(xp.int64) for fact in facts])).tolist()
+    n = len(whole)
+    return found[:n], found[n : 2 * n], found[2 * n :]
+
+
 @dataclasses.dataclass(frozen=True)
 class NoiseField:
     """Gaussian noise of unit variance all over space, with a chosen grain.
@@ -184,24 +193,29 @@ class NoiseField:
             part.append((along - floor).astype(xp.float32))
         if any(w.size == 0 for w in whole):
             return xp.zeros(xp.broadcast_shapes(*(w.shape for w in whole)), dtype=xp.float32)
-        between = [bool((f != 0).any()) for f in part]
-        start = [int(w.min()) for w in whole]
-        stop = [int(w.max()) + 1 + b for w, b in zip(whole, between, strict=True)]
-        field = self._box(start, stop, xp)
-        index = [w - s for w, s in zip(whole, start, strict=True)]
-        if not any(between):
-            return field[index[0], index[1], index[2]]
+        start, last, between = _extent(whole, part, xp)
+        field = self._box(start, [n + 1 + b for n, b in zip(last, between, strict=True)], xp)
+        _, ny, nx = field.shape
+        table = field.ravel()
+        low = ((whole[0] - start[0]) * ny + (whole[1] - start[1])) * nx + (whole[2] - start[2])
+        axes = [axis for axis in range(3) if between[axis]]
+        if not axes:
+            return table.take(low)
+        # corners in a fixed order, each with the product of its weights: the last axis changes fastest
+        corners: list[tuple[int, Any]] = [(0, None)]
+        for axis in axes:
+            f = part[axis]
+            sides = ((0, xp.float32(1.0) - f), ((ny * nx, nx, 1)[axis], f))
+            corners = [
+                (at + step, side if weight is None else weight * side)
+                for at, weight in corners
+                for step, side in sides
+            ]
         total, variance = None, None
-        for corner in range(8):
-            step = [(corner >> 2) & 1, (corner >> 1) & 1, corner & 1]
-            if any(s and not b for s, b in zip(step, between, strict=True)):
-                continue
-            weight: Any = xp.ones((1,) * positions[0].ndim, dtype=xp.float32)
-            for s, f in zip(step, part, strict=True):
-                weight = weight * (f if s else xp.float32(1.0) - f)
-            value = weight * field[index[0] + step[0], index[1] + step[1], index[2] + step[2]]
+        for at, weight in corners:
+            value = weight * table.take(low + at)
             total = value if total is None else total + value
-        for axis in range(3):
+        for axis in axes:
             # what linear interpolation between correlated neighbours leaves of the variance
             f, rho = part[axis], np.float32(_neighbour(self.sigma[axis]))
             left = (1 - f) * (1 - f) + f * f + 2 * rho * f * (1 - f)
@@ -225,10 +239,10 @@ class NoiseField:
         index = [xp.rint(along).astype(xp.int64) for along in self._index(positions, xp)]
         if any(i.size == 0 for i in index):
             return xp.zeros(xp.broadcast_shapes(*(i.shape for i in index)), dtype=xp.float32)
-        start = [int(i.min()) for i in index]
-        stop = [int(i.max()) + 1 for i in index]
-        field = lattice_uniform(self.key, start, stop, stream=self.stream, xp=xp)
-        return field[tuple(i - s for i, s in zip(index, start, strict=True))]
+        start, last, _ = _extent(index, (), xp)
+        field = lattice_uniform(self.key, start, [n + 1 for n in last], stream=self.stream, xp=xp)
+        z, y, x = (i - s for i, s in zip(index, start, strict=True))
+        return field.ravel().take((z * field.shape[1] + y) * field.shape[2] + x)
 
     def _index(self, positions: tuple[Any, Any, Any], xp: Any) -> Iterator[Any]:
         """Place on the lattice along each of its axes, in steps of ``1 / SNAP``; broadcastable float64 arrays."""

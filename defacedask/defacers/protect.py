@@ -112,17 +112,20 @@ class Protected:
         steps = _holding(steps, grid, part, box, margin_mm)
         return cls(name, float(margin_mm), grid, steps)
 
+    @functools.cached_property
+    def _mm(self) -> np.ndarray:
+        return self.distance.astype(np.float32) * np.float32(STEP)
+
     def _distance(self, positions: tuple[Any, Any, Any], xp: Any) -> Any:
-        field = xp.asarray(self.distance).astype(xp.float32) * xp.float32(STEP)
-        return sample_field(field, self.grid, positions, outside=REACH + 1, xp=xp)
+        return sample_field(self._mm, self.grid, positions, outside=REACH + 1, xp=xp)
 
     @functools.cached_property
     def _cells(self) -> np.ndarray:
-        return cell_sides(self.distance.astype(np.float32) * np.float32(STEP), self.margin_mm)
+        return cell_sides(self._mm, self.margin_mm)
 
     @functools.cached_property
     def _nearness(self) -> Tiling:
-        return Tiling(self.distance.astype(np.float32) * np.float32(-STEP), self.grid)
+        return Tiling(-self._mm, self.grid)
 
     def _near(self, geometry: Geometry) -> tuple[slice, ...] | None:
         """Box of a grid beyond which the structure is far; None if it is far from all of it."""
@@ -168,8 +171,9 @@ class Protected:
         if sides is None:
             self._withdraw_by_tiles(region[box], near, xp)
             return
-        region[box] &= sides != BELOW
-        self._read(region[box], xp.nonzero(region[box] & (sides == UNSURE)), near, xp)
+        part = region[box]
+        part &= sides != BELOW
+        self._read(part, xp.nonzero(part & (sides == UNSURE)), near, xp)
 
     def _withdraw_by_tiles(self, region: Any, geometry: Geometry, xp: Any) -> None:
         for box in self._nearness.tiles(geometry, np.eye(4), -self.margin_mm - STEP, xp):

@@ -150,20 +150,22 @@ def beyond_planes(
     -------
     bool array of ``geometry.shape``
     """
-    found = [_row_ends(plane, geometry, xp) for plane in (*planes, *within)]
+    # on the host: there is one number a row, and the device would be waited for at each plane
+    found = [_row_ends(plane, geometry) for plane in (*planes, *within)]
     rows = [row for row in found if row is not None]
     first, last = rows[: len(planes)], rows[len(planes) :]
     if len(rows) < len(found) or len({row[0] for row in rows}) > 1 or len({row[1] for row in first}) > 1:
         return _beyond_each(planes, within, geometry, xp)
     axis, rising, _ = rows[0]
     # voxels from ``low`` on, and before ``high``
-    low: Any = functools.reduce(xp.minimum, (end for *_, end in first)) if rising else None
-    high: Any = None if rising else functools.reduce(xp.maximum, (end for *_, end in first))
+    low: Any = functools.reduce(np.minimum, (end for *_, end in first)) if rising else None
+    high: Any = None if rising else functools.reduce(np.maximum, (end for *_, end in first))
     for _, up, end in last:
         if up:
-            low = end if low is None else xp.maximum(low, end)
+            low = end if low is None else np.maximum(low, end)
         else:
-            high = end if high is None else xp.minimum(high, end)
+            high = end if high is None else np.minimum(high, end)
+    low, high = (end if end is None else xp.asarray(end) for end in (low, high))
     along = [1, 1, 1]
     along[axis] = geometry.shape[axis]
     index = xp.arange(geometry.shape[axis], dtype=xp.int32).reshape(along)
@@ -182,22 +184,22 @@ def _beyond_each(planes: Sequence[Any], within: Sequence[Any], geometry: Geometr
     return out
 
 
-def _row_ends(plane: Sequence[float], geometry: Geometry, xp: Any) -> tuple[int, bool, Any] | None:
+def _row_ends(plane: Sequence[float], geometry: Geometry) -> tuple[int, bool, np.ndarray] | None:
     """Axis that rows run along, whether beyond the plane means later in the row, and where it begins or ends.
 
     None if the grid does not lie along the axes of the world.
     """
-    terms = _terms(plane[:3], geometry, xp)
+    terms = _terms(plane[:3], geometry, np)
     last = terms.pop()
     axis = int(np.argmax(last.shape))
     alone = last.size == last.shape[axis] == geometry.shape[axis]
     if not alone or any(term.shape[axis] > 1 for term in terms):
         return None
     line = last.ravel()
-    rest = xp.atleast_3d(_rest(plane[3], terms, xp))
+    rest = np.atleast_3d(_rest(plane[3], terms, np))
     rising = bool(line[-1] >= line[0])
-    place = xp.searchsorted(line if rising else line[::-1], rest.ravel(), side="right").reshape(rest.shape)
-    return axis, rising, (place if rising else len(line) - place).astype(xp.int32)
+    place = np.searchsorted(line if rising else line[::-1], rest.ravel(), side="right").reshape(rest.shape)
+    return axis, rising, (place if rising else len(line) - place).astype(np.int32)
 
 
 def _terms(normal: Sequence[float], geometry: Geometry, xp: Any) -> list[Any]:

@@ -16,7 +16,18 @@ from types import ModuleType
 __all__ = ["source_files", "source_hash"]
 
 #: Of this package, what a built-in defacer's result depends on; of others, the whole package.
-OWN = ("defacers", "anatomy", "backend.py", "geometry.py", "modality.py", "sampling.py", "volume.py")
+OWN = (
+    "defacers",
+    "anatomy",
+    "backend.py",
+    "boxes.py",
+    "coordinates.py",
+    "devices.py",
+    "geometry.py",
+    "modality.py",
+    "sampling.py",
+    "volume.py",
+)
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SUFFIXES = (".py", ".pyx", ".so", ".pyd")
 

@@ -6,7 +6,6 @@ All offer ``submit``, ``finished`` and ``cancel``; the flow knows nothing else a
 from __future__ import annotations
 
 import collections
-import contextlib
 import itertools
 import os
 import secrets
@@ -16,10 +15,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import dask.utils
+
 from defacedask.config import option
+from defacedask.devices import CUDA, chosen_device, require_card
 from defacedask.flow.result import Name, run_piece, settled_piece
 
-__all__ = ["DaskExecutor", "Executor", "HereExecutor", "LaterExecutor", "executor_for"]
+__all__ = ["DaskExecutor", "Executor", "HereExecutor", "LaterExecutor", "device_for", "executor_for"]
 
 #: Seconds for which what is known of the workers is believed.
 BELIEVED = 5.0
@@ -34,6 +36,22 @@ def executor_for(client: Any) -> Executor:
     if client is None:
         return HereExecutor()
     return LaterExecutor(client) if callable(client) else DaskExecutor(client)
+
+
+def device_for(given: str | None, client: Any) -> str:
+    """The device that a run was asked for; where its tasks run here, it is there.
+
+    On a cluster its workers are looked at when the run begins (`defacedask.flow.stage.check_resources`).
+
+    Raises
+    ------
+    ConfigError, MissingExtraError
+        For an unknown device, or ``cuda`` in a process that has none.
+    """
+    device = chosen_device(given)
+    if device == CUDA and client is None and _active_client() is None:
+        require_card()
+    return device
 
 
 def _active_client() -> Any:
@@ -116,16 +134,23 @@ class DaskExecutor:
         return sorted(worker for worker, seen in found.items() if not seen)
 
     def lacks(self, resources: Mapping[str, float]) -> bool:
-        """Whether no worker offers all of these; one is waited for a while, and without any nothing is known."""
+        """Whether no worker offers all of these; one is waited for a while, and without any nothing is known.
+
+        Those with a card often come after the others: their image is larger, and their nodes are fewer.
+        """
         if not resources:
             return False
-        with contextlib.suppress(TimeoutError):
-            self.client.wait_for_workers(1, timeout=option("cluster.wait"))
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return bool(workers) and not any(
-            all(worker["resources"].get(name, 0) >= amount for name, amount in resources.items())
-            for worker in workers
-        )
+        end = time.monotonic() + float(dask.utils.parse_timedelta(option("cluster.wait")))
+        while True:
+            workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            if any(
+                all(worker["resources"].get(name, 0) >= amount for name, amount in resources.items())
+                for worker in workers
+            ):
+                return False
+            if time.monotonic() > end:
+                return bool(workers)
+            time.sleep(0.1)
 
     def cancel(self, futures: Iterable[Any]) -> None:
         """Give up what has not finished."""

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defacedask.defacers import code_of
+from defacedask.devices import AUTO, CPU, resources_of
 from defacedask.errors import ConfigError, DefacedaskError, StoreError
+from defacedask.flow.executors import device_for
 from defacedask.flow.flow import flow_on
 from defacedask.flow.release_options import ReleaseOptions, check_reversible
 from defacedask.flow.result import FAILED, Outcome, Piece, forget
@@ -142,11 +144,18 @@ def look_protected(
 
 
 def apply_plan(
-    ingested: Piece, looked: Piece, *, root: str, plans: str, case: Mapping[str, Any], defacer: str
+    ingested: Piece,
+    looked: Piece,
+    *,
+    root: str,
+    plans: str,
+    case: Mapping[str, Any],
+    defacer: str,
+    device: str = CPU,
 ) -> Outcome:
     """`defacedask.flow.stages.apply.apply`; the store of a finished case was cleared away and may be made again."""
     ingest(case=case, root=root)
-    return apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer)
+    return apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer, device=device)
 
 
 def export_case(
@@ -157,6 +166,7 @@ def export_case(
     root: str,
     plans: str,
     case: Mapping[str, Any],
+    device: str = CPU,
     **options: Any,
 ) -> Outcome:
     """`defacedask.flow.stages.export.export`; what it needs of a store that was cleared away is made again."""
@@ -165,7 +175,9 @@ def export_case(
     try:
         store.volume(volume_path(defacer, store.images[0]))
     except StoreError:
-        apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer)
+        # on whatever worker this is: the values are the same
+        where = CPU if device == CPU else AUTO
+        apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer, device=where)
     return export(ingested, looked, applied, plans=plans, case=case, **options)
 
 
@@ -190,6 +202,7 @@ def deface(
     key: bytes | None = None,
     client: Any = None,
     keep_work: bool = False,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> DefaceResult:
     """Deface every case and write it out as it came: DICOM as DICOM, NIfTI as NIfTI.
@@ -240,6 +253,8 @@ def deface(
         options is said before.
     keep_work : bool
         Keep the original voxels in the work folder after a case is done.
+    device : str, optional
+        Where kernels run: ``cpu``, ``cuda``, or ``auto`` (on a card where a worker has one).
     progress : callable, optional
         ``progress(finished, total, piece)``.
 
@@ -253,7 +268,7 @@ def deface(
         If there is nothing to deface, or the table of ids is not as it should be.
     ConfigError
         For the control ``none``, an unknown defacer or option, a reversible defacer that was not allowed, ids or
-        facts of a trial without ``deidentify``.
+        facts of a trial without ``deidentify``, or the device ``cuda`` where there is none.
     OutputError
         If a folder cannot be written.
     """
@@ -270,6 +285,7 @@ def deface(
         raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
     check_reversible(defacer, allow_reversible)
     check_margin(margin_mm)
+    device = device_for(device, client)
     release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
     about = trial_facts(trial)
     check_trial(about, ids, deidentify)
@@ -285,7 +301,7 @@ def deface(
     table = None if ids is None else read_ids(ids)
     given = facts_by_case(table, about, found.cases)
     make_output(folder, place)
-    with flow_on(place, stages(), client, command="deface", cases=len(found.cases)) as flow:
+    with flow_on(place, stages(device), client, command="deface", cases=len(found.cases)) as flow:
         run_key = key or read_key(place / "run.key")
         files = [f for case in whole.cases for s in case.series for f in s.files]
         names = output_names(files, inputs_of(whole, inputs), [s.path for s in found.skipped])
@@ -296,6 +312,7 @@ def deface(
         context = DefaceRun(
             folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people, given
         )
+        context.device = device
         for leftover in folder.glob(".partial-*"):
             remove(str(leftover))
         # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now
@@ -377,8 +394,8 @@ def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.Path
                 raise ConfigError(f"the output folder {out} holds files of the input.", "Choose another.")
 
 
-def stages() -> tuple[Stage[DefaceRun], ...]:
-    """The stages of `deface`, in their order."""
+def stages(device: str = AUTO) -> tuple[Stage[DefaceRun], ...]:
+    """The stages of `deface`, in their order; what runs on the device ``cuda`` asks for a worker that has it."""
     return (
         Stage("ingest", ingest, lambda task: task.run.what(task), lambda task: _state(task.case)),
         Stage(
@@ -392,9 +409,10 @@ def stages() -> tuple[Stage[DefaceRun], ...]:
         Stage(
             "apply",
             apply_plan,
-            lambda task: task.run.who(task),
+            lambda task: {**task.run.who(task), "device": task.run.device},
             needs=("ingest", "look"),
             each=EACH_DEFACER,
+            resources=resources_of(device),
         ),
         Stage(
             "export",
@@ -432,6 +450,7 @@ class DefaceRun:
     trial: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     #: Case of one image -> the case that it is a part of (`defacedask.runs.apart`).
     part_of: dict[str, str] = dataclasses.field(default_factory=dict)
+    device: str = CPU
 
     @functools.cached_property
     def code(self) -> dict[str, str]:
@@ -476,6 +495,7 @@ class DefaceRun:
         case: Case = task.case
         return {
             **self.who(task),
+            "device": self.device,
             "out": str(self.out),
             "names": self.names_of(case),
             "record": str(self.record),

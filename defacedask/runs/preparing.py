@@ -16,6 +16,7 @@ import yaml
 from defacedask import config
 from defacedask.costs.texture import check_classes
 from defacedask.defacers import STUDY_DEFACERS, code_of, resolve
+from defacedask.devices import CPU, chosen_device
 from defacedask.errors import ConfigError
 from defacedask.faces.galleries import check_gallery
 from defacedask.flow.release_options import ReleaseOptions
@@ -80,6 +81,8 @@ class Settings:
         Kept around them.
     code : dict
         Name of a defacer -> `defacedask.defacers.code_of`.
+    device : str
+        Where kernels run (`defacedask.devices`); nothing depends on it but the time.
     """
 
     defacers: dict[str, dict[str, Any]]
@@ -94,6 +97,7 @@ class Settings:
     protect: tuple[str, ...] = ()
     margin_mm: float = 3.0
     code: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    device: str = CPU
 
     @property
     def looking(self) -> list[Any]:
@@ -200,6 +204,7 @@ def prepare(
     trial: Iterable[str] | Mapping[str, str] = (),
     attacks: str | Iterable[str] | None = None,
     allow_upload: bool = False,
+    device: str | None = None,
 ) -> Prepared:
     """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
     from defacedask.io.dicom.export.words import words_of_people
@@ -217,6 +222,7 @@ def prepare(
         settings, export=export, gallery=known, radiomics={**settings.radiomics, "classes": classes}
     )
     settings = dataclasses.replace(settings, protect=patterns_of(protect), margin_mm=margin_mm)
+    settings = dataclasses.replace(settings, device=chosen_device(device))
     release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
     settings = dataclasses.replace(settings, release=release.choice)
     about = trial_facts(trial)

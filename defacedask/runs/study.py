@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from defacedask.defacers import get_defacer
+from defacedask.devices import AUTO, resources_of
 from defacedask.errors import RefusedError
+from defacedask.flow.executors import device_for
 from defacedask.flow.flow import Flow, flow_on
 from defacedask.flow.result import Piece, receipt
 from defacedask.flow.run import Progress
@@ -179,6 +181,7 @@ def study(
     margin_mm: float = 3.0,
     attacks: str | Iterable[str] | None = None,
     allow_upload: bool = False,
+    device: str | None = None,
     progress: Progress | None = None,
     reference: str | Path | None = None,
 ) -> StudyResult:
@@ -226,6 +229,8 @@ def study(
         ``basic``, ``default``, ``all``, or names of `defacedask.attacks.names`.
     allow_upload : bool
         Must be True for recognisers that send pictures of faces to a service.
+    device : str
+        Where kernels run: ``cpu``, ``cuda``, or ``auto`` (on a card where a worker has one).
     progress : callable
         ``progress(finished, total, piece)`` after each piece.
     reference : path, optional
@@ -240,7 +245,7 @@ def study(
     InputError
         If there is nothing to work on.
     ConfigError
-        For an unknown defacer, recogniser or option.
+        For an unknown defacer, recogniser or option, or the device ``cuda`` where there is none.
     OutputError
         If ``out`` cannot be written, at the start or at any time; the run ends, what was finished stays.
     """
@@ -266,6 +271,7 @@ def study(
         margin_mm=margin_mm,
         attacks=attacks,
         allow_upload=allow_upload,
+        device=device_for(device, client),
     )
     return run(prepared, client=client, progress=progress, reference=reference)
 
@@ -292,7 +298,7 @@ def run(
     release = context.release
     with flow_on(
         prepared.folder / "store",
-        stages(),
+        stages(prepared.settings.device),
         client,
         command="study",
         cases=len(prepared.cases),
@@ -353,7 +359,7 @@ def _write(
         if not release.due(case.id):
             written.add(case.id, held.pop(case.id))
     ids: dict[str, str] = {}
-    last = dataclasses.replace(flow, stages=writing(), brief=_but_exports)
+    last = dataclasses.replace(flow, stages=writing(context.settings.device), brief=_but_exports)
     for case, found in last.run(context, due, tuple(release.defacers), progress, before=context.begin):
         exports = release.exported(case, found)
         written.add(case.id, held.pop(case.id) + exports)
@@ -391,8 +397,11 @@ class StudyRun:
             self.release.forget_lost(case)
 
 
-def stages() -> tuple[Stage[StudyRun], ...]:
-    """The stages of a study before its files are written, in their order."""
+def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
+    """The stages of a study before its files are written, in their order.
+
+    What runs on the device ``cuda`` asks for a worker that has it.
+    """
 
     def who(task: Task[StudyRun]) -> dict[str, Any]:
         return {"case": task.case.id, "defacer": task.defacer}
@@ -449,7 +458,14 @@ def stages() -> tuple[Stage[StudyRun], ...]:
             each=ORIGINAL,
         ),
         Stage("pictures", needs=("ingest", "look"), each=ORIGINAL, **pictures),
-        Stage("apply", apply, planned, needs=("ingest", "look"), each=EACH_DEFACER),
+        Stage(
+            "apply",
+            apply,
+            lambda task: {**planned(task), "device": task.run.settings.device},
+            needs=("ingest", "look"),
+            each=EACH_DEFACER,
+            resources=resources_of(device),
+        ),
         Stage("faces", needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **faces),
         Stage(
             "radiomics",
@@ -465,7 +481,7 @@ def stages() -> tuple[Stage[StudyRun], ...]:
     )
 
 
-def writing() -> tuple[Stage[StudyRun], ...]:
+def writing(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
     """The stages that write files: those before are done, and tell so."""
 
     def released(task: Task[StudyRun]) -> Release:
@@ -475,7 +491,7 @@ def writing() -> tuple[Stage[StudyRun], ...]:
     def due(task: Task[StudyRun]) -> bool:
         return task.defacer in released(task).due(task.case.id)
 
-    before = [one for one in stages() if one.name in ("ingest", "look", "apply")]
+    before = [one for one in stages(device) if one.name in ("ingest", "look", "apply")]
     return (
         *(dataclasses.replace(one, when=due) if one.each else one for one in before),
         Stage(

@@ -125,8 +125,8 @@ def pickled(it: Subject) -> Iterator[str]:
 
 
 def neutral(it: Subject) -> Iterator[str]:
-    """A block of CuPy's gives a block of CuPy's, with the numbers that NumPy's gives."""
-    with strict_cupy() as cupy:
+    """A block of CuPy's gives a block of CuPy's, with the numbers that NumPy's gives; so does the region."""
+    with strict_cupy(dispatch=False) as cupy:
         plan = dataclasses.replace(it.plan)  # what is kept for NumPy is not there yet
         for name in images():
             stored, geometry = it.original(name)
@@ -142,6 +142,9 @@ def neutral(it: Subject) -> Iterator[str]:
                 yield f"a block of the {name} on a GPU comes back as {type(new).__name__}"
             elif (bits(new.get()) != bits(it.applied[name])).any():
                 yield f"a block of the {name} on a GPU has other numbers"
+        _, geometry = it.original("MR")
+        if (plan.region(geometry, cupy).get() != plan.region(geometry)).any():
+            yield "the region on a GPU is another one"
 
 
 def steady(it: Subject) -> Iterator[str]:

@@ -154,3 +154,35 @@ def test_the_plain_script_does_the_same_work(patient):
     changed = after != values
     assert 0.01 < changed.mean() < 0.6
     assert not (changed & masks["Brain"]).any()
+
+
+def test_the_gpu_script_is_rehearsed(tmp_path, capsys):
+    """On the stand-in: plans written and read, values compared, all tables made; a planted difference is found."""
+    from benchmarks import gpu
+
+    names = "quickshear,biometric_mask:fill=shuffle"
+    plans = tmp_path / "plans.json.gz"
+    assert gpu.main(["--plans", str(plans), "--defacers", names, "--prepare"]) == 0
+    assert plans.exists()
+    given = ["--plans", str(plans), "--defacers", names, "--rehearse", "--small"]
+    assert gpu.main(given) == 0
+    said = capsys.readouterr().out
+    assert "Rehearsal" in said
+    assert "no card" in said
+    for head in ("| defacer | image |", "| kernels |", "| decode and encode |"):
+        assert head in said
+    assert said.count("| quickshear |") == 5 + 1 + 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            gpu, "bits", lambda values: np.arange(values.size).reshape(values.shape) + len(seen(values))
+        )
+        assert gpu.main(given) == 1
+
+
+_SEEN: list[int] = []
+
+
+def seen(values: np.ndarray) -> list[int]:
+    """Grows with each call, so that no two arrays are alike."""
+    _SEEN.append(values.size)
+    return _SEEN

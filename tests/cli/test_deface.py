@@ -128,7 +128,7 @@ def test_same_key_same_uids_in_another_folder(tmp_path):
 
 def test_dry_run_writes_nothing(cohort, tmp_path):
     before = set(tmp_path.iterdir())
-    result = run(cohort, "--out", tmp_path / "out", "--dry-run", "--protect", "PTV*")
+    result = run(cohort, "--out", tmp_path / "out", "--dry-run")
     assert result.exit_code == 0
     assert "2 cases would be defaced" in result.output
     assert "photo.dcm" in result.output

@@ -99,7 +99,8 @@ def stage(name, **resources):
 
 def test_what_no_worker_offers_is_said_before_anything_runs(client):
     check_resources([stage("read"), stage("cut")], executor_for(client))
-    with pytest.raises(ConfigError, match=r"the stage cut needs \(GPU=1\)"):
+    soon = dask.config.set({"defacedask.cluster.wait": "0.5s"})
+    with soon, pytest.raises(ConfigError, match=r"the stage cut needs \(GPU=1\)"):
         check_resources([stage("read"), stage("cut", GPU=1)], executor_for(client))
     check_resources([stage("cut", GPU=1)], HereExecutor())
 
@@ -110,10 +111,21 @@ def test_one_worker_must_offer_all_that_a_stage_needs():
     quiet = {"processes": False, "dashboard_address": None, "silence_logs": 50, "threads_per_worker": 1}
     with LocalCluster(n_workers=1, resources={"GPU": 1}, **quiet) as cluster, Client(cluster) as client:
         check_resources([stage("read"), stage("cut", GPU=1)], DaskExecutor(client))
-        with pytest.raises(ConfigError, match="render=1"):
-            check_resources([stage("cut", GPU=1, render=1)], DaskExecutor(client))
-        with pytest.raises(ConfigError, match="GPU=2"):
-            check_resources([stage("cut", GPU=2)], DaskExecutor(client))
+        with dask.config.set({"defacedask.cluster.wait": "0.5s"}):
+            with pytest.raises(ConfigError, match="render=1"):
+                check_resources([stage("cut", GPU=1, render=1)], DaskExecutor(client))
+            with pytest.raises(ConfigError, match="GPU=2"):
+                check_resources([stage("cut", GPU=2)], DaskExecutor(client))
+
+
+def test_a_worker_with_a_card_may_come_after_the_others():
+    from distributed import Client, LocalCluster, Worker
+
+    quiet = {"processes": False, "dashboard_address": None, "silence_logs": 50, "threads_per_worker": 1}
+    with LocalCluster(n_workers=1, **quiet) as cluster, Client(cluster) as client:
+        late = {"cls": Worker, "options": {"nthreads": 1, "resources": {"GPU": 1}}}
+        client.loop.call_later(1.0, lambda: (cluster.worker_spec.update(late=late), cluster.scale(2)))
+        check_resources([stage("cut", GPU=1)], DaskExecutor(client))
 
 
 def test_without_workers_nothing_is_known():

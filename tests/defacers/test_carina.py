@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import dask.array
 import numpy as np
 import pytest
@@ -216,3 +218,44 @@ def test_a_layer_that_the_dose_does_not_fill_is_seen(head, plan):
 def test_far_away_nothing_happens(plan):
     grid = Geometry.from_spacing((4, 5, 6), (2, 2, 2), (500, 500, 500))
     assert not plan.region(grid).any()
+
+
+def test_no_tile_that_holds_a_voxel_of_the_layer_is_left_out(plan, head, monkeypatch):
+    """The layer's partial volume with the air lies in front of its envelope; in coarse images it reaches far."""
+    nose = head.grid.to_index(head.landmark("nose_tip"))[0] * head.grid.spacing[0]
+    grid = head.grid.resampled((3.0, 1.0, 1.0))
+    middle = int(np.clip(nose / 3.0, 4, grid.shape[0] - 4))
+    block = grid.block((middle - 4, 0, 0), (middle + 4, *grid.shape[1:]))
+    found = []
+    coarse = dataclasses.replace(plan, edge=2.5)
+    for tile in ((2, 4, 4), block.shape):
+        monkeypatch.setattr("defacedask.defacers.fields.TILE", tile)
+        found.append(coarse.wanted(block))
+    assert found[1].any()
+    assert np.array_equal(*found)
+
+
+@pytest.mark.gpu
+def test_a_device_gives_the_same_values_and_is_seldom_waited_for(head, plan, cupy):
+    from defacedask.testing.strict_cupy import counted
+    from defacedask.testing.subject import images
+
+    dose = images()["RTDOSE"]
+    for volume in (head.volume[::2, ::2, ::2], images()["PT"], dose):
+        here = plan.apply(volume)
+        there = plan.apply(volume.copy(data=cupy.asarray(volume.values)))
+        assert isinstance(there.data, cupy.ndarray)
+        assert there.dtype == here.dtype
+        assert np.array_equal(there.data.get(), here.values)
+        back = plan.apply(volume, device="cuda")
+        assert isinstance(back.data, np.ndarray)
+        assert np.array_equal(back.values, here.values)
+    geometry = geometry_of(dose)
+    slope, intercept = (dose.coords[name].values[:, None, None] for name in ("slope", "intercept"))
+    tuned, block = plan.tuned(dose), cupy.asarray(dose.values)
+    tuned.deface_block(block, geometry, slope, intercept, "RTDOSE")
+    with counted() as asked:
+        tuned.deface_block(block, geometry, slope, intercept, "RTDOSE")
+    assert asked.waits + asked.downloads <= 10
+    # the plan's own fields are there already: what is sent is the block's places
+    assert asked.bytes_up < 1e5

@@ -212,10 +212,7 @@ def test_unknown_places_take_their_neighbours_values():
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_the_same_values(ct, mr):
-    cupy = pytest.importorskip("cupy")
-    if not cupy.cuda.is_available():
-        pytest.skip("there is no GPU")
+def test_a_gpu_gives_the_same_values(ct, mr, cupy):
     for head, plan in (ct, mr):
         here = plan.apply(head.volume)
         there = plan.apply(head.volume.copy(data=cupy.asarray(head.volume.values)))

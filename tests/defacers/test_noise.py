@@ -118,10 +118,7 @@ def test_a_flat_lattice_is_refused():
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_the_same_bits():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.cuda.is_available():
-        pytest.skip("there is no GPU")
+def test_a_gpu_gives_the_same_bits(cupy):
     field = NoiseField.on(GRID, b"key", sigma=(0.3, 0.7, 0.7))
     turned = Geometry(
         GRID.shape, GRID.affine @ np.array([[1, 0.1, 0, 0], [0, 1, 0, 0.4], [0, 0, 1, 0], [0, 0, 0, 1]])

@@ -128,10 +128,7 @@ def test_refusals():
 
 
 @pytest.mark.gpu
-def test_the_same_on_a_gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.cuda.is_available():
-        pytest.skip("no GPU")
+def test_the_same_on_a_gpu(cupy):
     kept = Protected.of("ball", BALL, GRID, margin_mm=3.0)
     there = kept.keep(GRID, cupy)
     assert isinstance(there, cupy.ndarray)

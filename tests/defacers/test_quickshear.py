@@ -357,10 +357,7 @@ def test_wrong_options():
 
 
 @pytest.mark.gpu
-def test_half_space_on_a_gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.cuda.is_available():
-        pytest.skip("no GPU")
+def test_half_space_on_a_gpu(cupy):
     there = half_space((0.1, -0.8, -0.5), 3.0, CUBE, cupy)
     assert isinstance(there, cupy.ndarray)
     assert np.array_equal(there.get(), half_space((0.1, -0.8, -0.5), 3.0, CUBE))

@@ -72,6 +72,9 @@ def test_the_image_has_one_thread_no_root_and_parts_that_exist():
 def test_the_gpu_part_brings_cuda():
     [cupy] = PROJECT["project"]["optional-dependencies"]["gpu"]
     assert cupy.startswith("cupy-cuda12x[ctk]")
+    for name in ("cupy-cuda12x", "cupy-cuda13x"):
+        [own] = PROJECT["project"]["optional-dependencies"][name]
+        assert own.startswith(f"{name}>=")
 
 
 @pytest.mark.slow

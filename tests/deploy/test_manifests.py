@@ -10,6 +10,7 @@ from support.deploy_kit import DEPLOY, OVERLAYS, Refused, broken_rules, build, l
 import defacedask
 from defacedask.cluster.specs import ONE_THREAD, kubernetes_spec
 from defacedask.config import option
+from defacedask.devices import offers_gpu, resources_of
 
 KUBERNETES = DEPLOY / "kubernetes"
 TLS = ("", "tls")
@@ -272,3 +273,16 @@ def test_only_the_launcher_has_rights_and_no_wide_ones():
     for rule in one(found, "Role", "defacedask-launch")["rules"]:
         assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
         assert "secrets" not in rule["resources"]
+
+
+def test_the_run_with_gpus_asks_for_what_its_workers_offer():
+    found = overlay("gpu")
+    [container] = next(pod for pod in pods(one(found, "Job", "defacedask-study")))["containers"]
+    device = container["args"][container["args"].index("--device") + 1]
+    worker = one(found, "DaskWorkerGroup", "defacedask-gpu")["spec"]["worker"]["spec"]["containers"][0]
+    offered = worker["args"][worker["args"].index("--resources") + 1]
+    assert offered == ",".join(f"{name}={amount:g}" for name, amount in resources_of(device).items())
+    offers_gpu("kubernetes", {"worker-resources": offered})
+    # the others have no card, and wait for none
+    [other] = next(pod for pod in pods(one(overlay("cpu"), "Job", "defacedask-study")))["containers"]
+    assert "--device" not in other["args"]

@@ -350,3 +350,10 @@ def tree(folder: Path) -> dict[str, str]:
         for p in sorted(folder.rglob("*"))
         if p.is_file()
     }
+
+
+def applied_on(work: Path) -> set[str]:
+    """Where the stage that applies ran, as its results say."""
+    found = [json.loads(path.read_text())["facts"]["device"] for path in work.rglob("apply-*.json")]
+    assert found
+    return set(found)

@@ -97,14 +97,17 @@ class CarinaPlan(Plan):
             near = geometry.block([s.start for s in box], [s.stop for s in box])
             inside = region[box]
             drawn = sheet.floor.size > 0
-            for tile in sheet.tiles(near, self.pose, 0.0 if drawn else OVERLAP, xp):
+            behind, before = (0.0, self.edge) if drawn else (OVERLAP, 0.0)
+            for tile in sheet.tiles(near, self.pose, behind, before, xp):
                 part = near.block([s.start for s in tile], [s.stop for s in tile])
                 head = apply_affine(self.pose, *part.positions(xp, np.float64))
-                below, above = sheet.depth(head, xp)
+                at = sheet.between(head, xp)
+                below, above = sheet.depth(head, at)
+                here = inside[tile]
                 if drawn:
-                    inside[tile] |= (below > -self.edge) & (sheet.over(sheet.floor, head, xp) > 0)
+                    here |= (below > -self.edge) & (sheet.over("floor", head, at) > 0)
                 else:
-                    inside[tile] |= (below > 0) & (above > -OVERLAP)
+                    here |= (below > 0) & (above > -OVERLAP)
         return region
 
     def placed(self, volume: xr.DataArray) -> CarinaPlan:
@@ -137,17 +140,17 @@ class CarinaPlan(Plan):
         tone = xp.zeros(at[0].shape, dtype=xp.float32)
         weight = xp.full(at[0].shape, 1e-3, dtype=xp.float32)
         for sheet in self.sheets:
-            below, over = sheet.depth(head, xp)
-            index = sheet.index(head, xp)
-            here = (below > -self.edge) & (sheet.over(sheet.floor, head, xp) > 0)
+            maps = sheet.between(head, xp)
+            below, over = sheet.depth(head, maps)
+            here = (below > -self.edge) & (sheet.over("floor", head, maps) > 0)
             # across the surface: along the axis a steep cheek is deep at once
-            below = below * sheet.sampled(sheet.upright, index, xp)
+            below = below * sheet.sampled("upright", maps)
             deep = xp.where(here, xp.maximum(deep, below), deep)
-            seam = xp.where(here, xp.maximum(seam, sheet.over(sheet.seam, head, xp)), seam)
+            seam = xp.where(here, xp.maximum(seam, sheet.over("seam", head, maps)), seam)
             above = xp.where(here, xp.maximum(above, over), above)
             # from one sheet to the next without a step: each counts by how far inside it a place is
             share = xp.where(here, xp.clip(below + 1.0, 0.05, 20.0), 0.0)
-            tone = tone + share * sheet.sampled(sheet.tone, index, xp) / 64
+            tone = tone + share * sheet.sampled("tone", maps) / 64
             weight = weight + share
         new = self.strata.draw(positions, deep, tone / weight, self.key, xp).astype(xp.float32)
         old = values[at]

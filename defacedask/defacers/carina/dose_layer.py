@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.backend import ndimage_of
 from defacedask.defacers.carina.layer import STEP, Sheet
 from defacedask.sampling import apply_affine
 from defacedask.volume import geometry_of, real_values
@@ -136,16 +135,12 @@ def carried_on(
     weight = xp.full(at[0].shape, 1e-9)
     front = xp.zeros(at[0].shape, dtype=bool)
     least = max(sheet.least for sheet in sheets)
-    sample = ndimage_of(xp).map_coordinates
     for sheet in sheets:
-        below, above = sheet.depth(head, xp)
+        maps = sheet.between(head, xp)
+        below, above = sheet.depth(head, maps)
         # from one sheet to the next without a step: each counts by how far inside it a place is
         share = xp.clip(xp.minimum(below, above + overlap), 0.0, None)
-        index = sheet.index(head, xp)
-        under = sample(xp.asarray(sheet.dose), index, order=1, mode="nearest", prefilter=False)
-        gap = sample(
-            xp.asarray(sheet.gap).astype(xp.float32), index, order=1, mode="nearest", prefilter=False
-        )
+        under, gap = sheet.sampled("dose", maps), sheet.sampled("gap", maps)
         front |= (below > 0) & (above > gap * STEP)
         total += share * under
         weight += share

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from defacedask.backend import ndimage_of
 from defacedask.defacers.base import record
 from defacedask.defacers.fields import cells, remembered, slices_of
 from defacedask.defacers.noise import lattice_uniform
+from defacedask.sampling import Between
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,9 +118,9 @@ class Sheet:
         return found
 
     def tiles(
-        self, geometry: Geometry, pose: np.ndarray, overlap: float, xp: Any = np
+        self, geometry: Geometry, pose: np.ndarray, overlap: float, edge: float, xp: Any = np
     ) -> Iterator[tuple[slice, ...]]:
-        """Tiles of a block that may hold a voxel of the layer, or of the ``overlap`` mm behind it.
+        """Tiles of a block that may hold a voxel of the layer, of the ``overlap`` mm behind it or ``edge`` before it.
 
         Parameters
         ----------
@@ -128,7 +128,8 @@ class Sheet:
             Of the block.
         pose : (4, 4) array
             World LPS mm -> the head's frame.
-        overlap : float
+        overlap, edge : float
+            mm.
         xp : module
         """
         first, last, at, half = cells(geometry, pose, xp)
@@ -149,7 +150,9 @@ class Sheet:
         where = np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)
         height = self.sign * at[:, self.axis]
         reach = half[self.axis]
-        meets = (height - reach <= high[where] * STEP) & (height + reach >= low[where] * STEP - overlap)
+        meets = (height - reach <= high[where] * STEP + edge) & (
+            height + reach >= low[where] * STEP - overlap
+        )
         yield from slices_of(first, last, meets & ~beyond)
 
     def places(self, rows: Any, columns: Any, heights: np.ndarray) -> np.ndarray:
@@ -160,20 +163,33 @@ class Sheet:
         points[..., 2] = self.origin[0] + rows * self.spacing
         return points
 
-    def index(self, head: tuple[Any, Any, Any], xp: Any = np) -> Any:
-        """Fractional (row, column) in the maps, stacked, of positions in the head's frame (see `depth`)."""
+    def between(self, head: tuple[Any, Any, Any], xp: Any = np) -> Between:
+        """Where positions in the head's frame (see `depth`) lie between the maps' elements."""
         row = (head[2] - self.origin[0]) / self.spacing
         column = (head[1 - self.axis] - self.origin[1]) / self.spacing
-        return xp.stack(xp.broadcast_arrays(row, column))
+        return Between(self.skin.shape, (row, column), xp)
 
-    def depth(self, head: tuple[Any, Any, Any], xp: Any = np) -> tuple[Any, Any]:
+    @functools.cached_property
+    def _skin_mm(self) -> np.ndarray:
+        return self.skin.astype(np.float32) * np.float32(STEP)
+
+    @functools.cached_property
+    def _thick_mm(self) -> np.ndarray:
+        return (self.envelope - self.skin).astype(np.float32) * np.float32(STEP)
+
+    @functools.cached_property
+    def _as_floats(self) -> dict[str, np.ndarray]:
+        return {}  # of `sampled`
+
+    def depth(self, head: tuple[Any, Any, Any], at: Between) -> tuple[Any, Any]:
         """Height of positions below the envelope and above the skin.
 
         Parameters
         ----------
         head : tuple of arrays
             L, P, S in mm of the head's frame, broadcastable.
-        xp : module
+        at : Between
+            Of `between`.
 
         Returns
         -------
@@ -181,25 +197,22 @@ class Sheet:
             mm below the envelope (negative: outside) and above the skin (negative: inside the head). ``below``
             is far below 0 wherever the maps end or there is no layer.
         """
-        index = self.index(head, xp)
-        sample = ndimage_of(xp).map_coordinates
-        skin = xp.asarray(self.skin).astype(xp.float32) * xp.float32(STEP)
-        thick = xp.asarray(self.envelope - self.skin).astype(xp.float32) * xp.float32(STEP)
-        under = sample(skin, index, order=1, mode="nearest", prefilter=False)
-        added = sample(thick, index, order=1, mode="constant", cval=0.0, prefilter=False)
+        under = at.read(self._skin_mm)
+        added = at.read(self._thick_mm, outside=0.0)
         height = self.sign * head[self.axis]
-        below = xp.where(added > 0.3, under + added - height, -1000.0)
+        below = at.xp.where(added > 0.3, under + added - height, -1000.0)
         return below, height - under
 
-    def over(self, heights: np.ndarray, head: tuple[Any, Any, Any], xp: Any = np) -> Any:
-        """How far positions in the head's frame lie over heights given as a map, mm (see `depth`)."""
-        found = self.sampled(heights, self.index(head, xp), xp) * xp.float32(STEP)
-        return self.sign * head[self.axis] - found
+    def over(self, name: str, head: tuple[Any, Any, Any], at: Between) -> Any:
+        """How far positions in the head's frame lie over the heights of one of the maps, mm (see `depth`)."""
+        return self.sign * head[self.axis] - self.sampled(name, at) * np.float32(STEP)
 
-    def sampled(self, values: np.ndarray, index: Any, xp: Any = np) -> Any:
-        """A map's values between its elements, float32 (see `index`)."""
-        field = xp.asarray(values).astype(xp.float32)
-        return ndimage_of(xp).map_coordinates(field, index, order=1, mode="nearest", prefilter=False)
+    def sampled(self, name: str, at: Between) -> Any:
+        """Values of one of the maps between its elements, float32 (see `between`)."""
+        known = self._as_floats
+        if name not in known:
+            known[name] = getattr(self, name).astype(np.float32)
+        return at.read(known[name])
 
     @functools.cached_property
     def upright(self) -> np.ndarray:

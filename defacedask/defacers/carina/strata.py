@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from defacedask.backend import ndimage_of
 from defacedask.defacers.base import record
 from defacedask.defacers.carina.layer import STEP, Sheet
+from defacedask.defacers.elementary import exp
 from defacedask.defacers.noise import NoiseField
-from defacedask.sampling import apply_affine
+from defacedask.sampling import Between, apply_affine
 from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
@@ -124,21 +124,17 @@ class Strata:
             score = score + np.float32(np.sqrt(self.noise)) * grain
         score = tone * xp.clip((depth - 1.0) / 3.0, 0.0, 1.0) + self.spread * score
         rows, columns = self.values.shape
-        index = xp.stack(
-            [
-                xp.clip((depth - self.first) / self.step, 0, rows - 1),
-                _probability(score, xp) * (columns - 1),
-            ]
+        index = (
+            xp.clip((depth - self.first) / self.step, 0, rows - 1),
+            _probability(score, xp) * (columns - 1),
         )
-        table = xp.asarray(self.values)
-        return ndimage_of(xp).map_coordinates(
-            table, index, order=1, mode="nearest", prefilter=False, output=np.float32
-        )
+        return Between(self.values.shape, index, xp).read(self.values)
 
 
 def _probability(normal: Any, xp: Any) -> Any:
     """Probability that a normal number is smaller, by a logistic approximation (error below 0.001)."""
-    return 1.0 / (1.0 + xp.exp(-1.5976 * normal - 0.070566 * normal**3))
+    cubed = normal * normal * normal
+    return 1.0 / (1.0 + exp(-1.5976 * normal - 0.070566 * cubed, xp))
 
 
 def measured(

@@ -39,6 +39,7 @@ from defacedask.anatomy.template import load_template
 from defacedask.backend import namespace
 from defacedask.defacers.base import Defacer, Plan, air_of
 from defacedask.defacers.boxes import Box
+from defacedask.defacers.elementary import exp2
 from defacedask.defacers.fields import Stack, Tiling
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.mri_reface.average import FIT_GRID, HALF_GRID
@@ -253,7 +254,8 @@ class MriRefacePlan(Plan):
                 x, y, z = (xp.broadcast_to(p, part.shape).ravel() for p in part.positions(xp, np.float64))
                 out[box] = (self._away.at((x, y, z), xp)[0] > AIR_FROM).reshape(part.shape)
         for box, part, where in self._tiles(geometry, xp):
-            out[box] |= (where[0] > 0).reshape(part.shape)
+            here = out[box]
+            here |= (where[0] > 0).reshape(part.shape)
         return out
 
     @property
@@ -364,7 +366,8 @@ class MriRefacePlan(Plan):
         if modality == "CT":
             return self._ct(painted, places, xp)
         if modality == "MR":
-            gain = xp.exp2(self._field.at(head, xp)[0] * xp.float32(GAIN_STEP))
+            octaves = self._field.at(head, xp)[0] * xp.float32(GAIN_STEP)
+            gain = exp2(octaves.astype(xp.float64), xp).astype(xp.float32)
             return self._mr(painted, gain, places, xp)
         if modality == "RTDOSE":
             # hollows inside the head have dose, so the skin decides and not the tissue

@@ -103,14 +103,13 @@ class Palette:
 
     def paint(self, values: Any, xp: Any = np) -> Any:
         """Average's values (float32) in the image's units, without gain."""
-        xs = xp.asarray([a for a, _ in self.knots], dtype=xp.float32)
-        ys = xp.asarray([b for _, b in self.knots], dtype=xp.float32)
+        xs, ys = np.array(self.knots, dtype=np.float32).T
         # segment by segment, so that every library makes the same sums
         out = xp.full(values.shape, float(self.knots[0][1]), dtype=xp.float32)
         for k in range(len(self.knots) - 1):
             slope = (ys[k + 1] - ys[k]) / (xs[k + 1] - xs[k])
             out = xp.where(values >= xs[k], ys[k] + (values - xs[k]) * slope, out)
-        return xp.where(values >= xs[-1], ys[-1], out)
+        return xp.where(values >= xs[-1], ys[-1], out).astype(xp.float32)
 
 
 #: Stands in until an image has been measured.

@@ -11,6 +11,7 @@ from defacedask.errors import ConfigError
 from defacedask.faces.recognition.base import Box, Face, Recogniser, RecogniserError, analyse_each, as_rgb
 
 __all__ = [
+    "ABOUT",
     "Box",
     "Face",
     "Recogniser",
@@ -35,6 +36,15 @@ BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "onnx": ("defacedask.faces.recognition.onnx:OnnxEmbedding", {}),
     "azure": ("defacedask.faces.recognition.azure:AzureFace", {}),
+}
+
+
+#: What each of them is, for who chooses.
+ABOUT = {
+    "face_recognition": "dlib's detector and embedding, on this machine",
+    "face_recognition_cnn": "the same with dlib's CNN as the detector: slower, and it finds more",
+    "onnx": "any embedding that comes as an ONNX file, on this machine",
+    "azure": "the Azure Face service: pictures leave this machine (--allow-upload)",
 }
 
 

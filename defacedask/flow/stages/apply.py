@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from defacedask.devices import CPU, CUDA, space_of
 from defacedask.errors import ContractError
 from defacedask.flow.result import Outcome, Piece
 from defacedask.flow.stages.kept import compare, load_kept
@@ -15,13 +18,22 @@ from defacedask.volume import geometry_of
 __all__ = ["apply"]
 
 
-def apply(ingested: Piece, looked: Piece, *, plans: str, case: str, defacer: str) -> Outcome:
+def apply(
+    ingested: Piece, looked: Piece, *, plans: str, case: str, defacer: str, device: str = CPU
+) -> Outcome:
     """Apply a plan to every image and dose of the case; the defaced twins land in the store.
+
+    Chunks go from the store to the device and back to the store, one at a time. What became of them is compared here.
+
+    Parameters
+    ----------
+    device : str
+        See `defacedask.devices`.
 
     Returns
     -------
     Outcome
-        facts: for each path, voxels and millilitres changed, and voxels changed in each structure that stays.
+        facts: for each path, voxels and millilitres changed, and voxels changed in each structure that stays; device.
 
     Raises
     ------
@@ -32,11 +44,12 @@ def apply(ingested: Piece, looked: Piece, *, plans: str, case: str, defacer: str
     plan = load_plan(plans, case, defacer)
     store = CaseStore(ingested.facts["store"])
     kept = load_kept(plans, case)
+    where = CPU if space_of(device) is np else CUDA
     changed: dict[str, dict[str, Any]] = {}
     with one_thread(), writing(f"the defaced volumes of {case}"):
         for path in (*store.images, *store.doses):
             volume = store.volume(path)
-            defaced = plan.apply(volume)
+            defaced = plan.apply(volume, device=where)
             write_volume(store.url, volume_path(defacer, path), defaced)
             again = store.volume(volume_path(defacer, path))
             count, inside = compare(volume, again, geometry_of(volume), kept)
@@ -54,4 +67,4 @@ def apply(ingested: Piece, looked: Piece, *, plans: str, case: str, defacer: str
                 "kept": inside,
             }
         consolidate(store.url)
-    return Outcome(facts={"changed": changed})
+    return Outcome(facts={"changed": changed, "device": where})

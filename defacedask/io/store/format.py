@@ -26,7 +26,7 @@ from defacedask.coordinates import DIMS, coordinates_of
 from defacedask.geometry import Geometry
 from defacedask.io.store.ngff import multiscales
 from defacedask.io.store.place import is_local, remove
-from defacedask.volume import geometry_of, grid_attrs, grid_of_attrs, placed_anew
+from defacedask.volume import geometry_of, grid_attrs, grid_of_attrs, on_host, placed_anew
 
 __all__ = ["VOXELS", "consolidate", "stored_volume", "write_structures", "write_volume"]
 
@@ -55,6 +55,7 @@ def write_volume(url: str, path: str, volume: xr.DataArray) -> None:
         If the volume no longer lies on its grid.
     """
     grid = geometry_of(volume)
+    volume = on_host(volume)
     nz, ny, nx = volume.shape
     chunks = (min(nz, option("store.slices-per-chunk")), ny, nx)
     codec = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=volume.dtype.itemsize)
