@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 
@@ -8,49 +7,19 @@ import dask
 import numpy as np
 import pandas as pd
 import pytest
+from support.cohort_kit import CASES, SETTINGS, cohort_pieces, faces, look
 
 from defacedask.cluster import connect
 from defacedask.errors import StoreError
 from defacedask.flow.executors import DaskExecutor
 from defacedask.flow.result import Outcome, Piece, receipt, run_piece
-from defacedask.io.dicom.model import Case, Series, Skipped
-from defacedask.runs.preparing import Settings
+from defacedask.io.dicom.model import Skipped
 from defacedask.tables import cohort as cohort_tables
 from defacedask.tables import parts as table_parts
 from defacedask.tables import radiomics_parts
 from defacedask.tables.cohort import Cohort, collect
 from defacedask.tables.files import read_tables
 from defacedask.tables.rows import About, export_rows
-
-
-def series(uid):
-    return Series(uid, "CT", "", "P" + uid, "", "", "", 1, ("f",), ("i",))
-
-
-CASES = [Case(name, "P" + name, "1.2", (series(name),)) for name in "abc"]
-SETTINGS = Settings({"none": {}, "quickshear": {}}, "face_recognition", 0.3, {}, {}, True)
-
-
-def look(view, vector, attack="plain"):
-    detected = vector is not None
-    return {
-        "path": "images/CT",
-        "modality": "CT",
-        "view": view,
-        "level": -300.0,
-        "attack": attack,
-        "detected": detected,
-        "encoding": vector,
-    }
-
-
-def faces(case, defacer, looks):
-    facts = {
-        "looks": looks,
-        "recogniser": "face_recognition",
-        "pictures": [{"file": f"{case}/{defacer}.png"}],
-    }
-    return Piece("faces", case, defacer, "k", seconds=2, peak_rss_mb=100, facts=facts)
 
 
 @pytest.fixture
@@ -160,32 +129,6 @@ def test_tables_of_receipts_are_those_of_whole_results(tmp_path, pieces):
     shutil.rmtree(tmp_path / "kept" / "store" / "rows")
     with pytest.raises(StoreError, match="radiomics of b has gone"):
         collect(tmp_path / "kept", CASES, [], small, SETTINGS)
-
-
-def cohort_pieces(count):
-    """Persons at random places, two views each; every third has a second scan, every seventh shows no face."""
-    rng = np.random.default_rng(3)
-    cases, out = [], []
-    for k in range(count):
-        person = k - count // 2 if k % 3 == 0 and k > count // 2 else k
-        case = f"c{k:03d}"
-        one = dataclasses.replace(series(case), patient_id=f"P{person}")
-        cases.append(Case(case, f"P{person}", "1.2", (one,)))
-        own = np.random.default_rng(person).normal(size=8)
-        for defacer, away in (("original", 0.0), ("none", 0.01), ("quickshear", 1.5)):
-            looks = []
-            for view in ("front", "turned"):
-                vector = (own + away * rng.normal(size=8) + 0.1 * rng.normal(size=8)).tolist()
-                looks.append(look(view, None if k % 7 == 6 else vector))
-            if defacer != "original":
-                looks.append(look("front", (own + rng.normal(size=8)).tolist(), "denoise"))
-            out.append(faces(case, defacer, looks))
-            out.append(Piece("apply", case, defacer, "k", seconds=k / 7))
-        row = {"case": case, "defacer": "none", "modality": "CT", "structure": "Brain", "feature": "Mean"}
-        row |= {"original": 1.0 + k, "defaced": 2.0, "percent": k / 3, "voxels": 5, "voxels_changed": k}
-        rows = [row, row | {"structure": "Eye_L", "percent": float("nan"), "original": 0.0}]
-        out.append(Piece("radiomics", case, "none", "k", rows={"radiomics": rows}))
-    return cases, out
 
 
 def lines(folder):
