@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,14 +50,22 @@ def build(
     """
     import contextlib
 
+    import dask
+
     from defacedask.averaging import build_template
     from defacedask.cluster import connect
     from defacedask.io.dicom.catalogue import scan
 
     found = scan(*inputs)
     with contextlib.ExitStack() as stack:
-        if cluster != "here":
-            stack.enter_context(connect(cluster, workers))
+        waiting = [] if cluster == "here" else [cluster]
+
+        def compute(*graphs: Any) -> Any:
+            # a cluster is started when all that may be wrong with input and options has been looked at
+            while waiting:
+                stack.enter_context(connect(waiting.pop(), workers))
+            return dask.compute(*graphs)
+
         result = build_template(
             found.cases,
             out,
@@ -65,6 +74,7 @@ def build(
             iterations=iterations,
             spacing=spacing,
             force=force,
+            compute=compute,
             progress=lambda sentence: click.echo(sentence, err=True),
         )
     for case, reason in result.refused:

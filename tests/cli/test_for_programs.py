@@ -79,6 +79,18 @@ def test_what_is_wrong_is_said_before_a_cluster_starts(
     assert "a cluster was started" in str(found.exception)
 
 
+def test_a_template_too_is_looked_at_before_a_cluster_starts(virtual_patients, tmp_path, monkeypatch):
+    def start(*_: object):
+        raise AssertionError("a cluster was started")
+
+    monkeypatch.setattr(cluster, "connect", start)
+    given = ["template", "build", virtual_patients, "--out", tmp_path / "out"]
+    assert isinstance(run(*given, "--spacing", "99").exception, ConfigError)
+    assert isinstance(run(*given, "--iterations", "0").exception, ConfigError)
+    found = run(*given, "--force")
+    assert "a cluster was started" in str(found.exception)
+
+
 @pytest.mark.parametrize("word", ["st", "ver"])
 def test_the_shell_completes(word, monkeypatch, capsys):
     monkeypatch.setenv("_DEFACEDASK_COMPLETE", "bash_complete")
