@@ -1,11 +1,13 @@
 """The real submission code with stubbed stages: cases a second, and memory of client and scheduler over time.
 
-    uv run python -m benchmarks.scheduling --cases 2000,20000 [--flow deface|study] [--workers 2] [--out scheduling]
+    uv run python -m benchmarks.scheduling --cases 2000,20000 [--flow deface|study] [--workers 2] [--minutes 40]
+        [--out scheduling]
 
 A scheduler and its workers are processes of their own. The stages are those of the flow, with their order, keys,
 options and time limits; only their functions are replaced, by one that gives back facts and rows of a usual size and
-does nothing else. The results are written to disk and read again as ever. ``OUT/FLOW-N.csv`` holds the samples,
-``OUT/table.md`` one line a run, ``OUT/scheduling.svg`` the memory against the finished cases.
+does nothing else. The results are written to disk and read again as ever. A run ends early after so many minutes.
+``OUT/FLOW-N.csv`` holds the samples, ``OUT/table.md`` one line a run (processor time is that of the process alone, a
+case), ``OUT/scheduling.svg`` the memory against the finished cases.
 """
 
 from __future__ import annotations
@@ -45,15 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", default="2000,20000")
     parser.add_argument("--flow", default="deface", choices=("deface", "study"))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=0.0, help="end a run after so long; 0: never")
     parser.add_argument("--out", type=Path, default=Path("scheduling"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     with cluster(options.workers) as (client, scheduler):
         for count in (int(n) for n in options.cases.split(",")):
-            rows = measure(client, scheduler, options.flow, count)
+            rows = measure(client, scheduler, options.flow, count, 60 * options.minutes)
             with (options.out / f"{options.flow}-{count}.csv").open("w", newline="") as file:
                 writer = csv.writer(file)
-                writer.writerow(("cases", "seconds", "client_mb", "scheduler_mb"))
+                writer.writerow(
+                    ("cases", "seconds", "client_mb", "scheduler_mb", "client_cpu", "scheduler_cpu")
+                )
                 writer.writerows(rows)
     write_table(options.out)
     write_figure(options.out)
@@ -101,27 +106,35 @@ def _end(process: Any) -> None:
     process.kill()
 
 
-def measure(client: Any, scheduler: int, flow: str, count: int) -> list[tuple[int, float, float, float]]:
-    """Samples of one run: cases finished, seconds, MB of the client and of the scheduler."""
+def measure(
+    client: Any, scheduler: int, flow: str, count: int, limit: float = 0.0
+) -> list[tuple[float, ...]]:
+    """Samples of one run: cases finished, seconds, MB and CPU seconds of the client and of the scheduler."""
     import psutil
 
     from defacedask.flow.executors import DaskExecutor
     from defacedask.flow.flow import Flow
+    from defacedask.flow.result import receipt
 
     stages, defacers = _stages(flow)
     processes = [psutil.Process(), psutil.Process(scheduler)]
     rows = []
     with tempfile.TemporaryDirectory() as kept:
-        running = Flow(stages, DaskExecutor(client), Path(kept))
+        running = Flow(stages, DaskExecutor(client), Path(kept), brief=receipt if flow == "study" else None)
         names = [f"case-{k:06d}" for k in range(count)]
         begun = time.perf_counter()
+        spent = [sum(p.cpu_times()[:2]) for p in processes]
         for done, (case, pieces) in enumerate(running.run(None, names, defacers, case_id=str), 1):
             assert all(piece.ok for piece in pieces), pieces
             # what was kept would fill the disk; a run keeps it
             shutil.rmtree(Path(kept) / case, ignore_errors=True)
             if done % max(1, count // SAMPLES) == 0 or done == count:
                 memory = [p.memory_info().rss / 2**20 for p in processes]
-                rows.append((done, round(time.perf_counter() - begun, 2), *(round(m, 1) for m in memory)))
+                cpu = [sum(p.cpu_times()[:2]) - s for p, s in zip(processes, spent, strict=True)]
+                seconds = time.perf_counter() - begun
+                rows.append((done, *(round(value, 2) for value in (seconds, *memory, *cpu))))
+                if limit and seconds > limit:
+                    break
     return rows
 
 
@@ -157,8 +170,9 @@ def _read(file: Path) -> list[list[float]]:
 def write_table(folder: Path) -> None:
     """One line a run; memory as the median of its first and last tenth."""
     lines = [
-        "| flow | cases | cases a second | client, MB: first, last tenth | scheduler, MB: first, last tenth |",
-        "|" + " --- |" * 5,
+        "| flow | cases | cases a second | client, MB: first, last tenth | scheduler, MB: first, last tenth | "
+        "CPU ms a case: client, scheduler |",
+        "|" + " --- |" * 6,
     ]
     for file in sorted(folder.glob("*.csv")):
         rows = _read(file)
@@ -170,7 +184,9 @@ def write_table(folder: Path) -> None:
         cells = [f"{middle(rows[:part], k)}, {middle(rows[-part:], k)}" for k in (2, 3)]
         speed = rows[-1][0] / rows[-1][1]
         lines.append(
-            f"| {file.stem.split('-')[0]} | {rows[-1][0]:.0f} | {speed:.1f} | {cells[0]} | {cells[1]} |"
+            f"| {file.stem.split('-')[0]} | {rows[-1][0]:.0f} | {speed:.1f} | {cells[0]} | {cells[1]} | "
+            + ", ".join(f"{1000 * value / rows[-1][0]:.1f}" for value in rows[-1][4:6])
+            + " |"
         )
     (folder / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -16,6 +16,7 @@ from defacedask.anatomy.template import Template
 from defacedask.errors import InputError, writing
 from defacedask.geometry import Geometry
 from defacedask.volume import make_volume, units_of
+from defacedask.whole_files import write_whole
 
 __all__ = ["FACTS", "read_template", "write_nifti", "write_template"]
 
@@ -55,9 +56,7 @@ def write_template(template: Template, folder: Path) -> str:
             "facts": template.facts,
             "sha256": files,
         }
-        partial = folder / f".{FACTS}.partial"
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder / FACTS)
+        write_whole(folder / FACTS, json.dumps(content, indent=1) + "\n")
     return _digest(folder)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
 
 __all__ = ["command"]
@@ -51,6 +52,7 @@ __all__ = ["command"]
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
 @click.option("--dry-run", is_flag=True, help="Say what belongs together, and do nothing.")
+@performance_option
 def command(
     original: Path,
     defaced: Path,
@@ -59,6 +61,7 @@ def command(
     workers: int | None,
     dry_run: bool,
     surfaces: str | None,
+    performance_report: str | None,
     **options: Any,
 ) -> None:
     r"""Try to recognise defaced heads as their originals, whoever defaced them.
@@ -77,7 +80,8 @@ def command(
     if dry_run:
         _dry(original, defaced)
         return
-    _run(prepare_attack(original, defaced, out, surfaces=surfaces or "", **options), cluster, workers)
+    prepared = prepare_attack(original, defaced, out, surfaces=surfaces or "", **options)
+    _run(prepared, cluster, workers, performance_report)
 
 
 def _dry(original: Path, defaced: Path) -> None:
@@ -98,14 +102,14 @@ def _dry(original: Path, defaced: Path) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _run(prepared: Any, cluster: str, workers: int | None) -> None:
+def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -> None:
     import contextlib
 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from defacedask.cli.running import finish
-    from defacedask.cluster import connect
+    from defacedask.cluster import connect_later
     from defacedask.flow.result import DONE, Piece
     from defacedask.runs.attack import run_attack
     from defacedask.runs.face_settings import upload_warning
@@ -127,7 +131,8 @@ def _run(prepared: Any, cluster: str, workers: int | None) -> None:
         say(f"{case.id}: {why.get(case.id, 'no original belongs to this defaced case')}; it is left out")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with contextlib.ExitStack() as stack:
-        client = None if cluster == "here" else stack.enter_context(connect(cluster, workers))
+        later = None if cluster == "here" else connect_later(cluster, workers, report=report)
+        client = None if later is None else stack.enter_context(later)
         bar = stack.enter_context(Progress(*columns, console=console))
         task = bar.add_task("pairs", total=None)
 

@@ -10,6 +10,7 @@ import click
 from defacedask.cli.consoles import table_console
 from defacedask.cli.release_options import protect_options, release_options
 from defacedask.cli.running import device_option
+from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
 
 
@@ -42,6 +43,7 @@ from defacedask.errors import printable
     help="Archive for the result: https://HOST/dicom-web or dimse://AET@HOST:PORT.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@performance_option
 def command(
     inputs: tuple[str, ...],
     defacer: str,
@@ -64,6 +66,7 @@ def command(
     device: str | None,
     store_to: str | None,
     dry_run: bool,
+    performance_report: str | None,
 ) -> None:
     r"""Take the face out: DICOM in, defaced DICOM out (NIfTI in, NIfTI and mask out), with a record of what was done.
 
@@ -120,7 +123,7 @@ def command(
         from defacedask.runs.run_key import read_key
 
         options["key"] = read_key(key)
-    result = _run(found, out, defacer, cluster, workers, options)
+    result = _run(found, out, defacer, cluster, workers, performance_report, options)
     if store_to and any(case["status"] == "done" for case in result.cases):
         from defacedask.runs.sending import send
 
@@ -160,26 +163,31 @@ def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) 
 
 
 def _run(
-    found: Any, out: Path, defacer: str, cluster: str, workers: int | None, options: dict[str, Any]
+    found: Any,
+    out: Path,
+    defacer: str,
+    cluster: str,
+    workers: int | None,
+    report: str | None,
+    options: dict[str, Any],
 ) -> Any:
     import contextlib
 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from defacedask.cluster import connect
+    from defacedask.cluster import connect_later
     from defacedask.flow.result import DONE, Piece
     from defacedask.runs.deface import deface
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with contextlib.ExitStack() as stack:
-        # started when all that may be wrong with input and options has been looked at
-        client = (
-            None
-            if cluster == "here"
-            else lambda: stack.enter_context(connect(cluster, workers, options["device"]))
+        # started with the first stage that must run: what is wrong with input and options is said before
+        later = (
+            None if cluster == "here" else connect_later(cluster, workers, options["device"], report=report)
         )
+        client = None if later is None else stack.enter_context(later)
         bar = stack.enter_context(Progress(*columns, console=console))
         task = bar.add_task("tasks", total=None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 
 from defacedask.cli.consoles import table_console
 from defacedask.cli.release_options import protect_options
+from defacedask.cli.verbose import performance_option
 
 # all else is imported where it is used: `--help` needs none of it
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ device_option = click.option(
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `study` and `demo` both take."""
-    options = [
+    options: list[Callable[..., Any]] = [
         click.option(
             "--defacers",
             default="all",
@@ -70,6 +71,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--workers", type=int, default=None, help="Worker processes [one a core]."),
         device_option,
         click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report."),
+        performance_option,
     ]
     command = protect_options(command)
     for add in reversed(options):
@@ -86,6 +88,7 @@ def run_study(
     device: str | None = None,
     reference: str | None = None,
     sample: bool = False,
+    performance_report: str | None = None,
     **options: Any,
 ) -> StudyResult:
     """Run a study with a progress bar on a cluster; options as in `defacedask.runs.study.study`.
@@ -95,7 +98,7 @@ def run_study(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from defacedask.cluster import connect
+    from defacedask.cluster import connect_later
     from defacedask.devices import chosen_device
     from defacedask.flow.result import DONE
     from defacedask.runs.face_settings import upload_warning
@@ -108,9 +111,12 @@ def run_study(
     leaving = upload_warning(prepared.settings.faces)
     if leaving:
         console.print(leaving, style="bold", markup=False, soft_wrap=True, highlight=False)
-    with connect(cluster, workers, device) as client:
+
+    def opened(client: Any) -> None:
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
+
+    with connect_later(cluster, workers, device, report=performance_report, told=opened) as client:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("tasks", total=None)
@@ -123,7 +129,7 @@ def run_study(
                         f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False, soft_wrap=True
                     )
 
-            def write_one(tables: dict[str, Any]) -> None:
+            def write_one(tables: MutableMapping[str, Any]) -> None:
                 bar.console.print("writing the defaced DICOM of one patient")
                 write_sample(prepared, tables)
 

@@ -11,7 +11,8 @@ import click
 @click.command("status")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def command(out: Path, as_json: bool) -> None:
+@click.option("--price", type=float, default=None, help="Of one worker for an hour, to tell what cases cost.")
+def command(out: Path, as_json: bool, price: float | None) -> None:
     """Say how far a run is that writes, or wrote, to a folder; nothing there is touched.
 
     Example: defacedask status result
@@ -28,6 +29,12 @@ def command(out: Path, as_json: bool) -> None:
         click.echo(f"  {stage}: " + ", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
     if found.last is not None:
         click.echo(f"last result {_ago(found.last)}; {found.lately} in the last ten minutes")
+    if found.left is not None:
+        click.echo(f"about {_span(found.left)} left, at the rate of the last ten minutes")
+    hours = found.hours_a_thousand
+    if hours is not None:
+        cost = "" if price is None else f", {hours * price:,.2f} at {price:g} an hour"
+        click.echo(f"1,000 cases take {hours:,.1f} hours of one worker{cost}")
     for stage, case, seconds in found.running[:10]:
         click.echo(f"  at work: {stage} of {case} for {_span(seconds)}")
     if len(found.running) > 10:
@@ -35,7 +42,9 @@ def command(out: Path, as_json: bool) -> None:
 
 
 def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _ago(seconds: float) -> str:

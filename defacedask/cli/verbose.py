@@ -8,7 +8,18 @@ from typing import Any
 
 import click
 
-__all__ = ["show_traceback", "verbose_option"]
+__all__ = ["performance_option", "show_traceback", "verbose_option"]
+
+
+def performance_option(command: Any) -> Any:
+    """Add ``--performance-report`` to a command that runs on a cluster."""
+    return click.option(
+        "--performance-report",
+        type=click.Path(dir_okay=False, writable=True),
+        default=None,
+        metavar="FILE",
+        help="Dask's own report (HTML) of what ran when and where.",
+    )(command)
 
 
 def verbose_option(command: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -21,7 +21,65 @@ from defacedask.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["connect"]
+__all__ = ["connect", "connect_later"]
+
+
+@contextlib.contextmanager
+def connect_later(
+    spec: str = "local",
+    workers: int | None = None,
+    device: str = CPU,
+    *,
+    report: str | os.PathLike[str] | None = None,
+    told: Callable[[Client], None] = lambda client: None,
+) -> Iterator[Callable[[], Client]]:
+    """As `connect`, when it turns out that there is work: a run that finds everything done needs no cluster.
+
+    Parameters
+    ----------
+    spec, workers, device
+        As in `connect`.
+    report : path, optional
+        File for Dask's performance report of all that ran there.
+    told : callable
+        Called with the client once it is there.
+
+    Yields
+    ------
+    callable
+        Gives the client.
+
+    Raises
+    ------
+    ConfigError, MissingExtraError
+        For a cluster that is not known, or ``cuda`` on a machine that has no card; all else is raised by what is
+        yielded.
+    """
+    _check(spec, workers)
+    if spec == "local" and device == CUDA:
+        require_card()
+    with contextlib.ExitStack() as stack:
+
+        def opening() -> Client:
+            client = stack.enter_context(connect(spec, workers, device))
+            if report is not None:
+                from distributed import performance_report
+
+                stack.enter_context(performance_report(filename=os.fspath(report)))
+            told(client)
+            return client
+
+        yield opening
+
+
+def _check(spec: str, workers: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise ConfigError(f"a cluster needs at least one worker, not {workers}.")
+    if spec not in ("local", "kubernetes", "slurm") and "://" not in spec:
+        raise ConfigError(
+            f"unknown cluster {spec!r}.",
+            "Use local, an address such as tcp://host:8786, kubernetes, or slurm.",
+        )
 
 
 @contextlib.contextmanager
@@ -49,8 +107,7 @@ def connect(spec: str = "local", workers: int | None = None, device: str = CPU) 
     MissingExtraError
         If the part for Kubernetes or SLURM, or CuPy for ``cuda``, is not installed.
     """
-    if workers is not None and workers < 1:
-        raise ConfigError(f"a cluster needs at least one worker, not {workers}.")
+    _check(spec, workers)
     # its defaults must be in place before the block below sets some of them, or leaving it would take them away
     import distributed  # noqa: F401
 
@@ -74,13 +131,8 @@ def connect(spec: str = "local", workers: int | None = None, device: str = CPU) 
             client = _address(stack, spec)
         elif spec == "kubernetes":
             client = _kubernetes(stack, workers, device)
-        elif spec == "slurm":
-            client = _slurm(stack, workers, device)
         else:
-            raise ConfigError(
-                f"unknown cluster {spec!r}.",
-                "Use local, an address such as tcp://host:8786, kubernetes, or slurm.",
-            )
+            client = _slurm(stack, workers, device)
         yield client
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from defacedask.anatomy.structure_names import STUDY_NAMES
 from defacedask.costs.features import TEN_FEATURES
 
-__all__ = ["concordance", "radiomics_percent", "radiomics_summary"]
+__all__ = ["concordance", "ordered", "radiomics_percent", "radiomics_summary"]
 
 
 def concordance(original: np.ndarray, defaced: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def radiomics_summary(rows: pd.DataFrame) -> pd.DataFrame:
         about = dict(zip([*_KEY, "feature"], key, strict=True))
         out.append({**about, **_spread(once), "repeated": len(part) - len(once)})
     columns = [*_KEY, "feature", *_spread(_NO_ROWS), "repeated"]
-    return _ordered(pd.DataFrame(out, columns=columns), ["feature"], rows)
+    return ordered(pd.DataFrame(out, columns=columns), ["feature"], rows)
 
 
 def radiomics_percent(rows: pd.DataFrame, what: str = "mean") -> pd.DataFrame:
@@ -97,7 +97,7 @@ def radiomics_percent(rows: pd.DataFrame, what: str = "mean") -> pd.DataFrame:
     wide = summary.pivot(index=list(_KEY), columns="feature", values=what)
     wide = wide.reindex(columns=list(TEN_FEATURES)).reset_index()
     wide.columns.name = None
-    return _ordered(wide, [], summary)
+    return ordered(wide, [], summary)
 
 
 _KEY = ("defacer", "modality", "structure")
@@ -161,8 +161,8 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _ordered(table: pd.DataFrame, further: list[str], rows: pd.DataFrame) -> pd.DataFrame:
-    """Defacers as they came, structures and features in the study's order, others after them by name."""
+def ordered(table: pd.DataFrame, further: list[str], rows: pd.DataFrame) -> pd.DataFrame:
+    """Defacers as they came in ``rows``, structures and features in the study's order, others after them by name."""
     defacers = list(dict.fromkeys(rows["defacer"]))
     known = {name: at for at, name in enumerate((*_MODALITIES, *STUDY_NAMES, *TEN_FEATURES))}
 

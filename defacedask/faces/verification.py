@@ -17,7 +17,7 @@ import numpy as np
 from defacedask.faces.identification import Scores
 from defacedask.faces.rates import bootstrap_intervals, cmc, exact_interval, roc
 
-__all__ = ["FPRS", "BestScores", "best_scores", "curves", "join", "measurable", "verification"]
+__all__ = ["FPRS", "BestScores", "Beyond", "best_scores", "curves", "join", "measurable", "verification"]
 
 #: False positive rates at which the true positive rate is told.
 FPRS = (0.01, 0.001)
@@ -88,6 +88,23 @@ class BestScores:
         return float((rest <= limit).mean()) if len(rest) and not math.isnan(limit) else math.nan
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Beyond:
+    """Cases of persons outside a sample: they are counted, and their comparisons with others are not kept.
+
+    Attributes
+    ----------
+    cases, with_face : int
+    genuine, ranks : (n,) arrays
+        Of those that are judged, as in `BestScores`.
+    """
+
+    cases: int
+    with_face: int
+    genuine: np.ndarray
+    ranks: np.ndarray
+
+
 def best_scores(scores: Scores, absent: Iterable[str] = ()) -> BestScores:
     """Reduce pictures to cases (``facts["case"]``, else the person), by the smallest distance.
 
@@ -143,6 +160,7 @@ def verification(
     fprs: Sequence[float] = FPRS,
     repeats: int = 300,
     seed: int = 0,
+    beyond: Beyond | None = None,
 ) -> dict[str, Any]:
     """AUC, TPR at fixed FPR, rank-1 and matches of a set of cases, beside what chance gives.
 
@@ -161,6 +179,8 @@ def verification(
     repeats : int
         Bootstrap draws over persons.
     seed : int
+    beyond : Beyond, optional
+        Cases that count beside those of ``best``, and of which no impostor comparisons are kept.
 
     Returns
     -------
@@ -176,19 +196,22 @@ def verification(
     able = np.zeros(len(own), dtype=bool)
     able[rows] = True
     rest = best.values[best.others]
+    more = beyond or Beyond(0, 0, np.empty(0), np.empty(0))
+    every, every_rank = np.append(mine, more.genuine), np.append(ranks, more.ranks)
     out: dict[str, Any] = {
-        "cases": len(best.cases),
-        "judged": len(rows),
-        "with_face": int((~np.isnan(best.values)).any(axis=1).sum()) if best.values.size else 0,
+        "cases": len(best.cases) + more.cases,
+        "judged": len(every),
+        "with_face": more.with_face
+        + (int((~np.isnan(best.values)).any(axis=1).sum()) if best.values.size else 0),
         "gallery_size": len(best.persons),
-        "genuine": len(mine),
+        "genuine": len(every),
         "impostor": len(rest),
         "limit": limit,
-        "matched": int((mine <= limit).sum()),
+        "matched": int((every <= limit).sum()),
         "chance": best.chance(limit),
-        "matched_tolerance": None if math.isnan(tolerance) else int((mine <= tolerance).sum()),
+        "matched_tolerance": None if math.isnan(tolerance) else int((every <= tolerance).sum()),
         "chance_tolerance": best.chance(tolerance),
-        "rank_1": int((ranks == 1).sum()),
+        "rank_1": int((every_rank == 1).sum()),
     }
     names = ["auc", *(f"tpr_at_{fpr:g}" for fpr in fprs)]
     if not len(mine) or not len(rest):

@@ -1,6 +1,6 @@
-"""Two ways to run tasks behind one small door: a Dask client, or right here.
+"""Three ways to run tasks behind one small door: a Dask client, one that is opened when it is needed, or right here.
 
-Both offer ``submit``, ``finished`` and ``cancel``; the flow knows nothing else about either.
+All offer ``submit``, ``finished`` and ``cancel``; the flow knows nothing else about them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,23 @@ import dask.utils
 
 from defacedask.config import option
 from defacedask.devices import CUDA, chosen_device, require_card
-from defacedask.flow.result import Name
+from defacedask.flow.result import Name, run_piece, settled_piece
 
-__all__ = ["DaskExecutor", "Executor", "HereExecutor", "device_for", "executor_for"]
+__all__ = ["DaskExecutor", "Executor", "HereExecutor", "LaterExecutor", "device_for", "executor_for"]
+
+#: Seconds for which what is known of the workers is believed.
+BELIEVED = 5.0
 
 
-def executor_for(client: Any) -> DaskExecutor | HereExecutor:
-    """Executor of a client; None means the active client, or, without one, here, one task after the other."""
+def executor_for(client: Any) -> Executor:
+    """Executor of a client, or of a callable that opens one when the first task must run.
+
+    None means the active client, or, without one, here, one task after the other.
+    """
     client = _active_client() if client is None else client
-    return HereExecutor() if client is None else DaskExecutor(client)
+    if client is None:
+        return HereExecutor()
+    return LaterExecutor(client) if callable(client) else DaskExecutor(client)
 
 
 def device_for(given: str | None, client: Any) -> str:
@@ -72,12 +80,24 @@ class DaskExecutor:
         self.client = client
         self._waiting = as_completed(loop=client.loop)
         self._token, self._numbers = secrets.token_hex(16), itertools.count()
+        self._threads, self._asked = 0, -BELIEVED
+
+    def beside(self) -> DaskExecutor:
+        """Another executor on the same cluster, whose futures nobody else waits for."""
+        return DaskExecutor(self.client)
+
+    @property
+    def threads(self) -> int:
+        """Tasks that run at a time, as it was a few seconds ago."""
+        if time.monotonic() - self._asked >= BELIEVED:
+            workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            self._threads, self._asked = int(sum(w["nthreads"] for w in workers)), time.monotonic()
+        return max(self._threads, 1)
 
     @property
     def window(self) -> int:
         """Cases that keep all workers busy."""
-        threads = sum(w["nthreads"] for w in self.client.scheduler_info(n_workers=-1)["workers"].values())
-        return 2 * max(int(threads), 1) + 2
+        return 2 * self.threads + 2
 
     def submit(
         self,
@@ -148,10 +168,15 @@ class _Done:
 class HereExecutor:
     """Tasks in this process, run when submitted."""
 
-    window = 1
+    #: One after the other, so that no case is worth a task of its own.
+    window, threads = 1, sys.maxsize
 
     def __init__(self) -> None:
         self._waiting: collections.deque[_Done] = collections.deque()
+
+    def beside(self) -> HereExecutor:
+        """Another executor whose futures nobody else waits for."""
+        return HereExecutor()
 
     def submit(
         self,
@@ -166,6 +191,11 @@ class HereExecutor:
         done = _Done(function(*(a.value if isinstance(a, _Done) else a for a in args), **kwargs))
         self._waiting.append(done)
         return done
+
+    @property
+    def waiting(self) -> int:
+        """Futures that `finished` still has to give."""
+        return len(self._waiting)
 
     def finished(self) -> Any:
         """Next future that was submitted; each comes once."""
@@ -184,4 +214,90 @@ class HereExecutor:
         self._waiting.clear()
 
 
-Executor = DaskExecutor | HereExecutor
+class LaterExecutor:
+    """What is kept is taken from disk, here; with the first stage that must run a cluster is opened.
+
+    Parameters
+    ----------
+    opening : callable
+        Gives a `distributed.Client`.
+    """
+
+    def __init__(self, opening: Callable[[], Any]) -> None:
+        self._opening = opening
+        self._here = HereExecutor()
+        self._there: DaskExecutor | None = None
+        #: Called with the executor of the cluster before anything runs there.
+        self.checks: list[Callable[[DaskExecutor], None]] = []
+
+    def beside(self) -> DaskExecutor | HereExecutor:
+        """Another executor whose futures nobody else waits for; here, as long as nothing had to run."""
+        return HereExecutor() if self._there is None else self._there.beside()
+
+    @property
+    def window(self) -> int:
+        """Cases that keep all workers busy."""
+        return self._here.window if self._there is None else self._there.window
+
+    @property
+    def threads(self) -> int:
+        """Tasks that run at a time."""
+        return self._here.threads if self._there is None else self._there.threads
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        name: Name,
+        priority: int = 0,
+        resources: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Future of a task, finished where its result is kept."""
+        known = tuple(a.value if isinstance(a, _Done) else a for a in args)
+        if self._there is None and function is run_piece:
+            kept = settled_piece(*known, **kwargs)
+            if kept is not None:
+                return self._here.submit(_given, kept, name=name)
+        return self._opened().submit(
+            function, *known, name=name, priority=priority, resources=resources, **kwargs
+        )
+
+    def _opened(self) -> DaskExecutor:
+        if self._there is None:
+            try:
+                there = DaskExecutor(self._opening())
+                for check in self.checks:
+                    check(there)
+            except Exception as error:
+                error.fatal = True  # type: ignore[attr-defined]  # no fault of the case that was the first
+                raise
+            self._there = there
+        return self._there
+
+    def finished(self) -> Any:
+        """Next future that has finished; each comes once."""
+        if self._here.waiting or self._there is None:
+            return self._here.finished()
+        return self._there.finished()
+
+    def blind(self, path: Path) -> list[str]:
+        """Nobody is there yet; see `checks`."""
+        return []
+
+    def lacks(self, resources: Mapping[str, float]) -> bool:
+        """Nothing is known yet; see `checks`."""
+        return False
+
+    def cancel(self, futures: Iterable[Any]) -> None:
+        """Give up what has not finished."""
+        self._here.cancel(())
+        if self._there is not None:
+            self._there.cancel(future for future in futures if not isinstance(future, _Done))
+
+
+def _given(value: Any) -> Any:
+    return value
+
+
+Executor = DaskExecutor | HereExecutor | LaterExecutor

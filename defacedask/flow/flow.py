@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from defacedask.flow.executors import Executor, executor_for
-from defacedask.flow.lock import only_run
+from defacedask.flow.executors import Executor, LaterExecutor, executor_for
+from defacedask.flow.lock import check_seen, only_run
 from defacedask.flow.result import Graph, Piece
 from defacedask.flow.run import Progress, run_cases
-from defacedask.flow.stage import Stage, check_resources, submit_case
+from defacedask.flow.stage import Stage, check_resources, submit_case, submit_whole_case
 
 __all__ = ["Flow", "flow_on"]
 
@@ -32,12 +32,15 @@ class Flow(Generic[RunT]):
         Folder of the results.
     token : str
         Of this run.
+    brief : callable, optional
+        Piece -> what of it is handed on; the rest stays on disk.
     """
 
     stages: tuple[Stage[RunT], ...]
     executor: Executor
     kept: Path
     token: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
+    brief: Callable[[Piece], Piece] | None = None
 
     def submit(self, run: RunT, case: Any, case_id: str, defacers: Iterable[str], priority: int = 0) -> Graph:
         """Submit all stages of one case; see `defacedask.flow.stage.submit_case`."""
@@ -81,12 +84,35 @@ class Flow(Generic[RunT]):
             before(case)
             return self.submit(run, case, case_id(case), defacers, priority)
 
-        return run_cases(cases, submit, self.executor, progress, case_id=case_id)
+        def whole(case: Any, priority: int) -> Graph:
+            before(case)
+            return submit_whole_case(
+                self.stages,
+                run,
+                case,
+                case_id(case),
+                defacers,
+                self.executor,
+                kept=self.kept,
+                priority=priority,
+                token=self.token,
+                brief=self.brief,
+            )
+
+        brief = self.brief or (lambda piece: piece)
+        for case, pieces in run_cases(cases, submit, self.executor, progress, case_id=case_id, whole=whole):
+            yield case, [brief(piece) for piece in pieces]
 
 
 @contextlib.contextmanager
 def flow_on(
-    folder: Path, stages: Iterable[Stage[RunT]], client: Any, *, command: str, cases: int
+    folder: Path,
+    stages: Iterable[Stage[RunT]],
+    client: Any,
+    *,
+    command: str,
+    cases: int,
+    brief: Callable[[Piece], Piece] | None = None,
 ) -> Iterator[Flow[RunT]]:
     """Hold a folder for one run of a flow, whose results are kept below it.
 
@@ -95,11 +121,13 @@ def flow_on(
     folder : Path
         Of the run's own data, absolute.
     stages : iterable of Stage
-    client : distributed.Client or None
+    client : distributed.Client, callable or None
         See `defacedask.flow.executors.executor_for`.
     command : str
     cases : int
         For `defacedask.flow.status`.
+    brief : callable, optional
+        See `Flow`.
 
     Raises
     ------
@@ -108,7 +136,12 @@ def flow_on(
     OutputError
         If nothing can be written there.
     """
-    flow = Flow(tuple(stages), executor_for(client), folder / "pieces")
+    flow = Flow(tuple(stages), executor_for(client), folder / "pieces", brief=brief)
+    if isinstance(flow.executor, LaterExecutor):
+        flow.executor.checks += [
+            lambda opened: check_resources(flow.stages, opened),
+            lambda opened: check_seen(folder, opened),
+        ]
     check_resources(flow.stages, flow.executor)
     with only_run(folder, flow.executor, command=command, cases=cases):
         yield flow

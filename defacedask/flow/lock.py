@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import ConfigError
 from defacedask.io.store import writing
+from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
     from defacedask.flow.executors import Executor
 
-__all__ = ["LOCK", "NOTE", "only_run"]
+__all__ = ["LOCK", "NOTE", "check_seen", "only_run"]
 
 #: In the folder: the lock, and what is known of the last run.
 LOCK, NOTE = "run.lock", "run.json"
@@ -66,11 +67,8 @@ def only_run(
         else:
             os.ftruncate(handle, 0)
             os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        if executor is not None and (blind := executor.blind(path)):
-            raise ConfigError(
-                f"{len(blind)} workers do not see the folder {folder} (the first: {blind[0]}).",
-                "Choose an output folder that is shared with all workers under the same path.",
-            )
+        if executor is not None:
+            check_seen(folder, executor)
         note = {"command": command, "cases": cases, "begun": time.time()}
         _note(folder, note)
         well = False
@@ -83,9 +81,22 @@ def only_run(
         os.close(handle)
 
 
+def check_seen(folder: Path, executor: Executor) -> None:
+    """See that all workers see a folder that is held.
+
+    Raises
+    ------
+    ConfigError
+        If one does not.
+    """
+    if blind := executor.blind(folder / LOCK):
+        raise ConfigError(
+            f"{len(blind)} workers do not see the folder {folder} (the first: {blind[0]}).",
+            "Choose an output folder that is shared with all workers under the same path.",
+        )
+
+
 def _note(folder: Path, content: dict[str, Any]) -> None:
     # a full disk is said by those who need it
     with contextlib.suppress(OSError):
-        partial = folder / f".{NOTE}.partial"
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(folder / NOTE)
+        write_whole(folder / NOTE, json.dumps(content))

@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import resource
 import time
 import traceback
@@ -22,15 +21,31 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.errors import FULL, DefacedaskError, OutputError, RefusedError
+from defacedask.errors import FULL, DefacedaskError, OutputError, RefusedError, StoreError
 from defacedask.flow.faults import Begun, patiently
+from defacedask.flow.telling import tell
 from defacedask.io.store import writing
+from defacedask.whole_files import write_whole
 
-__all__ = ["Graph", "Name", "Outcome", "Piece", "forget", "kept_piece", "load", "piece_path", "run_piece"]
+__all__ = [
+    "Graph",
+    "Name",
+    "Outcome",
+    "Piece",
+    "Receipt",
+    "forget",
+    "kept_piece",
+    "load",
+    "piece_path",
+    "receipt",
+    "run_piece",
+    "settled_piece",
+    "whole",
+]
 
 #: (stage, case, defacer) of a task; the defacer is empty where the stage concerns the whole case.
 Name = tuple[str, str, str]
-#: Future of the `Piece` of each task.
+#: Future of the `Piece` of each stage; of several where one task runs them all.
 Graph = dict[Name, Any]
 
 log = logging.getLogger(__name__)
@@ -119,6 +134,36 @@ def kept_piece(folder: str | Path, case: str, stage: str, defacer: str = "") -> 
     return _load(piece_path(folder, case, stage, defacer))
 
 
+class Receipt(Piece):
+    """What of a result the client needs to know: how it went. Its rows and facts stay on disk, see `whole`."""
+
+
+def receipt(piece: Piece) -> Receipt:
+    """The receipt of a result that is kept."""
+    return Receipt(**{**vars(piece), "rows": {}, "facts": {}})
+
+
+def whole(folder: str | Path, piece: Piece) -> Piece:
+    """A result with its rows and facts.
+
+    Raises
+    ------
+    StoreError
+        If they are not there any more.
+    """
+    if not isinstance(piece, Receipt) or piece.upstream or not piece.key:
+        return piece
+    found = load(folder, piece)
+    if found is None:
+        if piece.status == FAILED:
+            return piece
+        raise StoreError(
+            f"the record of {piece.stage} of {piece.case} has gone, or changed, while the run was at work.",
+            "Run the same command again.",
+        )
+    return dataclasses.replace(piece, rows=found.rows, facts=found.facts)
+
+
 def forget(folder: str | Path, case: str, stage: str, defacer: str = "") -> None:
     """Remove a piece that is kept, if there is one, so that its stage runs again."""
     # something else may stand in its place: then there is none
@@ -137,6 +182,7 @@ def run_piece(
     depends: Any = None,
     token: str = "",
     limit: float = 0.0,
+    rows: bool = True,
 ) -> Piece:
     """Run one stage, or take what an earlier run left if nothing it depends on has changed.
 
@@ -158,38 +204,76 @@ def run_piece(
         Of the run. With one, a stage whose process died twice in this run is not begun a third time.
     limit : float
         Seconds after which a worker process that is still at it is ended; 0: none.
+    rows : bool
+        Whether its rows come along; they are on disk in any case. Without, only the tables they are for are named.
 
     Returns
     -------
     Piece
         Never raises for what goes wrong inside the stage.
     """
-    from defacedask import __version__
-
-    for piece in before:
-        if not piece.ok:
-            return Piece(
-                stage, case, defacer, "", piece.status, piece.reason, fatal=piece.fatal, upstream=True
-            )
-    parts = [__version__, stage, case, defacer, depends, [piece.key_for(defacer) for piece in before]]
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    kept, key = _settled(before, folder, stage, case, defacer, depends)
+    if kept is not None:
+        return kept if rows else _without_rows(kept)
     path = piece_path(folder, case, stage, defacer)
-    kept = _load(path)
-    # what failed is tried again: the machine may have been at fault
-    if kept is not None and kept.key == key and kept.status in (DONE, REFUSED):
-        return kept
     piece = Piece(stage, case, defacer, key)
     begun = Begun(path, token)
     if died := begun.died():
         piece.status, piece.reason = FAILED, f"{stage}: {died}"
-        return _kept(path, piece)
+        piece = _kept(path, piece)
+        tell(piece)
+        return piece
     _reset_peak()
     begin = time.perf_counter()
     with begun.watched(limit):
         _fill(piece, lambda: function(*before, **arguments))
     piece.seconds = time.perf_counter() - begin
     piece.peak_rss_mb = _peak_mb()
-    return _kept(path, piece)
+    piece = _kept(path, piece)
+    tell(piece)
+    return piece if rows else _without_rows(piece)
+
+
+def settled_piece(
+    function: Callable[..., Outcome],
+    arguments: dict[str, Any],
+    *before: Piece,
+    folder: str,
+    stage: str,
+    case: str,
+    defacer: str = "",
+    depends: Any = None,
+    token: str = "",
+    limit: float = 0.0,
+    rows: bool = True,
+) -> Piece | None:
+    """What `run_piece` would give without running anything; None if the stage must run."""
+    kept, _ = _settled(before, folder, stage, case, defacer, depends)
+    return kept if rows or kept is None else _without_rows(kept)
+
+
+def _without_rows(piece: Piece) -> Piece:
+    return dataclasses.replace(piece, rows={table: [] for table in piece.rows})
+
+
+def _settled(
+    before: tuple[Piece, ...], folder: str, stage: str, case: str, defacer: str, depends: Any
+) -> tuple[Piece | None, str]:
+    """The result of a stage that need not run, and the key."""
+    from defacedask import __version__
+
+    for piece in before:
+        if not piece.ok:
+            lost = Piece(
+                stage, case, defacer, "", piece.status, piece.reason, fatal=piece.fatal, upstream=True
+            )
+            return lost, ""
+    parts = [__version__, stage, case, defacer, depends, [piece.key_for(defacer) for piece in before]]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    kept = _load(piece_path(folder, case, stage, defacer))
+    # what failed is tried again: the machine may have been at fault
+    good = kept is not None and kept.key == key and kept.status in (DONE, REFUSED)
+    return (kept if good else None), key
 
 
 def _fill(piece: Piece, work: Callable[[], Outcome]) -> None:
@@ -242,13 +326,8 @@ def _plain(value: Any) -> Any:
 
 
 def _save(path: Path, piece: Piece) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(json.dumps(dataclasses.asdict(piece), default=_plain), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # `dataclasses.asdict` would copy all of it first, which takes longer than to write it
+    write_whole(path, json.dumps(vars(piece), default=_plain))
 
 
 def _load(path: Path) -> Piece | None:

@@ -28,6 +28,7 @@ def run_cases(
     progress: Progress | None = None,
     *,
     case_id: Callable[[Any], str],
+    whole: Callable[[Any, int], Mapping[Name, Any]] | None = None,
 ) -> Iterator[tuple[Any, list[Piece]]]:
     """Run all cases; each comes back with its results as soon as it has finished.
 
@@ -35,12 +36,15 @@ def run_cases(
     ----------
     cases : sequence
     submit : callable
-        ``submit(case, priority)`` -> (stage, case, defacer) -> future of a `Piece`.
+        ``submit(case, priority)`` -> (stage, case, defacer) -> future of a `Piece`, or of the list of those that
+        have this future.
     executor : Executor
     progress : callable, optional
         ``progress(finished, total, piece)``: tasks that have finished, an estimate of all, and the one that just has.
     case_id : callable
         Id of a case: one that cannot even be submitted is a failed piece of the stage ``submit``.
+    whole : callable, optional
+        As ``submit``, as few tasks as can be; used as long as there are more cases to come than tasks run at a time.
 
     Yields
     ------
@@ -53,7 +57,7 @@ def run_cases(
     OutputError
         If a piece says that nothing more can be written; what was finished stays.
     """
-    flight = _Flight(cases, submit, executor, progress, case_id)
+    flight = _Flight(cases, submit, executor, progress, case_id, whole)
     try:
         yield from flight.run()
     finally:
@@ -66,7 +70,7 @@ class _Open:
     """A case in flight."""
 
     case: Any
-    missing: dict[Any, Name]
+    missing: dict[Any, list[Name]]
     pieces: list[Piece] = dataclasses.field(default_factory=list)
     again: bool = False
     lost: bool = False
@@ -79,6 +83,7 @@ class _Flight:
     executor: Executor
     progress: Progress | None
     case_id: Callable[[Any], str]
+    whole: Callable[[Any, int], Mapping[Name, Any]] | None = None
     owners: dict[Any, _Open] = dataclasses.field(default_factory=dict)
     begun: int = 0
     tasks: int = 0
@@ -121,7 +126,7 @@ class _Flight:
         """Submit a case; what finished before is kept on disk, so that only what is missing runs again."""
         one = _Open(case, {}, again=again)
         try:
-            graph = self.submit(case, priority)
+            graph = self._submit(case, priority, again)
         except Exception as error:
             if getattr(error, "fatal", False):
                 raise
@@ -132,19 +137,29 @@ class _Flight:
         if not one.again:
             self.begun += 1
             self.tasks += len(graph) + len(one.pieces)
-        one.missing = {future: name for name, future in graph.items()}
+        for name, future in graph.items():
+            one.missing.setdefault(future, []).append(name)
         self.owners |= dict.fromkeys(one.missing, one)
         for piece in one.pieces:
             self._count(piece)
         return one
 
+    def _submit(self, case: Any, priority: int, again: bool) -> Mapping[Name, Any]:
+        # one that was lost goes stage by stage: so it is known which of them took the worker along
+        if self.whole and not again and len(self.cases) - self.begun > self.executor.threads:
+            return self.whole(case, priority)
+        return self.submit(case, priority)
+
     def _next(self) -> _Open | None:
         """Wait for a future; its case, if it was the last one."""
         future = self.executor.finished()
+        while future not in self.owners:  # a part of a case whose last part tells all
+            future = self.executor.finished()
         one = self.owners.pop(future)
-        name = one.missing.pop(future)
+        names = one.missing.pop(future)
         try:
-            piece = future.result()
+            found = future.result()
+            pieces = found if isinstance(found, list) else [found]
         except Exception as error:
             # a stage never raises: the process that ran it was lost
             if not one.again:
@@ -153,17 +168,18 @@ class _Flight:
                 one.lost = True
                 return None if one.missing else one
             reason = (
-                f"{name[0]}: the worker process was lost twice ({type(error).__name__}); "
+                f"{names[0][0]}: the worker process was lost twice ({type(error).__name__}); "
                 "it may lack memory, see the worker's log."
             )
-            piece = Piece(*name, "", FAILED, reason)
-        one.pieces.append(piece)
-        if not one.lost:
-            self._count(piece)
-        if piece.fatal and not piece.upstream:
-            raise OutputError(
-                piece.reason, "What was finished stays; the same command goes on from there.", fatal=True
-            )
+            pieces = [Piece(*name, "", FAILED, reason) for name in names]
+        one.pieces += pieces
+        for piece in pieces:
+            if not one.lost:
+                self._count(piece)
+            if piece.fatal and not piece.upstream:
+                raise OutputError(
+                    piece.reason, "What was finished stays; the same command goes on from there.", fatal=True
+                )
         return None if one.missing else one
 
     def _count(self, piece: Piece) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ LATELY = 600.0
 #: A result's status stands before its facts, however long these are.
 HEAD = 2000
 _FIELD = re.compile(r'"(stage|status)": "([a-z_]+)"')
+_SECONDS = re.compile(r'"seconds": ([0-9.e-]+)')
 
 
 @dataclasses.dataclass
@@ -49,6 +50,8 @@ class Status:
         Results within the last ten minutes.
     last : float or None
         Seconds since the last result.
+    seconds : dict
+        Stage -> seconds that its results took, of this and earlier runs.
     """
 
     folder: Path
@@ -60,10 +63,29 @@ class Status:
     running: list[tuple[str, str, float]] = dataclasses.field(default_factory=list)
     lately: int = 0
     last: float | None = None
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until all cases are done, at the rate of the last ten minutes; None where nothing tells."""
+        done = sum(sum(counts.values()) for counts in self.results.values())
+        if self.state not in ("running", "unknown") or not self.lately or not self.begun:
+            return None
+        return max(done / self.begun * self.cases - done, 0.0) * LATELY / self.lately
+
+    @property
+    def hours_a_thousand(self) -> float | None:
+        """Hours of one worker that 1,000 cases take; None before the first result."""
+        return sum(self.seconds.values()) / self.begun * 1000 / 3600 if self.begun else None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {**dataclasses.asdict(self), "folder": str(self.folder)}
+        return {
+            **dataclasses.asdict(self),
+            "folder": str(self.folder),
+            "left": self.left,
+            "hours_a_thousand": self.hours_a_thousand,
+        }
 
 
 def status_of(out: str | Path) -> Status:
@@ -84,6 +106,7 @@ def status_of(out: str | Path) -> Status:
     found = Status(folder, str(note.get("command", "")), _state(folder, note), int(note.get("cases", 0)))
     now = time.time()
     results: dict[str, Counter[str]] = {}
+    seconds: defaultdict[str, float] = defaultdict(float)
     cases = set()
     for path, since in _files(folder / "pieces"):
         if path.suffix == ".begun":
@@ -95,10 +118,13 @@ def status_of(out: str | Path) -> Status:
         if "status" not in fields:
             continue
         cases.add(path.parent.name)
-        results.setdefault(fields.get("stage", path.stem), Counter())[fields["status"]] += 1
+        stage = fields.get("stage", path.stem)
+        results.setdefault(stage, Counter())[fields["status"]] += 1
+        seconds[stage] += float(fields.get("seconds", 0.0))
         found.lately += now - since <= LATELY
         found.last = min(found.last if found.last is not None else now - since, now - since)
     found.begun = len(cases)
+    found.seconds = {stage: round(spent, 3) for stage, spent in seconds.items()}
     found.results = {stage: dict(counts) for stage, counts in results.items()}
     found.running.sort(key=lambda one: -one[2])
     return found
@@ -149,7 +175,9 @@ def _fields(path: Path) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             # facts may have such fields of their own: the first is the result's
-            return dict(reversed(_FIELD.findall(file.read(HEAD))))
+            head = file.read(HEAD)
+            took = _SECONDS.search(head)
+            return dict(reversed(_FIELD.findall(head))) | ({"seconds": took[1]} if took else {})
     except OSError:
         return {}
 

@@ -19,6 +19,7 @@ from defacedask.io.dicom.defaced import said
 from defacedask.io.dicom.model import KINDS, Case, Scan, Series, Skipped
 from defacedask.io.store import writing
 from defacedask.runs.case_row import case_row
+from defacedask.whole_files import replacing
 
 __all__ = ["COPIED", "MODES", "Passed", "check_mode", "pass_on", "set_aside", "take_back"]
 
@@ -174,7 +175,7 @@ def pass_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> dic
 
 def _passed_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> tuple[dict[str, int], str]:
     """Copy the files; how many of each modality, and what is to be said of them."""
-    from defacedask.io.dicom.export.audit import write_lines
+    from defacedask.io.dicom.export.audit import audit_line, write_lines
     from defacedask.io.dicom.export.image import file_hash
 
     earlier = take_back(part, out)
@@ -190,25 +191,20 @@ def _passed_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> 
                     f"{name} is already in the output folder and not of an earlier run.",
                     "Choose an empty output folder.",
                 )
-            with writing(f"the file {name}"):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                aside = target.with_name(f".{target.name}.partial")
+            with writing(f"the file {name}"), replacing(target) as aside:
                 shutil.copyfile(source, aside)
-                aside.replace(target)
             counts[series.modality] = counts.get(series.modality, 0) + 1
             lines.append(
-                {
-                    "status": COPIED,
-                    "case": one.case.id,
-                    "defacer": "",
-                    "modality": series.modality,
-                    "file": name,
-                    "input_sha256": file_hash(source),
-                    "output_sha256": file_hash(target),
-                    "plan_sha256": "",
-                    "deidentified": False,
-                    "reason": f"it is {said(facts)}: {facts['because']}; passed on as it came, and not looked at",
-                }
+                audit_line(
+                    COPIED,
+                    name,
+                    case=one.case.id,
+                    modality=series.modality,
+                    input_sha256=file_hash(source),
+                    output_sha256=file_hash(target),
+                    deidentified=False,
+                    reason=f"it is {said(facts)}: {facts['because']}; passed on as it came, and not looked at",
+                )
             )
     write_lines(part, lines)
     by = dict.fromkeys(said(series.facts["already_defaced"]) for series in one.series)

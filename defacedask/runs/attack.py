@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,17 @@ from defacedask import config
 from defacedask.attacks.pairing import Pair, Pairing, pair_cases
 from defacedask.errors import ConfigError, InputError
 from defacedask.flow.flow import flow_on
-from defacedask.flow.result import Piece
+from defacedask.flow.result import Piece, receipt, whole
 from defacedask.flow.run import Progress
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage
 from defacedask.flow.stages.attack import attack_case, check_kind
 from defacedask.flow.stages.ingest import input_state
 from defacedask.flow.stages.places import ORIGINAL
 from defacedask.inputs import nothing_found, scan_of
-from defacedask.io.store import writing
 from defacedask.phantom.virtual import is_virtual
 from defacedask.runs.face_settings import face_settings
 from defacedask.runs.preparing import (
+    KEPT,
     RUN_FOLDERS,
     Settings,
     make_output,
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PreparedAttack", "attack", "prepare_attack", "run_attack"]
 
+#: Tables beside those about faces and features.
+TABLES = ("cases", "radiomics", "dose", "unmasking")
 _NO_PARTNER = "no defaced case belongs to it (by patient, name, grid or voxels); it stays in the gallery"
 _NO_ORIGINAL = "no original belongs to it (by patient, name, grid or voxels)"
 
@@ -163,17 +164,28 @@ def run_attack(
 ) -> StudyResult:
     """Run what `prepare_attack` made ready; arguments and errors as in `attack`."""
     from defacedask.report import write_report
+    from defacedask.tables.cohort import Cohort
+    from defacedask.tables.rows import About
 
     jobs: list[tuple[Case, Pair | None]] = [(pair.original, pair) for pair in prepared.pairing.pairs]
     jobs += [(case, None) for case in prepared.pairing.originals]
-    done: dict[str, Piece] = {}
-    with flow_on(prepared.folder / "store", stages(), client, command="attack", cases=len(jobs)) as flow:
-        for (case, _), pieces in flow.run(
+    with flow_on(
+        prepared.folder / "store", stages(), client, command="attack", cases=len(jobs), brief=_brief
+    ) as flow:
+        ids = [case.id for case, _ in jobs]
+        cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor, measured=TABLES)
+        for (case, pair), pieces in flow.run(
             prepared, jobs, (prepared.name,), progress, case_id=lambda job: job[0].id
         ):
-            done[case.id] = pieces[-1]
-        tables = _tables(prepared, [(case, pair, done[case.id]) for case, pair in jobs])
-        return StudyResult(prepared.folder, tables, write_report(prepared.folder))
+            piece = whole(prepared.folder / KEPT, pieces[-1])
+            cohort.add(About.of(case), _looks(prepared, piece), _row(prepared, case, pair, piece))
+        return StudyResult(prepared.folder, cohort.finish(_skipped(prepared)), write_report(prepared.folder))
+
+
+def _brief(piece: Piece) -> Piece:
+    """What is sent to the client: how it went, and what is said of it at once."""
+    notes = {"notes": piece.facts["notes"]} if "notes" in piece.facts else {}
+    return dataclasses.replace(receipt(piece), facts=notes)
 
 
 def stages() -> tuple[Stage[PreparedAttack], ...]:
@@ -213,36 +225,38 @@ def _depends(prepared: PreparedAttack, original: Case, pair: Pair | None) -> lis
     ]
 
 
-def _tables(prepared: PreparedAttack, jobs: Sequence[tuple[Case, Pair | None, Piece]]) -> dict[str, Any]:
-    """Make and write the tables of an attack, and the list of pictures."""
-    from defacedask.tables.cohort import face_rows
-    from defacedask.tables.derive import derive_tables
-    from defacedask.tables.files import as_table, write_tables
+def _looks(prepared: PreparedAttack, piece: Piece) -> list[Piece]:
+    """What was seen of a pair, as the stages of a study tell it: of the original, and of the defaced head."""
+    out = []
+    for who, part in ((ORIGINAL, "original"), (prepared.name, "defaced")):
+        facts = {"recognisers": piece.facts.get("recognisers", {}), "looks": piece.facts.get(part, [])}
+        own = who == prepared.name
+        if own:
+            facts["pictures"] = piece.facts.get("pictures", [])
+        rows = piece.rows if own else {}
+        out.append(Piece("faces", piece.case, who, piece.key, piece.status, facts=facts, rows=rows))
+    return out
 
-    patients = {case.id: case.patient_id or case.id for case, _, _ in jobs}
-    looks: list[Piece] = []
-    rows, pictures = [], []
-    for case, pair, piece in jobs:
-        common = {"recognisers": piece.facts.get("recognisers", {})}
-        for who, part in ((ORIGINAL, "original"), (prepared.name, "defaced")):
-            facts = {**common, "looks": piece.facts.get(part, [])}
-            looks.append(Piece("faces", case.id, who, piece.key, piece.status, facts=facts))
-        pictures += [{**one, "patient": patients[case.id]} for one in piece.facts.get("pictures", [])]
-        alone = prepared.pairing.reasons.get(case.id, _NO_PARTNER)
-        paired = f"paired by {pair.how} with {pair.defaced.id}." if pair else f"{alone}."
-        rows.append(
-            {
-                "case": case.id,
-                "patient": case.patient_id,
-                "modality": case.primary.modality,
-                "virtual": is_virtual(case),
-                "status": piece.status,
-                "reason": piece.reason,
-                "peak_rss_mb": piece.peak_rss_mb,
-                "notes": " ".join([paired, *piece.facts.get("notes", [])]),
-                "seconds_attack": piece.seconds,
-            }
-        )
+
+def _row(prepared: PreparedAttack, case: Case, pair: Pair | None, piece: Piece) -> dict[str, Any]:
+    """Row of the table ``cases``."""
+    alone = prepared.pairing.reasons.get(case.id, _NO_PARTNER)
+    paired = f"paired by {pair.how} with {pair.defaced.id}." if pair else f"{alone}."
+    return {
+        "case": case.id,
+        "patient": case.patient_id,
+        "modality": case.primary.modality,
+        "virtual": is_virtual(case),
+        "status": piece.status,
+        "reason": piece.reason,
+        "peak_rss_mb": piece.peak_rss_mb,
+        "notes": " ".join([paired, *piece.facts.get("notes", [])]),
+        "seconds_attack": piece.seconds,
+    }
+
+
+def _skipped(prepared: PreparedAttack) -> list[dict[str, Any]]:
+    """Rows of the table ``skipped``: what the scans left out, and cases without a partner."""
     why = prepared.pairing.reasons
     lonely = [(case, why.get(case.id, _NO_PARTNER)) for case in prepared.pairing.originals]
     lonely += [(case, why.get(case.id, _NO_ORIGINAL)) for case in prepared.pairing.defaced]
@@ -258,18 +272,4 @@ def _tables(prepared: PreparedAttack, jobs: Sequence[tuple[Case, Pair | None, Pi
         }
         for case, reason in lonely
     ]
-    found = face_rows(looks, patients, prepared.settings)
-    tables = {
-        "cases": as_table("cases", rows),
-        "skipped": as_table("skipped", skipped),
-        **{name: as_table(name, part) for name, part in found.items()},
-        "radiomics": as_table("radiomics", []),
-        "dose": as_table("dose", []),
-        "unmasking": as_table("unmasking", [r for _, _, p in jobs for r in p.rows.get("unmasking", ())]),
-    }
-    tables |= derive_tables(tables, prepared.settings.tolerance)
-    with writing("the list of pictures"):
-        index = prepared.folder / "pictures" / "index.json"
-        index.write_text(json.dumps(pictures, indent=1), encoding="utf-8")
-    write_tables(prepared.folder, tables)
-    return tables
+    return skipped

@@ -24,10 +24,11 @@ from defacedask.flow.flow import flow_on
 from defacedask.flow.release_options import ReleaseOptions, check_reversible
 from defacedask.flow.result import FAILED, Outcome, Piece, forget
 from defacedask.flow.run import Progress
-from defacedask.flow.stage import EACH_DEFACER, Stage
+from defacedask.flow.stage import EACH_DEFACER, Stage, Task
 from defacedask.flow.stages.apply import apply
 from defacedask.flow.stages.export import export, not_taken_back, record_path, refuse
 from defacedask.flow.stages.ingest import case_key, ingest
+from defacedask.flow.stages.lost import forget_lost
 from defacedask.flow.stages.places import store_path, volume_path
 from defacedask.flow.stages.plans import look
 from defacedask.flow.stages.protecting import check_margin
@@ -248,7 +249,8 @@ def deface(
         Of the UID map; by default that of ``WORK/run.key``.
     client : distributed.Client, or callable that gives one, optional
         Where tasks run; by default on the active client, and without one here, one after the other. A callable is
-        called when input and options have been looked at, so that what is wrong with them is said at once.
+        asked for a client when the first stage must run that no earlier run has left: what is wrong with input and
+        options is said before.
     keep_work : bool
         Keep the original voxels in the work folder after a case is done.
     device : str, optional
@@ -299,8 +301,7 @@ def deface(
     table = None if ids is None else read_ids(ids)
     given = facts_by_case(table, about, found.cases)
     make_output(folder, place)
-    workers = client() if callable(client) else client
-    with flow_on(place, stages(device), workers, command="deface", cases=len(found.cases)) as flow:
+    with flow_on(place, stages(device), client, command="deface", cases=len(found.cases)) as flow:
         run_key = key or read_key(place / "run.key")
         files = [f for case in whole.cases for s in case.series for f in s.files]
         names = output_names(files, inputs_of(whole, inputs), [s.path for s in found.skipped])
@@ -396,11 +397,11 @@ def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.Path
 def stages(device: str = AUTO) -> tuple[Stage[DefaceRun], ...]:
     """The stages of `deface`, in their order; what runs on the device ``cuda`` asks for a worker that has it."""
     return (
-        Stage("ingest", ingest, lambda task: task.run.what(task.case), lambda task: _state(task.case)),
+        Stage("ingest", ingest, lambda task: task.run.what(task), lambda task: _state(task.case)),
         Stage(
             "look",
             look_protected,
-            lambda task: {**task.run.who(task.case), **task.run.choice, "run_key": task.run.run_key},
+            lambda task: {**task.run.who(task), **task.run.choice, "run_key": task.run.run_key},
             lambda task: [task.run.choice, task.run.secret],
             needs=("ingest",),
             each=EACH_DEFACER,
@@ -408,7 +409,7 @@ def stages(device: str = AUTO) -> tuple[Stage[DefaceRun], ...]:
         Stage(
             "apply",
             apply_plan,
-            lambda task: {**task.run.who(task.case), "device": task.run.device},
+            lambda task: {**task.run.who(task), "device": task.run.device},
             needs=("ingest", "look"),
             each=EACH_DEFACER,
             resources=resources_of(device),
@@ -416,7 +417,7 @@ def stages(device: str = AUTO) -> tuple[Stage[DefaceRun], ...]:
         Stage(
             "export",
             export_case,
-            lambda task: task.run.exported(task.case),
+            lambda task: task.run.exported(task),
             lambda task: task.run.export_depends(task.case),
             needs=("ingest", "look", "apply"),
             each=EACH_DEFACER,
@@ -465,18 +466,15 @@ class DefaceRun:
 
     def begin(self, case: Case) -> None:
         """Before the stages of a case are submitted: forget its export if output that is on record is gone."""
-        from defacedask.io.dicom.export.audit import lost_files
+        forget_lost(self.record, case.id, self.defacer, out=self.out, kept=self.work / "pieces")
 
-        if lost_files(record_path(self.record, case.id, self.defacer), self.out):
-            forget(self.work / "pieces", case.id, "export", self.defacer)
-
-    def what(self, case: Case) -> dict[str, Any]:
+    def what(self, task: Task[DefaceRun]) -> dict[str, Any]:
         """Arguments of all stages."""
-        return {"case": case.to_dict(), "root": str(self.work / "store")}
+        return {"case": task.plain, "root": str(self.work / "store")}
 
-    def who(self, case: Case) -> dict[str, Any]:
+    def who(self, task: Task[DefaceRun]) -> dict[str, Any]:
         """Arguments of all stages of the defacer."""
-        return {**self.what(case), "defacer": self.defacer, "plans": str(self.work / "plans")}
+        return {**self.what(task), "defacer": self.defacer, "plans": str(self.work / "plans")}
 
     @property
     def choice(self) -> dict[str, Any]:
@@ -492,10 +490,11 @@ class DefaceRun:
     def secret(self) -> str:
         return hashlib.sha256(self.run_key).hexdigest()
 
-    def exported(self, case: Case) -> dict[str, Any]:
+    def exported(self, task: Task[DefaceRun]) -> dict[str, Any]:
         """Arguments of the export."""
+        case: Case = task.case
         return {
-            **self.who(case),
+            **self.who(task),
             "device": self.device,
             "out": str(self.out),
             "names": self.names_of(case),
@@ -570,7 +569,8 @@ class DefaceRun:
 
     def left_out(self, found: Scan, words: Words | None = None) -> list[dict[str, Any]]:
         """Lines of the record for what the scan skipped, without source paths or UIDs."""
-        from defacedask.io.dicom.export import UidMap, clean_name, file_hash
+        from defacedask.io.dicom.export import UidMap, clean_name
+        from defacedask.io.dicom.export.audit import audit_line, hash_of_source
 
         uids = UidMap(self.run_key)
         known = {s.series_uid for s in found.skipped if s.series_uid}
@@ -581,23 +581,16 @@ class DefaceRun:
             if self.release.deidentify:
                 name = f"left-out/{number:04d}"  # names of files may name people
             reason = skip.reason if words is None else words.clean(skip.reason)
-            try:
-                digest = file_hash(skip.path)
-            except OSError:
-                digest = ""
             lines.append(
-                {
-                    "status": "refused",
-                    "case": "",
-                    "defacer": self.defacer,
-                    "modality": skip.modality,
-                    "file": name,
-                    "files": skip.files,
-                    "input_sha256": digest,
-                    "output_sha256": "",
-                    "plan_sha256": "",
-                    "reason": clean_name(reason, uids, known),
-                }
+                audit_line(
+                    "refused",
+                    name,
+                    defacer=self.defacer,
+                    modality=skip.modality,
+                    files=skip.files,
+                    input_sha256=hash_of_source(skip.path),
+                    reason=clean_name(reason, uids, known),
+                )
             )
         return lines
 

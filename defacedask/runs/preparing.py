@@ -28,6 +28,7 @@ from defacedask.runs.already import set_aside
 from defacedask.runs.face_settings import face_settings
 from defacedask.runs.run_key import key_of_seed, read_key
 from defacedask.runs.trial import check_trial, facts_by_case, read_ids, trial_facts
+from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case, Skipped
@@ -307,7 +308,5 @@ def write_config(folder: Path, settings: Settings, run_key: bytes | None = None)
     }
     text = yaml.safe_dump(content, sort_keys=True)
     content["config_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    partial = folder / ".config.yaml.partial"
     with writing("config.yaml"):
-        partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        partial.replace(folder / "config.yaml")
+        write_whole(folder / "config.yaml", yaml.safe_dump(content, sort_keys=False))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from defacedask.errors import RefusedError
 from defacedask.flow.release_options import ReleaseOptions, recognised_reason
 from defacedask.flow.result import FAILED, REFUSED, Piece, forget
 from defacedask.flow.stages.export import not_taken_back, record_path, refuse
+from defacedask.flow.stages.lost import forget_lost
 from defacedask.runs.preparing import KEPT, PLANS
 from defacedask.runs.trial import patient_ids, trial_code, write_patient_ids
 
@@ -39,11 +40,17 @@ class Release:
         Source file -> path below a defacer's folder.
     recognised : dict
         Defacer -> clause on the persons who were recognised behind it, from `heed`.
+    withheld : dict
+        Defacer -> why nothing of it is written, from `heed`.
+    defaced : dict
+        Case id -> defacers that defaced it, from `note`.
     """
 
     prepared: Prepared
     names: dict[str, str]
     recognised: dict[str, str] = dataclasses.field(default_factory=dict)
+    withheld: dict[str, str] = dataclasses.field(default_factory=dict)
+    defaced: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, prepared: Prepared) -> Release:
@@ -79,74 +86,101 @@ class Release:
     def _names(self, case: Case) -> dict[str, str]:
         return {f: self.names[f] for s in case.series for f in s.files}
 
+    def note(self, case: Case, pieces: Sequence[Piece]) -> list[Piece]:
+        """Keep in mind who defaced a case that has finished, and take back what there is of the others.
+
+        Parameters
+        ----------
+        case : Case
+        pieces : sequence of Piece
+            Of the stages before files are written; receipts do.
+
+        Returns
+        -------
+        list of Piece
+            As given, and for each defacer that did not deface the case one of the stage ``export`` that says so.
+        """
+        before = {p.defacer: p for p in pieces if p.stage in ("apply", "submit")}
+        done, out = [], list(pieces)
+        for defacer in self.defacers:
+            piece = before.get(defacer) or before.get("")
+            if piece is not None and piece.ok:
+                done.append(defacer)
+                continue
+            status, reason = (piece.status, piece.reason) if piece else (FAILED, "it was not defaced.")
+            out += self._not_written(
+                case, Piece("export", case.id, defacer, "", status, reason, upstream=True)
+            )
+        self.defaced[case.id] = tuple(done)
+        return out
+
     def heed(self, run: Run) -> None:
         """Learn behind which defacers people were recognised, in more cases than chance explains."""
+        from defacedask.defacers import is_reversible
         from defacedask.report.sections.decision import recognised
         from defacedask.report.sections.standing import count_words
         from defacedask.report.sections.threshold import threshold_words
 
         for defacer in self.defacers:
             hits = recognised(run, defacer)
-            if hits is not None:
-                self.recognised[defacer] = (
-                    f"this study recognised {count_words(hits)} cases behind {defacer} (within "
-                    f"{threshold_words(run)}), more than chance explains"
-                ).replace("\u00a0", " ")
+            if hits is None:
+                continue
+            clause = (
+                f"this study recognised {count_words(hits)} cases behind {defacer} (within "
+                f"{threshold_words(run)}), more than chance explains"
+            ).replace("\u00a0", " ")
+            self.recognised[defacer] = clause
+            # of what only covers the face the export itself says so
+            covers = is_reversible(defacer) and not self.options.allow_reversible
+            if not self.options.allow_visible and not covers:
+                self.withheld[defacer] = str(RefusedError(*recognised_reason(clause)))
 
-    def left_out(self, pieces: Iterable[Piece]) -> list[Piece]:
-        """Results of what is not to be written: what could not be defaced, and what was recognised.
+    def due(self, case: str) -> tuple[str, ...]:
+        """Defacers of which files of a case are to be written, after `note` and `heed`."""
+        return tuple(name for name in self.defaced[case] if name not in self.withheld)
 
-        Parameters
-        ----------
-        pieces : iterable of Piece
-            Of the stages before.
+    def withhold(self, case: Case) -> list[Piece]:
+        """Take back what there is of a case by defacers that did not hide everybody.
 
         Returns
         -------
         list of Piece
-            Of the stage ``export``; what an earlier run wrote of these is taken back.
+            Of the stage ``export``, for each defacer that defaced the case and of which nothing is written.
         """
-        before = {(p.case, p.defacer): p for p in pieces if p.stage in ("apply", "submit")}
-        out: list[Piece] = []
-        for case in self.prepared.cases:
-            for defacer in self.defacers:
-                piece = before.get((case.id, defacer)) or before.get((case.id, ""))
-                if piece is None or not piece.ok:
-                    status, reason = (
-                        (piece.status, piece.reason) if piece else (FAILED, "it was not defaced.")
-                    )
-                    out += self.settled(
-                        case, [Piece("export", case.id, defacer, "", status, reason, upstream=True)]
-                    )
-                elif why := self._withheld(defacer):
-                    # what it was made from may be the same another time, and then it is to be written again
-                    forget(self.folder / KEPT, case.id, "export", defacer)
-                    out += self.settled(case, [Piece("export", case.id, defacer, "", REFUSED, why)])
-        return out
+        return [
+            piece
+            for defacer in self.defaced[case.id]
+            if (why := self.withheld.get(defacer))
+            for piece in self._not_written(case, Piece("export", case.id, defacer, "", REFUSED, why))
+        ]
 
-    def _withheld(self, defacer: str) -> str:
-        """Why nothing of a defacer is written; "" if something may be."""
-        from defacedask.defacers import is_reversible
+    def _not_written(self, case: Case, piece: Piece) -> list[Piece]:
+        # what it was made from may be the same another time, and then it is to be written again
+        forget(self.folder / KEPT, case.id, "export", piece.defacer)
+        return self.settled(case, [piece])
 
-        options = self.options
-        if defacer not in self.recognised or options.allow_visible:
-            return ""
-        if is_reversible(defacer) and not options.allow_reversible:
-            return ""  # the export says so
-        return str(RefusedError(*recognised_reason(self.recognised[defacer])))
+    def exported(self, case: Case, pieces: Sequence[Piece]) -> list[Piece]:
+        """Results of the exports of a case; where it could not even be begun, of each that was due.
+
+        What a stage before the export could not do again it says itself: the tables know that stage as done.
+        """
+        begun = [piece for piece in pieces if piece.stage == "export"]
+        lost = [piece for piece in pieces if piece.stage == "submit"]
+        begun += [
+            dataclasses.replace(piece, stage="export", defacer=defacer)
+            for piece in lost
+            for defacer in self.due(case.id)
+        ]
+        return self.settled(case, [dataclasses.replace(piece, upstream=False) for piece in begun])
 
     def forget_lost(self, case: Case) -> None:
         """Forget exports of a case of which a file that is on record is gone, so that they are written again."""
-        from defacedask.io.dicom.export.audit import lost_files
-
         for defacer in self.defacers:
-            if lost_files(record_path(self.parts, case.id, defacer), self.folder):
-                forget(self.prepared.folder / KEPT, case.id, "export", defacer)
+            forget_lost(self.parts, case.id, defacer, out=self.folder, kept=self.folder / KEPT)
 
     def arguments(self, case: Case, defacer: str) -> dict[str, Any]:
-        """Of `defacedask.flow.stages.export.export`."""
+        """Of `defacedask.flow.stages.export.export`, but for the case itself."""
         return {
-            "case": case.to_dict(),
             "defacer": defacer,
             "plans": str(self.folder / PLANS),
             "out": str(self.folder),
@@ -173,6 +207,12 @@ class Release:
     def settled(self, case: Case, pieces: Iterable[Piece]) -> list[Piece]:
         """Take back what was refused of a case.
 
+        Parameters
+        ----------
+        case : Case
+        pieces : iterable of Piece
+            Of the stage ``export``.
+
         Returns
         -------
         list of Piece
@@ -180,38 +220,38 @@ class Release:
         """
         after: list[Piece] = []
         for piece in pieces:
-            if piece.defacer in self.recognised and not piece.upstream:
+            defacer = piece.defacer
+            if defacer in self.recognised and not piece.upstream:
                 piece = dataclasses.replace(piece, facts={**piece.facts, "recognised": True})
-            if piece.ok or piece.stage not in ("export", "submit"):
+            if piece.ok:
                 after.append(piece)
                 continue
             try:
-                for defacer in [piece.defacer] if piece.stage == "export" else self.defacers:
-                    refuse(
-                        case,
-                        piece.reason,
-                        defacer=defacer,
-                        out=self.folder,
-                        below=f"defaced/{defacer}",
-                        names=self._names(case),
-                        record=self.parts,
-                        run_key=self._key(defacer),
-                        trial=self.prepared.trial.get(case.id, {}),
-                        **self.options.naming(self.prepared.run_key, self.prepared.people),
-                    )
+                refuse(
+                    case,
+                    piece.reason,
+                    defacer=defacer,
+                    out=self.folder,
+                    below=f"defaced/{defacer}",
+                    names=self._names(case),
+                    record=self.parts,
+                    run_key=self._key(defacer),
+                    trial=self.prepared.trial.get(case.id, {}),
+                    **self.options.naming(self.prepared.run_key, self.prepared.people),
+                )
                 after.append(piece)
             except Exception as error:  # one case's trouble, whatever it is
                 reason = f"{piece.reason} {not_taken_back(error)}"
                 after.append(dataclasses.replace(piece, status=FAILED, reason=reason, upstream=False))
         return after
 
-    def record(self, pieces: Iterable[Piece] = ()) -> None:
+    def record(self, ids: Mapping[str, str] | None = None) -> None:
         """Join the parts of the record to ``OUT/audit.jsonl``, and keep who got which id.
 
         Parameters
         ----------
-        pieces : iterable of Piece
-            Of the stage ``export``.
+        ids : mapping, optional
+            Case id -> the new id of its patient.
         """
         from defacedask.io.dicom.export.audit import collect
         from defacedask.io.dicom.export.words import words_of_people
@@ -223,10 +263,9 @@ class Release:
         ]
         words = words_of_people(self.prepared.people) if self.options.deidentify else None
         collect(self.folder, parts, key=self.prepared.run_key, words=words)
-        new = {p.case: p.facts["new_patient_id"] for p in pieces if p.facts.get("new_patient_id")}
-        if self.options.deidentify and new:
+        if self.options.deidentify and ids:
             rows = [
-                {"case": case.id, "patient": case.patient_id, "new_patient_id": new.get(case.id, "")}
+                {"case": case.id, "patient": case.patient_id, "new_patient_id": ids.get(case.id, "")}
                 for case in self.prepared.cases
             ]
             given = patient_ids(rows, self.prepared.trial)

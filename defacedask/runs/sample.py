@@ -6,6 +6,7 @@ study found nothing.
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from defacedask.flow.stages.export import export
 from defacedask.io.dicom.model import Case
 from defacedask.runs.preparing import CONTROL, KEPT, Prepared
 from defacedask.runs.release import Release
-from defacedask.tables.cohort import export_rows
 from defacedask.tables.files import as_table, write_tables
+from defacedask.tables.rows import export_rows
 
 __all__ = ["candidates", "write_sample"]
 
@@ -41,14 +42,14 @@ def candidates(folder: Path) -> list[str]:
     return sorted(names, key=nearest)
 
 
-def write_sample(prepared: Prepared, tables: dict[str, pd.DataFrame]) -> tuple[str, str] | None:
+def write_sample(prepared: Prepared, tables: MutableMapping[str, pd.DataFrame]) -> tuple[str, str] | None:
     """Write the first case that one of the `candidates` can, with the record, and put it into the table ``exports``.
 
     Parameters
     ----------
     prepared : Prepared
         A study that has run.
-    tables : dict
+    tables : mapping
         Its tables; ``exports`` is changed and written.
 
     Returns
@@ -90,7 +91,7 @@ def _exported(prepared: Prepared, release: Release, case: Case, defacer: str) ->
         return None
     return run_piece(
         export,
-        release.arguments(case, defacer),
+        {"case": case.to_dict(), **release.arguments(case, defacer)},
         *(piece for piece in before if piece is not None),
         folder=str(folder),
         stage="export",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from defacedask.devices import AUTO, resources_of
 from defacedask.errors import RefusedError
 from defacedask.flow.executors import device_for
 from defacedask.flow.flow import Flow, flow_on
-from defacedask.flow.result import Piece
+from defacedask.flow.result import Piece, receipt
 from defacedask.flow.run import Progress
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
 from defacedask.flow.stages.apply import apply
@@ -48,10 +48,13 @@ from defacedask.inputs import one_case
 from defacedask.runs.preparing import PLANS, Prepared, Settings, prepare, resolve_defacers
 from defacedask.runs.release import Release
 from defacedask.showing import Shown
+from defacedask.stamp import stamp, stamped
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
     from defacedask.io.dicom.catalogue import Case
+    from defacedask.tables.cohort import Cohort
+    from defacedask.tables.written import Written
 
 __all__ = [
     "Prepared",
@@ -76,14 +79,14 @@ class StudyResult(Shown):
     ----------
     out : Path
         Its folder.
-    tables : dict
-        Name -> DataFrame, as in ``OUT/tables``.
+    tables : mapping
+        Name -> DataFrame, read from ``OUT/tables`` when asked for.
     report : Path
         The page.
     """
 
     out: Path
-    tables: dict[str, pd.DataFrame]
+    tables: MutableMapping[str, pd.DataFrame]
     report: Path
 
     def _title(self) -> str:
@@ -201,8 +204,9 @@ def study(
     seed : int, optional
         Fixes the run's secret key, for runs that must be repeatable; by default the key is drawn at random and
         kept in ``OUT/store/run.key``.
-    client : distributed.Client, optional
-        Where tasks run; by default on the active client, and without one here, one after the other.
+    client : distributed.Client or callable, optional
+        Where tasks run; by default on the active client, and without one here, one after the other. A callable is
+        asked for a client when the first stage must run that no earlier run has left.
     pictures : bool
         Keep pictures of heads for the report. They identify people.
     export : bool
@@ -278,7 +282,7 @@ def run(
     client: Any = None,
     progress: Progress | None = None,
     reference: str | Path | None = None,
-    before_report: Callable[[dict[str, pd.DataFrame]], None] | None = None,
+    before_report: Callable[[MutableMapping[str, pd.DataFrame]], None] | None = None,
 ) -> StudyResult:
     """Run what `prepare` made ready; arguments and errors as in `study`.
 
@@ -286,51 +290,89 @@ def run(
     """
     from defacedask.report import write_report
     from defacedask.report.run import read_run
-    from defacedask.tables.cohort import collect, collect_exports, slim
+    from defacedask.tables.cohort import Cohort
+    from defacedask.tables.rows import About
+    from defacedask.tables.written import AMENDED
 
     context = StudyRun(prepared)
     release = context.release
-    pieces: list[Piece] = []
     with flow_on(
         prepared.folder / "store",
         stages(prepared.settings.device),
         client,
         command="study",
         cases=len(prepared.cases),
+        brief=receipt,
     ) as flow:
-        for _, found in flow.run(context, prepared.cases, tuple(prepared.settings.defacers), progress):
-            pieces += map(slim, found)
-        tables = collect(prepared.folder, prepared.cases, prepared.skipped, pieces, prepared.settings)
+        ids = [case.id for case in prepared.cases]
+        cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor)
+        for case, found in flow.run(context, prepared.cases, tuple(prepared.settings.defacers), progress):
+            cohort.add(About.of(case), release.note(case, found) if release else found)
+        skipped = [dataclasses.asdict(skip) for skip in prepared.skipped]
+        judged, note = (prepared.folder / "store" / name for name in ("judged.json", "tables.json"))
+        page = prepared.folder / "report" / "index.html"
+        made = cohort.made(skipped)
+        if not stamped(judged, made):
+            judged.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
+            cohort.finish(skipped)
+            # files are written after this, and then some tables once more
+            later = AMENDED if release else ()
+            stamp(judged, made, [file for file in _made(prepared.folder) if file.stem not in later])
+        written = None
         if release:
             release.heed(read_run(prepared.folder))
-            pieces += _write(flow, context, release, pieces, progress)
-            collect_exports(prepared.folder, prepared.cases, pieces, prepared.settings, tables)
+            written = _write(flow, context, release, cohort, progress)
+            made += " " + " ".join(part.name for part in written.parts())
+        plain = before_report is None and reference is None
+        if plain and stamped(note, made):
+            return StudyResult(prepared.folder, cohort.known(), page)
+        note.unlink(missing_ok=True)
+        if written:
+            written.finish()
+        tables = cohort.known()
         if before_report:
             before_report(tables)
         page = write_report(prepared.folder, reference=reference)
+        if plain:
+            stamp(note, made, [page, *_made(prepared.folder)])
     return StudyResult(prepared.folder, tables, page)
 
 
+def _made(folder: Path) -> list[Path]:
+    """Files of the tables, and the list of pictures."""
+    return [folder / "pictures" / "index.json", *sorted((folder / "tables").iterdir())]
+
+
 def _write(
-    flow: Flow[StudyRun],
-    context: StudyRun,
-    release: Release,
-    pieces: Sequence[Piece],
-    progress: Progress | None,
-) -> list[Piece]:
-    """Write what may be written of a study that has been judged, with its record; gives the results."""
-    from defacedask.tables.cohort import slim
+    flow: Flow[StudyRun], context: StudyRun, release: Release, cohort: Cohort, progress: Progress | None
+) -> Written:
+    """Write what may be written of a study that has been judged, with its record; gives what became of it."""
+    from defacedask.tables.written import Written
 
     cases = context.prepared.cases
-    out = release.left_out(pieces)
-    names = {(piece.case, piece.defacer) for piece in out}
-    context.due = {(c.id, d) for c in cases for d in release.defacers if (c.id, d) not in names}
-    due = [case for case in cases if any(case.id == name for name, _ in context.due)]
-    last = dataclasses.replace(flow, stages=writing(context.settings.device))
+    written = Written(cohort, flow.executor)
+    # first of all no file stays that says what is not true
+    held = {case.id: release.withhold(case) for case in cases}
+    due = [case for case in cases if release.due(case.id)]
+    for case in cases:
+        if not release.due(case.id):
+            written.add(case.id, held.pop(case.id))
+    ids: dict[str, str] = {}
+    last = dataclasses.replace(flow, stages=writing(context.settings.device), brief=_but_exports)
     for case, found in last.run(context, due, tuple(release.defacers), progress, before=context.begin):
-        out += map(slim, release.settled(case, [p for p in found if p.stage in ("export", "submit")]))
-    release.record(out)
-    return out
+        exports = release.exported(case, found)
+        written.add(case.id, held.pop(case.id) + exports)
+        for piece in exports:
+            if new := piece.facts.get("new_patient_id"):
+                ids[case.id] = new
+    release.record(ids)
+    return written
+
+
+def _but_exports(piece: Piece) -> Piece:
+    """Receipts, but for exports: of these the tables are told at once."""
+    return piece if piece.stage == "export" else receipt(piece)
 
 
 class StudyRun:
@@ -343,8 +385,6 @@ class StudyRun:
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared, self.settings = prepared, prepared.settings
-        #: (case, defacer) of which files are to be written.
-        self.due: set[tuple[str, str]] = set()
         self.run_key = prepared.run_key
         self.secret = hashlib.sha256(prepared.run_key).hexdigest()
         self.store, self.plans = (str(prepared.folder / part) for part in ("store", PLANS))
@@ -390,7 +430,7 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
         Stage(
             "ingest",
             ingest,
-            lambda task: {"case": task.case.to_dict(), "root": task.run.store},
+            lambda task: {"case": task.plain, "root": task.run.store},
             lambda task: input_state(task.case),
         ),
         Stage(
@@ -444,12 +484,12 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
 def writing(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
     """The stages that write files: those before are done, and tell so."""
 
-    def due(task: Task[StudyRun]) -> bool:
-        return (task.case.id, task.defacer) in task.run.due
-
     def released(task: Task[StudyRun]) -> Release:
         assert task.run.release is not None
         return task.run.release
+
+    def due(task: Task[StudyRun]) -> bool:
+        return task.defacer in released(task).due(task.case.id)
 
     before = [one for one in stages(device) if one.name in ("ingest", "look", "apply")]
     return (
@@ -457,7 +497,7 @@ def writing(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
         Stage(
             "export",
             export,
-            lambda task: released(task).arguments(task.case, task.defacer),
+            lambda task: {"case": task.plain, **released(task).arguments(task.case, task.defacer)},
             lambda task: released(task).depends(task.case, task.defacer),
             needs=("ingest", "look", "apply"),
             each=EACH_DEFACER,

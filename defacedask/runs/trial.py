@@ -18,6 +18,7 @@ from defacedask.errors import ConfigError, InputError
 from defacedask.io.bids.names import subject_label
 from defacedask.io.dicom.persons import plain_id
 from defacedask.io.store import writing
+from defacedask.whole_files import replacing
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.export.words import Words
@@ -369,12 +370,11 @@ def write_patient_ids(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         If it cannot be written.
     """
     columns = ("case", "patient_id", "new_patient_id", "site_id")
-    with writing(f"the table {path.name}"):
-        partial = path.with_name(f".{path.name}.partial")
-        partial.unlink(missing_ok=True)
-        partial.touch(mode=0o600)
-        with partial.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
-            table = csv.writer(file)
-            table.writerow(columns)
-            table.writerows([[row.get(name, "") for name in columns] for row in rows])
-        partial.replace(path)
+    with (
+        writing(f"the table {path.name}"),
+        replacing(path, mode=0o600) as aside,
+        aside.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file,
+    ):
+        table = csv.writer(file)
+        table.writerow(columns)
+        table.writerows([[row.get(name, "") for name in columns] for row in rows])

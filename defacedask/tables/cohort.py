@@ -1,304 +1,288 @@
-"""From the pieces of all cases to the tables of the run: the first time that the whole cohort is in one place.
+"""From the results of all cases to the tables of the run, some cases at a time.
 
-Distances between faces are computed now (`defacedask.tables.faces`), because they need everybody's original as the
-gallery.
+Results stay where the workers kept them. When some cases in a row have finished, a worker makes their part of each
+table (`tabulate`); when all have, distances between faces are computed, because they need everybody's original as
+the gallery (`defacedask.tables.faces`), and the parts are joined. The client holds no more than one part.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
+import hashlib
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from defacedask.errors import StoreError
-from defacedask.faces.galleries import ORIGINALS, SECOND_SCAN, gallery_of_photographs
-from defacedask.faces.recognition import distance_of, open_recogniser
-from defacedask.flow.result import DONE, FAILED, REFUSED, Piece, load
+from defacedask.config import option
+from defacedask.flow.executors import Executor, HereExecutor
+from defacedask.flow.result import Piece, whole
+from defacedask.flow.running import Batches
 from defacedask.flow.stages.places import KEPT, ORIGINAL
 from defacedask.io.store import writing
-from defacedask.phantom.virtual import is_virtual
-from defacedask.tables.derive import derive_tables
-from defacedask.tables.faces import LOOKING, face_tables, sightings
-from defacedask.tables.files import as_table, write_tables
+from defacedask.stamp import package_state
+from defacedask.tables.faces import face_tables
+from defacedask.tables.files import as_table
+from defacedask.tables.lazy import LazyTables
+from defacedask.tables.looks import LOOKING, LOOKS, looks_table, sightings
+from defacedask.tables.parts import frames, join_parts, write_parts
+from defacedask.tables.radiomics_parts import radiomics_tables
+from defacedask.tables.rows import About, case_rows, export_rows, timing_rows, with_exports
+from defacedask.whole_files import replacing
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case, Skipped
     from defacedask.runs.preparing import Settings
 
-__all__ = ["case_rows", "collect", "collect_exports", "face_rows", "slim"]
+__all__ = ["Cohort", "collect", "tabulate"]
 
 #: Tables whose rows the stages make.
 MEASURED = ("radiomics", "dose", "geometry", "unmasking")
-#: Facts of results that the tables are made from.
-NEEDED = (
-    "looks",
-    "notes",
-    "pictures",
-    "plans",
-    "recogniser",
-    "recognisers",
-    "written",
-    "held_back",
-    "face_moved",
-    "visible",
-    "reversible",
-    "recognised",
-    "targets",
-    "new_patient_id",
+#: Tables that have a part for every few cases.
+PARTED = ("cases", *MEASURED, "exports", "timing")
+#: Table of pictures, a line of JSON each.
+PICTURES = "pictures"
+#: Tables about faces and features, and what was left out.
+FURTHER = (
+    "recognition",
+    "best_attempts",
+    "skipped",
+    "controls",
+    "verification",
+    "curves",
+    "faces_detected",
+    "radiomics_percent",
+    "radiomics_summary",
 )
-#: Results whose rows are read at once.
-AT_ONCE = 500
+#: Cases in a part.
+AT_ONCE = 100
+#: Of the parts, in the run's folder.
+ROWS = "store/rows"
+
+
+class Some:
+    """Some cases, for `tabulate`. No dataclass: Dask would look through all it holds for futures.
+
+    Parameters
+    ----------
+    number : int
+        Among the parts.
+    cases : sequence of About
+    pieces : sequence of Piece
+        Whole, or receipts of what is kept.
+    defacers : sequence of str
+    kept : Path
+        Folder of the results.
+    rows : mapping, optional
+        Case -> its row in ``cases``, where it is not the usual one.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        cases: Sequence[About],
+        pieces: Sequence[Piece],
+        defacers: Sequence[str],
+        kept: Path,
+        rows: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        order = {case.id: k for k, case in enumerate(cases)}
+        ranks = {name: k for k, name in enumerate([ORIGINAL, *defacers])}
+        self.number, self.cases, self.kept, self.rows = number, cases, kept, rows
+        self.pieces = sorted(pieces, key=lambda p: (order[p.case], p.stage, ranks.get(p.defacer, -1)))
+
+    @property
+    def name(self) -> str:
+        """Of the part: the same for the same results."""
+        from defacedask import __version__
+
+        made = [__version__, list(map(vars, self.cases)), list(map(vars, self.pieces)), self.rows]
+        digest = hashlib.sha256(json.dumps(made, default=str, sort_keys=True).encode()).hexdigest()
+        return f"{self.number:06d}-{digest[:16]}"
+
+
+def tabulate(some: Some, rows: Path) -> str:
+    """Make the part of each table that some cases have; gives its folder, and leaves one that is there as it is.
+
+    Raises
+    ------
+    StoreError
+        If a result that was kept is not there any more.
+    """
+    out = rows / some.name
+    if out.exists():
+        return str(out)
+    pieces = [whole(some.kept, piece) for piece in some.pieces]
+    patients = {case.id: case.patient_id or case.id for case in some.cases}
+    rows_of_cases = [some.rows.get(row["case"], row) for row in case_rows(some.cases, pieces)]
+    tables: dict[str, Any] = {
+        "cases": with_exports(as_table("cases", rows_of_cases), pieces),
+        **{name: as_table(name, [r for p in pieces for r in p.rows.get(name, ())]) for name in MEASURED},
+        "exports": as_table("exports", export_rows(pieces)),
+        "timing": as_table("timing", timing_rows(pieces)),
+    }
+    # results that were kept from an earlier version may have it the other way round
+    tables["dose"]["difference"] = tables["dose"]["original"] - tables["dose"]["defaced"]
+    specs = {
+        name: spec
+        for piece in pieces
+        if piece.stage in LOOKING and piece.ok
+        for name, spec in piece.facts.get("recognisers", {}).items()
+    }
+    tables[LOOKS] = looks_table(sightings(pieces, patients), specs)
+    pictures = [
+        json.dumps({**picture, "patient": patients[piece.case]})
+        for piece in pieces
+        for picture in piece.facts.get("pictures", ())
+    ]
+    tables[PICTURES] = pd.DataFrame({"json": pd.Series(pictures, dtype=object)})
+    write_parts(out, tables)
+    return str(out)
+
+
+class Cohort:
+    """Collects what became of all cases, and makes the tables of it.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's.
+    cases : sequence of str
+        Ids of all cases, in the order of the tables: cases finish in any order, and tables must not depend on it.
+    settings : Settings
+    executor : Executor
+        Where parts are made.
+    measured : sequence of str
+        Tables to write beside those about cases, faces and features.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cases: Sequence[str],
+        settings: Settings,
+        executor: Executor,
+        *,
+        measured: Sequence[str] = PARTED,
+    ) -> None:
+        self.folder, self.settings, self.executor, self.measured = folder, settings, executor, measured
+        self.rows = folder / ROWS
+        self._place = {case: k for k, case in enumerate(cases)}
+        self._count = len(cases)
+        self._open: dict[int, dict[str, tuple[About, list[Piece]]]] = defaultdict(dict)
+        self._told: dict[str, Mapping[str, Any]] = {}
+        self._parts = Batches(executor, tabulate)
+
+    def add(self, case: About, pieces: Iterable[Piece], row: Mapping[str, Any] | None = None) -> None:
+        """One case has finished; ``row`` is its row in ``cases``, where it is not the usual one."""
+        number = self.number_of(case.id)
+        self._open[number][case.id] = (case, list(pieces))
+        if row is not None:
+            self._told[case.id] = row
+        if len(self._open[number]) == self.size_of(number):
+            self._close(number)
+
+    def _close(self, number: int) -> None:
+        some = self._open.pop(number)
+        found = [some[case] for case in sorted(some, key=lambda case: self._place[case])]
+        part = Some(
+            number,
+            [about for about, _ in found],
+            [piece for _, pieces in found for piece in pieces],
+            list(self.settings.defacers),
+            self.folder / KEPT,
+            {case: self._told.pop(case) for case in some if case in self._told},
+        )
+        self._parts.begin(number, part, self.rows)
+
+    def parts(self) -> list[Path]:
+        """Folders of all parts, in their order, once they are made."""
+        for number in sorted(self._open):
+            self._close(number)
+        return [Path(part) for _, part in sorted(self._parts.done().items())]
+
+    def number_of(self, case: str) -> int:
+        """Of the part that a case is in."""
+        return self._place[case] // AT_ONCE
+
+    def size_of(self, number: int) -> int:
+        """Cases of a part."""
+        return min(AT_ONCE, self._count - number * AT_ONCE)
+
+    def made(self, skipped: Iterable[Mapping[str, Any]]) -> str:
+        """What all tables are made from."""
+        facts = [
+            [part.name for part in self.parts()],
+            list(map(dict, skipped)),
+            vars(self.settings),
+            [option("recognition"), package_state()],
+        ]
+        return hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
+
+    def known(self) -> LazyTables:
+        """The tables that an earlier run left."""
+        return LazyTables(self.folder, [*self.measured, *FURTHER])
+
+    def finish(self, skipped: Iterable[Mapping[str, Any]]) -> LazyTables:
+        """Make and write all tables, and the list of pictures.
+
+        Parameters
+        ----------
+        skipped : iterable of mapping
+            Rows of the table of that name.
+        """
+        parts = self.parts()
+        faces = face_tables(parts, self.settings, self.executor.beside())
+        percent, summary = radiomics_tables(parts)
+        small = {
+            "skipped": as_table("skipped", skipped),
+            **faces.tables,
+            "radiomics_percent": percent,
+            "radiomics_summary": summary,
+        }
+        with writing("the list of pictures"):
+            _write_pictures(self.folder / "pictures" / "index.json", parts)
+        join_parts(
+            self.folder,
+            {
+                **dict.fromkeys(self.measured, parts),
+                "recognition": faces.parts,
+                "best_attempts": faces.parts,
+            },
+            small,
+        )
+        known = {path.name for path in (*parts, *faces.parts)}
+        for old in self.rows.iterdir() if self.rows.is_dir() else ():
+            if old.name not in known:
+                shutil.rmtree(old, ignore_errors=True)
+        return self.known()
+
+
+def _write_pictures(index: Path, parts: Sequence[Path]) -> None:
+    with replacing(index) as aside, aside.open("w", encoding="utf-8") as file:
+        lines = (line for part in frames(parts, PICTURES) for line in part["json"])
+        file.write("[")
+        for number, line in enumerate(lines):
+            file.write(("," if number else "") + "\n " + line)
+        file.write("]")
 
 
 def collect(
     folder: Path,
     cases: Sequence[Case],
     skipped: Sequence[Skipped],
-    pieces: Sequence[Piece],
+    pieces: Iterable[Piece],
     settings: Settings,
-) -> dict[str, pd.DataFrame]:
-    """Make and write all tables, and the list of pictures.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's.
-    cases, skipped : sequences
-        From the scan.
-    pieces : sequence of Piece
-        From all stages of all cases, in any order; as they are, or `slim`.
-    settings : Settings
-
-    Returns
-    -------
-    dict
-        Table name -> DataFrame, as written.
-    """
-    pieces = _in_order(cases, pieces, settings)
-    patients = {case.id: case.patient_id or case.id for case in cases}
-    faces = face_rows(pieces, patients, settings)
-    tables = {
-        "cases": as_table("cases", case_rows(cases, pieces)),
-        "skipped": as_table("skipped", [dataclasses.asdict(skip) for skip in skipped]),
-        **{name: as_table(name, rows) for name, rows in faces.items()},
-        **{name: table_of(folder / KEPT, pieces, name) for name in MEASURED},
-        "exports": as_table("exports", export_rows(pieces)),
-        "timing": as_table("timing", timing_rows(pieces)),
-    }
-    # results that were kept from an earlier version may have it the other way round
-    tables["dose"]["difference"] = tables["dose"]["original"] - tables["dose"]["defaced"]
-    tables |= derive_tables(tables, settings.tolerance)
-    pictures = [
-        {**picture, "patient": patients[piece.case]}
-        for piece in pieces
-        for picture in piece.facts.get("pictures", ())
-    ]
-    with writing("the list of pictures"):
-        index = folder / "pictures" / "index.json"
-        partial = index.with_suffix(".partial")
-        partial.write_text(json.dumps(pictures, indent=1), encoding="utf-8")
-        partial.replace(index)
-    write_tables(folder, tables)
-    return tables
-
-
-def collect_exports(
-    folder: Path,
-    cases: Sequence[Case],
-    pieces: Sequence[Piece],
-    settings: Settings,
-    tables: dict[str, pd.DataFrame],
-) -> None:
-    """Bring the tables up to date with what was written after they were made; arguments as in `collect`."""
-    pieces = _in_order(cases, pieces, settings)
-    new = {
-        "cases": as_table("cases", case_rows(cases, pieces)),
-        "exports": as_table("exports", export_rows(pieces)),
-        "timing": as_table("timing", timing_rows(pieces)),
-    }
-    tables.update(new)
-    write_tables(folder, new)
-
-
-def _in_order(cases: Sequence[Case], pieces: Sequence[Piece], settings: Settings) -> list[Piece]:
-    """Results by case, stage and defacer: cases finish in any order, and tables must not depend on it."""
-    order = {case.id: k for k, case in enumerate(cases)}
-    ranks = {name: k for k, name in enumerate([ORIGINAL, *settings.defacers])}
-    return sorted(pieces, key=lambda p: (order[p.case], p.stage, ranks.get(p.defacer, -1)))
-
-
-def slim(piece: Piece) -> Piece:
-    """What of a result is needed for the tables; its rows stay on disk, only which tables they are for is kept.
-
-    A client that held the results of a cohort as they are would need megabytes a case.
-    """
-    facts: dict[str, Any] = {name: piece.facts[name] for name in NEEDED if name in piece.facts}
-    if "looks" in facts:
-        facts["looks"] = [{**look, "encoding": _compact(look["encoding"])} for look in facts["looks"]]
-    if "held_back" in facts:  # of a whole image it names every file
-        facts["held_back"] = [None] * len(facts["held_back"])
-    if "plans" in facts:
-        facts["plans"] = {
-            name: {"remains": one["remains"]} for name, one in facts["plans"].items() if "remains" in one
-        }
-    return dataclasses.replace(piece, facts=facts, rows={table: [] for table in piece.rows})
-
-
-def _compact(encoding: Any) -> Any:
-    # a service's encodings are not numbers
-    numbers = isinstance(encoding, list) and all(isinstance(value, float) for value in encoding)
-    return np.asarray(encoding) if numbers else encoding
-
-
-def table_of(kept: Path, pieces: Iterable[Piece], table: str) -> pd.DataFrame:
-    """Rows of all results for one table, some results at a time.
-
-    Raises
-    ------
-    StoreError
-        If rows that were made are not there any more.
-    """
-    told = [piece for piece in pieces if table in piece.rows]
-    parts = []
-    for first in range(0, len(told), AT_ONCE):
-        rows = [row for piece in told[first : first + AT_ONCE] for row in _rows(kept, piece, table)]
-        parts.append(as_table(table, rows))
-    filled = [part for part in parts if len(part)]
-    return pd.concat(filled, ignore_index=True) if filled else as_table(table, [])
-
-
-def _rows(kept: Path, piece: Piece, table: str) -> list[dict[str, Any]]:
-    if piece.rows[table]:
-        return piece.rows[table]
-    found = load(kept, piece)
-    if found is None:
-        raise StoreError(
-            f"the record of {piece.stage} of {piece.case} has gone, or changed, while the run was at work.",
-            "Run the same command again.",
-        )
-    return found.rows.get(table, [])
-
-
-def export_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
-    """One row a case and defacer: whether it was written, and what is known of what was."""
-    return [
-        {
-            "case": piece.case,
-            "defacer": piece.defacer,
-            "status": piece.status,
-            "reason": piece.reason,
-            "instances": sum(piece.facts.get("written", {}).values()),
-            "held_back": len(piece.facts.get("held_back", ())),
-            "face_moved": piece.facts.get("face_moved"),
-            "visible": piece.facts.get("visible"),
-            "reversible": piece.facts.get("reversible"),
-            "recognised": piece.facts.get("recognised"),
-            "targets": "; ".join(piece.facts.get("targets", ())),
-        }
-        for piece in pieces
-        if piece.stage == "export"
-    ]
-
-
-def timing_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
-    """One row a piece that ran: what it took, in this run or in the one that it was kept from."""
-    return [
-        {
-            "case": piece.case,
-            "stage": piece.stage,
-            "defacer": piece.defacer,
-            "status": piece.status,
-            "seconds": piece.seconds,
-            "peak_rss_mb": piece.peak_rss_mb,
-        }
-        for piece in pieces
-        if not piece.upstream
-    ]
-
-
-def case_rows(cases: Sequence[Case], pieces: Iterable[Piece]) -> list[dict[str, Any]]:
-    """One row a case: what became of it, why, and what it cost.
-
-    A case is *refused* if nothing could be defaced, *failed* if anything went wrong, else *done*; a defacer that
-    refused a case that others did is named in the reason.
-    """
+) -> LazyTables:
+    """Make and write all tables of results that are at hand; see `Cohort`."""
+    cohort = Cohort(folder, [case.id for case in cases], settings, HereExecutor())
     by_case: dict[str, list[Piece]] = defaultdict(list)
     for piece in pieces:
         by_case[piece.case].append(piece)
-    rows = []
     for case in cases:
-        own = by_case[case.id]
-        reasons: dict[str, list[str]] = {}
-        for piece in own:
-            if piece.status != DONE and not piece.upstream:
-                reasons.setdefault(piece.reason, []).append(piece.defacer)
-        statuses = {piece.status for piece in own}
-        nothing = not any(piece.stage == "apply" and piece.ok for piece in own)
-        status = FAILED if FAILED in statuses else REFUSED if nothing else DONE
-        seconds: dict[str, float] = defaultdict(float)
-        for piece in own:
-            if not piece.upstream:
-                seconds[f"seconds_{piece.stage}"] += piece.seconds
-        noted = [piece for stage in ("ingest", "look") for piece in own if piece.stage == stage]
-        notes = [note for piece in noted for note in piece.facts.get("notes", ())]
-        rows.append(
-            {
-                "case": case.id,
-                "patient": case.patient_id,
-                "modality": case.primary.modality,
-                "virtual": is_virtual(case),
-                "status": status,
-                "reason": " ".join(
-                    f"{', '.join(n for n in names if n)}: {reason}" if any(names) else reason
-                    for reason, names in reasons.items()
-                ),
-                "peak_rss_mb": max((piece.peak_rss_mb for piece in own), default=float("nan")),
-                **seconds,
-                "notes": " ".join(notes),
-                **_kept(own),
-            }
-        )
-    return rows
-
-
-def _kept(pieces: Iterable[Piece]) -> dict[str, Any]:
-    """What of the face protected structures leave, by defacer; the worst as a number."""
-    plans = [piece.facts.get("plans", {}) for piece in pieces if piece.stage == "look"]
-    found = {name: one["remains"] for each in plans for name, one in each.items() if "remains" in one}
-    return {
-        "face_kept_percent": max((one["percent"] for one in found.values()), default=float("nan")),
-        "face_kept": " ".join(f"{name}: {one['sentence']}" for name, one in found.items() if one["sentence"]),
-    }
-
-
-def face_rows(
-    pieces: Sequence[Piece], patients: Mapping[str, str], settings: Settings
-) -> dict[str, list[dict[str, Any]]]:
-    """Rows of `defacedask.tables.faces.face_tables`."""
-    looking = [piece for piece in pieces if piece.stage in LOOKING and piece.ok]
-    persons = [patients[piece.case] for piece in looking]
-    specs = {name: spec for piece in looking for name, spec in piece.facts.get("recognisers", {}).items()}
-    options: dict[str, Any] = {"allow_upload": bool(settings.faces.get("allow_upload"))}
-    if options["allow_upload"]:
-        options |= {"folder": settings.faces["face_folder"], "per_second": settings.faces["per_second"]}
-
-    @functools.cache
-    def recogniser(name: str) -> Any:
-        return open_recogniser(specs.get(name, name), **options)
-
-    return face_tables(
-        sightings(pieces, patients),
-        settings.tolerance,
-        gallery=settings.gallery,
-        photographs=None
-        if settings.gallery in (ORIGINALS, SECOND_SCAN)
-        else lambda name: gallery_of_photographs(settings.gallery, persons, recogniser(name)),
-        distance=lambda name: distance_of(recogniser(name)),
-    )
+        cohort.add(About.of(case), by_case[case.id])
+    return cohort.finish(dataclasses.asdict(skip) for skip in skipped)

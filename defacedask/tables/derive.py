@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -10,10 +10,11 @@ from defacedask.anatomy.structure_names import STUDY_NAMES
 from defacedask.attacks.best_attempts import best_attempts
 from defacedask.costs.summary import radiomics_percent, radiomics_summary
 from defacedask.faces.detection import detection_table
+from defacedask.faces.rates import upper_bound
 from defacedask.tables import evidence
 from defacedask.tables.files import as_table
 
-__all__ = ["derive_tables", "faces_detected", "in_order"]
+__all__ = ["derive_tables", "faces_detected", "in_order", "sum_detection"]
 
 
 def in_order(names: Sequence[str]) -> list[str]:
@@ -55,6 +56,34 @@ def faces_detected(
     keys = zip(table["defacer"], table["modality"], table["recogniser"], strict=True)
     table["matches_any_attack"] = [int(hits.get(key, 0)) for key in keys]
     return as_table("faces_detected", table)
+
+
+def sum_detection(parts: Iterable[pd.DataFrame], attacks: Mapping[tuple[str, str, str], int]) -> pd.DataFrame:
+    """``faces_detected`` of all cases from those of some cases each; no case is in two of them.
+
+    Parameters
+    ----------
+    parts : iterable of DataFrame
+        See `faces_detected`.
+    attacks : mapping
+        (defacer, modality, recogniser) -> attacks tried on any of the cases.
+    """
+    rows = list(parts)
+    if not rows:
+        return as_table("faces_detected", [])
+    keys = ["defacer", "modality", "recogniser"]
+    counts = ["cases", "faces_detected", "matches", "judged", "rank_1", "matches_any_attack"]
+    found = []
+    for key, part in pd.concat(rows, ignore_index=True).groupby(keys, sort=False):
+        row = {**part.iloc[0].to_dict(), **{name: int(part[name].sum()) for name in counts}}
+        row["upper_bound_95"] = upper_bound(row["matches"], row["judged"])
+        row["detected_upper_bound_95"] = upper_bound(row["faces_detected"], row["cases"])
+        if part["matches_calibrated"].notna().all():
+            row["matches_calibrated"] = int(part["matches_calibrated"].sum())
+            row["upper_bound_95_calibrated"] = upper_bound(row["matches_calibrated"], row["judged"])
+        row["attacks"] = attacks[str(key[0]), str(key[1]), str(key[2])]
+        found.append(row)
+    return as_table("faces_detected", found)
 
 
 def derive_tables(tables: Mapping[str, pd.DataFrame], tolerance: float) -> dict[str, pd.DataFrame]:

@@ -1,162 +1,316 @@
-"""From what the recognisers saw of all cases to the tables about faces: they need everybody at once.
+"""From what the recognisers saw of all cases to the tables about faces: they need everybody's original as gallery.
 
 ``recognition`` has a row a picture; ``controls`` one a (modality, recogniser); ``verification`` one a (defacer,
 modality, recogniser, attack), where a case counts by the best of its pictures; ``curves`` the points of its ROC
 and CMC.
+
+Some cases at a time are compared, by workers (`defacedask.tables.face_scores`). Beyond `recognition.gallery-most`
+persons the others that everybody meets are a sample of so many, drawn with the seed `SEED`; everybody's own original
+always is in the gallery. Counts are of all cases; what needs comparisons of different persons (AUC, rates at a fixed
+rate of false matches, chance, curves) is of the cases of the sample, and says so.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
+import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+from pyarrow.compute import field
+
+from defacedask.config import option
 from defacedask.faces.controls import controls
-from defacedask.faces.galleries import (
-    ORIGINALS,
-    SECOND_SCAN,
-    Gallery,
-    gallery_of_originals,
-    gallery_of_second_scans,
-)
-from defacedask.faces.identification import Distance, Sighting, identify
-from defacedask.faces.verification import BestScores, best_scores, curves, join, verification
-from defacedask.flow.result import Piece
+from defacedask.faces.galleries import ORIGINALS, SECOND_SCAN, Gallery, gallery_of_photographs
+from defacedask.faces.identification import Sighting
+from defacedask.faces.recognition import distance_of
+from defacedask.faces.verification import BestScores, Beyond, curves, verification
+from defacedask.flow.executors import Executor, HereExecutor
+from defacedask.flow.running import all_done
 from defacedask.flow.stages.places import ORIGINAL
+from defacedask.tables.derive import sum_detection
+from defacedask.tables.face_scores import ANY, OVERALL, SCORES, Judging, galleries, opened, score_part
+from defacedask.tables.files import as_table
+from defacedask.tables.looks import LOOKS, Group, looks_table, read_looks, specs_of
+from defacedask.tables.parts import frames, read_part, write_parts
 
-__all__ = ["ANY", "LOOKING", "face_tables", "sightings"]
+if TYPE_CHECKING:
+    from defacedask.runs.preparing import Settings
 
-#: In place of an attack, a modality or a recogniser: by whichever of them comes nearest.
-ANY = "any"
-#: Stages that look for faces.
-LOOKING = ("faces",)
+__all__ = ["SEED", "FaceTables", "face_tables"]
 
-Group = tuple[str, str]
+#: Of the sample of persons in a large gallery.
+SEED = 0
+
+Key = tuple[str, str, str, str]
 
 
-def sightings(pieces: Iterable[Piece], patients: Mapping[str, str]) -> dict[Group, list[Sighting]]:
-    """(modality, recogniser) -> what was seen, from the pieces of the stages `LOOKING`."""
-    groups: dict[Group, list[Sighting]] = defaultdict(list)
-    for piece in pieces:
-        for look in piece.facts.get("looks", ()) if piece.stage in LOOKING and piece.ok else ():
-            facts = {
-                "case": piece.case,
-                "defacer": piece.defacer,
-                "modality": look["modality"],
-                "recogniser": look.get("recogniser") or piece.facts["recogniser"],
-                "attack": look["attack"],
-                "variant": look.get("variant", ""),
-                "forced": look.get("forced", False),
-                "level": look["level"],
-            }
-            seen = Sighting(patients[piece.case], look["view"], look["encoding"], look["detected"], facts)
-            groups[facts["modality"], facts["recogniser"]].append(seen)
-    return groups
+@dataclasses.dataclass(frozen=True)
+class FaceTables:
+    """Tables about faces.
+
+    Attributes
+    ----------
+    parts : list of Path
+        Folders that hold a part of ``recognition`` and ``best_attempts`` each.
+    tables : dict
+        The small ones, whole: ``controls``, ``verification``, ``curves`` and ``faces_detected``.
+    """
+
+    parts: list[Path]
+    tables: dict[str, pd.DataFrame]
 
 
 def face_tables(
-    groups: Mapping[Group, list[Sighting]],
-    tolerance: float,
-    *,
-    gallery: str = ORIGINALS,
-    photographs: Callable[[str], Gallery] | None = None,
-    distance: Callable[[str], Distance | None] = lambda recogniser: None,
-    repeats: int = 300,
-) -> dict[str, list[dict[str, Any]]]:
+    folders: Sequence[Path], settings: Settings, executor: Executor, *, repeats: int = 300
+) -> FaceTables:
     """Compare every picture with the gallery.
 
     Parameters
     ----------
-    groups : mapping
-        See `sightings`.
-    tolerance : float
-        The study's.
-    gallery : str
-        ``originals``, ``second-scan``, or anything else for photographs.
-    photographs : callable, optional
-        Recogniser's name -> the gallery of photographs, encoded by it.
-    distance : callable, optional
-        Recogniser's name -> its distance, None for the Euclidean.
+    folders : sequence of Path
+        That hold a part of `defacedask.tables.looks.LOOKS` each; parts of what is made here are left beside them.
+    settings : Settings
+    executor : Executor
+        Where the comparisons run.
     repeats : int
         Bootstrap draws.
-
-    Returns
-    -------
-    dict
-        Rows of the tables ``recognition``, ``controls``, ``verification`` and ``curves``.
     """
-    out: dict[str, list[dict[str, Any]]] = {
-        n: [] for n in ("recognition", "controls", "verification", "curves")
+    cohort = _Cohort.of(folders, settings)
+    rows, limits = [], {}
+    for group in cohort.seen:
+        row, limits[group] = cohort.control(group)
+        rows.append(row)
+    control = as_table("controls", rows)
+    judging = cohort.judging(limits, control)
+    # what a service has compared is remembered here
+    remote = any(getattr(cohort.recogniser(name), "remote", False) for _, name in cohort.seen)
+    found = all_done(
+        HereExecutor() if remote else executor,
+        score_part,
+        [(judging, folder, cohort.beside(number)) for number, folder in enumerate(folders)],
+        name="identify",
+    )
+    parts = [Path(one) for one in found]
+    out: dict[str, list[dict[str, Any]]] = {"verification": [], "curves": []}
+    for key, limit, tolerance, persons in cohort.keys(limits):
+        best, beyond = _best(parts, key, persons, judging.persons(key))
+        about = dict(zip(("defacer", "modality", "recogniser", "attack"), key, strict=True))
+        row = verification(best, limit=limit, tolerance=tolerance, repeats=repeats, beyond=beyond)
+        if beyond:
+            row["note"] = "; ".join(filter(None, [row["note"], cohort.sampled]))
+        out["verification"].append({**about, **row})
+        for kind, (x, y) in curves(best).items():
+            out["curves"] += [{**about, "curve": kind, "x": a, "y": b} for a, b in zip(x, y, strict=True)]
+    attacks = {(d, m, r): len(a) for (m, r), found in cohort.seen.items() for d, a in found.items()}
+    tables = {
+        "controls": control,
+        **{name: as_table(name, some) for name, some in out.items()},
+        "faces_detected": sum_detection(frames(parts, "faces_detected"), attacks),
     }
-    everything: dict[str, list[tuple[BestScores, float]]] = defaultdict(list)
-    for (modality, recogniser), seen in groups.items():
-        originals = [s for s in seen if s.facts["defacer"] == ORIGINAL]
-        # of the originals only plain pictures are anybody's face: attacks on them are judged as probes
-        plain = [s for s in originals if s.facts["attack"] == "plain"] or originals
-        if gallery == ORIGINALS:
-            known = gallery_of_originals(plain)
-        elif gallery == SECOND_SCAN:
-            known = gallery_of_second_scans(plain)
-        else:
-            assert photographs is not None
-            known = photographs(recogniser)
-        metric = distance(recogniser)
-        found = controls(plain, known, distance=metric, tolerance=tolerance)
+    return FaceTables(parts, tables)
+
+
+class _Cohort:
+    """Who was seen, and whom everybody is compared with."""
+
+    def __init__(self, folders: Sequence[Path], settings: Settings) -> None:
+        self.folders, self.settings = folders, settings
+        #: Group -> defacer -> attacks, as they come.
+        self.seen: dict[Group, dict[str, dict[str, None]]] = {}
+        self.specs: dict[str, str] = {}
+        #: Person -> parts that hold an original of theirs.
+        self.parts: dict[str, set[int]] = defaultdict(set)
+        #: Those of whom a face is known.
+        self.faces: set[str] = set()
+        self.sample: frozenset[str] | None = None
+        self.sampled = ""
+        self._originals: dict[Group, list[Sighting]] = {}
+
+    @classmethod
+    def of(cls, folders: Sequence[Path], settings: Settings) -> _Cohort:
+        """Look through the parts; encodings are not read."""
+        self = cls(folders, settings)
+        names = ["person", "defacer", "modality", "recogniser", "attack"]
+        for number, folder in enumerate(folders):
+            self.specs |= specs_of(folder)
+            some = read_part(folder, LOOKS, names)
+            for row in some.drop_duplicates(names[1:]).itertuples():
+                attacks = self.seen.setdefault((row.modality, row.recogniser), {}).setdefault(row.defacer, {})
+                attacks[row.attack] = None
+            for person in some.loc[some["defacer"] == ORIGINAL, "person"].unique():
+                self.parts[person].add(number)
+            encoded = field("numbers").is_valid() | field("other").is_valid()
+            known = read_part(folder, LOOKS, ["person"], filters=encoded & (field("defacer") == ORIGINAL))
+            self.faces |= set(known["person"])
+        most = int(option("recognition.gallery-most"))
+        if len(self.faces) > most:
+            drawn = np.random.default_rng(SEED).choice(sorted(self.faces), most, replace=False)
+            self.sample = frozenset(map(str, drawn))
+            self.sampled = (
+                f"of {len(self.faces)} persons everybody meets a sample of {most} (seed {SEED}), and themselves; "
+                "rates of false matches are of the cases of the sample"
+            )
+        return self
+
+    @functools.cached_property
+    def known(self) -> dict[Group, Gallery]:
+        """Gallery of each group: the sample's originals, or photographs."""
+        pictures: dict[Group, list[Sighting]] = defaultdict(list)
+        for folder in self.folders:
+            for group, seen in read_looks(folder, filters=[("defacer", "=", ORIGINAL)]).items():
+                pictures[group] += [s for s in seen if self.sample is None or s.person in self.sample]
+        plain = {group: self.plain(group, pictures.get(group, [])) for group in self.seen}
+        self._originals = plain
+        kind = self.settings.gallery
+        if kind in (ORIGINALS, SECOND_SCAN):
+            return galleries(plain, kind)
+        persons = sorted(self.parts)
+        found = {
+            name: gallery_of_photographs(kind, persons, self.recogniser(name))
+            for name in dict.fromkeys(recogniser for _, recogniser in self.seen)
+        }
+        return {group: found[group[1]] for group in self.seen}
+
+    def plain(self, group: Group, originals: list[Sighting]) -> list[Sighting]:
+        """Of the originals only plain pictures are anybody's face: attacks on them are judged as probes."""
+        if "plain" not in self.seen[group].get(ORIGINAL, {}):
+            return originals
+        return [one for one in originals if one.facts["attack"] == "plain"]
+
+    def recogniser(self, name: str) -> Any:
+        """A recogniser that looked."""
+        return opened(self.specs.get(name, name), self.options)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """With which recognisers are opened."""
+        faces = self.settings.faces
+        if not faces.get("allow_upload"):
+            return {"allow_upload": False}
+        return {"allow_upload": True, "folder": faces["face_folder"], "per_second": faces["per_second"]}
+
+    def control(self, group: Group) -> tuple[dict[str, Any], float]:
+        """Row of ``controls``, and the largest distance at which a case counts as recognised."""
+        tolerance = self.settings.tolerance
+        known = self.known[group]
+        found = controls(
+            self._originals[group],
+            known,
+            distance=distance_of(self.recogniser(group[1])),
+            tolerance=tolerance,
+        )
         calibration = dataclasses.asdict(found.pop("calibration"))
         threshold = calibration["threshold"]
-        limit = tolerance if math.isnan(threshold) else max(tolerance, threshold)
-        key = {"modality": modality, "recogniser": recogniser}
-        out["controls"].append(
-            {
-                **key,
-                **found,
-                "threshold": threshold,
-                "threshold_fpr": calibration["fpr"],
-                "threshold_tpr": calibration["tpr"],
-                "auc": calibration["auc"],
-                "eer": calibration["eer"],
-                "threshold_note": calibration["reason"],
-            }
+        note = " ".join(filter(None, [found["gallery_note"], self.sampled]))
+        row = {
+            "modality": group[0],
+            "recogniser": group[1],
+            **found,
+            "gallery_note": note,
+            "threshold": threshold,
+            "threshold_fpr": calibration["fpr"],
+            "threshold_tpr": calibration["tpr"],
+            "auc": calibration["auc"],
+            "eer": calibration["eer"],
+            "threshold_note": calibration["reason"],
+        }
+        return row, tolerance if math.isnan(threshold) else max(tolerance, threshold)
+
+    def judging(self, limits: Mapping[Group, float], control: pd.DataFrame) -> Judging:
+        """What the workers need to know, with the galleries in a file that they read."""
+        kind = self.settings.gallery
+        made = [
+            *(folder.name for folder in self.folders),
+            sorted(self.sample or ()),
+            self.settings.tolerance,
+            [kind, self.specs, control.to_json()],
+        ]
+        digest = hashlib.sha256(json.dumps(made, default=str).encode()).hexdigest()[:16]
+        place = self.folders[0].parent / f"known-{digest}" if self.folders else Path()
+        if self.folders and not place.exists():
+            pictures = {group: gallery.pictures for group, gallery in self.known.items()}
+            write_parts(place, {LOOKS: looks_table(pictures, self.specs)})
+        return Judging(
+            place=place,
+            digest=digest,
+            kind=kind,
+            tolerance=self.settings.tolerance,
+            limits=dict(limits),
+            sample=self.sample,
+            faces={group: _persons(gallery) for group, gallery in self.known.items()},
+            plain={group for group in self.seen if "plain" in self.seen[group].get(ORIGINAL, {})},
+            specs=self.specs,
+            options=self.options,
+            control=control,
         )
-        defacers: dict[str, dict[str, list[Sighting]]] = {}
-        for sighting in seen:
-            by_attack = defacers.setdefault(sighting.facts["defacer"], {})
-            by_attack.setdefault(sighting.facts["attack"], []).append(sighting)
-        for defacer, attacks in defacers.items():
-            parts: dict[str, BestScores] = {}
-            for attack, probes in attacks.items():
-                scores = known.score(probes, own=defacer == ORIGINAL, distance=metric)
-                absent = known.unable(probes)
-                # an original in which no face is found counts as not recognised, not as not judged
-                control = defacer == ORIGINAL and gallery == ORIGINALS
-                for probe, row in zip(probes, identify(scores), strict=True):
-                    comparable = control or probe.facts["case"] not in absent
-                    out["recognition"].append({**row, "comparable": comparable})
-                parts[attack] = best_scores(scores, absent)
-            together = join(list(parts.values()))
-            everything[defacer].append((together, limit))
-            for attack, best in {**parts, ANY: together}.items():
-                _add(out, {"defacer": defacer, **key, "attack": attack}, best, limit, tolerance, repeats)
-    for defacer, pairs in everything.items():
-        # distances of different recognisers compare as parts of their limits
-        best = join([part for part, _ in pairs], [limit for _, limit in pairs])
-        key = {"defacer": defacer, "modality": ANY, "recogniser": ANY, "attack": ANY}
-        _add(out, key, best, 1.0, math.nan, repeats)
-    return out
+
+    def beside(self, number: int) -> list[Path]:
+        """Other parts that hold originals of persons of a part who are not in the sample."""
+        if self.sample is None:
+            return []
+        others = {
+            part
+            for person, parts in self.parts.items()
+            if number in parts and len(parts) > 1 and person not in self.sample
+            for part in parts
+        }
+        return [self.folders[part] for part in sorted(others - {number})]
+
+    def keys(self, limits: Mapping[Group, float]) -> Iterator[tuple[Key, float, float, tuple[str, ...]]]:
+        """Key of each row of ``verification``, its limit and tolerance, and the gallery."""
+        groups: dict[str, list[Group]] = {}
+        for group, defacers in self.seen.items():
+            persons = _persons(self.known[group])
+            for defacer, attacks in defacers.items():
+                groups.setdefault(defacer, []).append(group)
+                for attack in (*attacks, ANY):
+                    yield (defacer, *group, attack), limits[group], self.settings.tolerance, persons
+        for defacer, own in groups.items():
+            everybody = sorted({person for group in own for person in _persons(self.known[group])})
+            yield (defacer, *OVERALL), 1.0, math.nan, tuple(everybody)
 
 
-def _add(
-    out: dict[str, list[dict[str, Any]]],
-    key: dict[str, str],
-    best: BestScores,
-    limit: float,
-    tolerance: float,
-    repeats: int,
-) -> None:
-    out["verification"].append(
-        {**key, **verification(best, limit=limit, tolerance=tolerance, repeats=repeats)}
+def _persons(gallery: Gallery) -> tuple[str, ...]:
+    return tuple(sorted({one.person for one in gallery.pictures if one.encoding is not None}))
+
+
+def _best(
+    parts: Iterable[Path], key: Key, persons: tuple[str, ...], stored: tuple[str, ...]
+) -> tuple[BestScores, Beyond | None]:
+    """Scores of one row of ``verification``: those of the sample, and what is known of the others.
+
+    ``stored`` are the persons of the values in the parts, ``persons`` those that are wanted of them.
+    """
+    names = ("defacer", "modality", "recogniser", "attack")
+    filters = [(name, "=", value) for name, value in zip(names, key, strict=True)]
+    inside, outside = [], []
+    for part in frames(parts, SCORES, filters=filters):
+        met = part["values"].notna()
+        inside.append(part.loc[met])
+        outside.append(part.loc[~met].drop(columns="values"))
+    own = pd.concat(inside) if inside else pd.DataFrame(columns=["case", "person", "absent", "values"])
+    values = np.full((len(own), len(stored)), math.nan)
+    for row, some in enumerate(own["values"]):
+        values[row] = some
+    place = {person: k for k, person in enumerate(stored)}
+    values = values[:, [place[person] for person in persons]]
+    absent = frozenset(own.loc[own["absent"].astype(bool), "case"])
+    best = BestScores(tuple(own["case"]), tuple(own["person"]), persons, values, absent)
+    rest = pd.concat(outside) if outside else pd.DataFrame()
+    if not len(rest):
+        return best, None
+    judged = rest.loc[rest["judged"]]
+    return best, Beyond(
+        cases=len(rest),
+        with_face=int(rest["with_face"].sum()),
+        genuine=judged["genuine"].to_numpy(dtype=float),
+        ranks=judged["rank"].to_numpy(dtype=float),
     )
-    for kind, (x, y) in curves(best).items():
-        out["curves"] += [{**key, "curve": kind, "x": a, "y": b} for a, b in zip(x, y, strict=True)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ __all__ = [
     "Column",
     "as_table",
     "empty_table",
+    "read_table",
     "read_tables",
+    "saying_why",
+    "table_files",
     "table_names",
     "write_tables",
 ]
@@ -148,6 +151,15 @@ def _sentence(error: OSError, folder: Path) -> OutputError:
     return OutputError(f"nothing can be written to {folder}: {reason}.", hint)
 
 
+@contextlib.contextmanager
+def saying_why(folder: Path) -> Iterator[None]:
+    """Turn a failure of the file system into one sentence about a folder that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise _sentence(error, folder) from error
+
+
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     """Write files so that each appears whole or not at all.
 
@@ -209,10 +221,17 @@ def write_tables(out: str | os.PathLike[str], tables: Mapping[str, Any]) -> list
     """
     contents: dict[str, bytes] = {}
     for name, rows in tables.items():
-        frame = as_table(name, rows)
-        contents[f"{name}.parquet"] = frame.to_parquet(index=False, compression="zstd")
-        contents[f"{name}.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()
+        contents |= table_files(name, rows)
     return write_files(Path(out) / "tables", contents)
+
+
+def table_files(name: str, rows: Any) -> dict[str, bytes]:
+    """Name -> content of the files of one table."""
+    frame = as_table(name, rows)
+    return {
+        f"{name}.parquet": frame.to_parquet(index=False, compression="zstd"),
+        f"{name}.csv": frame.to_csv(index=False, lineterminator="\n").encode(),
+    }
 
 
 def read_tables(out: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
@@ -237,21 +256,23 @@ def read_tables(out: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
     folder = Path(out) / "tables"
     if not Path(out).is_dir():
         raise InputError(f"there is no folder {out}.", "Give the output folder of `defacedask study`.")
-    found = {}
-    for name in SCHEMAS:
-        parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
-        try:
-            if parquet.is_file():
-                frame = pd.read_parquet(parquet)
-            elif csv.is_file():
-                texts = {c.name: "str" for c in SCHEMAS[name] if c.kind == "text"}
-                frame = pd.read_csv(csv, keep_default_na=False, na_values=[""], dtype=texts)
-            else:
-                frame = empty_table(name)
-        except Exception as error:  # pyarrow and pandas raise many kinds for a damaged file
-            raise InputError(
-                f"the table {name} in {folder} is damaged ({type(error).__name__}).",
-                "Run `defacedask study` again: it writes the tables anew.",
-            ) from error
-        found[name] = as_table(name, frame)
-    return found
+    return {name: read_table(folder, name) for name in SCHEMAS}
+
+
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """Read one table of ``OUT/tables``; as in `read_tables`."""
+    parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
+    try:
+        if parquet.is_file():
+            frame = pd.read_parquet(parquet)
+        elif csv.is_file():
+            texts = {c.name: "str" for c in SCHEMAS[name] if c.kind == "text"}
+            frame = pd.read_csv(csv, keep_default_na=False, na_values=[""], dtype=texts)
+        else:
+            frame = empty_table(name)
+    except Exception as error:  # pyarrow and pandas raise many kinds for a damaged file
+        raise InputError(
+            f"the table {name} in {folder} is damaged ({type(error).__name__}).",
+            "Run `defacedask study` again: it writes the tables anew.",
+        ) from error
+    return as_table(name, frame)

@@ -42,6 +42,14 @@ def test_a_run_tells_how_far_it_is_and_what_it_is_at(tmp_path):
         said = CliRunner().invoke(command, [str(tmp_path / "out")]).output
         assert "study: running; results of 2 of 5 cases" in said
         assert "at work: look of b for 5 min" in said
+        # 3 results of 2 cases: 5 cases have 7.5, of which 4.5 are missing, at 3 in ten minutes
+        assert found.left == pytest.approx(900)
+        assert "about 15 min left" in said
+        assert set(found.seconds) == {"ingest", "look"}
+        assert found.hours_a_thousand == pytest.approx(sum(found.seconds.values()) / 2 / 3.6, abs=1e-3)
+        priced = CliRunner().invoke(command, [str(tmp_path / "out"), "--price", "2"]).output
+        assert "hours of one worker, " in priced
+        assert "at 2 an hour" in priced
         assert (
             json.loads(CliRunner().invoke(command, [str(tmp_path / "out"), "--json"]).output)["lately"] == 3
         )

@@ -188,7 +188,8 @@ def test_paths_that_workers_are_given_are_absolute(tmp_path, monkeypatch):
     ready = prepare(tmp_path / "in", "out", defacers="quickshear")
     (case,) = ready.cases
     run = dataflow.StudyRun(ready)
-    run.due = {(case.id, "quickshear")}
+    assert run.release
+    run.release.defaced[case.id] = ("quickshear",)
     for part in (dataflow.stages(), dataflow.writing()):
         flow = Flow(part, Watched(), ready.folder / KEPT)
         flow.submit(run, case, case.id, ready.settings.defacers)

@@ -69,6 +69,39 @@ def test_pictures_can_be_left_out(result):
     assert json.loads((result.out / "pictures" / "index.json").read_text()) == []
 
 
+def test_an_unchanged_study_makes_nothing_again_and_still_looks_at_its_files(study, result):
+    out = result.out
+
+    def times():
+        return {p: p.stat().st_mtime_ns for p in [result.report, *(out / "tables").iterdir()]}
+
+    def no_cluster():
+        raise AssertionError("nothing has to run")
+
+    before = times()
+    study(client=no_cluster)
+    assert times() == before
+    # what was written is gone, and the tables are as they were: it is written all the same
+    path = next((out / "defaced" / "quickshear").rglob("CT*.dcm"))
+    path.unlink()
+    (out / "audit.jsonl").unlink()
+    again = study()
+    assert path.is_file()
+    assert verify(out).ok
+    faces = [p for p in before if p.stem in ("recognition", "verification", "controls")]
+    assert {p: before[p] for p in faces} == {p: times()[p] for p in faces}
+    assert again.tables["exports"].equals(result.tables["exports"])
+    # of the tables or the page one is gone
+    for lost in (out / "tables" / "cases.parquet", out / "tables" / "verification.csv", result.report):
+        lost.unlink()
+        found = study(client=no_cluster)
+        assert lost.is_file()
+        for name in ("exports", "verification"):
+            assert found.tables[name].equals(result.tables[name])
+    assert found.tables["cases"]["status"].tolist() == ["done"]
+    assert found.tables["cases"]["seconds_export"].notna().all()
+
+
 def test_a_file_that_was_tampered_with_is_found_out_and_one_that_is_gone_is_written_again(study, result):
     out = result.out
     other = {p: p.stat().st_mtime_ns for p in (out / "defaced" / "carina").rglob("*.dcm")}

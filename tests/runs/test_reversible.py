@@ -16,6 +16,7 @@ from support import export_kit, make
 from support.export_kit import KEY, HalfSpace, half_space, one_case, run_export, tree, write_patient  # noqa: F401
 from support.heads import posed
 from support.judges import named_errors
+from support.nifti_kit import write
 
 from defacedask.cli import program
 from defacedask.defacers import get_defacer, is_reversible
@@ -320,8 +321,6 @@ def test_nifti(head_file, tmp_path, defacer):
 
 
 def test_a_case_that_is_refused_leaves_no_exact_mask(tmp_path):
-    from test_nifti_out import write
-
     write(tmp_path / "in" / "sub-01_T1w.nii.gz", "int16")
     run_export(tmp_path / "in", tmp_path, HalfSpace(1.0))
     assert len(list((tmp_path / "masks").rglob("*.nii.gz"))) == 1

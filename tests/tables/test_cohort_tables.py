@@ -1,47 +1,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
+from support.cohort_kit import CASES, SETTINGS, cohort_pieces, faces, look
 
+from defacedask.cluster import connect
 from defacedask.errors import StoreError
-from defacedask.flow.result import Outcome, Piece, run_piece
-from defacedask.io.dicom.model import Case, Series, Skipped
-from defacedask.runs.preparing import Settings
-from defacedask.tables.cohort import collect, export_rows, slim, table_of
+from defacedask.flow.executors import DaskExecutor
+from defacedask.flow.result import Outcome, Piece, receipt, run_piece
+from defacedask.io.dicom.model import Skipped
+from defacedask.tables import cohort as cohort_tables
+from defacedask.tables import parts as table_parts
+from defacedask.tables import radiomics_parts
+from defacedask.tables.cohort import Cohort, collect
 from defacedask.tables.files import read_tables
-
-
-def series(uid):
-    return Series(uid, "CT", "", "P" + uid, "", "", "", 1, ("f",), ("i",))
-
-
-CASES = [Case(name, "P" + name, "1.2", (series(name),)) for name in "abc"]
-SETTINGS = Settings({"none": {}, "quickshear": {}}, "face_recognition", 0.3, {}, {}, True)
-
-
-def look(view, vector, attack="plain"):
-    detected = vector is not None
-    return {
-        "path": "images/CT",
-        "modality": "CT",
-        "view": view,
-        "level": -300.0,
-        "attack": attack,
-        "detected": detected,
-        "encoding": vector,
-    }
-
-
-def faces(case, defacer, looks):
-    facts = {
-        "looks": looks,
-        "recogniser": "face_recognition",
-        "pictures": [{"file": f"{case}/{defacer}.png"}],
-    }
-    return Piece("faces", case, defacer, "k", seconds=2, peak_rss_mb=100, facts=facts)
+from defacedask.tables.rows import About, export_rows
 
 
 @pytest.fixture
@@ -125,44 +103,116 @@ def test_nobody_left(tmp_path):
     assert tables["cases"]["status"].tolist() == ["refused"]
 
 
-def test_tables_of_slim_results_are_those_of_whole_ones(tmp_path, pieces):
+def test_tables_of_receipts_are_those_of_whole_results(tmp_path, pieces):
     def features(case):
         row = {"structure": "Brain", "feature": "Mean", "original": 1.0, "defaced": 2.0, "percent": -100.0}
         rows = [{"case": case, "defacer": "none", "modality": "CT", "voxels": 5, "voxels_changed": 1, **row}]
         return run_piece(
             lambda: Outcome({"radiomics": rows}, {"features": ["long"] * 1000}),
             {},
-            folder=str(tmp_path / "whole" / "store" / "pieces"),
+            folder=str(tmp_path / "kept" / "store" / "pieces"),
             stage="radiomics",
             case=case,
             defacer="none",
         )
 
     pieces = [*pieces, features("a"), features("b")]
-    small = [slim(piece) for piece in pieces]
-    assert all("features" not in piece.facts for piece in small)
+    small = [receipt(piece) if piece.stage == "radiomics" else piece for piece in pieces]
+    assert not any(piece.facts or piece.rows for piece in small if piece.stage == "radiomics")
     tables = {}
-    for name, some in (("whole", pieces), ("slim", small)):
-        folder = tmp_path / "whole" if name == "slim" else tmp_path / "other"
-        for part in ("tables", "pictures"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        tables[name] = collect(folder, CASES, [], some, SETTINGS)
-    assert len(tables["slim"]["radiomics"]) == 2
+    for name, some in (("whole", pieces), ("kept", small)):
+        tables[name] = collect(tmp_path / name, CASES, [], some, SETTINGS)
+    assert len(tables["kept"]["radiomics"]) == 2
     for name, table in tables["whole"].items():
-        pd.testing.assert_frame_equal(table, tables["slim"][name])
-    (tmp_path / "whole" / "store" / "pieces" / "b" / "radiomics-none.json").unlink()
+        pd.testing.assert_frame_equal(table, tables["kept"][name])
+    (tmp_path / "kept" / "store" / "pieces" / "b" / "radiomics-none.json").unlink()
+    shutil.rmtree(tmp_path / "kept" / "store" / "rows")
     with pytest.raises(StoreError, match="radiomics of b has gone"):
-        table_of(tmp_path / "whole" / "store" / "pieces", small, "radiomics")
+        collect(tmp_path / "kept", CASES, [], small, SETTINGS)
 
 
-def test_encodings_that_are_no_numbers_stay_as_they_are():
-    small = slim(
-        faces("a", "none", [look("front", "face-id"), look("turned", None), look("up", [0.5, 0.25])])
+def lines(folder):
+    return {p.name: sorted(p.read_text().splitlines()) for p in (folder / "tables").glob("*.csv")}
+
+
+def test_tables_do_not_depend_on_the_size_of_the_parts(tmp_path, monkeypatch):
+    cases, pieces = cohort_pieces(23)
+    whole = lines(collect(tmp_path / "whole", cases, [], pieces, SETTINGS) and tmp_path / "whole")
+    monkeypatch.setattr(cohort_tables, "AT_ONCE", 5)
+    monkeypatch.setattr(radiomics_parts, "MOST_ROWS", 10)
+    collect(tmp_path / "parts", cases, [], pieces, SETTINGS)
+    parts = lines(tmp_path / "parts")
+    assert len(list((tmp_path / "parts" / "store" / "rows").iterdir())) == 2 * 5
+    assert len(whole["recognition.csv"]) == 1 + 23 * (2 + 3 + 3)
+    assert whole == parts
+    # a second run finds its parts, and makes none anew
+    before = sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "parts" / "store" / "rows").rglob("*"))
+    collect(tmp_path / "parts", cases, [], pieces, SETTINGS)
+    assert before == sorted(
+        (p, p.stat().st_mtime_ns) for p in (tmp_path / "parts" / "store" / "rows").rglob("*")
     )
-    assert [type(one["encoding"]) for one in small.facts["looks"]] == [str, type(None), np.ndarray]
 
 
-def test_what_was_written_is_a_table_slim_or_not(pieces):
+def test_a_large_gallery_is_a_sample_and_the_own_person(tmp_path, monkeypatch):
+    cases, pieces = cohort_pieces(40)
+    whole = collect(tmp_path / "whole", cases, [], pieces, SETTINGS)
+    monkeypatch.setattr(cohort_tables, "AT_ONCE", 6)
+    with dask.config.set({"defacedask.recognition.gallery-most": 10}):
+        some = collect(tmp_path / "some", cases, [], pieces, SETTINGS)
+    key = ["case", "defacer", "modality", "recogniser", "attack", "view", "variant"]
+    a, b = (t["recognition"].set_index(key).sort_index() for t in (whole, some))
+    # whoever is sampled: the distance to the own original is the same, of the others some are met
+    np.testing.assert_array_equal(a["distance_to_own"], b["distance_to_own"])
+    np.testing.assert_array_equal(a["comparable"], b["comparable"])
+    assert set(b["gallery_size"]) == {10, 11}
+    assert (b["rank_of_own"].dropna() <= a["rank_of_own"].dropna()).all()
+    assert (b["rank_of_own"].dropna() > 1).any()
+    told = ["cases", "judged", "with_face", "genuine", "matched_tolerance"]
+    for table in (whole, some):
+        table["verification"] = table["verification"].set_index(
+            ["defacer", "modality", "recogniser", "attack"]
+        )
+    a, b = whole["verification"].sort_index(), some["verification"].sort_index()
+    pd.testing.assert_frame_equal(a[told], b[told])
+    assert (b["impostor"] < a["impostor"]).all()
+    assert b["note"].str.contains(r"a sample of 10 \(seed 0\)").all()
+    assert not a["note"].str.contains("sample").any()
+    assert some["controls"]["persons"].tolist() == [10]
+    # the same again
+    with dask.config.set({"defacedask.recognition.gallery-most": 10}):
+        collect(tmp_path / "again", cases, [], pieces, SETTINGS)
+    assert lines(tmp_path / "again")["verification.csv"] == lines(tmp_path / "some")["verification.csv"]
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_tables(tmp_path, monkeypatch):
+    """Processes of their own: parts, galleries and comparisons travel as files."""
+    cases, pieces = cohort_pieces(12)
+    collect(tmp_path / "here", cases, [], pieces, SETTINGS)
+    monkeypatch.setattr(cohort_tables, "AT_ONCE", 5)
+    with connect("local", 1) as client:
+        executor = DaskExecutor(client)
+        cohort = Cohort(tmp_path / "there", [case.id for case in cases], SETTINGS, executor)
+        for case in cases[::-1]:
+            cohort.add(About.of(case), [piece for piece in pieces if piece.case == case.id])
+        cohort.finish([])
+        groups = client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
+    assert {"tabulate", "identify"} <= groups
+    assert lines(tmp_path / "here") == lines(tmp_path / "there")
+
+
+def test_a_table_that_nobody_can_open_is_parquet_alone(tmp_path, monkeypatch):
+    cases, pieces = cohort_pieces(4)
+    monkeypatch.setattr(table_parts, "MOST_LINES", 12)
+    collect(tmp_path, cases, [], pieces, SETTINGS)
+    there = {p.name for p in (tmp_path / "tables").iterdir()}
+    assert "recognition.parquet" in there
+    assert "recognition.csv" not in there  # 32 rows
+    assert {"cases.csv", "radiomics.csv"} <= there
+    assert len(read_tables(tmp_path)["recognition"]) == 32
+
+
+def test_what_was_written_is_a_table(pieces):
     facts = {
         "written": {"CT": 3, "RTDOSE": 1},
         "held_back": [{"what": "f", "reason": "r"}] * 2,
@@ -171,7 +221,6 @@ def test_what_was_written_is_a_table_slim_or_not(pieces):
     done = Piece("export", "a", "quickshear", "k", facts={**facts, "targets": ["PTV: 1 contours clipped"]})
     refused = Piece("export", "b", "quickshear", "k", "refused", "the face is still visible.")
     rows = export_rows([*pieces, done, refused])
-    assert rows == export_rows(map(slim, [*pieces, done, refused]))
     assert [(r["case"], r["status"], r["instances"], r["held_back"]) for r in rows] == [
         ("a", "done", 4, 2),
         ("b", "refused", 0, 0),

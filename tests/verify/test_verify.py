@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
-import pydicom
 import pytest
 from click.testing import CliRunner
 from pydicom.sequence import Sequence
 from support import make
 from support.export_kit import KEY, run_export, tree, write_patient
+from support.resealing import edit, reseal
 
 from defacedask.cli.verify import command
 from defacedask.errors import InputError
-from defacedask.io.dicom.export import file_hash
-from defacedask.io.dicom.export.audit import AUDIT, SEAL, collect, read_lines
+from defacedask.io.dicom.export.audit import AUDIT, SEAL, collect
 from defacedask.verify import verify
 
 
@@ -37,26 +35,6 @@ def made(tmp_path_factory):
 @pytest.fixture
 def out(made, tmp_path) -> Path:
     return Path(shutil.copytree(made / "out", tmp_path / "out"))
-
-
-def reseal(out: Path, change) -> None:
-    """Write the record anew, as somebody would who knows the format: only hashes of files are then right."""
-    lines = read_lines(out / AUDIT)
-    for line in lines:
-        if (out / line["file"]).exists():
-            line["output_sha256"] = file_hash(out / line["file"])
-    change(lines)
-    part = out.parent / "part.jsonl"
-    part.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    collect(out, [part])
-
-
-def edit(out: Path, name: str, change) -> None:
-    """Change a file and its hash on record."""
-    dataset = pydicom.dcmread(out / name)
-    change(dataset)
-    dataset.save_as(out / name)
-    reseal(out, lambda lines: None)
 
 
 def checks(out: Path, **options) -> set[tuple[str, str]]:

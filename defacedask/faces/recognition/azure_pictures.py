@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,11 @@ def keep(face_id: str, picture: np.ndarray, folder: str = "") -> None:
     from PIL import Image
 
     from defacedask.io.store import writing
+    from defacedask.whole_files import replacing
 
     path = _place(folder, face_id)
-    with writing("the picture behind a face id"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}")
-        Image.fromarray(picture).save(partial, format="PNG")
-        partial.replace(path)
+    with writing("the picture behind a face id"), replacing(path) as aside:
+        Image.fromarray(picture).save(aside, format="PNG")
 
 
 def kept(face_id: str, folder: str = "") -> np.ndarray | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from defacedask.defacers.protect import Protected
 from defacedask.errors import StoreError
 from defacedask.geometry import Geometry
 from defacedask.io.store import writing
+from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -165,12 +165,8 @@ def save_kept(plans: str | Path, case: str, kept: Sequence[Kept]) -> None:
     packed = {f"mask{number}": np.packbits(one.mask) for number, one in enumerate(kept)}
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, facts=np.array(json.dumps(facts)), **packed)
-    path = _path(plans, case)
     with writing(f"what stays of {case}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_bytes(content.getvalue())
-        partial.replace(path)
+        write_whole(_path(plans, case), content.getvalue())
 
 
 def load_kept(plans: str | Path, case: str) -> list[Kept]:

@@ -14,6 +14,7 @@ from defacedask.geometry import Geometry
 from defacedask.io.store import CaseStore, writing
 from defacedask.sampling import sample_field
 from defacedask.volume import geometry_of
+from defacedask.whole_files import replacing
 
 __all__ = ["draw_slices", "keep_pictures", "sagittal_grid"]
 
@@ -96,11 +97,8 @@ def _save(folder: Path, name: str, image: np.ndarray) -> None:
     from PIL import Image
 
     path = folder / name
-    with writing(f"the picture {name}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        Image.fromarray(image).save(partial, format="PNG", optimize=True)
-        partial.replace(path)
+    with writing(f"the picture {name}"), replacing(path) as aside:
+        Image.fromarray(image).save(aside, format="PNG", optimize=True)
 
 
 def draw_slices(

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from defacedask.flow.stages.protecting import drawn_brain, kept_structures, spar
 from defacedask.io.bids.spaces import TRANSFORM
 from defacedask.io.store import CaseStore, consolidate, write_volume, writing
 from defacedask.volume import geometry_of, make_volume
+from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
     from defacedask.anatomy.head import Head
@@ -228,11 +228,8 @@ def _same_code(name: str, here: dict[str, str], there: Mapping[str, str] | None)
 
 def _save_plan(plan: Plan, code: Mapping[str, str], path: Path) -> None:
     with writing(f"the plan {path.name}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps({**plan.to_dict(), "code": dict(code)}), encoding="utf-8")
-        partial.chmod(0o600)  # it holds the noise key
-        partial.replace(path)
+        # it holds the noise key
+        write_whole(path, json.dumps({**plan.to_dict(), "code": dict(code)}), mode=0o600)
 
 
 def load_plan(plans: str, case: str, defacer: str) -> Plan:

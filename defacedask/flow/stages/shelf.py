@@ -262,27 +262,28 @@ class Shelf:
             write_lines(self.part, lines)
 
     def _line(self, one: Written) -> dict[str, Any]:
-        return {
-            "status": "written",
-            "case": self.public,
-            "defacer": self.defacer,
-            "modality": one.modality,
-            "file": Path(one.path).relative_to(self.partial).as_posix(),
-            "sop_instance_uid": one.uid,
-            "input_sha256": one.input_sha256,
-            "output_sha256": one.output_sha256,
-            "plan_sha256": self.digest,
-            "voxels_changed": one.voxels_changed,
-            "unresolved": self.unresolved.get(one.path, 0),
-            "deidentified": self.identity is not None,
-            "visible": self.visible,
-            "reversible": self.reversible,
+        from defacedask.io.dicom.export.audit import audit_line
+
+        return audit_line(
+            "written",
+            Path(one.path).relative_to(self.partial).as_posix(),
+            case=self.public,
+            defacer=self.defacer,
+            modality=one.modality,
+            sop_instance_uid=one.uid,
+            input_sha256=one.input_sha256,
+            output_sha256=one.output_sha256,
+            plan_sha256=self.digest,
+            voxels_changed=one.voxels_changed,
+            unresolved=self.unresolved.get(one.path, 0),
+            deidentified=self.identity is not None,
+            visible=self.visible,
+            reversible=self.reversible,
             **self._measured(one.source),
             **({"made": True, "not_to_be_analysed": self.touched} if one.made else {}),
-            "dropped": list(one.dropped),
-            "notes": [self._safe(note) for note in one.notes],
-            "reason": "",
-        }
+            dropped=list(one.dropped),
+            notes=[self._safe(note) for note in one.notes],
+        )
 
     def _measured(self, source: str) -> dict[str, Any]:
         """What was measured on an image itself; for what is no image, on the one that the plan was made on."""
@@ -292,23 +293,18 @@ class Shelf:
         return out if found is None else {**out, "witness": found.figures}
 
     def _refused(self, source: str, modality: str, reason: str) -> dict[str, Any]:
-        from defacedask.io.dicom.export import file_hash
+        from defacedask.io.dicom.export.audit import audit_line, hash_of_source
 
-        try:
-            digest = file_hash(source)
-        except OSError:
-            digest = ""
-        return {
-            "status": "refused",
-            "case": self.public,
-            "defacer": self.defacer,
-            "modality": modality,
-            "file": self.relative(source),
-            "input_sha256": digest,
-            "output_sha256": "",
-            "plan_sha256": self.digest,
-            "reason": self._safe(reason),
-        }
+        return audit_line(
+            "refused",
+            self.relative(source),
+            case=self.public,
+            defacer=self.defacer,
+            modality=modality,
+            input_sha256=hash_of_source(source),
+            plan_sha256=self.digest,
+            reason=self._safe(reason),
+        )
 
     def _safe(self, text: str) -> str:
         """A sentence without source paths or UIDs: the record lies beside what may be published."""

@@ -19,6 +19,7 @@ from defacedask.io.bids.names import DESCRIPTION, is_standard_mask, parse, publi
 from defacedask.io.bids.outcomes import COLUMNS, DICTIONARY, outcome_rows
 from defacedask.io.bids.tables import read_table, reduced, table_text
 from defacedask.io.store import writing
+from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.export.words import Words
@@ -200,6 +201,7 @@ class _Work:
 
     def write(self, name: str, text: str, source: str = "", notes: Sequence[str] = ()) -> None:
         """Write a file of the data set, and its line."""
+        from defacedask.io.dicom.export.audit import audit_line
         from defacedask.io.dicom.export.image import file_hash
 
         path = self.one.folder + name
@@ -212,24 +214,17 @@ class _Work:
                 "Choose an empty output folder.",
             )
         with writing(f"the file {path}"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            aside = target.with_name(f".{target.name}.partial")
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(target)
+            write_whole(target, text)
         self.lines.append(
-            {
-                "status": "written",
-                "case": "",
-                "defacer": "",
-                "modality": DATASET,
-                "file": path,
-                "input_sha256": file_hash(self.one.root / source) if source else "",
-                "output_sha256": file_hash(target),
-                "plan_sha256": "",
-                "deidentified": self.words is not None,
-                "notes": list(notes),
-                "reason": "",
-            }
+            audit_line(
+                "written",
+                path,
+                modality=DATASET,
+                input_sha256=file_hash(self.one.root / source) if source else "",
+                output_sha256=file_hash(target),
+                deidentified=self.words is not None,
+                notes=list(notes),
+            )
         )
 
     def facts(self, name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from defacedask.errors import ConfigError, MissingExtraError, RemoteError
 from defacedask.io.remote.credentials import access_to
 from defacedask.io.store import writing
+from defacedask.whole_files import replacing
 
 __all__ = ["fetch"]
 
@@ -126,11 +127,7 @@ def _get(fs: Any, name: str, target: Path, size: int | None) -> None:
         return
     with writing(f"the fetched file {target.name}"):
         target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        fs.get_file(name, str(partial))
-        if size is not None and partial.stat().st_size != size:
-            raise RemoteError(f"{name} came with {partial.stat().st_size} of {size} bytes.", "Try again.")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(target) as aside:
+        fs.get_file(name, str(aside))
+        if size is not None and aside.stat().st_size != size:
+            raise RemoteError(f"{name} came with {aside.stat().st_size} of {size} bytes.", "Try again.")

@@ -11,12 +11,15 @@ from defacedask.errors import ConfigError
 from defacedask.faces.recognition import azure, azure_pictures
 from defacedask.faces.recognition.base import Box, Face
 from defacedask.faces.recognition.limiter import ClusterLimiter
+from defacedask.flow.executors import HereExecutor
 from defacedask.flow.result import Piece
 from defacedask.flow.stages.faces import judge_faces
 from defacedask.io.store import CaseStore, create_case, write_volume
 from defacedask.runs.face_settings import face_settings, upload_warning
 from defacedask.runs.preparing import Settings
-from defacedask.tables.cohort import face_rows
+from defacedask.tables.faces import face_tables
+from defacedask.tables.looks import LOOKS, looks_table, sightings
+from defacedask.tables.parts import read_part, write_parts
 from defacedask.volume import make_volume
 
 PER_SECOND = 20.0
@@ -92,11 +95,14 @@ def test_all_workers_of_a_cluster_share_one_rate(tmp_path, service, monkeypatch)
     pieces = [Piece("faces", p[0].case, "original", "k", facts=f) for p, f in zip(cases, facts, strict=True)]
     service.requests.clear()
     service.ids.clear()  # a day later
-    rows = face_rows(
-        pieces, {c: c for c in "abcd"}, Settings({"none": {}}, "azure", 0.3, settings, {}, False)
+    part = tmp_path / "rows" / "part"
+    seen = sightings(pieces, {c: c for c in "abcd"})
+    write_parts(part, {LOOKS: looks_table(seen, {"azure": "azure"})})
+    found = face_tables(
+        [part], Settings({"none": {}}, "azure", 0.3, settings, {}, False), HereExecutor(), repeats=5
     )
-    (control,) = rows["controls"]
-    assert control["recogniser"] == "azure"
+    assert found.tables["controls"]["recogniser"].tolist() == ["azure"]
+    rows = {"recognition": read_part(*found.parts, "recognition").to_dict("records")}
     # every head is the same ball
     assert all(row["distance_to_own"] == pytest.approx(0.07) for row in rows["recognition"])
     verified = [r for r in service.requests if r["path"].endswith("/verify")]

@@ -22,8 +22,8 @@ from defacedask.io.store import CaseStore
 from defacedask.report.run import Run
 from defacedask.report.sections.record import cases_table
 from defacedask.runs.preparing import Settings, prepare
-from defacedask.tables.cohort import case_rows
 from defacedask.tables.files import as_table
+from defacedask.tables.rows import About, case_rows
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def defaced(stored, protect, margin_mm=3.0, name="biometric_mask_strict"):
     applied = run_piece(apply, arguments, made, looked, stage="apply", defacer=name, **kept)
     assert applied.ok, applied.reason
     voxels = CaseStore(made.facts["store"]).volume(volume_path(name, "images/CT")).values
-    return voxels, case_rows([case], [made, looked, applied])[0], looked, applied
+    return voxels, case_rows([About.of(case)], [made, looked, applied])[0], looked, applied
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from support.export_kit import KEY, half_space, one_case, run_export, write_patient  # noqa: F401
+from support.resealing import edit
 
 from defacedask.errors import ConfigError, InputError
 from defacedask.flow.release_options import ReleaseOptions
@@ -146,8 +147,6 @@ def test_everything_still_fits_together(made):
 
 def test_verify_finds_a_name_that_was_left(made, tmp_path):
     import shutil
-
-    from test_verify import edit
 
     out = shutil.copytree(made["out"], tmp_path / "out")
     name = next(line["file"] for line in made["lines"] if line["modality"] == "RTSTRUCT")

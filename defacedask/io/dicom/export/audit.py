@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import hmac
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,26 +17,57 @@ from typing import TYPE_CHECKING, Any
 from defacedask.errors import StoreError
 from defacedask.io.dicom.export.leaks import coded_words
 from defacedask.io.store import writing
+from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.export.words import Words
 
-__all__ = ["AUDIT", "SEAL", "collect", "lost_files", "read_lines", "seal_of", "write_lines"]
+__all__ = [
+    "AUDIT",
+    "SEAL",
+    "audit_line",
+    "collect",
+    "hash_of_source",
+    "lost_files",
+    "read_lines",
+    "seal_of",
+    "write_lines",
+]
 
 AUDIT, SEAL = "audit.jsonl", "audit.seal.json"
+
+
+def audit_line(status: str, file: str, **known: Any) -> dict[str, Any]:
+    """One line of the record; what every line has is there, empty where it is not known.
+
+    Parameters
+    ----------
+    status : str
+        written | refused | copied.
+    file : str
+        Path in the output folder; of what was not written, the path that it would have.
+    **known
+        case, defacer, modality, input_sha256, output_sha256, plan_sha256, reason; and what else is known of it.
+    """
+    names = ("case", "defacer", "modality", "input_sha256", "output_sha256", "plan_sha256", "reason")
+    return {"status": status, "file": file, **dict.fromkeys(names, ""), **known}
+
+
+def hash_of_source(path: str | Path) -> str:
+    """SHA-256 of an input file; empty where it cannot be read."""
+    from defacedask.io.dicom.export import file_hash
+
+    try:
+        return file_hash(path)
+    except OSError:
+        return ""
 
 
 def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Write lines, whole or not at all."""
     text = "".join(_json(line) + "\n" for line in lines)
     with writing(f"the record {path.name}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, text)
 
 
 def _json(line: dict[str, Any]) -> str:
@@ -129,10 +159,8 @@ def collect(
     path = out / AUDIT
     write_lines(path, lines)
     with writing("the seal of the record"):
-        partial = out / f".{SEAL}.{os.getpid()}"
         seal = seal_of(path, key)
         if words is not None and key:
             seal["words"] = coded_words(words.forms, key)
-        partial.write_text(json.dumps(seal, indent=1) + "\n", encoding="utf-8")
-        partial.replace(out / SEAL)
+        write_whole(out / SEAL, json.dumps(seal, indent=1) + "\n")
     return path

@@ -1,0 +1,48 @@
+"""Files that appear whole or not at all: written under another name beside, and renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["replacing", "write_whole"]
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: int | None = None) -> Iterator[Path]:
+    """Name to write to; when the block ends well the file takes its place, and otherwise nothing is left.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file shall be; its folder is made.
+    mode : int, optional
+        Permissions, in force before anything is written: of what others must not read.
+
+    Yields
+    ------
+    Path
+        Beside it, hidden, of nobody else.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # two processes, and two threads of one, may write the same file
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        if mode is not None:
+            aside.touch(mode)
+            aside.chmod(mode)
+        yield aside
+        aside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+
+
+def write_whole(path: Path, content: str | bytes, mode: int | None = None) -> None:
+    """Write a file, text as UTF-8; see `replacing`."""
+    with replacing(path, mode) as aside:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
