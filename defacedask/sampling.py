@@ -161,7 +161,9 @@ class Between:
             part = i - floor
             ends = [xp.clip(end, 0.0, n - 1.0).astype(xp.int32) for end in (floor, floor + 1.0)]
             ends = [end * step for end in ends] if step > 1 else ends
-            sides = list(zip(ends, (1.0 - part, part), strict=True))
+            # the second weight is what the first leaves of 1, as in SciPy: close to an element that is not `part`
+            first = 1.0 - part
+            sides = list(zip(ends, (first, 1.0 - first), strict=True))
             found = [
                 (end if at is None else at + end, [*weights, weight])
                 for (at, weights), (end, weight) in itertools.product(found, sides)
