@@ -181,14 +181,18 @@ def touched_lines(run: Run) -> list[str]:
     lines = []
     for defacer in [d for d in run.defacers if d != CONTROL]:
         found = harm(run, defacer)
-        parts = []
+        parts, names = [], []
         if found.cut_cases:
+            names.append(found.worst_target)
             parts.append(
                 f"{found.worst_target} is cut in {found.cut_cases} of {found.target_cases} cases, by up to "
                 f"{numbers.rate(found.worst_percent / 100)}"
             )
         if found.target_mean is not None and abs(found.target_mean.gy) >= LEAST_GY:
+            names.append(found.target_mean.structure)
             parts.append(f"{said_dose(found.target_mean)} in {found.target_mean.case}")
         if parts:
-            lines.append(f"Target touched by {defacer}: {'; '.join(parts)}. Protect it (--protect 'PTV*').")
+            lines.append(
+                f"Target touched by {defacer}: {'; '.join(parts)}. Protect it (--protect '{names[0]}')."
+            )
     return lines
