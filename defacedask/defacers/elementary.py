@@ -19,8 +19,8 @@ _SERIES = [math.log(2.0) ** k / math.factorial(k) for k in range(13, -1, -1)]
 
 
 def exp2(values: Any, xp: Any = np) -> Any:
-    """2 to the power of float64 values between -1000 and 1000; others count as these."""
-    values = xp.clip(values, -1000.0, 1000.0)
+    """2 to the power of float64 values between -1022 and 1022; others count as these."""
+    values = xp.clip(values, -1022.0, 1022.0)
     whole = xp.rint(values)
     rest = values - whole
     total = rest * _SERIES[0]
@@ -32,5 +32,5 @@ def exp2(values: Any, xp: Any = np) -> Any:
 
 
 def exp(values: Any, xp: Any = np) -> Any:
-    """E to the power of float64 values."""
+    """E to the power of float64 values between -708 and 708; others count as these."""
     return exp2(values * math.log2(math.e), xp)
