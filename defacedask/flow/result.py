@@ -238,17 +238,13 @@ def settled_piece(
     function: Callable[..., Outcome],
     arguments: dict[str, Any],
     *before: Piece,
-    folder: str,
-    stage: str,
-    case: str,
-    defacer: str = "",
-    depends: Any = None,
+    rows: bool = True,
     token: str = "",
     limit: float = 0.0,
-    rows: bool = True,
+    **name: Any,
 ) -> Piece | None:
-    """What `run_piece` would give without running anything; None if the stage must run."""
-    kept, _ = _settled(before, folder, stage, case, defacer, depends)
+    """What `run_piece` would give of the same arguments without running anything; None if the stage must run."""
+    kept, _ = _settled(before, **name)
     return kept if rows or kept is None else _without_rows(kept)
 
 
