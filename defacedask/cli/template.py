@@ -49,21 +49,23 @@ def build(
       defacedask template show our_ct --picture our_ct.png
     """
     import contextlib
+    import functools
 
     import dask
 
     from defacedask.averaging import build_template
-    from defacedask.cluster import connect
+    from defacedask.cluster import connect_later
     from defacedask.io.dicom.catalogue import scan
 
     found = scan(*inputs)
     with contextlib.ExitStack() as stack:
-        waiting = [] if cluster == "here" else [cluster]
+        later = None if cluster == "here" else stack.enter_context(connect_later(cluster, workers))
+        opened = None if later is None else functools.cache(later)
 
         def compute(*graphs: Any) -> Any:
-            # a cluster is started when all that may be wrong with input and options has been looked at
-            while waiting:
-                stack.enter_context(connect(waiting.pop(), workers))
+            # now all that may be wrong with input and options has been looked at
+            if opened is not None:
+                opened()
             return dask.compute(*graphs)
 
         result = build_template(
