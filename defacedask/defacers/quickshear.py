@@ -212,29 +212,22 @@ class Quickshear(Defacer):
             return
         brain = head.grid.to_world(np.argwhere(head.brain))
         for turn in self._turns:
-            yield self._best(head, brain, (turn,), LOW, face, gone)
+            yield _best(self._touching(head, brain, (turn,), LOW), face, gone)
+        planes: list[np.ndarray] = []
         for _ in range(MOST_MORE):
             if int((~gone).sum()) <= FACE_LEFT * len(face):
                 return
-            plane = self._best(head, brain, ANY_TURN, ANY_ANGLE, face, gone)
+            planes = planes or self._touching(head, brain, ANY_TURN, ANY_ANGLE)
+            plane = _best(planes, face, gone)
             if int((face[~gone] @ plane[:3] > plane[3]).sum()) <= WORTH * len(face):
                 return
             yield plane
 
-    def _best(
-        self,
-        head: Head,
-        brain: np.ndarray,
-        turns: Sequence[float],
-        angles: Sequence[float],
-        face: np.ndarray,
-        gone: np.ndarray,
-    ) -> np.ndarray:
-        """World normal and offset of a plane that touches the brain's buffer, turned about the head's axis.
-
-        Of the turns and inclinations the first within half a per cent of what removes most of the face.
-        """
-        best = (-1.0, np.zeros(4))
+    def _touching(
+        self, head: Head, brain: np.ndarray, turns: Sequence[float], angles: Sequence[float]
+    ) -> list[np.ndarray]:
+        """World normals and offsets of planes that touch the brain's buffer, turned about the head's axis."""
+        planes = []
         for across in np.deg2rad(turns):
             for angle in np.deg2rad(angles):
                 front = np.array(
@@ -243,10 +236,8 @@ class Quickshear(Defacer):
                 normal = head.pose[:3, :3].T @ front
                 # a voxel's half width beyond its centre
                 offset = float((brain @ normal).max()) + self.buffer_mm + head.grid.spacing[0] / 2
-                removed = float((gone | (face @ normal > offset)).mean()) if len(face) else 0.0
-                if removed > best[0] + 0.005:
-                    best = removed, np.append(normal, offset)
-        return best[1]
+                planes.append(np.append(normal, offset))
+        return planes
 
     def _plane(self, chain: np.ndarray, span: float, pose: np.ndarray) -> tuple[np.ndarray, float, float]:
         """World normal, offset (mm) and angle (degrees) of the plane along a hull given in the head's frame."""
@@ -260,6 +251,16 @@ class Quickshear(Defacer):
         offset = float(away[1:] @ at) + shift - float(away @ pose[:3, 3])
         angle = float(np.rad2deg(np.arctan2(abs(along[1]), abs(along[0]))))
         return pose[:3, :3].T @ away, offset, angle
+
+
+def _best(planes: Sequence[np.ndarray], face: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """The first of some planes within half a per cent of what removes most of the face."""
+    best = (-1.0, np.zeros(4))
+    for plane in planes:
+        removed = float((gone | (face @ plane[:3] > plane[3])).mean()) if len(face) else 0.0
+        if removed > best[0] + 0.005:
+            best = removed, plane
+    return best[1]
 
 
 def sagittal_profile(head: Head) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.anatomy.grid import reduced
+from defacedask.sampling import index_at
+from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -180,9 +182,6 @@ def _near(grid: Geometry, seen: Sighting) -> np.ndarray:
 
 
 def _in_view(grid: Geometry, volume: xr.DataArray) -> np.ndarray:
-    from defacedask.sampling import index_at
-    from defacedask.volume import geometry_of
-
     other = geometry_of(volume)
     index = np.broadcast_arrays(*index_at(other, grid.positions(dtype=np.float64)))
     return np.logical_and.reduce(
