@@ -140,12 +140,12 @@ def measure(
 
 def _stages(flow: str) -> tuple[Any, tuple[str, ...]]:
     if flow == "deface":
-        from defacedask.runs.deface import stages as deface
+        from defacedask.runs.deface_stages import stages as deface
 
         stages: Any = deface()
         defacers: tuple[str, ...] = ("quickshear",)
     else:
-        from defacedask.runs.study import stages as study
+        from defacedask.runs.study_stages import stages as study
 
         stages = study()
         defacers = ("none", "quickshear", "biometric_mask", "mri_reface", "carina")

@@ -25,10 +25,10 @@ from defacedask.devices import (
 )
 from defacedask.errors import ConfigError, MissingExtraError
 from defacedask.io.store import CaseStore, create_case, write_volume
-from defacedask.runs import deface as defacing
+from defacedask.runs import deface_stages
 from defacedask.runs.deface import deface
 from defacedask.runs.study import prepare
-from defacedask.runs.study import stages as study_stages
+from defacedask.runs.study_stages import stages as study_stages
 from defacedask.testing.strict_cupy import counted, strict_cupy
 from defacedask.volume import make_volume, on_host, real_values
 
@@ -101,7 +101,7 @@ def test_a_broken_driver_is_no_card(monkeypatch):
 
 def test_only_cuda_asks_for_a_worker_with_a_card():
     assert resources_of("auto") == resources_of("cpu") == {}
-    for stages in (study_stages, defacing.stages):
+    for stages in (study_stages, deface_stages.stages):
         asked = {stage.name: dict(stage.resources) for stage in stages("cuda")}
         assert asked.pop("apply") == {"GPU": 1}
         assert not any(asked.values())
@@ -201,7 +201,7 @@ def test_blocks_go_to_the_device_and_come_back(volume, cupy):
 
 def test_deface_writes_the_same_files(tmp_path, monkeypatch, cupy):
     """CT and dose, with a half-space instead of a head; and nothing is done again for another device."""
-    monkeypatch.setattr(defacing, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
     write_patient(tmp_path / "in")
     trees = {}
     for device in ("cpu", "cuda", "auto"):

@@ -19,7 +19,7 @@ from defacedask.runs.already import take_back
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.model import Case, Series
-    from defacedask.runs.deface import DefaceRun
+    from defacedask.runs.deface_stages import DefaceRun
 
 __all__ = ["forget_regrouped", "images_apart", "settle"]
 

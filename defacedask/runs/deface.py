@@ -8,35 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import hashlib
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.defacers import code_of
-from defacedask.devices import AUTO, CPU, resources_of
-from defacedask.errors import ConfigError, DefacedaskError, StoreError
+from defacedask.errors import ConfigError, DefacedaskError
 from defacedask.flow.executors import device_for
 from defacedask.flow.flow import flow_on
 from defacedask.flow.release_options import ReleaseOptions, check_reversible
-from defacedask.flow.result import FAILED, Outcome, Piece, forget
+from defacedask.flow.result import forget
 from defacedask.flow.run import Progress
-from defacedask.flow.stage import EACH_DEFACER, Stage, Task
-from defacedask.flow.stages.apply import apply
-from defacedask.flow.stages.export import export, not_taken_back, record_path, refuse
-from defacedask.flow.stages.ingest import case_key, ingest
-from defacedask.flow.stages.lost import forget_lost
-from defacedask.flow.stages.places import store_path, volume_path
-from defacedask.flow.stages.plans import look
+from defacedask.flow.stages.export import record_path
 from defacedask.flow.stages.protecting import check_margin
 from defacedask.inputs import nothing_found, paths_of, scan_of
-from defacedask.io.store import CaseStore, remove
+from defacedask.io.store import remove
 from defacedask.runs.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.runs.apart import forget_regrouped, images_apart, settle
-from defacedask.runs.case_row import case_row
+from defacedask.runs.deface_stages import DefaceRun, stages
 from defacedask.runs.preparing import make_output
 from defacedask.runs.run_key import read_key
 from defacedask.runs.trial import (
@@ -45,7 +34,6 @@ from defacedask.runs.trial import (
     patient_ids,
     read_ids,
     subject_labels,
-    trial_code,
     trial_facts,
     write_patient_ids,
 )
@@ -54,9 +42,8 @@ from defacedask.showing import Shown, counted
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case, Scan
     from defacedask.io.dicom.export.words import Words
-    from defacedask.io.dicom.people import People
 
-__all__ = ["DefaceResult", "deface", "look_protected"]
+__all__ = ["DefaceResult", "deface"]
 
 
 @dataclasses.dataclass(repr=False)
@@ -107,78 +94,6 @@ class DefaceResult(Shown):
     def ok(self) -> bool:
         """Whether every case was exported, or passed on as it came where that was asked for."""
         return bool(self.cases) and all(case["status"] in ("done", COPIED) for case in self.cases)
-
-
-def look_protected(
-    ingested: Piece,
-    *,
-    root: str,
-    plans: str,
-    defacer: str,
-    options: Mapping[str, Any],
-    protect: Sequence[str],
-    margin_mm: float,
-    run_key: bytes,
-    case: Mapping[str, Any],
-    code: Mapping[str, str] | None = None,
-) -> Outcome:
-    """Look at the head and make one defacer's plan; named structures stay as they are.
-
-    Raises
-    ------
-    RefusedError
-        If there is no head, no plan, or a pattern names no structure of the case: what was to be kept cannot be.
-    """
-    ingest(case=case, root=root)
-    return look(
-        ingested,
-        plans=plans,
-        defacers={defacer: dict(options)},
-        run_key=run_key,
-        case=case["id"],
-        protect=protect,
-        margin_mm=margin_mm,
-        all_there=True,
-        code={} if code is None else {defacer: code},
-    )
-
-
-def apply_plan(
-    ingested: Piece,
-    looked: Piece,
-    *,
-    root: str,
-    plans: str,
-    case: Mapping[str, Any],
-    defacer: str,
-    device: str = CPU,
-) -> Outcome:
-    """`defacedask.flow.stages.apply.apply`; the store of a finished case was cleared away and may be made again."""
-    ingest(case=case, root=root)
-    return apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer, device=device)
-
-
-def export_case(
-    ingested: Piece,
-    looked: Piece,
-    applied: Piece,
-    *,
-    root: str,
-    plans: str,
-    case: Mapping[str, Any],
-    device: str = CPU,
-    **options: Any,
-) -> Outcome:
-    """`defacedask.flow.stages.export.export`; what it needs of a store that was cleared away is made again."""
-    store = CaseStore(ingest(case=case, root=root).facts["store"])
-    defacer = options["defacer"]
-    try:
-        store.volume(volume_path(defacer, store.images[0]))
-    except StoreError:
-        # on whatever worker this is: the values are the same
-        where = CPU if device == CPU else AUTO
-        apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer, device=where)
-    return export(ingested, looked, applied, plans=plans, case=case, **options)
 
 
 def deface(
@@ -392,210 +307,3 @@ def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.Path
         for series in case.series:
             if any(target in Path(f).resolve().parents for f in series.files[:1]):
                 raise ConfigError(f"the output folder {out} holds files of the input.", "Choose another.")
-
-
-def stages(device: str = AUTO) -> tuple[Stage[DefaceRun], ...]:
-    """The stages of `deface`, in their order; what runs on the device ``cuda`` asks for a worker that has it."""
-    return (
-        Stage("ingest", ingest, lambda task: task.run.what(task), lambda task: _state(task.case)),
-        Stage(
-            "look",
-            look_protected,
-            lambda task: {**task.run.who(task), **task.run.choice, "run_key": task.run.run_key},
-            lambda task: [task.run.choice, task.run.secret],
-            needs=("ingest",),
-            each=EACH_DEFACER,
-        ),
-        Stage(
-            "apply",
-            apply_plan,
-            lambda task: {**task.run.who(task), "device": task.run.device},
-            needs=("ingest", "look"),
-            each=EACH_DEFACER,
-            resources=resources_of(device),
-        ),
-        Stage(
-            "export",
-            export_case,
-            lambda task: task.run.exported(task),
-            lambda task: task.run.export_depends(task.case),
-            needs=("ingest", "look", "apply"),
-            each=EACH_DEFACER,
-        ),
-    )
-
-
-def _state(case: Case) -> Any:
-    """What the ingest depends on."""
-    try:
-        return [case_key(case), _all_files(case)]
-    except OSError:
-        return secrets.token_hex(8)  # the ingest says which file is gone
-
-
-@dataclasses.dataclass
-class DefaceRun:
-    """What the stages of `deface` need to know of the run."""
-
-    out: Path
-    work: Path
-    defacer: str
-    options: dict[str, Any]
-    protect: tuple[str, ...]
-    margin_mm: float
-    release: ReleaseOptions
-    run_key: bytes
-    names: dict[str, str]
-    people: People = dataclasses.field(default_factory=dict)
-    trial: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
-    #: Case of one image -> the case that it is a part of (`defacedask.runs.apart`).
-    part_of: dict[str, str] = dataclasses.field(default_factory=dict)
-    device: str = CPU
-
-    @functools.cached_property
-    def code(self) -> dict[str, str]:
-        """Which code the defacer is."""
-        return code_of(self.defacer)
-
-    @property
-    def record(self) -> Path:
-        return self.work / "record"
-
-    def names_of(self, case: Case) -> dict[str, str]:
-        return {f: self.names[f] for s in case.series for f in s.files}
-
-    def begin(self, case: Case) -> None:
-        """Before the stages of a case are submitted: forget its export if output that is on record is gone."""
-        forget_lost(self.record, case.id, self.defacer, out=self.out, kept=self.work / "pieces")
-
-    def what(self, task: Task[DefaceRun]) -> dict[str, Any]:
-        """Arguments of all stages."""
-        return {"case": task.plain, "root": str(self.work / "store")}
-
-    def who(self, task: Task[DefaceRun]) -> dict[str, Any]:
-        """Arguments of all stages of the defacer."""
-        return {**self.what(task), "defacer": self.defacer, "plans": str(self.work / "plans")}
-
-    @property
-    def choice(self) -> dict[str, Any]:
-        """What the look depends on."""
-        return {
-            "options": self.options,
-            "protect": self.protect,
-            "margin_mm": self.margin_mm,
-            "code": self.code,
-        }
-
-    @property
-    def secret(self) -> str:
-        return hashlib.sha256(self.run_key).hexdigest()
-
-    def exported(self, task: Task[DefaceRun]) -> dict[str, Any]:
-        """Arguments of the export."""
-        case: Case = task.case
-        return {
-            **self.who(task),
-            "device": self.device,
-            "out": str(self.out),
-            "names": self.names_of(case),
-            "record": str(self.record),
-            "run_key": self.run_key,
-            "trial": self.trial_of(case),
-            **self.release.arguments(self.run_key, self.people),
-        }
-
-    def trial_of(self, case: Case) -> dict[str, str]:
-        """What is said of the trial; the same for an image that is defaced alone as for those beside it."""
-        return self.trial.get(self.part_of.get(case.id, case.id), {})
-
-    def export_depends(self, case: Case) -> list[Any]:
-        """What the export depends on beside the stages before it."""
-        release = self.release.depends(self.defacer, self.run_key, self.people)
-        facts = {"out": str(self.out), "names": self.names_of(case), "release": release}
-        if trial := self.trial_of(case):
-            facts["trial"] = trial_code(trial, self.run_key)
-        return [facts, self.secret]
-
-    def finish(self, case: Case, pieces: Sequence[Piece], keep_work: bool) -> dict[str, Any]:
-        """Row of a case; what is refused leaves nothing in the output."""
-        own = {piece.stage: piece for piece in pieces}
-        last = own.get("export") or own["submit"]
-        if not last.ok:
-            last = self._refuse(case, last)
-        elif not keep_work:
-            with contextlib.suppress(OSError):  # what is left is removed by the next run
-                remove(store_path(str(self.work / "store"), case.id))
-        looked = own["look"].facts if "look" in own else {}
-        outcome = looked.get("plans", {}).get(self.defacer, {})
-        notes = [note for s in ("ingest", "look") if s in own for note in own[s].facts.get("notes", [])]
-        return case_row(
-            case,
-            last.status,
-            last.reason,
-            written=last.facts.get("written", {}) if last.ok else {},
-            held_back=last.facts.get("held_back", []) if last.ok else [],
-            notes=[
-                *notes,
-                *filter(None, [outcome.get("remains", {}).get("sentence")]),
-                *last.facts.get("notes", []),
-            ],
-            plan=outcome.get("summary", {}),
-            face_moved=last.facts.get("face_moved"),
-            visible=bool(last.facts.get("visible")),
-            reversible=bool(last.facts.get("reversible")),
-            targets=last.facts.get("targets", []) if last.ok else [],
-            not_to_be_analysed=last.facts.get("not_to_be_analysed", []),
-            new_patient_id=last.facts.get("new_patient_id", ""),
-            seconds=sum(piece.seconds for piece in own.values()),
-        )
-
-    def _refuse(self, case: Case, last: Piece) -> Piece:
-        """Take back what an earlier run left of a case; if that fails, the case's own row says so."""
-        try:
-            refuse(
-                case,
-                last.reason,
-                defacer=self.defacer,
-                out=self.out,
-                names=self.names_of(case),
-                record=self.record,
-                run_key=self.run_key,
-                trial=self.trial_of(case),
-                **self.release.naming(self.run_key, self.people),
-            )
-        except Exception as error:  # one case's trouble, whatever it is
-            return dataclasses.replace(last, status=FAILED, reason=f"{last.reason} {not_taken_back(error)}")
-        return last
-
-    def left_out(self, found: Scan, words: Words | None = None) -> list[dict[str, Any]]:
-        """Lines of the record for what the scan skipped, without source paths or UIDs."""
-        from defacedask.io.dicom.export import UidMap, clean_name
-        from defacedask.io.dicom.export.audit import audit_line, hash_of_source
-
-        uids = UidMap(self.run_key)
-        known = {s.series_uid for s in found.skipped if s.series_uid}
-        known |= {u for case in found.cases for s in case.series for u in (s.uid, *s.instances)}
-        lines = []
-        for number, skip in enumerate(found.skipped, 1):
-            name = clean_name(self.names.get(skip.path, Path(skip.path).name), uids, known)
-            if self.release.deidentify:
-                name = f"left-out/{number:04d}"  # names of files may name people
-            reason = skip.reason if words is None else words.clean(skip.reason)
-            lines.append(
-                audit_line(
-                    "refused",
-                    name,
-                    defacer=self.defacer,
-                    modality=skip.modality,
-                    files=skip.files,
-                    input_sha256=hash_of_source(skip.path),
-                    reason=clean_name(reason, uids, known),
-                )
-            )
-        return lines
-
-
-def _all_files(case: Case) -> list[list[Any]]:
-    """Sizes and times of plans and other objects, which the ingest does not read."""
-    rest = [f for s in (*case.plans, *case.others) for f in s.files]
-    return [[Path(f).name, (s := Path(f).stat()).st_size, s.st_mtime_ns] for f in sorted(rest)]

@@ -1,19 +1,11 @@
-"""The dataflow of one case and of a cohort: which stage follows which, and what a run leaves behind.
+"""Studies: plan one case, or run a cohort through every stage, judge it, write what may be written, and report.
 
-::
-
-    ingest -> look -> apply (each defacer) -> faces, radiomics, geometry, dose, pictures -> tables -> export -> report
-                   -> faces and radiomics of the original --^
-
-Files are written last: whether they may say that the face is gone is known when everybody has been looked for.
-Every arrow before the tables is a Dask future; what travels along it is a `Piece` (numbers and paths). The order
-stands in `stages` and `writing`.
+Which stage follows which stands in `defacedask.runs.study_stages`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -22,21 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from defacedask.defacers import get_defacer
-from defacedask.devices import AUTO, resources_of
 from defacedask.errors import RefusedError
 from defacedask.flow.executors import device_for
 from defacedask.flow.flow import Flow, flow_on
 from defacedask.flow.result import Piece, receipt
 from defacedask.flow.run import Progress
-from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
-from defacedask.flow.stages.apply import apply
-from defacedask.flow.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
-from defacedask.flow.stages.export import export
-from defacedask.flow.stages.faces import judge_faces
-from defacedask.flow.stages.ingest import ingest, input_state
-from defacedask.flow.stages.pictures import draw_slices
-from defacedask.flow.stages.places import ORIGINAL
-from defacedask.flow.stages.plans import look
 from defacedask.flow.stages.protecting import (
     check_margin,
     drawn_brain,
@@ -45,14 +27,14 @@ from defacedask.flow.stages.protecting import (
     spared_structures,
 )
 from defacedask.inputs import one_case
-from defacedask.runs.preparing import PLANS, Prepared, Settings, prepare, resolve_defacers
-from defacedask.runs.release import Release
+from defacedask.runs.preparing import Prepared, Settings, prepare, resolve_defacers
+from defacedask.runs.study_stages import StudyRun, stages, writing
 from defacedask.showing import Shown
 from defacedask.stamp import stamp, stamped
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
-    from defacedask.io.dicom.catalogue import Case
+    from defacedask.runs.release import Release
     from defacedask.tables.cohort import Cohort
     from defacedask.tables.written import Written
 
@@ -373,134 +355,3 @@ def _write(
 def _but_exports(piece: Piece) -> Piece:
     """Receipts, but for exports: of these the tables are told at once."""
     return piece if piece.stage == "export" else receipt(piece)
-
-
-class StudyRun:
-    """What the stages of a study need to know of the run.
-
-    Parameters
-    ----------
-    prepared : Prepared
-    """
-
-    def __init__(self, prepared: Prepared) -> None:
-        self.prepared, self.settings = prepared, prepared.settings
-        self.run_key = prepared.run_key
-        self.secret = hashlib.sha256(prepared.run_key).hexdigest()
-        self.store, self.plans = (str(prepared.folder / part) for part in ("store", PLANS))
-        self.pictures = str(prepared.folder / "pictures") if prepared.settings.pictures else ""
-        self.release = Release.of(prepared) if prepared.settings.export else None
-
-    def begin(self, case: Case) -> None:
-        """See to what is on record of a case before its stages are submitted."""
-        if self.release:
-            self.release.forget_lost(case)
-
-
-def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
-    """The stages of a study before its files are written, in their order.
-
-    What runs on the device ``cuda`` asks for a worker that has it.
-    """
-
-    def who(task: Task[StudyRun]) -> dict[str, Any]:
-        return {"case": task.case.id, "defacer": task.defacer}
-
-    def planned(task: Task[StudyRun]) -> dict[str, Any]:
-        return {**who(task), "plans": task.run.plans}
-
-    def judged(task: Task[StudyRun]) -> dict[str, Any]:
-        return {**planned(task), "settings": task.run.settings.faces, "pictures": task.run.pictures}
-
-    def drawn(task: Task[StudyRun]) -> dict[str, Any]:
-        return {**planned(task), "folder": task.run.pictures}
-
-    faces: dict[str, Any] = {
-        "function": judge_faces,
-        "arguments": judged,
-        "depends": lambda task: task.run.settings.faces,
-        "seconds": 6 * HOUR,
-    }
-    pictures: dict[str, Any] = {
-        "function": draw_slices,
-        "arguments": drawn,
-        "when": lambda task: bool(task.run.pictures),
-    }
-    return (
-        Stage(
-            "ingest",
-            ingest,
-            lambda task: {"case": task.plain, "root": task.run.store},
-            lambda task: input_state(task.case),
-        ),
-        Stage(
-            "look",
-            look,
-            lambda task: {
-                "plans": task.run.plans,
-                "defacers": task.run.settings.defacers,
-                "code": task.run.settings.code,
-                "run_key": task.run.run_key,
-                "case": task.case.id,
-                "protect": task.run.settings.protect,
-                "margin_mm": task.run.settings.margin_mm,
-            },
-            lambda task: [task.run.settings.looking, task.run.secret],
-            needs=("ingest",),
-        ),
-        Stage("faces", needs=("ingest", "look"), each=ORIGINAL, **faces),
-        Stage(
-            "radiomics",
-            measure_original,
-            lambda task: {"case": task.case.id, "settings": task.run.settings.radiomics},
-            lambda task: task.run.settings.radiomics,
-            needs=("ingest", "look"),
-            each=ORIGINAL,
-        ),
-        Stage("pictures", needs=("ingest", "look"), each=ORIGINAL, **pictures),
-        Stage(
-            "apply",
-            apply,
-            lambda task: {**planned(task), "device": task.run.settings.device},
-            needs=("ingest", "look"),
-            each=EACH_DEFACER,
-            resources=resources_of(device),
-        ),
-        Stage("faces", needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **faces),
-        Stage(
-            "radiomics",
-            measure_radiomics,
-            lambda task: {**who(task), "settings": task.run.settings.radiomics},
-            lambda task: task.run.settings.radiomics,
-            needs=("ingest", "look", ("radiomics", ORIGINAL), "apply"),
-            each=EACH_DEFACER,
-        ),
-        Stage("geometry", measure_geometry, planned, needs=("ingest", "look"), each=EACH_DEFACER),
-        Stage("dose", measure_dose, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
-        Stage("pictures", needs=("ingest", "look", "apply"), each=EACH_DEFACER, **pictures),
-    )
-
-
-def writing(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
-    """The stages that write files: those before are done, and tell so."""
-
-    def released(task: Task[StudyRun]) -> Release:
-        assert task.run.release is not None
-        return task.run.release
-
-    def due(task: Task[StudyRun]) -> bool:
-        return task.defacer in released(task).due(task.case.id)
-
-    before = [one for one in stages(device) if one.name in ("ingest", "look", "apply")]
-    return (
-        *(dataclasses.replace(one, when=due) if one.each else one for one in before),
-        Stage(
-            "export",
-            export,
-            lambda task: {"case": task.plain, **released(task).arguments(task.case, task.defacer)},
-            lambda task: released(task).depends(task.case, task.defacer),
-            needs=("ingest", "look", "apply"),
-            each=EACH_DEFACER,
-            when=due,
-        ),
-    )

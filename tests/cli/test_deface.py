@@ -17,13 +17,14 @@ from defacedask.flow.result import Piece
 from defacedask.io.dicom.catalogue import scan
 from defacedask.io.dicom.export.audit import read_lines
 from defacedask.runs import deface as defacing
+from defacedask.runs import deface_stages
 from defacedask.verify import verify
 
 
 @pytest.fixture(autouse=True)
 def quick_look(monkeypatch):
     """Half-spaces instead of heads: looking at one is tested elsewhere."""
-    monkeypatch.setattr(defacing, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
 
 
 def run(*arguments: object):
@@ -81,13 +82,13 @@ def test_second_run_does_only_what_is_missing(cohort, tmp_path, monkeypatch):
     run(cohort, "--out", out)
     first = tree(out)
     calls: list[str] = []
-    real = defacing.export
+    real = deface_stages.export
 
     def counted(*args, **options):
         calls.append(options["case"]["id"])
         return real(*args, **options)
 
-    monkeypatch.setattr(defacing, "export", counted)
+    monkeypatch.setattr(deface_stages, "export", counted)
     run(cohort, "--out", out)
     assert calls == []
     assert tree(out) == first

@@ -18,13 +18,13 @@ from defacedask.cli.deface import command
 from defacedask.errors import OutputError
 from defacedask.flow.stages import shelf
 from defacedask.io.dicom.export.audit import read_lines
-from defacedask.runs import deface as defacing
+from defacedask.runs import deface_stages
 from defacedask.verify import verify
 
 
 @pytest.fixture(autouse=True)
 def quick_look(monkeypatch):
-    monkeypatch.setattr(defacing, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
 
 
 def run(folder: Path, *more: object):
@@ -175,18 +175,18 @@ def test_names_that_are_long_or_no_text(two):
 
 def test_an_original_that_is_gone_or_closed(two, monkeypatch):
     path = two / "in" / "sub-01" / "sub-01_T1w.nii.gz"
-    apply = defacing.apply_plan
+    apply = deface_stages.apply_plan
 
     def gone(*pieces, case, **options):
         if case["patient_id"] == "sub-01" and path.exists():
             path.rename(path.with_suffix(".away"))
         return apply(*pieces, case=case, **options)
 
-    monkeypatch.setattr(defacing, "apply_plan", gone)
+    monkeypatch.setattr(deface_stages, "apply_plan", gone)
     done = run(two)
     assert outcome(done) == FIRST_FAILS
     path.with_suffix(".away").rename(path)
-    monkeypatch.setattr(defacing, "apply_plan", apply)
+    monkeypatch.setattr(deface_stages, "apply_plan", apply)
     assert outcome(run(two)) == BOTH
 
 
@@ -205,7 +205,7 @@ def test_a_case_that_cannot_be_taken_back_says_so(two, monkeypatch):
         return stub_look(*pieces, case=case, **options)
 
     monkeypatch.setattr(shelf.Shelf, "give_up", fails)
-    monkeypatch.setattr(defacing, "look_protected", refuses)
+    monkeypatch.setattr(deface_stages, "look_protected", refuses)
     image(two / "in" / "sub-01" / "sub-01_T1w.nii.gz", 8)
     (two / "in" / "sub-02" / "sub-02_T1w.nii.gz").touch()
     done = run(two)
@@ -214,14 +214,14 @@ def test_a_case_that_cannot_be_taken_back_says_so(two, monkeypatch):
 
 
 def test_a_case_that_cannot_even_be_submitted(two, monkeypatch):
-    real = defacing.case_key
+    real = deface_stages.case_key
 
     def odd(case):
         if case.patient_id == "sub-01":
             raise UnicodeEncodeError("utf-8", "x", 0, 1, "odd")
         return real(case)
 
-    monkeypatch.setattr(defacing, "case_key", odd)
+    monkeypatch.setattr(deface_stages, "case_key", odd)
     for _ in range(2):
         done = run(two)
         assert outcome(done) == FIRST_FAILS

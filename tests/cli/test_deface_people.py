@@ -21,7 +21,7 @@ from defacedask.cli.verify import command as verify_command
 from defacedask.io.dicom.export import file_hash
 from defacedask.io.dicom.export.audit import AUDIT, collect, read_lines
 from defacedask.io.dicom.export.words import Words, forms_of
-from defacedask.runs import deface as defacing
+from defacedask.runs import deface_stages
 from defacedask.verify import verify
 
 #: In turn over the files of the one patient: new and former name in four spellings, two spellings of the id.
@@ -91,7 +91,7 @@ def made(tmp_path_factory):
 
         patch.setitem(defacers.BUILT_IN, "half_space", "support.export_kit:HalfSpaceDefacer")
         patch.setattr(witnessing, "judge", judge_as(1.0))
-        patch.setattr(defacing, "look_protected", stub_look)
+        patch.setattr(deface_stages, "look_protected", stub_look)
         options = ["--defacer", "half_space", "--cluster", "here", "--deidentify"]
         done = CliRunner().invoke(deface, [str(folder / "in"), "--out", str(folder / "out"), *options])
     assert done.exit_code == 0, done.output

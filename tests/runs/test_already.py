@@ -17,14 +17,14 @@ from defacedask.errors import InputError
 from defacedask.io.dicom.catalogue import scan
 from defacedask.io.dicom.export.audit import read_lines
 from defacedask.io.dicom.export.record import mark_cleaned
-from defacedask.runs import deface as defacing
+from defacedask.runs import deface_stages
 from defacedask.runs.preparing import prepare
 from defacedask.verify import verify
 
 
 @pytest.fixture(autouse=True)
 def quick_look(monkeypatch):
-    monkeypatch.setattr(defacing, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
 
 
 def run(*arguments: object):

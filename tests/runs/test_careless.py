@@ -165,7 +165,7 @@ def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(virtual_patie
     from defacedask.flow.executors import executor_for
     from defacedask.flow.flow import Flow
     from defacedask.flow.result import Outcome
-    from defacedask.runs import study as dataflow
+    from defacedask.runs import study_stages as dataflow
     from defacedask.runs.preparing import KEPT, prepare
 
     for stage in ("judge_faces", "measure_original", "measure_radiomics", "measure_geometry", "measure_dose"):

@@ -13,14 +13,14 @@ from support.judges import named_errors
 
 from defacedask.cli.deface import command
 from defacedask.errors import ConfigError, InputError
-from defacedask.runs import deface as defacing
+from defacedask.runs import deface_stages
 from defacedask.runs.trial import read_ids, trial_facts
 from defacedask.verify import verify
 
 
 @pytest.fixture(autouse=True)
 def quick_look(monkeypatch):
-    monkeypatch.setattr(defacing, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
 
 
 def table(tmp_path, text, name="ids.csv"):

@@ -120,14 +120,15 @@ def deface_all(place: Path, work: Path) -> str:
     from support.export_kit import stub_look
 
     from defacedask.runs import deface as defacing
+    from defacedask.runs import deface_stages
     from defacedask.verify import verify
 
     out, own = work / "out", work / "out.work"
     for folder in (out, own):
         shutil.rmtree(folder, ignore_errors=True)
     before = _everything(work, out, own)
-    kept = defacing.look_protected
-    defacing.look_protected = stub_look  # type: ignore[assignment]
+    kept = deface_stages.look_protected
+    deface_stages.look_protected = stub_look  # type: ignore[assignment]
     try:
         found = scan(place)
         if not found.cases:
@@ -136,7 +137,7 @@ def deface_all(place: Path, work: Path) -> str:
     except DefacedaskError:
         return "refused"
     finally:
-        defacing.look_protected = kept
+        deface_stages.look_protected = kept
     if _everything(work, out, own) != before:
         return "file outside"
     judged = verify(out)

@@ -17,13 +17,13 @@ from defacedask.cli.deface import command
 from defacedask.flow.stages import witnessing
 from defacedask.flow.stages.residual import Residual
 from defacedask.io.bids.tables import read_table
-from defacedask.runs import deface as defacing
+from defacedask.runs import deface_stages
 from defacedask.verify import verify
 
 
 @pytest.fixture(autouse=True)
 def quick_look(monkeypatch):
-    monkeypatch.setattr(defacing, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
 
 
 def run(*arguments: object):

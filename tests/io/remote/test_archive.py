@@ -21,7 +21,7 @@ from defacedask.errors import ConfigError, RefusedError, RemoteError
 from defacedask.io.dicom.catalogue import scan
 from defacedask.io.remote import dicomweb, is_remote, localise
 from defacedask.io.remote.credentials import access_to
-from defacedask.runs import deface as defacing
+from defacedask.runs import deface_stages
 from defacedask.runs.sending import send
 from defacedask.verify import verify
 
@@ -67,7 +67,7 @@ def study(archive, patient):
 
 
 def test_a_study_from_the_archive_defaced_and_stored_back(archive, patient, study, tmp_path, monkeypatch):
-    monkeypatch.setattr(defacing, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
     out = tmp_path / "out"
     arguments = [study, "--defacer", "half_space", "--out", str(out), "--cluster", "here"]
     result = CliRunner().invoke(command, [*arguments, "--store-to", archive.web])
@@ -117,7 +117,7 @@ def test_scan_of_an_archive(study):
 
 
 def test_c_store(archive, patient, tmp_path, monkeypatch):
-    monkeypatch.setattr(defacing, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
     archive.clear()
     out = tmp_path / "out"
     arguments = [str(patient), "--defacer", "half_space", "--out", str(out), "--cluster", "here"]
