@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ from defacedask.tables.faces import face_tables
 from defacedask.tables.files import as_table
 from defacedask.tables.lazy import LazyTables
 from defacedask.tables.looks import LOOKING, LOOKS, looks_table, sightings
-from defacedask.tables.parts import frames, join_parts, write_parts
+from defacedask.tables.parts import frames, join_parts, keep_parts, write_parts
 from defacedask.tables.radiomics_parts import radiomics_tables
 from defacedask.tables.rows import About, case_rows, export_rows, timing_rows, with_exports
 from defacedask.whole_files import replacing
@@ -255,10 +254,7 @@ class Cohort:
             },
             small,
         )
-        known = {path.name for path in (*parts, *faces.parts)}
-        for old in self.rows.iterdir() if self.rows.is_dir() else ():
-            if old.name not in known:
-                shutil.rmtree(old, ignore_errors=True)
+        keep_parts(self.rows, [*parts, *faces.parts])
         return self.known()
 
 

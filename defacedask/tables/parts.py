@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from defacedask.tables.files import as_table, empty_table, saying_why, table_files
 from defacedask.whole_files import replacing
 
-__all__ = ["MOST_LINES", "frames", "join_parts", "read_part", "rows_of", "write_parts"]
+__all__ = ["MOST_LINES", "frames", "join_parts", "keep_parts", "read_part", "rows_of", "write_parts"]
 
 #: Rows up to which a table is written as CSV, too: a spreadsheet opens no more.
 MOST_LINES = 1_048_575
@@ -42,6 +42,14 @@ def write_parts(folder: Path, tables: Mapping[str, pd.DataFrame | pa.Table]) -> 
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
+
+
+def keep_parts(folder: Path, parts: Iterable[Path]) -> None:
+    """Remove all from a folder of parts but these: what earlier runs made of other results."""
+    known = {part.name for part in parts}
+    for old in folder.iterdir() if folder.is_dir() else ():
+        if old.name not in known:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def rows_of(folders: Iterable[Path], name: str) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from defacedask.flow.result import Piece
 from defacedask.flow.running import Batches
 from defacedask.flow.stages.places import ORIGINAL
 from defacedask.tables.files import as_table
-from defacedask.tables.parts import join_parts, read_part, write_parts
+from defacedask.tables.parts import join_parts, keep_parts, read_part, write_parts
 from defacedask.tables.rows import export_rows, timing_rows, with_exports
 
 if TYPE_CHECKING:
@@ -125,7 +124,4 @@ class Written:
         """Write the `AMENDED` tables."""
         parts = self.parts()
         join_parts(self.cohort.folder, dict.fromkeys(AMENDED, parts))
-        known = {part.name for part in parts}
-        for old in self.rows.iterdir() if self.rows.is_dir() else ():
-            if old.name not in known:
-                shutil.rmtree(old, ignore_errors=True)
+        keep_parts(self.rows, parts)

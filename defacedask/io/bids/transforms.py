@@ -122,5 +122,5 @@ def read_matrix(one: Transform) -> np.ndarray:
 
 
 def of_session(some: Iterable[Transform], session: str, sessions: Sequence[str]) -> list[Transform]:
-    """Transforms between images of one session: those that name it, or none where the subject has just one."""
+    """Those that name a session; where the subject has just one, also those that name none."""
     return [one for one in some if one.session == session or (not one.session and len(sessions) == 1)]
