@@ -42,7 +42,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--recogniser",
             default=None,
-            help="Names with commas: face_recognition, face_recognition_cnn, onnx:PATH, azure, others installed.",
+            help="Names with commas: face_recognition, mobilefacenet, faceres, ...: `defacedask list recognisers`.",
         ),
         click.option(
             "--attacks",
@@ -64,7 +64,11 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=None,
             help="More of pyradiomics' features, such as glcm,shape; the study's ten always come.",
         ),
-        click.option("--tolerance", type=float, default=None, help="Distance that still is a match [0.3]."),
+        click.option(
+            "--tolerance",
+            default=None,
+            help="Distance that still is a match: face_recognition's [0.3], or NAME=NUMBER of another, with commas.",
+        ),
         click.option(
             "--cluster", default="local", show_default=True, help="local, tcp://HOST:PORT, kubernetes, slurm."
         ),

@@ -120,6 +120,6 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "pictures": pictures,
         "listed": len(run.pictures),
         "reference": Path(run.reference.folder).name if run.reference else "",
-        "tolerance": f"{run.tolerance:g}",
+        "tolerance": ", ".join(f"{value:g} ({name})" for name, value in run.tolerances.items()),
         "numbers": numbers,
     }

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from defacedask import config
 from defacedask.attacks.names import resolve_attacks
 from defacedask.faces.recognition import open_recognisers, split_names
+from defacedask.faces.tolerances import choose_tolerances
 
-__all__ = ["face_settings", "upload_warning"]
+__all__ = ["Tolerance", "face_settings", "resolve_tolerance", "upload_warning"]
+
+#: As a user gives it; see `defacedask.faces.tolerances.read_tolerances`.
+Tolerance = float | str | Mapping[str, float] | None
 
 
 def face_settings(
@@ -38,7 +42,10 @@ def face_settings(
     names = split_names(recogniser or config.option("recognition.recogniser"))
     chosen = resolve_attacks(attacks or config.option("recognition.attacks"))
     remote: dict[str, Any] = {}
-    if any(one.remote for one in open_recognisers(names, allow_upload=allow_upload)):
+    several = open_recognisers(names, allow_upload=allow_upload)
+    # a file of another content is another recogniser
+    networks = {one.name: one.fingerprint for one in several if hasattr(one, "fingerprint")}
+    if any(one.remote for one in several):
         remote = {
             "allow_upload": True,
             "per_second": float(config.option("recognition.requests-per-second")),
@@ -55,7 +62,27 @@ def face_settings(
         "smooth_mm": render["smooth-mm"],
         "modalities": list(render["modalities"]),
         **remote,
+        **({"networks": networks} if networks else {}),
     }
+
+
+def resolve_tolerance(given: Tolerance, faces: Mapping[str, Any]) -> dict[str, float]:
+    """Tolerance of each recogniser that has one: as given, else as configured, else its own.
+
+    Parameters
+    ----------
+    given : float, str or mapping, optional
+        See `defacedask.faces.tolerances.read_tolerances`.
+    faces : mapping
+        See `face_settings`.
+
+    Raises
+    ------
+    ConfigError
+        If it does not lie between 0 and 2, or is of a recogniser that the run does not use.
+    """
+    several = open_recognisers(faces["recognisers"], allow_upload=bool(faces.get("allow_upload")))
+    return choose_tolerances(several, given, config.option("recognition.tolerance"))
 
 
 def upload_warning(settings: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ from defacedask.flow.stages.protecting import (
     spared_structures,
 )
 from defacedask.inputs import one_case
+from defacedask.runs.face_settings import Tolerance
 from defacedask.runs.preparing import Prepared, Settings, prepare, resolve_defacers
 from defacedask.runs.study_stages import StudyRun, stages, writing
 from defacedask.showing import Shown
@@ -145,7 +146,7 @@ def study(
     *,
     defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
     recogniser: str | Iterable[str] | None = None,
-    tolerance: float | None = None,
+    tolerance: Tolerance = None,
     seed: int | None = None,
     client: Any = None,
     pictures: bool | None = None,
@@ -181,8 +182,10 @@ def study(
         The convert-only control ``none`` always runs beside them.
     recogniser : str or sequence of str
         Registered recognisers, or ``onnx:PATH`` for a network in a file.
-    tolerance : float
-        Distance up to which two faces count as the same.
+    tolerance : float, str or mapping, optional
+        Distance up to which two faces count as the same, whatever the calibration on originals says: a number is
+        face_recognition's (the study's 0.3 by default), another recogniser's is named (``"NAME=0.2"``, or a mapping).
+        A recogniser without one is judged at its calibrated threshold alone.
     seed : int, optional
         Fixes the run's secret key, for runs that must be repeatable; by default the key is drawn at random and
         kept in ``OUT/store/run.key``.

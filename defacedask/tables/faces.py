@@ -31,6 +31,7 @@ from defacedask.faces.controls import controls
 from defacedask.faces.galleries import ORIGINALS, SECOND_SCAN, Gallery, gallery_of_photographs
 from defacedask.faces.identification import Sighting
 from defacedask.faces.recognition import distance_of
+from defacedask.faces.tolerances import largest_distance, tolerance_of
 from defacedask.faces.verification import BestScores, Beyond, curves, verification
 from defacedask.flow.executors import Executor, HereExecutor
 from defacedask.flow.running import all_done
@@ -199,7 +200,7 @@ class _Cohort:
 
     def control(self, group: Group) -> tuple[dict[str, Any], float]:
         """Row of ``controls``, and the largest distance at which a case counts as recognised."""
-        tolerance = self.settings.tolerance
+        tolerance = tolerance_of(self.settings.tolerance, group[1])
         known = self.known[group]
         found = controls(
             self._originals[group],
@@ -222,7 +223,7 @@ class _Cohort:
             "eer": calibration["eer"],
             "threshold_note": calibration["reason"],
         }
-        return row, tolerance if math.isnan(threshold) else max(tolerance, threshold)
+        return row, largest_distance(tolerance, threshold)
 
     def judging(self, limits: Mapping[Group, float], control: pd.DataFrame) -> Judging:
         """What the workers need to know, with the galleries in a file that they read."""
@@ -230,7 +231,7 @@ class _Cohort:
         made = [
             *(folder.name for folder in self.folders),
             sorted(self.sample or ()),
-            self.settings.tolerance,
+            sorted(self.settings.tolerance.items()),
             [kind, self.specs, control.to_json()],
         ]
         digest = hashlib.sha256(json.dumps(made, default=str).encode()).hexdigest()[:16]
@@ -242,7 +243,7 @@ class _Cohort:
             place=place,
             digest=digest,
             kind=kind,
-            tolerance=self.settings.tolerance,
+            tolerances=self.settings.tolerance,
             limits=dict(limits),
             sample=self.sample,
             faces={group: _persons(gallery) for group, gallery in self.known.items()},
@@ -269,10 +270,11 @@ class _Cohort:
         groups: dict[str, list[Group]] = {}
         for group, defacers in self.seen.items():
             persons = _persons(self.known[group])
+            tolerance = tolerance_of(self.settings.tolerance, group[1])
             for defacer, attacks in defacers.items():
                 groups.setdefault(defacer, []).append(group)
                 for attack in (*attacks, ANY):
-                    yield (defacer, *group, attack), limits[group], self.settings.tolerance, persons
+                    yield (defacer, *group, attack), limits[group], tolerance, persons
         for defacer, own in groups.items():
             everybody = sorted({person for group in own for person in _persons(self.known[group])})
             yield (defacer, *OVERALL), 1.0, math.nan, tuple(everybody)

@@ -54,7 +54,7 @@ def test_every_case_is_done_and_everything_is_left(run):
     text = run.report.read_text(encoding="utf-8")
     assert "quickshear" in text
     config = yaml.safe_load((run.out / "config.yaml").read_text())
-    assert config["settings"]["tolerance"] == 0.3
+    assert config["settings"]["tolerance"] == {"face_recognition": 0.3}
     assert len(config["run_key_sha256"]) == 64
 
 

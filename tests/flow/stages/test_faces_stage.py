@@ -99,7 +99,10 @@ def test_all_workers_of_a_cluster_share_one_rate(tmp_path, service, monkeypatch)
     seen = sightings(pieces, {c: c for c in "abcd"})
     write_parts(part, {LOOKS: looks_table(seen, {"azure": "azure"})})
     found = face_tables(
-        [part], Settings({"none": {}}, "azure", 0.3, settings, {}, False), HereExecutor(), repeats=5
+        [part],
+        Settings({"none": {}}, "azure", {"azure": 0.3}, settings, {}, False),
+        HereExecutor(),
+        repeats=5,
     )
     assert found.tables["controls"]["recogniser"].tolist() == ["azure"]
     rows = {"recognition": read_part(*found.parts, "recognition").to_dict("records")}
