@@ -68,6 +68,7 @@ def render_report(run: Run, *, pictures: bool = True) -> str:
 def _context(run: Run, pictures: bool) -> dict[str, Any]:
     from defacedask import __version__
     from defacedask.report.sections import (
+        agreement,
         controls,
         decision,
         distribution,
@@ -102,6 +103,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "attacks": privacy.attacks_table(run),
         "recognition_figures": verification.recognition_figures(run),
         "verification": verification.verification_table(run),
+        "agreement": agreement.agreement_table(run),
         "radiomics": radiomics.radiomics_tables(run),
         "radiomics_cases": features["case"].nunique(),
         "structures": features["structure"].nunique(),

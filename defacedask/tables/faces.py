@@ -36,6 +36,7 @@ from defacedask.faces.verification import BestScores, Beyond, curves, verificati
 from defacedask.flow.executors import Executor, HereExecutor
 from defacedask.flow.running import all_done
 from defacedask.flow.stages.places import ORIGINAL
+from defacedask.tables.agreement import agreement_rows
 from defacedask.tables.derive import sum_detection
 from defacedask.tables.face_scores import ANY, OVERALL, SCORES, Judging, galleries, opened, score_part
 from defacedask.tables.files import as_table
@@ -113,6 +114,8 @@ def face_tables(
     attacks = {(d, m, r): len(a) for (m, r), found in cohort.seen.items() for d, a in found.items()}
     tables = {
         "controls": control,
+        "agreement": as_table("agreement", agreement_rows(parts, limits)),
+        "forced_matrix": as_table("forced_matrix", []),  # a study fills it: see defacedask.tables.crops
         **{name: as_table(name, some) for name, some in out.items()},
         "faces_detected": sum_detection(frames(parts, "faces_detected"), attacks),
     }

@@ -18,8 +18,11 @@ from defacedask.faces.tolerances import choose_tolerances, largest_distance, rea
 from defacedask.flow.result import Piece
 from defacedask.io.dicom.model import Case
 from defacedask.report.run import read_run
+from defacedask.report.sections.agreement import agreement_table
+from defacedask.report.sections.privacy import strongest
 from defacedask.report.sections.threshold import threshold_sentence
 from defacedask.tables import face_scores
+from defacedask.tables.agreement import kappa
 from defacedask.tables.cohort import collect
 from defacedask.tables.files import read_tables
 
@@ -183,3 +186,30 @@ def test_a_table_of_detection_without_any_threshold_counts_no_match(judged):
     found = detection_table(rows.loc[rows["recogniser"] == "small"])
     assert found["matches_any_attack"].sum() == 0
     assert found["matches_calibrated"].isna().all()
+
+
+def test_recognisers_that_see_the_same_agree_whatever_their_scale(judged):
+    """Each counts by its own threshold; where one of them matches strangers too, they differ."""
+    found = read_tables(judged)["agreement"].set_index(["recogniser_a", "recogniser_b", "defacer"])
+    assert len(found) == 9
+    assert (found["both"] + found["only_a"] + found["only_b"] + found["neither"]).eq(found["cases"]).all()
+    alike = found.loc[("small", "large", "quickshear")]
+    assert (alike["agree"], alike["only_a"], alike["only_b"]) == (1, 0, 0)
+    assert alike["kappa"] == pytest.approx(1) or alike["both"] in (0, alike["cases"])
+    assert found.loc[("small", "large", "none"), ["cases", "both"]].tolist() == [12, 12]
+    apart = found.loc[("small", "fixed", "quickshear")]
+    assert apart["only_b"] > 0
+    assert apart["agree"] == pytest.approx(1 - apart["only_b"] / apart["cases"])
+    run = read_run(judged)
+    assert [line[2].text for line in agreement_table(run).rows][:2] == ["small, large", "small, fixed"]
+    # a match by either counts: the case of the verdict
+    either = strongest(run, "quickshear")
+    assert either.hits == apart["both"] + apart["only_a"] + apart["only_b"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [((20, 5, 10, 15), 0.4), ((5, 0, 0, 5), 1.0), ((0, 5, 5, 0), -1.0), ((9, 0, 0, 0), math.nan)],
+)
+def test_kappa_is_cohens(counts, expected):
+    assert kappa(*counts) == pytest.approx(expected, nan_ok=True)
