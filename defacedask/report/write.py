@@ -70,6 +70,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
     from defacedask.report.sections import (
         agreement,
         controls,
+        crops,
         decision,
         distribution,
         dose,
@@ -104,6 +105,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "recognition_figures": verification.recognition_figures(run),
         "verification": verification.verification_table(run),
         "agreement": agreement.agreement_table(run),
+        "crops": crops.crops_table(run),
         "radiomics": radiomics.radiomics_tables(run),
         "radiomics_cases": features["case"].nunique(),
         "structures": features["structure"].nunique(),

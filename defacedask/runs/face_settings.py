@@ -9,10 +9,12 @@ from typing import Any
 
 from defacedask import config
 from defacedask.attacks.names import resolve_attacks
+from defacedask.errors import ConfigError
+from defacedask.faces.galleries import ORIGINALS
 from defacedask.faces.recognition import open_recognisers, split_names
 from defacedask.faces.tolerances import choose_tolerances
 
-__all__ = ["Tolerance", "face_settings", "resolve_tolerance", "upload_warning"]
+__all__ = ["Tolerance", "check_matrix", "face_settings", "resolve_tolerance", "upload_warning"]
 
 #: As a user gives it; see `defacedask.faces.tolerances.read_tolerances`.
 Tolerance = float | str | Mapping[str, float] | None
@@ -83,6 +85,26 @@ def resolve_tolerance(given: Tolerance, faces: Mapping[str, Any]) -> dict[str, f
     """
     several = open_recognisers(faces["recognisers"], allow_upload=bool(faces.get("allow_upload")))
     return choose_tolerances(several, given, config.option("recognition.tolerance"))
+
+
+def check_matrix(persons: int, gallery: str) -> int:
+    """Persons of the sample, as the user gives them.
+
+    Raises
+    ------
+    ConfigError
+        If they are too few to tell anybody apart, or the gallery is not one of originals.
+    """
+    if persons and persons < 2:
+        raise ConfigError(
+            f"a matrix of {persons} persons tells nobody apart.", "Give 2 or more, or 0 for none."
+        )
+    if persons and gallery != ORIGINALS:
+        raise ConfigError(
+            "the forced crop as a full matrix compares with originals.",
+            "Leave out --gallery or --forced-matrix.",
+        )
+    return persons
 
 
 def upload_warning(settings: dict[str, Any]) -> str:

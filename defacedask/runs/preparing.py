@@ -25,7 +25,7 @@ from defacedask.flow.stages.protecting import check_margin, patterns_of
 from defacedask.inputs import nothing_found, scan_of
 from defacedask.io.store import writing
 from defacedask.runs.already import set_aside
-from defacedask.runs.face_settings import Tolerance, face_settings, resolve_tolerance
+from defacedask.runs.face_settings import Tolerance, check_matrix, face_settings, resolve_tolerance
 from defacedask.runs.run_key import key_of_seed, read_key
 from defacedask.runs.trial import check_trial, facts_by_case, read_ids, trial_facts
 from defacedask.whole_files import write_whole
@@ -74,6 +74,8 @@ class Settings:
         How: fields of `defacedask.flow.release_options.ReleaseOptions`.
     gallery : str
         Whom defaced heads are compared with: ``originals``, ``second-scan``, or a folder of photographs.
+    forced_matrix : int
+        Persons of the sample whose landmarks are put on each other's defaced heads; 0: it is not done.
     protect : tuple of str
         Patterns of names of structures that stay as they are, besides the brain.
     margin_mm : float
@@ -93,6 +95,7 @@ class Settings:
     export: bool = False
     release: dict[str, Any] = dataclasses.field(default_factory=dict)
     gallery: str = "originals"
+    forced_matrix: int = 0
     protect: tuple[str, ...] = ()
     margin_mm: float = 3.0
     code: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
@@ -177,6 +180,7 @@ def prepare(
     pictures: bool | None = None,
     export: bool = True,
     gallery: str | None = None,
+    forced_matrix: int | None = None,
     feature_classes: str | Iterable[str] | None = None,
     protect: str | Sequence[str] = (),
     margin_mm: float = 3.0,
@@ -203,6 +207,8 @@ def prepare(
     found, skipped, people = _cases(cases)
     known = gallery or config.option("recognition.gallery")
     check_gallery(known, [case.patient_id or case.id for case in found])
+    matrix = config.option("recognition.forced-matrix") if forced_matrix is None else forced_matrix
+    settings = dataclasses.replace(settings, forced_matrix=check_matrix(int(matrix), known))
     settings = dataclasses.replace(
         settings, export=export, gallery=known, radiomics={**settings.radiomics, "classes": classes}
     )

@@ -21,9 +21,13 @@ def name_of(run: Run, control: Control) -> str:
     return f"{control.modality} by {control.recogniser}" if several else control.modality
 
 
-def threshold_words(run: Run) -> str:
-    """Write the threshold of each image (and recogniser): ``0.33``, or ``0.33 (CT), 0.37 (MR)``."""
-    known = {name_of(run, c): limit_words(c.limit) for c in run.controls}
+def threshold_words(run: Run, recogniser: str = "") -> str:
+    """Write the threshold of each image (and recogniser): ``0.33``, or ``0.33 (CT), 0.37 (MR)``; or of one alone."""
+    known = {
+        c.modality if recogniser else name_of(run, c): limit_words(c.limit)
+        for c in run.controls
+        if recogniser in ("", c.recogniser)
+    }
     if not known:
         return ", ".join(f"{value:g} ({name})" for name, value in _used(run).items()) or "none"
     if len(set(known.values())) == 1:
