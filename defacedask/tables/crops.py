@@ -40,8 +40,11 @@ def matrix_rows(
     repeats : int
         Bootstrap draws over persons.
     """
+    left_out: dict[str, int] = defaultdict(int)
     found: dict[tuple[str, str, str], list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for piece in pieces:
+        if piece.stage == CROPS and not piece.ok:
+            left_out[piece.defacer] += 1
         for one in piece.facts.get("crops", ()) if piece.stage == CROPS and piece.ok else ():
             found[piece.defacer, one["modality"], one["recogniser"]].append((piece.case, one))
     rows = []
@@ -59,7 +62,8 @@ def matrix_rows(
                 "seed": seed,
                 "persons": persons,
                 "cases": len(some),
-                **{name: fair[name] for name in (*wanted, "note")},
+                **{name: fair[name] for name in wanted},
+                "note": "; ".join(filter(None, [_left_out(left_out[defacer]), fair["note"]])),
                 **{
                     f"plain_{name}": plain[name]
                     for name in ("chance", "rank_1", "auc", "auc_low", "auc_high")
@@ -67,6 +71,10 @@ def matrix_rows(
             }
         )
     return rows
+
+
+def _left_out(cases: int) -> str:
+    return f"{cases} of the persons drawn could not be compared" if cases else ""
 
 
 def _scores(some: list[tuple[str, dict[str, Any]]], form: str) -> BestScores:

@@ -97,6 +97,14 @@ def test_a_blank_picture_shows_nobody_in_either_form():
     assert row["auc"] == row["plain_auc"] == 0.5
 
 
+def test_heads_that_could_not_be_compared_are_said():
+    found = pieces(Eye("picture"), [picture(k) for k in range(len(PERSONS))])
+    found[2] = Piece("crops", "c2", "cut", "k", "failed", "it broke.")
+    (row,) = matrix_rows(found, {("CT", "eye"): 0.5}, 8, 0, repeats=20)
+    assert (row["cases"], row["persons"]) == (7, 8)
+    assert row["note"].startswith("1 of the persons drawn could not be compared")
+
+
 @pytest.mark.parametrize("sees", ["crop", "picture"])
 def test_the_own_distance_is_the_same_and_each_pair_costs_one_encoding(sees):
     eye = Eye(sees)
