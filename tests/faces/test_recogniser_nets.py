@@ -67,6 +67,8 @@ def test_what_is_not_known_is_said():
             convert_tfjs(model, {} if wrong is None else {"net.bin": wrong}, ["answer"], "made")
     with pytest.raises(InputError, match="no node 'nobody'"):
         convert_tfjs(model, files, ["nobody"], "made")
+    with pytest.raises(InputError, match="a loop"):
+        convert_tfjs(tfjs_files(Made(), inputs={"padded": ["two", "ends"]})[0], files, ["answer"], "made")
     with pytest.raises(InputError, match="no TensorFlow"):
         convert_tfjs(b"{}", files, ["answer"], "made")
 

@@ -69,7 +69,7 @@ class Made:
         return (np.maximum(value, 0) - self.shift).ravel()
 
 
-def tfjs_files(made, **changed):
+def tfjs_files(made, inputs=None, **changed):
     """``model.json`` and its weights: the second convolution's as float16, the shift as bytes with a scale."""
     scale = float(np.ptp(made.shift)) / 255
     packed = np.round((made.shift - made.shift.min()) / scale).astype(np.uint8)
@@ -122,6 +122,7 @@ def tfjs_files(made, **changed):
         {"name": "unused", "op": "Dream", "input": ["answer"]},
     ]
     for node in nodes:
+        node.update({"input": (inputs or {})[node["name"]]} if node["name"] in (inputs or {}) else {})
         node["op"] = changed.get(node["name"], node["op"])
     model = {
         "modelTopology": {"node": nodes},

@@ -100,6 +100,8 @@ class _Maker:
     def __init__(self, graph: Graph, nodes: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
         self.graph, self.nodes, self.weights = graph, nodes, weights
         self.made: set[str] = set()
+        #: What waits for something else.
+        self.begun: set[str] = set()
 
     def make(self, wanted: str) -> None:
         """Add a node; a stack of its own, for networks are deeper than Python's."""
@@ -111,6 +113,9 @@ class _Maker:
             inputs = [_clean(one) for one in self.nodes[name].get("input", ())]
             lacking = [one for one in inputs if one not in self.made]
             if name not in self.made and lacking:
+                if any(one in self.begun for one in lacking):
+                    raise self.graph.unknown("a loop")
+                self.begun.add(name)
                 waiting += lacking
                 continue
             waiting.pop()
