@@ -67,7 +67,9 @@ def measure(count: int, most: int) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
         dask.config.set({"defacedask.recognition.gallery-most": most}),
     ):
-        settings = Settings({name: {} for name in DEFACERS}, "face_recognition", 0.3, {}, {}, False)
+        settings = Settings(
+            {name: {} for name in DEFACERS}, "face_recognition", {"face_recognition": 0.3}, {}, {}, False
+        )
         ids = [f"c{k:06d}" for k in range(count)]
         cohort = Cohort(Path(folder), ids, settings, HereExecutor())
         before = process.memory_info().rss

@@ -27,6 +27,7 @@ COMMANDS = {
     "template": "Average heads: build one, or show what one is.",
     "status": "Say how far a run is, or how it ended.",
     "list": "Name the defacers, recognisers or attacks that there are.",
+    "recogniser": "Fetch face networks that others publish.",
 }
 
 

@@ -29,14 +29,18 @@ __all__ = ["command"]
 @click.option(
     "--recogniser",
     default=None,
-    help="Names with commas: face_recognition, face_recognition_cnn, onnx:PATH, azure, others installed.",
+    help="Names with commas: face_recognition, mobilefacenet, faceres, ...: `defacedask list recognisers`.",
 )
 @click.option(
     "--allow-upload",
     is_flag=True,
     help="Let a recogniser that is a service (azure) have rendered pictures of the patients' faces.",
 )
-@click.option("--tolerance", type=float, default=None, help="Distance that still is a match [0.3].")
+@click.option(
+    "--tolerance",
+    default=None,
+    help="Distance that still is a match: face_recognition's [0.3], or NAME=NUMBER of another, with commas.",
+)
 @click.option(
     "--surfaces",
     type=click.Choice(["ply", "vtp"]),

@@ -37,5 +37,5 @@ def command(out: Path, reference: Path | None, pictures: bool) -> None:
     from defacedask.tables.files import write_tables
 
     run = read_run(out, reference)
-    write_tables(out, derive_tables(run.tables, run.tolerance))
+    write_tables(out, derive_tables(run.tables, run.tolerances))
     click.echo(write_report(out, reference=reference, pictures=pictures))

@@ -42,7 +42,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--recogniser",
             default=None,
-            help="Names with commas: face_recognition, face_recognition_cnn, onnx:PATH, azure, others installed.",
+            help="Names with commas: face_recognition, mobilefacenet, faceres, ...: `defacedask list recognisers`.",
         ),
         click.option(
             "--attacks",
@@ -60,11 +60,21 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Compare with: originals, second-scan, or a folder of photographs (PatientID.jpg). [originals]",
         ),
         click.option(
+            "--forced-matrix",
+            type=click.IntRange(min=0),
+            default=None,
+            help="Persons, drawn at random, whose landmarks are put on each other's defaced heads. [0]",
+        ),
+        click.option(
             "--feature-classes",
             default=None,
             help="More of pyradiomics' features, such as glcm,shape; the study's ten always come.",
         ),
-        click.option("--tolerance", type=float, default=None, help="Distance that still is a match [0.3]."),
+        click.option(
+            "--tolerance",
+            default=None,
+            help="Distance that still is a match: face_recognition's [0.3], or NAME=NUMBER of another, with commas.",
+        ),
         click.option(
             "--cluster", default="local", show_default=True, help="local, tcp://HOST:PORT, kubernetes, slurm."
         ),
@@ -160,21 +170,27 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     for line in filter(None, [worth.about, *worth.more]):
         console.print(f"  {line}", markup=False, soft_wrap=True, highlight=False)
     cases, faces = result.tables["cases"], result.tables["faces_detected"]
-    # the page's threshold, and any attack: as in the first line
-    title = f"Faces after defacing; matched: within {threshold_words(seen)} by any attack"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)  # 80 columns
+    words = ("defacer", "modality")
     several = faces["recogniser"].nunique() > 1
-    words = ("defacer", "modality", *(("recogniser",) if several else ()))
-    for name in (*words, "cases", "faces\ndetected", "judged", "matched", "95 % upper\nbound"):
-        least = 14 if name == "defacer" else None  # the built-in names on one line of a narrow terminal
-        table.add_column(name, justify="left" if name in words else "right", overflow="fold", min_width=least)
-    for row in faces.itertuples():
-        matched = row.matches_any_attack
-        bound = f"{100 * upper_bound(matched, row.judged):.1f} %" if row.judged else ""
-        texts = [getattr(row, word) for word in words]
-        numbers = (row.cases, row.faces_detected, row.judged, matched if row.judged else "not judged")
-        table.add_row(*texts, *map(str, numbers), bound)
-    console.print(table)
+    # a table each, for a recogniser's name and its threshold need a line of a narrow terminal of their own
+    for name, part in faces.groupby("recogniser", sort=False):
+        # the page's threshold, and any attack: as in the first line
+        who = f", by {name}" if several else ""
+        within = threshold_words(seen, str(name))
+        title = f"Faces after defacing{who}; matched: within {within} by any attack"
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)  # 80 columns
+        for head in (*words, "cases", "faces\ndetected", "judged", "matched", "95 % upper\nbound"):
+            least = 14 if head == "defacer" else None  # the built-in names on one line
+            table.add_column(
+                head, justify="left" if head in words else "right", overflow="fold", min_width=least
+            )
+        for row in part.itertuples():
+            matched = row.matches_any_attack
+            bound = f"{100 * upper_bound(matched, row.judged):.1f} %" if row.judged else ""
+            texts = [getattr(row, word) for word in words]
+            numbers = (row.cases, row.faces_detected, row.judged, matched if row.judged else "not judged")
+            table.add_row(*texts, *map(str, numbers), bound)
+        console.print(table)
     counts = cases["status"].value_counts().to_dict()
     console.print("cases: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
     for row in cases[cases["status"] != "done"].itertuples():

@@ -11,6 +11,7 @@ import numpy as np
 from defacedask.faces.galleries import PHOTOGRAPHS, SECOND_SCAN, Gallery, gallery_of_originals
 from defacedask.faces.identification import Distance, Sighting, identify
 from defacedask.faces.rates import calibrate_threshold
+from defacedask.faces.tolerances import largest_distance
 
 __all__ = ["controls"]
 
@@ -21,7 +22,7 @@ def controls(
     *,
     distance: Distance | None = None,
     fpr: float = 0.01,
-    tolerance: float = 0.3,
+    tolerance: float = math.nan,
 ) -> dict[str, Any]:
     """Does the attack work at all, and does it tell people apart? Calibrates on originals by the way.
 
@@ -36,7 +37,7 @@ def controls(
     fpr : float
         Rate of impostors at the calibrated threshold.
     tolerance : float
-        The study's fixed tolerance.
+        The recogniser's; NaN if it has none.
 
     Returns
     -------
@@ -65,6 +66,7 @@ def controls(
         if row["distance_to_own"] is not None:
             found = (row["distance_to_own"], row["rank_of_own"])
             best[probe.person] = min(best.get(probe.person, found), found)
+    fixed, largest = not math.isnan(tolerance), largest_distance(tolerance, calibration.threshold)
     matched = sum(d <= calibration.threshold for d, _ in best.values())
     reason = ""
     if len(detected) * 2 < len(persons):
@@ -86,11 +88,11 @@ def controls(
         "persons_detected": len(detected),
         "positive_n": len(best),
         "positive_matches": matched,
-        "positive_matches_at_tolerance": sum(d <= tolerance for d, _ in best.values()),
+        "positive_matches_at_tolerance": sum(d <= tolerance for d, _ in best.values()) if fixed else None,
         "positive_rank_1": sum(rank == 1 for _, rank in best.values()),
         "negative_n": len(impostors),
-        "negative_rate": float((impostors <= tolerance).mean()) if len(impostors) else math.nan,
-        "negative_matches": int((impostors <= np.fmax(tolerance, calibration.threshold)).sum()),
+        "negative_rate": float((impostors <= tolerance).mean()) if fixed and len(impostors) else math.nan,
+        "negative_matches": int((impostors <= largest).sum()) if not math.isnan(largest) else None,
         "holds": not reason,
         "reason": reason,
     }

@@ -12,7 +12,7 @@ __all__ = ["detection_table"]
 
 
 def detection_table(
-    recognition: pd.DataFrame, *, tolerance: float = 0.3, threshold: float = math.nan
+    recognition: pd.DataFrame, *, tolerance: float = math.nan, threshold: float = math.nan
 ) -> pd.DataFrame:
     """The study's table from rows of recognition: defacer x modality x recogniser.
 
@@ -21,7 +21,7 @@ def detection_table(
     recognition : pandas.DataFrame
         As in INTERFACE: case, defacer, modality, recogniser, attack, view, detected, distance_to_own, ...
     tolerance : float
-        The study's.
+        The recogniser's; NaN if it has none: then ``matches`` and their bound are empty.
     threshold : float
         Calibrated on originals; NaN if there is none.
 
@@ -37,6 +37,7 @@ def detection_table(
     """
     rows = []
     keys = ["defacer", "modality", "recogniser"]
+    fixed = not math.isnan(tolerance)
     limit = tolerance if math.isnan(threshold) else threshold
     for names, part in recognition.groupby(keys, sort=False, dropna=False):
         plain = part[part["attack"] == "plain"]
@@ -63,10 +64,10 @@ def detection_table(
                 **dict(zip(keys, names, strict=True)),
                 "cases": cases,
                 "faces_detected": found,
-                "matches": matches,
+                "matches": matches if fixed else None,
                 "tolerance": tolerance,
                 "judged": judged,
-                "upper_bound_95": upper_bound(matches, judged),
+                "upper_bound_95": upper_bound(matches, judged) if fixed else math.nan,
                 "detected_upper_bound_95": upper_bound(found, cases),
                 "matches_calibrated": calibrated if known else None,
                 "threshold": threshold,

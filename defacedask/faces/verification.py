@@ -156,7 +156,7 @@ def verification(
     best: BestScores,
     *,
     limit: float = math.nan,
-    tolerance: float = 0.3,
+    tolerance: float = math.nan,
     fprs: Sequence[float] = FPRS,
     repeats: int = 300,
     seed: int = 0,
@@ -172,7 +172,7 @@ def verification(
     limit : float
         Largest distance at which a case counts as recognised.
     tolerance : float
-        The study's; NaN if it means nothing here.
+        The recogniser's; NaN if it has none, or it means nothing here.
     fprs : sequence of float
         A rate that the number of impostor comparisons cannot show (`measurable`) gives NaN, and ``note`` says
         so.

@@ -14,6 +14,7 @@ import yaml
 
 from defacedask.defacers import BUILT_IN
 from defacedask.errors import InputError
+from defacedask.faces.tolerances import read_tolerances
 from defacedask.modality import IMAGES
 from defacedask.tables import evidence
 from defacedask.tables.files import read_tables
@@ -44,13 +45,14 @@ class Run:
     pictures: list[dict[str, str]] = field(default_factory=list)
     reference: Reference | None = None
 
-    @property
-    def tolerance(self) -> float:
-        """Largest distance that counts as a match."""
+    @functools.cached_property
+    def tolerances(self) -> dict[str, float]:
+        """Recogniser -> its tolerance, where it has one; a single number is face_recognition's."""
         for place in (self.config.get("settings"), self.config):
-            if isinstance(place, Mapping) and isinstance(place.get("tolerance"), (int, float)):
-                return float(place["tolerance"])
-        return TOLERANCE
+            given = place.get("tolerance") if isinstance(place, Mapping) else None
+            if isinstance(given, (int, float, Mapping)):
+                return read_tolerances(given) if given != {} else {}
+        return read_tolerances(TOLERANCE)
 
     @functools.cached_property
     def defacers(self) -> list[str]:
@@ -73,8 +75,8 @@ class Run:
     @functools.cached_property
     def by_case(self) -> pd.DataFrame:
         """See `evidence.by_case`."""
-        limit = evidence.limits(self.tables["controls"], self.tolerance)
-        return evidence.by_case(self.tables["recognition"], self.tolerance, limit)
+        limit = evidence.limits(self.tables["controls"], self.tolerances)
+        return evidence.by_case(self.tables["recognition"], self.tolerances, limit)
 
     @functools.cached_property
     def attacks_tried(self) -> dict[tuple[str, str, str], int]:
@@ -117,7 +119,7 @@ class Run:
     @functools.cached_property
     def controls(self) -> list[evidence.Control]:
         """Positive controls, images of patients before other surfaces."""
-        found = evidence.positive_controls(self.by_case, self.tolerance, self.tables["controls"])
+        found = evidence.positive_controls(self.by_case, self.tolerances, self.tables["controls"])
         return sorted(found, key=lambda c: (c.modality not in IMAGES, c.recogniser))
 
 

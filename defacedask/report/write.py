@@ -68,7 +68,9 @@ def render_report(run: Run, *, pictures: bool = True) -> str:
 def _context(run: Run, pictures: bool) -> dict[str, Any]:
     from defacedask import __version__
     from defacedask.report.sections import (
+        agreement,
         controls,
+        crops,
         decision,
         distribution,
         dose,
@@ -102,6 +104,8 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "attacks": privacy.attacks_table(run),
         "recognition_figures": verification.recognition_figures(run),
         "verification": verification.verification_table(run),
+        "agreement": agreement.agreement_table(run),
+        "crops": crops.crops_table(run),
         "radiomics": radiomics.radiomics_tables(run),
         "radiomics_cases": features["case"].nunique(),
         "structures": features["structure"].nunique(),
@@ -120,6 +124,6 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "pictures": pictures,
         "listed": len(run.pictures),
         "reference": Path(run.reference.folder).name if run.reference else "",
-        "tolerance": f"{run.tolerance:g}",
+        "tolerance": ", ".join(f"{value:g} ({name})" for name, value in run.tolerances.items()),
         "numbers": numbers,
     }

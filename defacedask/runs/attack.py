@@ -19,14 +19,13 @@ from defacedask.flow.stages.ingest import input_state
 from defacedask.flow.stages.places import ORIGINAL
 from defacedask.inputs import nothing_found, scan_of
 from defacedask.phantom.virtual import is_virtual
-from defacedask.runs.face_settings import face_settings
+from defacedask.runs.face_settings import Tolerance, face_settings, resolve_tolerance
 from defacedask.runs.outputs import local_folder
 from defacedask.runs.preparing import (
     KEPT,
     RUN_FOLDERS,
     Settings,
     make_output,
-    resolve_tolerance,
     write_config,
 )
 from defacedask.runs.study import StudyResult
@@ -63,7 +62,7 @@ def attack(
     name: str = "defaced",
     attacks: str | Iterable[str] | None = None,
     recogniser: str | Iterable[str] | None = None,
-    tolerance: float | None = None,
+    tolerance: Tolerance = None,
     allow_upload: bool = False,
     surfaces: str = "",
     pictures: bool | None = None,
@@ -129,7 +128,7 @@ def prepare_attack(
     name: str = "defaced",
     attacks: str | Iterable[str] | None = None,
     recogniser: str | Iterable[str] | None = None,
-    tolerance: float | None = None,
+    tolerance: Tolerance = None,
     allow_upload: bool = False,
     surfaces: str = "",
     pictures: bool | None = None,
@@ -141,7 +140,7 @@ def prepare_attack(
         check_kind(surfaces)
     folder = local_folder(out)
     faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
-    limit = resolve_tolerance(tolerance)
+    limit = resolve_tolerance(tolerance, faces)
     scans = [scan_of(given) for given in (original, defaced)]
     for found, what in zip(scans, ("original", "defaced"), strict=True):
         if not found.cases:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from defacedask import config
 from defacedask.attacks import BUILT_IN, get_attack, resolve_attacks
 from defacedask.defacers.sources import source_hash
+from defacedask.errors import ConfigError
+from defacedask.faces.galleries import ORIGINALS
 from defacedask.faces.recognition import open_recognisers, split_names
+from defacedask.faces.tolerances import choose_tolerances
 
-__all__ = ["face_settings", "upload_warning"]
+__all__ = ["Tolerance", "check_matrix", "face_settings", "resolve_tolerance", "upload_warning"]
+
+#: As a user gives it; see `defacedask.faces.tolerances.read_tolerances`.
+Tolerance = float | str | Mapping[str, float] | None
 
 
 def face_settings(
@@ -39,7 +45,10 @@ def face_settings(
     names = split_names(recogniser or config.option("recognition.recogniser"))
     chosen = resolve_attacks(attacks or config.option("recognition.attacks"))
     more: dict[str, Any] = {}
-    if any(one.remote for one in open_recognisers(names, allow_upload=allow_upload)):
+    several = open_recognisers(names, allow_upload=allow_upload)
+    # a file of another content is another recogniser
+    networks = {one.name: one.fingerprint for one in several if hasattr(one, "fingerprint")}
+    if any(one.remote for one in several):
         more = {
             "allow_upload": True,
             "per_second": float(config.option("recognition.requests-per-second")),
@@ -60,7 +69,47 @@ def face_settings(
         "smooth_mm": render["smooth-mm"],
         "modalities": list(render["modalities"]),
         **more,
+        **({"networks": networks} if networks else {}),
     }
+
+
+def resolve_tolerance(given: Tolerance, faces: Mapping[str, Any]) -> dict[str, float]:
+    """Tolerance of each recogniser that has one: as given, else as configured, else its own.
+
+    Parameters
+    ----------
+    given : float, str or mapping, optional
+        See `defacedask.faces.tolerances.read_tolerances`.
+    faces : mapping
+        See `face_settings`.
+
+    Raises
+    ------
+    ConfigError
+        If it does not lie between 0 and 2, or is of a recogniser that the run does not use.
+    """
+    several = open_recognisers(faces["recognisers"], allow_upload=bool(faces.get("allow_upload")))
+    return choose_tolerances(several, given, config.option("recognition.tolerance"))
+
+
+def check_matrix(persons: int, gallery: str) -> int:
+    """Persons of the sample, as the user gives them.
+
+    Raises
+    ------
+    ConfigError
+        If they are too few to tell anybody apart, or the gallery is not one of originals.
+    """
+    if persons and persons < 2:
+        raise ConfigError(
+            f"a matrix of {persons} persons tells nobody apart.", "Give 2 or more, or 0 for none."
+        )
+    if persons and gallery != ORIGINALS:
+        raise ConfigError(
+            "the forced crop as a full matrix compares with originals.",
+            "Leave out --gallery or --forced-matrix.",
+        )
+    return persons
 
 
 def upload_warning(settings: dict[str, Any]) -> str:

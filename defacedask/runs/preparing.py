@@ -25,7 +25,7 @@ from defacedask.flow.stages.protecting import check_margin, patterns_of
 from defacedask.inputs import nothing_found, scan_of
 from defacedask.io.store import writing
 from defacedask.runs.already import set_aside
-from defacedask.runs.face_settings import face_settings
+from defacedask.runs.face_settings import Tolerance, check_matrix, face_settings, resolve_tolerance
 from defacedask.runs.outputs import local_folder
 from defacedask.runs.run_key import key_of_seed, read_key
 from defacedask.runs.trial import check_trial, facts_by_case, read_ids, trial_facts
@@ -45,7 +45,6 @@ __all__ = [
     "make_output",
     "prepare",
     "resolve_defacers",
-    "resolve_tolerance",
     "write_config",
 ]
 
@@ -64,8 +63,8 @@ class Settings:
         Name -> options, the control ``none`` among them.
     recogniser : str
         One name, or several with commas between.
-    tolerance : float
-        Largest distance that counts as a match, the study's 0.3 by default.
+    tolerance : dict
+        Recogniser -> largest distance that counts as a match whatever the calibration says, where it has one.
     faces, radiomics : dict
         Options of those stages.
     pictures : bool
@@ -76,6 +75,8 @@ class Settings:
         How: fields of `defacedask.flow.release_options.ReleaseOptions`.
     gallery : str
         Whom defaced heads are compared with: ``originals``, ``second-scan``, or a folder of photographs.
+    forced_matrix : int
+        Persons of the sample whose landmarks are put on each other's defaced heads; 0: it is not done.
     protect : tuple of str
         Patterns of names of structures that stay as they are, besides the brain.
     margin_mm : float
@@ -88,13 +89,14 @@ class Settings:
 
     defacers: dict[str, dict[str, Any]]
     recogniser: str
-    tolerance: float
+    tolerance: dict[str, float]
     faces: dict[str, Any]
     radiomics: dict[str, Any]
     pictures: bool
     export: bool = False
     release: dict[str, Any] = dataclasses.field(default_factory=dict)
     gallery: str = "originals"
+    forced_matrix: int = 0
     protect: tuple[str, ...] = ()
     margin_mm: float = 3.0
     code: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
@@ -154,20 +156,6 @@ def resolve_defacers(
     return chosen
 
 
-def resolve_tolerance(given: float | None) -> float:
-    """Largest distance that counts as a match: as given, else as configured.
-
-    Raises
-    ------
-    ConfigError
-        If it does not lie between 0 and 2.
-    """
-    limit = config.option("recognition.tolerance") if given is None else given
-    if not 0 < limit < 2:
-        raise ConfigError(f"the tolerance must lie between 0 and 2, not at {limit}.", "The study's is 0.3.")
-    return limit
-
-
 @dataclasses.dataclass
 class Prepared:
     """A study that can be run: inputs scanned, options checked, output folder made."""
@@ -188,11 +176,12 @@ def prepare(
     *,
     defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
     recogniser: str | Iterable[str] | None = None,
-    tolerance: float | None = None,
+    tolerance: Tolerance = None,
     seed: int | None = None,
     pictures: bool | None = None,
     export: bool = True,
     gallery: str | None = None,
+    forced_matrix: int | None = None,
     feature_classes: str | Iterable[str] | None = None,
     protect: str | Sequence[str] = (),
     margin_mm: float = 3.0,
@@ -219,6 +208,8 @@ def prepare(
     found, skipped, people = _cases(cases)
     known = gallery or config.option("recognition.gallery")
     check_gallery(known, [case.patient_id or case.id for case in found])
+    matrix = config.option("recognition.forced-matrix") if forced_matrix is None else forced_matrix
+    settings = dataclasses.replace(settings, forced_matrix=check_matrix(int(matrix), known))
     settings = dataclasses.replace(
         settings, export=export, gallery=known, radiomics={**settings.radiomics, "classes": classes}
     )
@@ -243,7 +234,7 @@ def prepare(
 def _settings(
     defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None,
     faces: dict[str, Any],
-    tolerance: float | None,
+    tolerance: Tolerance,
     pictures: bool | None,
 ) -> Settings:
     radiomics = config.option("radiomics")
@@ -252,7 +243,7 @@ def _settings(
         defacers=chosen,
         code={name: code_of(name) for name in chosen},
         recogniser=",".join(faces["recognisers"]),
-        tolerance=resolve_tolerance(tolerance),
+        tolerance=resolve_tolerance(tolerance, faces),
         faces=faces,
         radiomics={"bin_width": radiomics["bin-width"], "voxel_array_shift": radiomics["voxel-array-shift"]},
         pictures=config.option("output.pictures") if pictures is None else pictures,

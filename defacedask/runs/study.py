@@ -19,6 +19,7 @@ from defacedask.flow.executors import device_for
 from defacedask.flow.flow import Flow, flow_on
 from defacedask.flow.result import Piece, receipt
 from defacedask.flow.run import Progress
+from defacedask.flow.stages.places import ORIGINAL
 from defacedask.flow.stages.protecting import (
     check_margin,
     drawn_brain,
@@ -27,6 +28,8 @@ from defacedask.flow.stages.protecting import (
     spared_structures,
 )
 from defacedask.inputs import one_case
+from defacedask.runs.crops import fill_matrix
+from defacedask.runs.face_settings import Tolerance
 from defacedask.runs.outputs import output_of
 from defacedask.runs.preparing import Prepared, Settings, prepare, resolve_defacers
 from defacedask.runs.study_stages import StudyRun, stages, writing
@@ -147,7 +150,7 @@ def study(
     work: str | Path | None = None,
     defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
     recogniser: str | Iterable[str] | None = None,
-    tolerance: float | None = None,
+    tolerance: Tolerance = None,
     seed: int | None = None,
     client: Any = None,
     pictures: bool | None = None,
@@ -160,6 +163,7 @@ def study(
     ids: str | Path | None = None,
     trial: Iterable[str] | Mapping[str, str] = (),
     gallery: str | None = None,
+    forced_matrix: int | None = None,
     feature_classes: str | Iterable[str] | None = None,
     protect: str | Sequence[str] = (),
     margin_mm: float = 3.0,
@@ -186,8 +190,10 @@ def study(
         The convert-only control ``none`` always runs beside them.
     recogniser : str or sequence of str
         Registered recognisers, or ``onnx:PATH`` for a network in a file.
-    tolerance : float
-        Distance up to which two faces count as the same.
+    tolerance : float, str or mapping, optional
+        Distance up to which two faces count as the same, whatever the calibration on originals says: a number is
+        face_recognition's (the study's 0.3 by default), another recogniser's is named (``"NAME=0.2"``, or a mapping).
+        A recogniser without one is judged at its calibrated threshold alone.
     seed : int, optional
         Fixes the run's secret key, for runs that must be repeatable; by default the key is drawn at random and
         kept in ``OUT/store/run.key``.
@@ -207,6 +213,9 @@ def study(
         Names of structures that stay as they are, with ``*`` and ``?``; the brain always does.
     margin_mm : float
         Kept around them.
+    forced_matrix : int
+        Persons, drawn at random, whose original's landmarks are put on each other's defaced heads: the forced crop
+        as a full matrix, which costs an encoding for each pair, view, defacer and recogniser. 0 for none.
     gallery : str
         Whom defaced heads are compared with: ``originals`` (the study's protocol), ``second-scan`` (another scan
         of the same person), or a folder of photographs (PatientID.jpg, or PatientID/any.jpg).
@@ -254,6 +263,7 @@ def study(
         ids=ids,
         trial=trial,
         gallery=gallery,
+        forced_matrix=forced_matrix,
         feature_classes=feature_classes,
         protect=protect,
         margin_mm=margin_mm,
@@ -296,7 +306,9 @@ def run(
     ) as flow:
         ids = [case.id for case in prepared.cases]
         cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor)
+        originals: list[Piece] = []
         for case, found in flow.run(context, prepared.cases, tuple(prepared.settings.defacers), progress):
+            originals += [p for p in found if (p.stage, p.defacer) == ("faces", ORIGINAL) and p.ok]
             cohort.add(About.of(case), release.note(case, found) if release else found)
         skipped = [dataclasses.asdict(skip) for skip in prepared.skipped]
         judged, note = (prepared.folder / "store" / name for name in ("judged.json", "tables.json"))
@@ -306,6 +318,8 @@ def run(
             judged.unlink(missing_ok=True)
             note.unlink(missing_ok=True)
             cohort.finish(skipped)
+            if prepared.settings.forced_matrix:
+                fill_matrix(flow, context, originals, progress)
             # files are written after this, and then some tables once more
             later = AMENDED if release else ()
             stamp(judged, made, [file for file in _made(prepared.folder) if file.stem not in later])

@@ -52,6 +52,8 @@ FURTHER = (
     "skipped",
     "controls",
     "verification",
+    "agreement",
+    "forced_matrix",
     "curves",
     "faces_detected",
     "radiomics_percent",

@@ -11,6 +11,7 @@ from defacedask.attacks.best_attempts import best_attempts
 from defacedask.costs.summary import radiomics_percent, radiomics_summary
 from defacedask.faces.detection import detection_table
 from defacedask.faces.rates import upper_bound
+from defacedask.faces.tolerances import tolerance_of
 from defacedask.tables import evidence
 from defacedask.tables.files import as_table
 
@@ -23,7 +24,7 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 def faces_detected(
-    recognition: pd.DataFrame, tolerance: float, controls: pd.DataFrame | None = None
+    recognition: pd.DataFrame, tolerances: Mapping[str, float], controls: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Faces detected and matches, defacer x modality x recogniser, a case counting once.
 
@@ -31,8 +32,8 @@ def faces_detected(
     ----------
     recognition : DataFrame
         The study's recognition table.
-    tolerance : float
-        The study's.
+    tolerances : mapping
+        Recogniser -> its tolerance, where it has one.
     controls : DataFrame, optional
         With the calibrated threshold of each modality and recogniser.
 
@@ -45,13 +46,14 @@ def faces_detected(
     if not len(recognition):
         return as_table("faces_detected", [])
     looks = recognition.assign(detected=recognition["detected"].fillna(False).astype(bool))
-    limits = evidence.limits(controls, tolerance)
+    limits = evidence.limits(controls, tolerances)
     found = []
     for (modality, recogniser), part in looks.groupby(["modality", "recogniser"], sort=False):
         calibrated = evidence.threshold(controls, str(modality), str(recogniser))
-        found.append(detection_table(part, tolerance=tolerance, threshold=calibrated))
+        own = tolerance_of(tolerances, str(recogniser))
+        found.append(detection_table(part, tolerance=own, threshold=calibrated))
     table = pd.concat(found, ignore_index=True)
-    joined = evidence.any_attack(evidence.by_case(looks, tolerance, limits))
+    joined = evidence.any_attack(evidence.by_case(looks, tolerances, limits))
     hits = joined.groupby(["defacer", "modality", "recogniser"])["matched"].sum()
     keys = zip(table["defacer"], table["modality"], table["recogniser"], strict=True)
     table["matches_any_attack"] = [int(hits.get(key, 0)) for key in keys]
@@ -72,11 +74,13 @@ def sum_detection(parts: Iterable[pd.DataFrame], attacks: Mapping[tuple[str, str
     if not rows:
         return as_table("faces_detected", [])
     keys = ["defacer", "modality", "recogniser"]
-    counts = ["cases", "faces_detected", "matches", "judged", "rank_1", "matches_any_attack"]
+    counts = ["cases", "faces_detected", "judged", "rank_1", "matches_any_attack"]
     found = []
     for key, part in pd.concat(rows, ignore_index=True).groupby(keys, sort=False):
         row = {**part.iloc[0].to_dict(), **{name: int(part[name].sum()) for name in counts}}
-        row["upper_bound_95"] = upper_bound(row["matches"], row["judged"])
+        if part["matches"].notna().all():
+            row["matches"] = int(part["matches"].sum())
+            row["upper_bound_95"] = upper_bound(row["matches"], row["judged"])
         row["detected_upper_bound_95"] = upper_bound(row["faces_detected"], row["cases"])
         if part["matches_calibrated"].notna().all():
             row["matches_calibrated"] = int(part["matches_calibrated"].sum())
@@ -86,15 +90,17 @@ def sum_detection(parts: Iterable[pd.DataFrame], attacks: Mapping[tuple[str, str
     return as_table("faces_detected", found)
 
 
-def derive_tables(tables: Mapping[str, pd.DataFrame], tolerance: float) -> dict[str, pd.DataFrame]:
+def derive_tables(
+    tables: Mapping[str, pd.DataFrame], tolerances: Mapping[str, float]
+) -> dict[str, pd.DataFrame]:
     """Make the derived tables anew from the measured ones.
 
     Parameters
     ----------
     tables : mapping
         With ``recognition`` and ``radiomics``, and ``controls`` if there is one.
-    tolerance : float
-        The study's largest distance that counts as a match.
+    tolerances : mapping
+        Recogniser -> its tolerance, where it has one.
 
     Returns
     -------
@@ -105,7 +111,7 @@ def derive_tables(tables: Mapping[str, pd.DataFrame], tolerance: float) -> dict[
     percent = radiomics_percent(summary) if len(summary) else []
     return {
         "best_attempts": as_table("best_attempts", best_attempts(tables["recognition"])),
-        "faces_detected": faces_detected(tables["recognition"], tolerance, tables.get("controls")),
+        "faces_detected": faces_detected(tables["recognition"], tolerances, tables.get("controls")),
         "radiomics_percent": as_table("radiomics_percent", percent),
         "radiomics_summary": as_table("radiomics_summary", summary),
     }

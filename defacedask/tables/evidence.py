@@ -2,8 +2,8 @@
 
 A case counts once, however many views were rendered: it is *detected* if any view shows a face and *matched*
 if in any view the distance to its own original is small enough. Any view, because whoever wants to recognise
-somebody picks the best one. Small enough is the larger of the study's tolerance and the threshold calibrated on
-originals, because whoever wants to recognise somebody also chooses the tolerance.
+somebody picks the best one. Small enough is the larger of the recogniser's tolerance, if it has one, and the
+threshold calibrated on originals, because whoever wants to recognise somebody also chooses the tolerance.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from defacedask.faces.rates import exact_interval, upper_bound
+from defacedask.faces.tolerances import largest_distance, tolerance_of
 
 __all__ = [
     "ANY",
@@ -75,16 +76,18 @@ def threshold(controls: pd.DataFrame | None, modality: str, recogniser: str) -> 
     return float(rows["threshold"].iloc[0]) if len(rows) else math.nan
 
 
-def limits(controls: pd.DataFrame | None, tolerance: float) -> dict[tuple[str, str], float]:
-    """(modality, recogniser) -> largest distance at which a case counts as recognised."""
+def limits(controls: pd.DataFrame | None, tolerances: Mapping[str, float]) -> dict[tuple[str, str], float]:
+    """(modality, recogniser) -> largest distance at which a case counts as recognised; NaN where nothing says."""
     if controls is None:
         return {}
     each = zip(controls["modality"], controls["recogniser"], controls["threshold"], strict=True)
-    return {(m, r): max(tolerance, t) if math.isfinite(t) else tolerance for m, r, t in each}
+    return {(m, r): largest_distance(tolerance_of(tolerances, r), t) for m, r, t in each}
 
 
 def by_case(
-    recognition: pd.DataFrame, tolerance: float, limit: Mapping[tuple[str, str], float] | None = None
+    recognition: pd.DataFrame,
+    tolerances: Mapping[str, float],
+    limit: Mapping[tuple[str, str], float] | None = None,
 ) -> pd.DataFrame:
     """One row a (defacer, recogniser, modality, attack, case).
 
@@ -92,10 +95,10 @@ def by_case(
     ----------
     recognition : DataFrame
         The study's recognition table.
-    tolerance : float
-        The study's.
+    tolerances : mapping
+        Recogniser -> its tolerance, where it has one.
     limit : mapping, optional
-        See `limits`; where there is none, the tolerance holds.
+        See `limits`; where there is none, the recogniser's tolerance holds, and without one nothing matches.
 
     Returns
     -------
@@ -122,7 +125,7 @@ def by_case(
         .reset_index()
     )
     pairs = zip(table["modality"], table["recogniser"], strict=True)
-    largest = np.array([(limit or {}).get(pair, tolerance) for pair in pairs])
+    largest = np.array([(limit or {}).get(pair, tolerance_of(tolerances, pair[1])) for pair in pairs])
     table.insert(len(_CASE), "matched", table["distance"].to_numpy(dtype=float) <= largest)
     return table
 
@@ -178,7 +181,7 @@ class Control:
 
 
 def positive_controls(
-    cases: pd.DataFrame, tolerance: float, controls: pd.DataFrame | None = None
+    cases: pd.DataFrame, tolerances: Mapping[str, float], controls: pd.DataFrame | None = None
 ) -> list[Control]:
     """Judge the originals: detected, and matched with themselves at another view (plain attack only).
 
@@ -186,11 +189,14 @@ def positive_controls(
     """
     found = []
     if controls is not None and len(controls):
-        largest = limits(controls, tolerance)
+        largest = limits(controls, tolerances)
         for row in controls.to_dict("records"):
             comparisons = _count(row["negative_n"])
             # the limit is the larger of tolerance and threshold, so the larger count is that at the limit
-            at_tolerance = _count(row.get("positive_matches_at_tolerance"))
+            tolerance = tolerance_of(tolerances, row["recogniser"])
+            at_tolerance = 0
+            if not math.isnan(tolerance):
+                at_tolerance = _count(row.get("positive_matches_at_tolerance"))
             limit = largest[row["modality"], row["recogniser"]]
             found.append(
                 Control(
@@ -217,17 +223,21 @@ def positive_controls(
                 str(modality),
                 Rate(len(seen), len(part)),
                 Rate(int(seen["matched"].sum()), len(seen)),
-                tolerance,
+                tolerance_of(tolerances, str(recogniser)),
             )
         )
     return found
 
 
 def _others(row: Mapping[str, Any], comparisons: int, limit: float, tolerance: float) -> Rate | None:
-    """Comparisons of different persons within the limit; None where an earlier version did not count them."""
+    """Comparisons of different persons within the limit; None where nothing says, or nobody counted them."""
+    if math.isnan(limit):
+        return None
+    if math.isnan(tolerance) and pd.notna(row.get("negative_rate")):
+        return None  # an earlier version counted within the study's tolerance, whoever looked
     if pd.notna(row.get("negative_matches")):
         return Rate(_count(row["negative_matches"]), comparisons)
-    if limit > tolerance:
+    if limit != tolerance:
         return None
     rate = float(row["negative_rate"]) if pd.notna(row["negative_rate"]) else 0.0
     return Rate(round(rate * comparisons), comparisons)

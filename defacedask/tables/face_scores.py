@@ -68,7 +68,8 @@ class Judging:
         Of all that the outcome depends on, beside the cases.
     kind : str
         Of the gallery; see `defacedask.faces.galleries`.
-    tolerance : float
+    tolerances : mapping
+        Recogniser -> its tolerance, where it has one.
     limits : mapping
         Group -> largest distance at which a case counts as recognised.
     sample : frozenset of str, optional
@@ -86,7 +87,7 @@ class Judging:
     place: Path
     digest: str
     kind: str
-    tolerance: float
+    tolerances: Mapping[str, float]
     limits: Mapping[Group, float]
     sample: frozenset[str] | None
     faces: Mapping[Group, tuple[str, ...]]
@@ -154,7 +155,7 @@ def score_part(judging: Judging, folder: Path, beside: Sequence[Path] = ()) -> s
         {
             "recognition": recognition,
             "best_attempts": as_table("best_attempts", best_attempts(recognition)),
-            "faces_detected": faces_detected(recognition, judging.tolerance, judging.control),
+            "faces_detected": faces_detected(recognition, judging.tolerances, judging.control),
             SCORES: pa.Table.from_pylist(judge.scores, schema=_SCHEMA),
         },
     )

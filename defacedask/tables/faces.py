@@ -31,10 +31,12 @@ from defacedask.faces.controls import controls
 from defacedask.faces.galleries import ORIGINALS, SECOND_SCAN, Gallery, gallery_of_photographs
 from defacedask.faces.identification import Sighting
 from defacedask.faces.recognition import distance_of
+from defacedask.faces.tolerances import largest_distance, tolerance_of
 from defacedask.faces.verification import BestScores, Beyond, curves, verification
 from defacedask.flow.executors import Executor, HereExecutor
 from defacedask.flow.running import all_done
 from defacedask.flow.stages.places import ORIGINAL
+from defacedask.tables.agreement import agreement_rows
 from defacedask.tables.derive import sum_detection
 from defacedask.tables.face_scores import ANY, OVERALL, SCORES, Judging, galleries, opened, score_part
 from defacedask.tables.files import as_table
@@ -112,6 +114,8 @@ def face_tables(
     attacks = {(d, m, r): len(a) for (m, r), found in cohort.seen.items() for d, a in found.items()}
     tables = {
         "controls": control,
+        "agreement": as_table("agreement", agreement_rows(parts, limits)),
+        "forced_matrix": as_table("forced_matrix", []),  # a study fills it: see defacedask.tables.crops
         **{name: as_table(name, some) for name, some in out.items()},
         "faces_detected": sum_detection(frames(parts, "faces_detected"), attacks),
     }
@@ -199,7 +203,7 @@ class _Cohort:
 
     def control(self, group: Group) -> tuple[dict[str, Any], float]:
         """Row of ``controls``, and the largest distance at which a case counts as recognised."""
-        tolerance = self.settings.tolerance
+        tolerance = tolerance_of(self.settings.tolerance, group[1])
         known = self.known[group]
         found = controls(
             self._originals[group],
@@ -222,7 +226,7 @@ class _Cohort:
             "eer": calibration["eer"],
             "threshold_note": calibration["reason"],
         }
-        return row, tolerance if math.isnan(threshold) else max(tolerance, threshold)
+        return row, largest_distance(tolerance, threshold)
 
     def judging(self, limits: Mapping[Group, float], control: pd.DataFrame) -> Judging:
         """What the workers need to know, with the galleries in a file that they read."""
@@ -230,7 +234,7 @@ class _Cohort:
         made = [
             *(folder.name for folder in self.folders),
             sorted(self.sample or ()),
-            self.settings.tolerance,
+            sorted(self.settings.tolerance.items()),
             [kind, self.specs, control.to_json()],
         ]
         digest = hashlib.sha256(json.dumps(made, default=str).encode()).hexdigest()[:16]
@@ -242,7 +246,7 @@ class _Cohort:
             place=place,
             digest=digest,
             kind=kind,
-            tolerance=self.settings.tolerance,
+            tolerances=self.settings.tolerance,
             limits=dict(limits),
             sample=self.sample,
             faces={group: _persons(gallery) for group, gallery in self.known.items()},
@@ -269,10 +273,11 @@ class _Cohort:
         groups: dict[str, list[Group]] = {}
         for group, defacers in self.seen.items():
             persons = _persons(self.known[group])
+            tolerance = tolerance_of(self.settings.tolerance, group[1])
             for defacer, attacks in defacers.items():
                 groups.setdefault(defacer, []).append(group)
                 for attack in (*attacks, ANY):
-                    yield (defacer, *group, attack), limits[group], self.settings.tolerance, persons
+                    yield (defacer, *group, attack), limits[group], tolerance, persons
         for defacer, own in groups.items():
             everybody = sorted({person for group in own for person in _persons(self.known[group])})
             yield (defacer, *OVERALL), 1.0, math.nan, tuple(everybody)

@@ -26,7 +26,7 @@ def test_a_void_result_is_said_before_its_numbers(tmp_path, capsys):
     case = {"case": "a", "patient": "P", "modality": "PT", "status": "done", "reason": ""}
     write_tables(tmp_path, {"recognition": looks, "controls": [control], "cases": [case]})
     tables = read_tables(tmp_path)
-    tables |= derive_tables(tables, 0.3)
+    tables |= derive_tables(tables, {"r": 0.3})
     finish(StudyResult(tmp_path, tables, tmp_path / "report" / "index.html"))
     said = capsys.readouterr().out
     assert said.startswith("The privacy result is void: the originals themselves are not recognised")
@@ -53,7 +53,7 @@ def test_the_table_counts_as_the_first_line_does_and_touched_targets_are_said_in
         row["virtual"] = True
     write(tmp_path, rows)
     found = read_tables(tmp_path)
-    found |= derive_tables(found, 0.3)
+    found |= derive_tables(found, {"r": 0.3})
     finish(StudyResult(tmp_path, found, tmp_path / "report" / "index.html"))
     said = capsys.readouterr().out
     plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
@@ -72,7 +72,7 @@ def test_nothing_is_red_where_no_target_was_touched(tmp_path, capsys, monkeypatc
     monkeypatch.setenv("FORCE_COLOR", "1")
     write(tmp_path, tables())
     found = read_tables(tmp_path)
-    found |= derive_tables(found, 0.3)
+    found |= derive_tables(found, {"r": 0.3})
     finish(StudyResult(tmp_path, found, tmp_path / "report" / "index.html"))
     assert "31m" not in capsys.readouterr().out
 

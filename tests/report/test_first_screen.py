@@ -132,7 +132,7 @@ def test_one_threshold_everywhere(tmp_path):
     assert faces[GOOD, "CT"]["matched, any attack"].startswith("1 of 40")
     assert "threshold: 0.37" in page.html
     assert page.html.count("threshold (0.37)") == 3  # the first screen, faces, attacks
-    assert "is at most that. It is the larger of the study’s 0.3" in page.html
+    assert "is at most that. It is the larger of the recogniser’s tolerance, 0.3 (r), and" in page.html
     negative = page.rows("controls")["negative:"]
     assert "within the threshold of 0.37" in negative[1]
     text = re.sub(r"<[^>]*>", " ", page.html)

@@ -30,7 +30,7 @@ def study(virtual_patients, tmp_path_factory):
 
     def run(defacers):
         with dask.config.set(FEW_VIEWS):
-            return dd.study(virtual_patients, out, defacers=defacers, seed=3, export=False)
+            return dd.study(virtual_patients, out, defacers=defacers, seed=3, export=False, forced_matrix=2)
 
     return run
 
@@ -54,8 +54,19 @@ def test_every_case_is_done_and_everything_is_left(run):
     text = run.report.read_text(encoding="utf-8")
     assert "quickshear" in text
     config = yaml.safe_load((run.out / "config.yaml").read_text())
-    assert config["settings"]["tolerance"] == 0.3
+    assert config["settings"]["tolerance"] == {"face_recognition": 0.3}
     assert len(config["run_key_sha256"]) == 64
+
+
+@pytest.mark.slow
+def test_everybodys_landmarks_are_put_on_everybodys_heads(run):
+    found = run.tables["forced_matrix"].set_index("defacer")
+    assert list(found.index) == ["none", "quickshear"]
+    assert found["persons"].eq(2).all()
+    # where nothing was taken the own landmarks on the own picture are the original's look
+    own = found.loc["none"]
+    assert (own["matched"], own["rank_1"], own["auc"], own["plain_auc"]) == (2, 2, 1.0, 1.0)
+    assert "everybody’s own" in run.report.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

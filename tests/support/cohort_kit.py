@@ -16,7 +16,9 @@ def series(uid):
 
 
 CASES = [Case(name, "P" + name, "1.2", (series(name),)) for name in "abc"]
-SETTINGS = Settings({"none": {}, "quickshear": {}}, "face_recognition", 0.3, {}, {}, True)
+SETTINGS = Settings(
+    {"none": {}, "quickshear": {}}, "face_recognition", {"face_recognition": 0.3}, {}, {}, True
+)
 
 
 def look(view, vector, attack="plain"):

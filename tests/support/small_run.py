@@ -133,6 +133,6 @@ def _feature(case: str, defacer: str, structure: str) -> dict[str, Any]:
 def write(out: Path, rows: dict[str, list[dict[str, Any]]], defacer: str = GOOD, **release: Any) -> Path:
     """Leave a run's folder."""
     write_tables(out, rows)
-    settings = {"defacers": {"none": {}, defacer: {}}, "tolerance": 0.3, "release": release}
+    settings = {"defacers": {"none": {}, defacer: {}}, "tolerance": {"r": 0.3}, "release": release}
     (out / "config.yaml").write_text(yaml.safe_dump({"settings": settings}))
     return out

@@ -9,6 +9,9 @@ from defacedask.tables.derive import derive_tables, faces_detected
 from defacedask.tables.evidence import Control, Rate
 from defacedask.tables.files import as_table, empty_table
 
+#: Tolerance of the recogniser of these rows.
+OWN = {"r": 0.3}
+
 
 def look(case="a", defacer="quickshear", attack="plain", distance=None, rank=None, **more):
     return {
@@ -32,21 +35,21 @@ def table(*rows):
 
 def test_one_view_is_enough_and_a_case_counts_once():
     rows = table(look(distance=0.5), look(view="side", distance=0.2), look("b"), look("b", view="side"))
-    found = evidence.by_case(rows, 0.3).set_index("case")
+    found = evidence.by_case(rows, OWN).set_index("case")
     assert found.matched.tolist() == [True, False]
     assert found.detected.tolist() == [True, False]
     assert found.distance["a"] == 0.2
 
 
 def test_a_missing_distance_never_matches():
-    assert not evidence.by_case(table(look(detected=True)), 9.0).matched.any()
+    assert not evidence.by_case(table(look(detected=True)), {"r": 9.0}).matched.any()
 
 
 def test_the_larger_of_tolerance_and_calibrated_threshold_counts():
     rows = table(look(distance=0.35), look("b", distance=0.29))
     for threshold, expected in ((0.4, [True, True]), (0.2, [False, True]), (float("nan"), [False, True])):
         controls = as_table("controls", [control_row(threshold=threshold)])
-        found = evidence.by_case(rows, 0.3, evidence.limits(controls, 0.3))
+        found = evidence.by_case(rows, OWN, evidence.limits(controls, OWN))
         assert found.matched.tolist() == expected
 
 
@@ -71,7 +74,7 @@ def test_faces_detected_counts_attacks_apart_from_plain_views():
         look("b", attack="forced_crop", distance=0.7),
         look("c"),
     )
-    row = faces_detected(rows, 0.3).iloc[0]
+    row = faces_detected(rows, OWN).iloc[0]
     assert (row.cases, row.faces_detected, row.matches, row.matches_any_attack, row.attacks) == (
         3,
         2,
@@ -84,7 +87,7 @@ def test_faces_detected_counts_attacks_apart_from_plain_views():
 
 def test_zero_of_n():
     rows = table(*(look(str(i), distance=0.9) for i in range(62)))
-    assert faces_detected(rows, 0.3).upper_bound_95[0] == pytest.approx(1 - 0.05 ** (1 / 62))
+    assert faces_detected(rows, OWN).upper_bound_95[0] == pytest.approx(1 - 0.05 ** (1 / 62))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +109,7 @@ def test_the_positive_control_from_rows_alone():
     rows = table(
         *(look(c, "original", distance=d) for c, d in (("a", 0.2), ("b", 0.5))), look("c", "original")
     )
-    (found,) = evidence.positive_controls(evidence.by_case(rows, 0.3), 0.3)
+    (found,) = evidence.positive_controls(evidence.by_case(rows, OWN), OWN)
     assert (found.detected, found.matched) == (Rate(2, 3), Rate(1, 2))
 
 
@@ -122,7 +125,7 @@ def test_one_person_alone_is_judged_at_the_tolerance():
         reason="one",
     )
     controls = as_table("controls", [row | {"positive_matches_at_tolerance": 1}])
-    (found,) = evidence.positive_controls(table(), 0.3, controls)
+    (found,) = evidence.positive_controls(table(), OWN, controls)
     assert (found.matched, found.limit, found.state) == (Rate(1, 1), 0.3, "weak")
 
 
@@ -136,6 +139,6 @@ def test_rank_one_weighs_cases_and_not_views():
 
 def test_derived_tables_of_nothing_are_empty_tables():
     empty = {name: empty_table(name) for name in ("recognition", "radiomics", "controls")}
-    for name, found in derive_tables(empty, 0.3).items():
+    for name, found in derive_tables(empty, OWN).items():
         assert list(found.columns) == list(empty_table(name).columns)
         assert not len(found)

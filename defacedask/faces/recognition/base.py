@@ -61,7 +61,7 @@ class Recogniser(Protocol):
 
     @property
     def tolerance(self) -> float:
-        """Distance up to which two encodings count as one person."""
+        """Distance up to which two encodings count as one person; NaN: only calibration on originals can say."""
         ...
 
     @property

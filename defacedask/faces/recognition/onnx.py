@@ -1,14 +1,17 @@
 """Any face embedding network given as an ONNX file.
 
 The network sees one aligned face and returns one vector; faces are found, and eyes placed, by dlib. No network is
-shipped: bring the file, and mind its licence.
+shipped: bring the file, and mind its licence, or let `defacedask recogniser get` fetch one of those that are known
+(`defacedask.faces.recognition.nets`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import importlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,27 +38,37 @@ class OnnxEmbedding:
     model : str
         Path of the ``.onnx`` file: one input (1, 3, h, w) or (1, h, w, 3), one output of numbers.
     mean, scale : float
-        The network sees ``(pixel - mean) / scale``, pixels 0..255.
+        The network sees ``(pixel - mean) / scale``, pixels 0..255; ``mean`` may be three numbers, in the order of the
+        colours that it wants.
     bgr : bool
         Whether it wants blue first.
     metric : str
         ``cosine`` (distance is one minus the cosine) or ``euclidean`` (of vectors of length one).
     tolerance : float
-        Distance up to which two faces count as the same; calibrate it on originals.
+        Distance up to which two faces count as the same whatever a calibration on originals says; NaN: none.
     detector : str
         ``hog`` or ``cnn``.
     size : int
         Pixels, where the file leaves its input's size open.
+    crop : float
+        Size of the face in what the network sees, of the usual one (see `EYES`): below 1 it sees more around it.
+    label : str
+        Name in the tables; default: ``onnx_`` and the file's name.
+    sha256 : str
+        Of the file, if it must be that one and no other.
     """
 
     model: str = ""
-    mean: float = 127.5
+    mean: float | tuple[float, float, float] = 127.5
     scale: float = 127.5
     bgr: bool = False
     metric: str = "cosine"
-    tolerance: float = 0.5
+    tolerance: float = math.nan
     detector: str = "hog"
     size: int = 112
+    crop: float = 1.0
+    label: str = ""
+    sha256: str = ""
     remote = False
 
     def __post_init__(self) -> None:
@@ -66,13 +79,18 @@ class OnnxEmbedding:
             )
         if self.metric not in ("cosine", "euclidean"):
             raise ConfigError(f"unknown metric {self.metric!r}.", "Choose from: cosine, euclidean.")
-        if self.scale == 0 or self.size < 1:
-            raise ConfigError("scale must not be 0 and size must be positive.")
+        if self.scale == 0 or self.size < 1 or not self.crop > 0:
+            raise ConfigError("scale must not be 0, and size and crop must be positive.")
 
     @property
     def name(self) -> str:
-        """``onnx_`` and the file's name."""
-        return f"onnx_{Path(self.model).stem}"
+        """The label, or ``onnx_`` and the file's name."""
+        return self.label or f"onnx_{Path(self.model).stem}"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the file: what is seen depends on it."""
+        return self.sha256 or hashlib.sha256(Path(self.model).read_bytes()).hexdigest()
 
     @property
     def _finder(self) -> FaceRecognition:
@@ -112,15 +130,15 @@ class OnnxEmbedding:
         ]
 
     def _embed(self, image: np.ndarray, face: Face) -> np.ndarray:
-        session, name, shape = _session(self.model)
+        session, name, shape = _session(self.model, self.sha256)
         channels_first = shape[1] == 3
         rows, columns = (
             n if isinstance(n, int) else self.size for n in (shape[2:] if channels_first else shape[1:3])
         )
-        picture = aligned(image, _eyes(face), rows, columns).astype(np.float32)
+        picture = aligned(image, _eyes(face), rows, columns, self.crop).astype(np.float32)
         if self.bgr:
             picture = picture[..., ::-1]
-        picture = (picture - np.float32(self.mean)) / np.float32(self.scale)
+        picture = (picture - np.asarray(self.mean, np.float32)) / np.float32(self.scale)
         tensor = np.ascontiguousarray(picture.transpose(2, 0, 1) if channels_first else picture)[None]
         vector = np.asarray(session.run(None, {name: tensor})[0], np.float64).ravel()
         length = np.linalg.norm(vector)
@@ -130,7 +148,7 @@ class OnnxEmbedding:
 
 
 @functools.lru_cache(maxsize=4)
-def _session(path: str) -> tuple[Any, str, list[Any]]:
+def _session(path: str, sha256: str = "") -> tuple[Any, str, list[Any]]:
     try:
         onnxruntime = importlib.import_module("onnxruntime")
     except ImportError:
@@ -139,8 +157,14 @@ def _session(path: str) -> tuple[Any, str, list[Any]]:
         ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    content = Path(path).read_bytes()  # what is checked is what is loaded
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise InputError(
+            f"the network file {path} is not the one that was fetched (its SHA-256 differs).",
+            "Fetch it again: defacedask recogniser get NAME.",
+        )
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise InputError(f"{path} is not a network that onnxruntime can load ({error}).") from None
     entry = session.get_inputs()[0]
@@ -160,7 +184,7 @@ def _eyes(face: Face) -> np.ndarray:
     return centres[np.argsort(centres[:, 0], kind="stable")]
 
 
-def aligned(image: np.ndarray, eyes: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def aligned(image: np.ndarray, eyes: np.ndarray, rows: int, columns: int, crop: float = 1.0) -> np.ndarray:
     """Turn, scale and cut an image so that the eyes come to `EYES`.
 
     Parameters
@@ -170,10 +194,12 @@ def aligned(image: np.ndarray, eyes: np.ndarray, rows: int, columns: int) -> np.
         Column and row of the eye on the left and the eye on the right of the image.
     rows, columns : int
         Of the result.
+    crop : float
+        Size of the face in the result, of the usual one, about the result's centre.
     """
     from PIL import Image
 
-    wanted = np.array(EYES) * (columns, rows)
+    wanted = (0.5 + crop * (np.array(EYES) - 0.5)) * (columns, rows)
     here, there = eyes[1] - eyes[0], wanted[1] - wanted[0]
     # a complex number is a turn and a scale: from the result's pixels back to the image's
     factor = complex(*here) / complex(*there)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from defacedask.attacks.target import Target
     from defacedask.faces.looking import Examiner
 
-__all__ = ["examination_of", "judge_faces", "recognisers_of"]
+__all__ = ["examination_of", "judge_faces", "recognisers_of", "shown_head"]
 
 #: The control of which nothing was taken: attacks on it have nothing to find that a plain look does not.
 CONTROL = "none"
@@ -56,6 +56,43 @@ def recognisers_of(settings: Mapping[str, Any]) -> list[Any]:
         folder=settings.get("face_folder", ""),
         per_second=settings.get("per_second", 0.0),
     )
+
+
+def _couch(store: CaseStore, path: str, guide: str) -> np.ndarray | None:
+    """What is no head: couch and headrest were found on the image that plans were made on."""
+    return store.volume(f"head/{path}").load().values if path == guide else None
+
+
+def shown_head(
+    store: CaseStore, path: str, defacer: str, pose: np.ndarray, level: float, guide: str
+) -> Shown:
+    """The head's box of an image as one defacer left it: of no other part real values are made.
+
+    Parameters
+    ----------
+    store : CaseStore
+    path : str
+        Of the image in the store, the original's.
+    defacer : str
+        Or `ORIGINAL`.
+    pose : (4, 4) array
+        World LPS mm to the head frame.
+    level : float
+        Of the skin.
+    guide : str
+        Path of the image that pose and couch were found on.
+    """
+    from defacedask.faces.surface import HEAD_BOX, box_in
+
+    with one_thread():
+        volume = store.volume(volume_path(defacer, path))
+        drop = _couch(store, path, guide)
+        grid = geometry_of(volume)
+        box = box_in(grid, pose, HEAD_BOX)
+        values = loaded(volume[box]).values
+    part = grid.block([s.start for s in box], [s.stop for s in box])
+    away = None if drop is None else drop[box] > 0
+    return Shown(path, volume.attrs["modality"], values, part, level, away)
 
 
 @dataclasses.dataclass(eq=False)
@@ -111,26 +148,18 @@ class _Job:
         return same and not self.pictures and not self.examination.attempts(modality)
 
     def _head(self, path: str, defacer: str = "") -> Shown:
-        """The head's box of an image: of no other part real values are made."""
+        """The head's box of an image; its level is found with the first."""
         from defacedask.faces.render import skin_level
-        from defacedask.faces.surface import HEAD_BOX, box_in
 
         defacer = defacer or self.defacer
         with one_thread():
             volume = self.store.volume(volume_path(defacer, path))
-            # the couch was found on the image that plans were made on
-            drop = self.store.volume(f"head/{path}").load().values if path == self.guide else None
             if path not in self.levels:
                 whole = None if volume.attrs["modality"] == "CT" else loaded(volume).values
                 self.levels[path] = float(skin_level(volume.attrs["modality"], whole))
             if self.own and defacer == self.defacer and BODY in self.examination.attacks:
-                self.bodies[path] = body_in(volume, drop)
-            grid = geometry_of(volume)
-            box = box_in(grid, self.pose, HEAD_BOX)
-            values = loaded(volume[box]).values
-        part = grid.block([s.start for s in box], [s.stop for s in box])
-        away = None if drop is None else drop[box] > 0
-        return Shown(path, volume.attrs["modality"], values, part, self.levels[path], away)
+                self.bodies[path] = body_in(volume, _couch(self.store, path, self.guide))
+        return shown_head(self.store, path, defacer, self.pose, self.levels[path], self.guide)
 
     def _original(self, path: str, modality: str, shown: Shown) -> None:
         surface = self.examination.original(self.examiner, shown)

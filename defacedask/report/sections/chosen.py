@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from defacedask.faces.tolerances import tolerance_of
 from defacedask.modality import IMAGES
 from defacedask.report import numbers
 from defacedask.report.run import CONTROL, Run
@@ -34,7 +35,8 @@ def chosen_cases(run: Run, most: int = MOST_CASES) -> dict[str, str]:
     table = table.loc[table["case"].isin(pictured) & table["modality"].isin(IMAGES)]
     limits = {(c.modality, c.recogniser): c.limit for c in run.controls}
     largest = [
-        limits.get(pair, run.tolerance) for pair in zip(table["modality"], table["recogniser"], strict=True)
+        limits.get(pair, tolerance_of(run.tolerances, pair[1]))
+        for pair in zip(table["modality"], table["recogniser"], strict=True)
     ]
     table = table.assign(part=table["distance"].astype(float) / np.array(largest, dtype=float))
     worst: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import control_exact, untouched_equal
 from defacedask.report.sections.privacy import strongest
 from defacedask.report.sections.standing import count_words, testifying
-from defacedask.report.sections.threshold import name_of
+from defacedask.report.sections.threshold import limit_words, name_of
 from defacedask.report.sections.verdict import IMPOSTORS
 from defacedask.tables.evidence import Control, Rate
 
@@ -65,7 +65,7 @@ def control_table(run: Run) -> Table:
             f"positive: originals, {name_of(run, control)}{surface}",
             f"face detected, and matched with {_against(run, control)}, in at least half of the cases",
             f"detected {count_words(control.detected)}, of these matched "
-            f"{count_words(control.matched)} at {control.limit:.2f}",
+            f"{count_words(control.matched)} at {limit_words(control.limit)}",
             control.state != "void",
             "; ".join(filter(None, small)),
             aside,
@@ -88,7 +88,7 @@ def control_table(run: Run) -> Table:
         others = control.others or Rate(0, 0)
         add(
             f"negative: other persons, {name_of(run, control)}",
-            f"different persons rarely within the threshold of {control.limit:.2f} (at most 1 %)",
+            f"different persons rarely within the threshold of {limit_words(control.limit)} (at most 1 %)",
             f"{count_words(others)} comparisons within it ({numbers.rate(others.share)})",
             others.share <= IMPOSTORS,
             f"95 % upper bound {numbers.bound(others.upper)}, were they independent",

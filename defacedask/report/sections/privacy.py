@@ -53,10 +53,10 @@ def rate_cell(rate: Rate) -> Cell:
 def plain_matches(row: Mapping[str, Any]) -> int:
     """Cases of a row of ``faces_detected`` within the threshold in a plain view.
 
-    The threshold is the larger of tolerance and calibrated one, so its count is the larger of their counts.
+    The threshold is the larger of the recogniser's tolerance, if it has one, and the calibrated one, so its count is
+    the larger of their counts.
     """
-    calibrated = row["matches_calibrated"]
-    return max(int(row["matches"]), 0 if pd.isna(calibrated) else int(calibrated))
+    return max(0 if pd.isna(row[name]) else int(row[name]) for name in ("matches", "matches_calibrated"))
 
 
 def _published(run: Run, defacer: str, modality: str) -> Cell:
@@ -81,7 +81,7 @@ def first_cell(defacer: str) -> Cell:
 
 def faces_table(run: Run) -> Table | None:
     """Lay out the study's table: faces detected, with matches and what zero of n still allows."""
-    table = faces_detected(run.tables["recognition"], run.tolerance, run.tables["controls"])
+    table = faces_detected(run.tables["recognition"], run.tolerances, run.tables["controls"])
     if not len(table):
         return None
     several = table["recogniser"].nunique() > 1

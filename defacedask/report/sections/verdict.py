@@ -9,6 +9,7 @@ from defacedask.modality import IMAGES
 from defacedask.report import figures, numbers
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import control_exact, utility
+from defacedask.report.sections.crops import crops_words
 from defacedask.report.sections.privacy import beyond_chance, strongest
 from defacedask.report.sections.standing import count_words, covers, nearest_beyond_chance, testifying
 from defacedask.report.sections.threshold import image_controls, name_of
@@ -150,7 +151,7 @@ def _headline(run: Run) -> Verdict:
     where = {"second-scan": "in their other scan", "photographs": "in their photographs"}
     seen = where.get(good[0].gallery, "at another view")
     more.insert(0, f"Originals recognised {seen} (positive control): {matched}.")
-    more += _left_out(run) + _covered(run)
+    more += crops_words(run) + _left_out(run) + _covered(run)
     weak = [c for c in good if c.state == "weak"]
     if weak:
         causes = [_failing(run, c) if c.calibrated else f"{name_of(run, c)}: {c.reason}" for c in weak]

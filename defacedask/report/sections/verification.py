@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from defacedask.faces.rates import sweep
+from defacedask.faces.tolerances import tolerance_of
 from defacedask.modality import IMAGES
 from defacedask.report import figures, numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
@@ -167,9 +168,9 @@ def _figures(
         swept.append(figures.Curve(f"{defacer} ({counts[defacer]} cases)", look(defacer), grid, share))
     limit = max(
         (c.limit for c in run.controls if (c.modality, c.recogniser) == (modality, recogniser)),
-        default=run.tolerance,
+        default=tolerance_of(run.tolerances, recogniser),
     )
-    marks = [(limit, f"threshold {limit:.2f}")]
+    marks = [] if np.isnan(limit) else [(limit, f"threshold {limit:.2f}")]
     drawn = [
         {
             "svg": figures.curves(

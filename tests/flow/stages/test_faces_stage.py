@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from support.face_service import KEY, FaceService
 from support.made_heads import HEAD, around, balls
 
 from defacedask.errors import ConfigError
+from defacedask.faces.crops import Known
 from defacedask.faces.recognition import azure, azure_pictures
 from defacedask.faces.recognition.base import Box, Face
 from defacedask.faces.recognition.limiter import ClusterLimiter
 from defacedask.flow.executors import HereExecutor
 from defacedask.flow.result import Piece
+from defacedask.flow.stages.crops import compare_crops, write_known
 from defacedask.flow.stages.faces import judge_faces
 from defacedask.io.store import CaseStore, create_case, write_volume
 from defacedask.runs.face_settings import face_settings, upload_warning
@@ -99,7 +103,10 @@ def test_all_workers_of_a_cluster_share_one_rate(tmp_path, service, monkeypatch)
     seen = sightings(pieces, {c: c for c in "abcd"})
     write_parts(part, {LOOKS: looks_table(seen, {"azure": "azure"})})
     found = face_tables(
-        [part], Settings({"none": {}}, "azure", 0.3, settings, {}, False), HereExecutor(), repeats=5
+        [part],
+        Settings({"none": {}}, "azure", {"azure": 0.3}, settings, {}, False),
+        HereExecutor(),
+        repeats=5,
     )
     assert found.tables["controls"]["recogniser"].tolist() == ["azure"]
     rows = {"recognition": read_part(*found.parts, "recognition").to_dict("records")}
@@ -148,6 +155,31 @@ def defaced_as_it_came(pair, defacer="none", path="images/CT"):
     store = CaseStore(pair[0].facts["store"])
     write_volume(store.url, f"defaced/{defacer}/{path}", store.volume(path))
     return Piece("apply", "a", defacer, "k", facts={"changed": {path: {"voxels": 0}}})
+
+
+def test_everybodys_crop_is_put_on_the_head_as_its_original_was_seen(tmp_path, monkeypatch):
+    """The same pictures as of the original: what did not change is at no distance from itself."""
+    eye, pair = local(monkeypatch), made_case(tmp_path, "a")
+    eye.distance = lambda a, b: float(np.abs(np.asarray(a) - b).sum())
+    monkeypatch.setattr("defacedask.flow.stages.crops.recognisers_of", lambda settings: [eye])
+    settings = {**chosen(tmp_path), "recognisers": ["eye"]}
+    own = judge_faces(*pair, case="a", defacer="original", settings=settings)
+    piece = Piece("faces", "a", "original", "k", facts=own.facts)
+    looks = [look for look in own.facts["looks"] if look["attack"] == "plain"]
+    mine = {look["view"]: Known(look["box"], look["landmarks"], look["encoding"]) for look in looks}
+    other = {view: dataclasses.replace(one, encoding=np.zeros(3)) for view, one in mine.items()}
+    known = tmp_path / "known.json"
+    known.write_text(write_known({"CT": {"eye": {"A": mine, "B": other}}}))
+    shown = set(eye.shown)
+    about = {"case": "a", "defacer": "none", "known": str(known), "settings": settings}
+    applied = defaced_as_it_came(pair)
+    (found,) = compare_crops(*pair, piece, applied, person="A", **about).facts["crops"]
+    assert (found["modality"], found["recogniser"], found["person"]) == ("CT", "eye", "A")
+    assert found["matrix"] == found["plain"]
+    assert found["matrix"]["A"] == pytest.approx(0, abs=1e-9)
+    assert found["matrix"]["B"] > 1
+    assert set(eye.shown) == shown
+    assert compare_crops(*pair, piece, applied, person="nobody", **about).facts["crops"] == []
 
 
 def test_what_did_not_change_is_drawn_once_however_many_defacers_there_are(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def stored(cohort, tmp_path_factory):
 
 def defaced(stored, protect, margin_mm=3.0, name="biometric_mask_strict"):
     root, case, made = stored
-    settings = Settings({name: {}}, "", 0.3, {}, {}, False, protect=protect, margin_mm=margin_mm)
+    settings = Settings({name: {}}, "", {}, {}, {}, False, protect=protect, margin_mm=margin_mm)
     arguments = {
         "plans": str(root / "plans"),
         "defacers": settings.defacers,

