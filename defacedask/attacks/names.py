@@ -13,6 +13,7 @@ __all__ = [
     "BODY",
     "DENOISED",
     "DOSE",
+    "ENROLMENT",
     "FILLED",
     "FORCED",
     "NAMES",
@@ -24,6 +25,7 @@ __all__ = [
 
 BEST, FILLED, UNMASKED, DENOISED = "best_view_level", "template_filled", "unmasked", "denoised_air"
 BODY, DOSE, PET = "body_contour", "dose_grid", "pet_skin"
+ENROLMENT = "enrolment"
 
 #: Every attack. The last three are not done to an image of the anatomy but made from something else that shows the
 #: head; they are told apart by the modality in the tables (RTSTRUCT, RTDOSE, PT).
@@ -34,6 +36,7 @@ NAMES: dict[str, str] = {
     FILLED: "the average face put where the face is missing",
     UNMASKED: "levels inside the tissue, peeling, texture, the line under a layer, a classifier, the published mask",
     DENOISED: "ghosts of the face in what reads as air",
+    ENROLMENT: "a classifier, trained on many renders of everybody's original, names every picture of the other attacks",
     BODY: "the body's contour of the structure set",
     DOSE: "the dose grid",
     PET: "the skin's uptake in PET",
