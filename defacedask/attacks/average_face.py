@@ -43,7 +43,9 @@ def average_face(target: Target) -> Attempt:
     return template_filled(dataclasses.replace(target, values=cut))[0]
 
 
-def average_looks(examination: Examination, examiner: Examiner, target: Target, path: str) -> list[dict[str, Any]]:
+def average_looks(
+    examination: Examination, examiner: Examiner, target: Target, path: str
+) -> list[dict[str, Any]]:
     """Looks at the average face on an original's head: plain views, and the original's box and landmarks.
 
     Parameters

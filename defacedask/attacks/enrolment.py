@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["GREY", "LIGHTS", "enrol", "enrolment_levels", "enrolment_views"]
 
 #: Degrees around the plain views' middle: to both sides, and up and down.
-_AROUND = ((-20.0, 0.0), (-10.0, -7.5), (-10.0, 7.5), (0.0, -5.0), (0.0, 5.0), (10.0, -7.5), (10.0, 7.5), (20.0, 0.0))
+_AROUND = (
+    (-20.0, 0.0),
+    (-10.0, -7.5),
+    (-10.0, 7.5),
+    (0.0, -5.0),
+    (0.0, 5.0),
+    (10.0, -7.5),
+    (10.0, 7.5),
+    (20.0, 0.0),
+)
 #: Two lights: the plain views', and one with deeper shadows.
 LIGHTS = ("studio", "side")
 #: Variant of pictures without colour.
@@ -83,7 +92,9 @@ def enrol(examination: Examination, examiner: Examiner, shown: Shown) -> list[di
             "attack": ENROLMENT,
         }
         one.show(pictures, [view.name for view in views], **about)
-        grey = [(view.name, _grey(p)) for view, p in zip(views, pictures, strict=True) if view.light == LIGHTS[0]]
+        grey = [
+            (view.name, _grey(p)) for view, p in zip(views, pictures, strict=True) if view.light == LIGHTS[0]
+        ]
         one.show([picture for _, picture in grey], [name for name, _ in grey], **about, variant=GREY)
     return [_short(look) for look in one.looks if look["encoding"] is not None]
 

@@ -36,7 +36,7 @@ NAMES: dict[str, str] = {
     FILLED: "the average face put where the face is missing",
     UNMASKED: "levels inside the tissue, peeling, texture, the line under a layer, a classifier, the published mask",
     DENOISED: "ghosts of the face in what reads as air",
-    ENROLMENT: "a classifier, trained on many renders of everybody's original, names every picture of the other attacks",
+    ENROLMENT: "a classifier of many renders of everybody's original names each picture of the other attacks",
     BODY: "the body's contour of the structure set",
     DOSE: "the dose grid",
     PET: "the skin's uptake in PET",
