@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.attacks.attempts import template_filled
 from defacedask.attacks.examination import examiner_for
+from defacedask.attacks.template_filled import template_filled
 
 if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Attempt, Target
+    from defacedask.attacks.base import Attempt
     from defacedask.attacks.examination import Examination
+    from defacedask.attacks.target import Target
     from defacedask.faces.looking import Examiner
 
 __all__ = ["AVERAGE", "average_face", "average_looks"]

@@ -8,12 +8,12 @@ from scipy.ndimage import binary_dilation, distance_transform_edt
 from scipy.spatial import cKDTree
 
 from defacedask.anatomy.template import load_template
-from defacedask.attacks.attempts import target_of
 from defacedask.attacks.face_rays import Rays
 from defacedask.attacks.layer_classifier import LayerClassifier, lesson
 from defacedask.attacks.learned import learned, lessons_of
 from defacedask.attacks.planted import KINDS, LEAST_FOUND, planted
 from defacedask.attacks.skin_found import FaceSkin
+from defacedask.attacks.target import target_of
 from defacedask.attacks.unmasking import peeled
 from defacedask.attacks.unmasking_judged import judged
 from defacedask.attacks.unmasking_lines import mask_attempts, seam_attempt
@@ -95,7 +95,7 @@ def test_the_classifier_sees_its_control(original, truth, weak, classifier):
 @pytest.mark.parametrize(("control", "holds"), [(0.3, False), (0.9, True)])
 def test_a_control_that_fails_is_said(original, weak, monkeypatch, control, holds):
     # without a classifier, which would have to learn first
-    monkeypatch.setattr("defacedask.attacks.unmasking_judged.learned", lambda *_: None)
+    monkeypatch.setattr("defacedask.attacks.uncovering.learned", lambda *_: None)
     (row,) = judged(original, weak["seam"], {"seam": control})
     assert row["attempt"] == "seam"
     assert row["control_holds"] == holds
