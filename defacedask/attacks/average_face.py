@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.attacks.examination import examiner_for
+from defacedask.attacks.names import FORCED
 from defacedask.attacks.template_filled import template_filled
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from defacedask.attacks.target import Target
     from defacedask.faces.looking import Examiner
 
-__all__ = ["AVERAGE", "average_face", "average_looks"]
+__all__ = ["AVERAGE", "AVERAGE_FORCED", "average_face", "average_looks"]
 
 #: As an attack on originals; no attack on a defaced head, and not among those that a run chooses.
 AVERAGE = "average_face"
+#: The same at the original's box and landmarks, which carry something of the person themselves.
+AVERAGE_FORCED = f"{AVERAGE}_{FORCED}"
 
 
 def average_face(target: Target) -> Attempt:
@@ -75,4 +78,4 @@ def average_looks(
     )
     one = examiner_for(examination, eyes, examiner.pose, examiner.looks)
     one.see(surface, examination.views, path=path, modality=target.modality, level=made.level, attack=AVERAGE)
-    return one.looks
+    return [look | {"attack": AVERAGE_FORCED} if look["forced"] else look for look in one.looks]

@@ -18,19 +18,28 @@ import pyarrow as pa
 
 from defacedask.attacks.average_face import AVERAGE
 from defacedask.attacks.names import ENROLMENT
-from defacedask.faces.enrolment import Classifier, Enrolled, Scale, enrolled
+from defacedask.faces.enrolment import Classifier, Enrolled, Kind, Scale, centres, enrolled
 from defacedask.faces.galleries import SECOND_SCAN, Gallery, scan_numbers
 from defacedask.faces.identification import Distance, Scores, Sighting
 from defacedask.faces.verification import BestScores, best_scores
 from defacedask.tables.looks import ENROLLED, Group, read_looks
 from defacedask.tables.parts import read_part
 
-__all__ = ["AVERAGE_ENROLLED", "CLASSIFIERS", "classifiers_table", "enrol_group", "named", "read_classifiers"]
+__all__ = [
+    "AVERAGE_ENROLLED",
+    "CENTRES",
+    "CLASSIFIERS",
+    "centres_table",
+    "classifiers_table",
+    "enrol_group",
+    "named",
+    "read_classifiers",
+]
 
 #: The average face on everybody's head, named by the classifier.
 AVERAGE_ENROLLED = f"{AVERAGE}_{ENROLMENT}"
-#: Name of the table.
-CLASSIFIERS = "classifiers"
+#: Names of the tables.
+CLASSIFIERS, CENTRES = "classifiers", "centres"
 #: Originals of which the median distance of different persons is taken.
 _SOME = 500
 
@@ -45,6 +54,16 @@ _SCHEMA = pa.schema(
         ("middle", pa.binary()),
         *((name, pa.float64()) for name in ("score", "distance", "rate")),
         ("numbers", pa.string()),
+    ]
+)
+
+
+_OF_CENTRES = pa.schema(
+    [
+        ("modality", pa.string()),
+        ("recogniser", pa.string()),
+        ("kind", pa.list_(pa.string())),
+        ("middle", pa.binary()),
     ]
 )
 
@@ -82,23 +101,29 @@ def enrol_group(
     Enrolled or None
         None where nothing was rendered for it, or with too few persons.
     """
-    here = [("modality", "=", group[0]), ("recogniser", "=", group[1])]
+    folders = list(folders)
+    here: list[tuple[str, str, Any]] = [("modality", "=", group[0]), ("recogniser", "=", group[1])]
+    if sample is not None:
+        here.append(("person", "in", sorted(sample)))
     pictures: list[Sighting] = []
     for folder in folders:
         if (folder / f"{ENROLLED}.parquet").exists():
             pictures += read_looks(folder, ENROLLED, filters=here).get(group, [])
     known = {picture.person for picture in gallery.pictures if picture.encoding is not None}
-    pictures = [one for one in pictures if one.person in known and (sample is None or one.person in sample)]
+    pictures = [one for one in pictures if one.person in known]
     if not pictures or math.isnan(threshold):
         return None
     strangers = gallery.score(originals[:_SOME], distance=distance).impostor
     strangers = strangers[~np.isnan(strangers)]
+    found = [*here, ("forced", "=", False)]
+    seen = (one for folder in folders for one in read_looks(folder, filters=found).get(group, []))
     return enrolled(
         pictures,
         originals,
         threshold=threshold,
         stranger=float(np.median(strangers)) if len(strangers) else math.nan,
         numbers=scan_numbers(gallery.pictures) if gallery.kind == SECOND_SCAN else None,
+        middles=centres(seen),
     )
 
 
@@ -125,6 +150,16 @@ def classifiers_table(found: Mapping[Group, Enrolled]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 
+def centres_table(found: Mapping[Group, Enrolled]) -> pa.Table:
+    """Rows of `CENTRES`."""
+    rows = [
+        {"modality": modality, "recogniser": recogniser, "kind": list(kind), "middle": middle.tobytes()}
+        for (modality, recogniser), one in found.items()
+        for kind, middle in one.centres.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=_OF_CENTRES)
+
+
 @functools.lru_cache(maxsize=2)
 def read_classifiers(place: Path) -> dict[Group, Enrolled]:
     """Of a part; kept for the last."""
@@ -147,7 +182,11 @@ def read_classifiers(place: Path) -> dict[Group, Enrolled]:
             group["whole"][row["left"]] = one
         else:
             group["without"].setdefault(row["left"], []).append(one)
-    return {name: Enrolled(**facts) for name, facts in found.items()}
+    middles: dict[Group, dict[Kind, np.ndarray]] = {}
+    for row in read_part(place, CENTRES).to_dict("records"):
+        mine = middles.setdefault((row["modality"], row["recogniser"]), {})
+        mine[tuple(row["kind"])] = np.frombuffer(row["middle"])
+    return {name: Enrolled(**facts, centres=middles.get(name, {})) for name, facts in found.items()}
 
 
 def named(

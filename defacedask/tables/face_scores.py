@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from defacedask.attacks.average_face import AVERAGE
+from defacedask.attacks.average_face import AVERAGE, AVERAGE_FORCED
 from defacedask.attacks.best_attempts import best_attempts
 from defacedask.attacks.names import ENROLMENT
 from defacedask.faces.galleries import (
@@ -58,7 +58,7 @@ __all__ = [
 ANY = "any"
 OVERALL = (ANY, ANY, ANY)
 #: Controls on originals: no attempt at recognising what came in.
-ASIDE = (AVERAGE, AVERAGE_ENROLLED)
+ASIDE = (AVERAGE, AVERAGE_FORCED, AVERAGE_ENROLLED)
 #: In place of an attack: plain and other pictures against the same persons' originals in another modality.
 _ACROSS = "gallery_"
 #: Name of the table of best scores.
@@ -292,7 +292,8 @@ class _Judge:
         # attacks on originals are views that somebody may be enrolled with
         tries = ["plain"] if defacer == ORIGINAL else [a for a in attacks if a not in ASIDE]
         for name, names in ((ENROLMENT, tries), (AVERAGE_ENROLLED, [AVERAGE])):
-            probes = [probe for attack in names for probe in attacks.get(attack, ())]
+            # the original's own box and landmarks say whose picture it is
+            probes = [p for attack in names for p in attacks.get(attack, ()) if not p.facts["forced"]]
             if not probes:
                 continue
             control = defacer == ORIGINAL and known.kind == ORIGINALS

@@ -39,7 +39,14 @@ from defacedask.flow.executors import Executor, HereExecutor
 from defacedask.flow.running import all_done
 from defacedask.flow.stages.places import ORIGINAL
 from defacedask.tables.derive import sum_detection
-from defacedask.tables.enrolled import AVERAGE_ENROLLED, CLASSIFIERS, classifiers_table, enrol_group
+from defacedask.tables.enrolled import (
+    AVERAGE_ENROLLED,
+    CENTRES,
+    CLASSIFIERS,
+    centres_table,
+    classifiers_table,
+    enrol_group,
+)
 from defacedask.tables.face_scores import (
     ANY,
     OVERALL,
@@ -279,7 +286,11 @@ class _Cohort:
         place = self.folders[0].parent / f"known-{digest}" if self.folders else Path()
         if self.folders and not place.exists():
             pictures = {group: gallery.pictures for group, gallery in self.known.items()}
-            tables = {LOOKS: looks_table(pictures, self.specs), CLASSIFIERS: classifiers_table(self.enrolled)}
+            tables = {
+                LOOKS: looks_table(pictures, self.specs),
+                CLASSIFIERS: classifiers_table(self.enrolled),
+                CENTRES: centres_table(self.enrolled),
+            }
             write_parts(place, tables)
         return Judging(
             place=place,

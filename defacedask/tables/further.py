@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from defacedask.attacks.average_face import AVERAGE
-from defacedask.attacks.names import ENROLMENT, PLAIN
+from defacedask.attacks.average_face import AVERAGE, AVERAGE_FORCED
+from defacedask.attacks.names import ENROLMENT, FORCED, PLAIN
 from defacedask.faces.million import rank_one_among
 from defacedask.faces.open_set import Searches, open_set
 from defacedask.faces.paired import FEWEST, auc_difference
@@ -117,7 +117,12 @@ class Further:
 
     def _control(self, modality: str, recogniser: str, attack: str) -> BestScores | None:
         """Scores of the average face, looked at as the attack does."""
-        wanted = {ENROLMENT: (AVERAGE_ENROLLED,), ANY: (AVERAGE, AVERAGE_ENROLLED)}.get(attack, (AVERAGE,))
+        wanted = {
+            PLAIN: (AVERAGE,),
+            FORCED: (AVERAGE_FORCED,),
+            ENROLMENT: (AVERAGE_ENROLLED,),
+            ANY: (AVERAGE, AVERAGE_FORCED, AVERAGE_ENROLLED),
+        }.get(attack, (AVERAGE, AVERAGE_FORCED))
         if attack.startswith("gallery_"):
             return None
         parts = [self._scores.get((ORIGINAL, modality, recogniser, name)) for name in wanted]
