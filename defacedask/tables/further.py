@@ -20,9 +20,9 @@ from defacedask.attacks.average_face import AVERAGE, AVERAGE_FORCED
 from defacedask.attacks.names import ENROLMENT, FORCED, PLAIN
 from defacedask.faces.million import rank_one_among
 from defacedask.faces.open_set import Searches, open_set
-from defacedask.faces.paired import FEWEST, auc_difference
+from defacedask.faces.paired import FEWEST, auc_difference, auc_interval
 from defacedask.faces.rates import upper_bound
-from defacedask.faces.verification import BestScores, join, verification
+from defacedask.faces.verification import BestScores, join
 from defacedask.flow.stages.places import ORIGINAL
 from defacedask.tables.enrolled import AVERAGE_ENROLLED
 from defacedask.tables.evidence import ANY, IMAGES
@@ -139,19 +139,16 @@ class Further:
                 persons = len({part.own[row] for row in part.judged})
                 row: dict[str, Any] = {"group": name, "value": value, "persons": persons}
                 if persons < FEWEST:
-                    row |= {"cases": len(rows), "judged": len(part.judged), "matched": None}
+                    row |= {"cases": len(rows), "judged": len(part.judged)}
                     found.append({**row, "note": f"fewer than {FEWEST} persons: nothing is told"})
                     continue
+                first, judged = int((part.ranks == 1).sum()), len(part.judged)
+                row |= {"cases": len(rows), "judged": judged, "rank_1": first}
+                row["rank_1_upper"] = upper_bound(first, judged)
                 # everybody is easily told from people of another kind, which is not recognition
-                alike = frozenset(part.own)
-                within = _among(part, alike)
-                every, same = (
-                    verification(one, tolerance=math.nan, repeats=self.repeats) for one in (part, within)
-                )
-                first = int(every["rank_1"])
-                row |= {name: every[name] for name in ("cases", "judged", "auc", "auc_low", "auc_high")}
-                row |= {f"{name}_within": same[name] for name in ("auc", "auc_low", "auc_high")}
-                row |= {"rank_1": first, "rank_1_upper": upper_bound(first, every["judged"])}
+                for end, one in (("", part), ("_within", _among(part, frozenset(part.own)))):
+                    auc, low, high = auc_interval(one, repeats=self.repeats)
+                    row |= {f"auc{end}": auc, f"auc_low{end}": low, f"auc_high{end}": high}
                 found.append(row)
         return found
 
