@@ -72,6 +72,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         decision,
         distribution,
         dose,
+        further,
         glance,
         privacy,
         radiomics,
@@ -102,6 +103,11 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "attacks": privacy.attacks_table(run),
         "recognition_figures": verification.recognition_figures(run),
         "verification": verification.verification_table(run),
+        "further": [
+            table
+            for make in (further.average_table, further.searches_table, further.groups_table)
+            if (table := make(run))
+        ],
         "radiomics": radiomics.radiomics_tables(run),
         "radiomics_cases": features["case"].nunique(),
         "structures": features["structure"].nunique(),
