@@ -84,8 +84,8 @@ def open_set(
     Returns
     -------
     dict
-        ``mate_searches``, ``non_mate_searches``, and for each rate ``fnir_at_0.01`` with ``_low`` and ``_high``.
-        Where every draw gives the same, the exact interval of Clopper and Pearson at the one limit.
+        ``mate_searches``, ``non_mate_searches``, and for each rate ``fnir_at_0.01`` with ``_low`` and ``_high``: the
+        bootstrap's, and no narrower than the exact interval of Clopper and Pearson at the one limit.
     """
     count = len(searches.own)
     names = [f"fnir_at_{fpir:g}" for fpir in fpirs]
@@ -108,8 +108,9 @@ def open_set(
     found = missed(np.arange(count))
     spans = bootstrap_intervals(missed, searches.persons, repeats=repeats, seed=seed)
     for name, value, (low, high) in zip(names, found, spans, strict=True):
-        if not math.isnan(value) and (math.isnan(low) or low == high):
-            low, high = exact_interval(round(value * count), count)
+        if not math.isnan(value):
+            least, most = exact_interval(round(value * count), count)
+            low, high = float(np.fmin(low, least)), float(np.fmax(high, most))
         out |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return out
 

@@ -10,7 +10,7 @@ import pandas as pd
 from defacedask.attacks.names import ENROLMENT, PLAIN
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
-from defacedask.report.run import Run
+from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.privacy import first_cell, rate_cell
 from defacedask.tables.evidence import ANY, ORIGINAL, Rate
 
@@ -37,7 +37,7 @@ def average_table(run: Run) -> Table | None:
         line = _first(key, several)
         for name in attacks:
             rows = part.loc[part["attack"] == name].to_dict("records")
-            line += _difference(rows[0]) if rows else [_QUIET, _QUIET]
+            line += _difference(rows[0], key[0] == CONTROL) if rows else [_QUIET, _QUIET]
         lines.append(line)
     return Table(
         "average",
@@ -53,14 +53,14 @@ def average_table(run: Run) -> Table | None:
     )
 
 
-def _difference(row: dict[str, Any]) -> list[Cell]:
+def _difference(row: dict[str, Any], control: bool) -> list[Cell]:
     low, high, found = row["difference_low"], row["difference_high"], row["difference"]
     auc = cell(f"{row['auc']:.2f}", row["auc"], f"average {row['auc_other']:.2f}")
     if pd.isna(found):
         return [auc, _QUIET]
     known = pd.notna(low)
     small = f"{_signed(low)} to {_signed(high)}" if known else "no interval"
-    return [auc, cell(_signed(found), found, small, "bad" if known and low > 0 else "")]
+    return [auc, cell(_signed(found), found, small, "bad" if known and low > 0 and not control else "")]
 
 
 def _signed(number: float) -> str:
@@ -70,7 +70,7 @@ def _signed(number: float) -> str:
 def searches_table(run: Run) -> Table | None:
     """What is missed where few strangers may be named, and what a gallery of a million would make of it."""
     table = run.tables["open_set"]
-    table = table.loc[table["attack"].isin([PLAIN, ENROLMENT, ANY])]
+    table = table.loc[table["attack"].isin([ENROLMENT, ANY]) & (table["defacer"] != CONTROL)]
     if not len(table):
         return None
     several = table["recogniser"].nunique() > 1
