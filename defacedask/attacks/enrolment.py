@@ -8,12 +8,14 @@ views is one of the plain views, so that an original at a plain view is an unsee
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from defacedask.attacks.names import ENROLMENT
 from defacedask.faces.views import View, view_grid
+from defacedask.modality import modality_of
 
 if TYPE_CHECKING:
     from defacedask.attacks.examination import Examination, Shown
@@ -51,8 +53,8 @@ def enrolment_views(examination: Examination) -> tuple[View, ...]:
 
 
 def enrolment_levels(modality: str, level: float) -> tuple[float, float]:
-    """The usual skin level, and one a little inside or outside of it."""
-    return (level, level - 150.0) if modality == "CT" else (level, 0.75 * level)
+    """The usual skin level, and one halfway to the first of those that an attacker also tries."""
+    return level, 0.5 * (level + modality_of(modality).attack_levels(level)[0])
 
 
 def enrol(examination: Examination, examiner: Examiner, shown: Shown) -> list[dict[str, Any]]:
@@ -72,8 +74,6 @@ def enrol(examination: Examination, examiner: Examiner, shown: Shown) -> list[di
         As `defacedask.faces.looking.Examiner.looks`, of faces that were found alone; encodings are rounded to six
         places. Of a service, which is asked no more than it must be, there are none.
     """
-    import dataclasses
-
     from defacedask.faces.looking import Examiner
     from defacedask.faces.render import render_views
 

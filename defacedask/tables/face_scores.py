@@ -34,9 +34,9 @@ from defacedask.faces.open_set import nearest_stranger
 from defacedask.faces.recognition import distance_of, open_recogniser
 from defacedask.faces.verification import BestScores, best_scores, join
 from defacedask.flow.stages.places import ORIGINAL
+from defacedask.modality import IMAGES
 from defacedask.tables.derive import faces_detected
 from defacedask.tables.enrolled import AVERAGE_ENROLLED, named, read_classifiers
-from defacedask.tables.evidence import IMAGES
 from defacedask.tables.files import as_table
 from defacedask.tables.looks import Group, read_looks
 from defacedask.tables.parts import write_parts

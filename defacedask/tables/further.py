@@ -24,8 +24,9 @@ from defacedask.faces.paired import FEWEST, auc_difference, auc_interval
 from defacedask.faces.rates import upper_bound
 from defacedask.faces.verification import BestScores, join
 from defacedask.flow.stages.places import ORIGINAL
+from defacedask.modality import IMAGES
 from defacedask.tables.enrolled import AVERAGE_ENROLLED
-from defacedask.tables.evidence import ANY, IMAGES
+from defacedask.tables.evidence import ANY
 from defacedask.tables.parts import read_part
 
 __all__ = ["GROUPS", "Further", "about_cases", "age_band"]
