@@ -6,7 +6,18 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 
 from defacedask.attacks.base import Attack, Attempt
-from defacedask.attacks.names import BEST, BODY, DENOISED, DOSE, FILLED, FORCED, PET, PLAIN, UNMASKED
+from defacedask.attacks.names import (
+    BEST,
+    BODY,
+    DENOISED,
+    DOSE,
+    ENROLMENT,
+    FILLED,
+    FORCED,
+    PET,
+    PLAIN,
+    UNMASKED,
+)
 from defacedask.attacks.target import Target
 from defacedask.errors import ConfigError
 
@@ -58,6 +69,10 @@ BUILT_IN: dict[str, Attack] = {
             DENOISED,
             "ghosts of the face in what reads as air",
             "defacedask.attacks.denoised_air:denoised_air",
+        ),
+        Attack(
+            ENROLMENT,
+            "a classifier of many renders of everybody's original names each picture of the other attacks",
         ),
         Attack(BODY, "the body's contour of the structure set", usual=True),
         Attack(DOSE, "the dose grid", usual=True),

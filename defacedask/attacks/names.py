@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from defacedask.faces.looking import FORCED, PLAIN
 
-__all__ = ["BEST", "BODY", "DENOISED", "DOSE", "FILLED", "FORCED", "PET", "PLAIN", "UNMASKED"]
+__all__ = ["BEST", "BODY", "DENOISED", "DOSE", "ENROLMENT", "FILLED", "FORCED", "PET", "PLAIN", "UNMASKED"]
 
 BEST, FILLED, UNMASKED, DENOISED = "best_view_level", "template_filled", "unmasked", "denoised_air"
 #: Not done to an image of the anatomy but made from something else that shows the head; they are told apart by the
 #: modality in the tables (RTSTRUCT, RTDOSE, PT).
 BODY, DOSE, PET = "body_contour", "dose_grid", "pet_skin"
+#: No look of its own: a classifier that names every picture of the others.
+ENROLMENT = "enrolment"

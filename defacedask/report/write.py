@@ -74,6 +74,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         decision,
         distribution,
         dose,
+        further,
         glance,
         privacy,
         radiomics,
@@ -106,6 +107,11 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "verification": verification.verification_table(run),
         "agreement": agreement.agreement_table(run),
         "crops": crops.crops_table(run),
+        "further": [
+            table
+            for make in (further.average_table, further.searches_table, further.groups_table)
+            if (table := make(run))
+        ],
         "radiomics": radiomics.radiomics_tables(run),
         "radiomics_cases": features["case"].nunique(),
         "structures": features["structure"].nunique(),

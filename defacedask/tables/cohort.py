@@ -27,7 +27,7 @@ from defacedask.stamp import package_state
 from defacedask.tables.faces import face_tables
 from defacedask.tables.files import as_table
 from defacedask.tables.lazy import LazyTables
-from defacedask.tables.looks import LOOKING, LOOKS, looks_table, sightings
+from defacedask.tables.looks import ENROLLED, LOOKING, LOOKS, looks_table, sightings
 from defacedask.tables.parts import frames, join_parts, keep_parts, write_parts
 from defacedask.tables.radiomics_parts import radiomics_tables
 from defacedask.tables.rows import About, case_rows, export_rows, timing_rows, with_exports
@@ -55,6 +55,9 @@ FURTHER = (
     "agreement",
     "forced_matrix",
     "curves",
+    "open_set",
+    "average_face",
+    "verification_groups",
     "faces_detected",
     "radiomics_percent",
     "radiomics_summary",
@@ -134,7 +137,8 @@ def tabulate(some: Some, rows: Path) -> str:
         if piece.stage in LOOKING and piece.ok
         for name, spec in piece.facts.get("recognisers", {}).items()
     }
-    tables[LOOKS] = looks_table(sightings(pieces, patients), specs)
+    for kind in (LOOKS, ENROLLED):
+        tables[kind] = looks_table(sightings(pieces, patients, kind), specs)
     pictures = [
         json.dumps({**picture, "patient": patients[piece.case]})
         for piece in pieces

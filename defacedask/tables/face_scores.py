@@ -19,7 +19,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from defacedask.attacks.average_face import AVERAGE, AVERAGE_FORCED
 from defacedask.attacks.best_attempts import best_attempts
+from defacedask.attacks.names import ENROLMENT
 from defacedask.faces.galleries import (
     ORIGINALS,
     SECOND_SCAN,
@@ -28,19 +30,37 @@ from defacedask.faces.galleries import (
     gallery_of_second_scans,
 )
 from defacedask.faces.identification import Distance, Sighting, identify
+from defacedask.faces.open_set import nearest_stranger
 from defacedask.faces.recognition import distance_of, open_recogniser
 from defacedask.faces.verification import BestScores, best_scores, join
 from defacedask.flow.stages.places import ORIGINAL
+from defacedask.modality import IMAGES
 from defacedask.tables.derive import faces_detected
+from defacedask.tables.enrolled import AVERAGE_ENROLLED, named, read_classifiers
 from defacedask.tables.files import as_table
 from defacedask.tables.looks import Group, read_looks
 from defacedask.tables.parts import write_parts
 
-__all__ = ["ANY", "OVERALL", "SCORES", "Judging", "galleries", "opened", "score_part"]
+__all__ = [
+    "ANY",
+    "ASIDE",
+    "OVERALL",
+    "SCORES",
+    "Judging",
+    "across",
+    "galleries",
+    "gallery_of",
+    "opened",
+    "score_part",
+]
 
 #: In place of an attack, a modality or a recogniser: by whichever of them comes nearest.
 ANY = "any"
 OVERALL = (ANY, ANY, ANY)
+#: Controls on originals: no attempt at recognising what came in.
+ASIDE = (AVERAGE, AVERAGE_FORCED, AVERAGE_ENROLLED)
+#: In place of an attack: plain and other pictures against the same persons' originals in another modality.
+_ACROSS = "gallery_"
 #: Name of the table of best scores.
 SCORES = "scores"
 
@@ -48,7 +68,7 @@ _SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("defacer", "modality", "recogniser", "attack", "case", "person")),
         *((name, pa.bool_()) for name in ("absent", "judged", "with_face")),
-        *((name, pa.float64()) for name in ("genuine", "rank")),
+        *((name, pa.float64()) for name in ("genuine", "rank", "strange")),
         ("values", pa.list_(pa.float64())),
     ]
 )
@@ -78,6 +98,8 @@ class Judging:
         Group -> persons of the gallery of whom a face is known, sorted.
     plain : set
         Groups with plain pictures of originals.
+    enrolled : bool
+        Whether anybody is enrolled (`defacedask.tables.enrolled`).
     specs, options : mapping
         How recognisers are opened.
     control : DataFrame
@@ -92,6 +114,7 @@ class Judging:
     sample: frozenset[str] | None
     faces: Mapping[Group, tuple[str, ...]]
     plain: set[Group]
+    enrolled: bool
     specs: Mapping[str, str]
     options: Mapping[str, Any]
     control: pd.DataFrame
@@ -100,11 +123,29 @@ class Judging:
         """To whom the values of a kept score belong."""
         if key[1:] == OVERALL:
             return tuple(sorted({person for some in self.faces.values() for person in some}))
-        return self.faces[key[1], key[2]]
+        return self.faces[gallery_of(key[1:3], key[3])]
 
     def distance(self, recogniser: str) -> Distance | None:
         """A recogniser's own."""
         return distance_of(opened(self.specs.get(recogniser, recogniser), self.options))
+
+
+def gallery_of(group: Group, attack: str) -> Group:
+    """Group of the pictures that an attack compares with: its own, but for ``gallery_CT`` and the like."""
+    return (attack.removeprefix(_ACROSS), group[1]) if attack.startswith(_ACROSS) else group
+
+
+def across(group: Group, faces: Mapping[Group, Sequence[str]]) -> list[str]:
+    """Other modalities in which the same persons' faces are known, as attacks on pictures of a group."""
+    mine = set(faces.get(group, ()))
+    return [
+        _ACROSS + modality
+        for (modality, recogniser), persons in faces.items()
+        if recogniser == group[1]
+        and modality != group[0]
+        and {modality, group[0]} <= set(IMAGES)
+        and len(mine & set(persons)) >= 2
+    ]
 
 
 def opened(spec: str, options: Mapping[str, Any]) -> Any:
@@ -200,7 +241,7 @@ class _Judge:
         self, seen: Mapping[Group, list[Sighting]], own: Mapping[Group, list[Sighting]] | None
     ) -> None:
         """Compare some persons; ``own`` are pictures of those outside the sample, for the gallery."""
-        everything: dict[str, list[tuple[BestScores, float]]] = defaultdict(list)
+        everything: dict[str, list[tuple[BestScores, float, dict[str, float]]]] = defaultdict(list)
         for group, some in seen.items():
             known = self._gallery(group, own or {})
             by_defacer: dict[str, dict[str, list[Sighting]]] = {}
@@ -209,16 +250,57 @@ class _Judge:
                 by_attack.setdefault(one.facts["attack"], []).append(one)
             for defacer, attacks in by_defacer.items():
                 parts = {
-                    attack: self._score(known, group, defacer, probes) for attack, probes in attacks.items()
+                    attack: self._score(known, group, defacer, probes, attack)
+                    for attack, probes in attacks.items()
                 }
-                together = join(list(parts.values()))
-                everything[defacer].append((together, self.judging.limits[group]))
+                tries = [
+                    probe for attack, probes in attacks.items() if attack not in ASIDE for probe in probes
+                ]
+                strange = {attack: _strangers(best) for attack, best in parts.items()}
+                if own is None:
+                    self._name(group, defacer, attacks, known, parts, strange)
+                together = join([best for attack, best in parts.items() if attack not in ASIDE])
+                strange[ANY] = _least([some for attack, some in strange.items() if attack not in ASIDE])
+                limit = self.judging.limits[group]
+                everything[defacer].append((together, limit, strange[ANY]))
+                for attack in across(group, self.judging.faces) if defacer != ORIGINAL else ():
+                    other = self._gallery(gallery_of(group, attack), own or {})
+                    parts[attack] = best_scores(
+                        other.score(tries, distance=self._distances[group[1]]), other.unable(tries)
+                    )
+                    strange[attack] = _strangers(parts[attack])
                 for attack, best in {**parts, ANY: together}.items():
-                    self._keep((defacer, *group, attack), best, own is not None)
+                    self._keep((defacer, *group, attack), best, strange[attack], own is not None)
         for defacer, pairs in everything.items():
             # distances of different recognisers compare as parts of their limits
-            best = join([part for part, _ in pairs], [limit for _, limit in pairs])
-            self._keep((defacer, *OVERALL), best, own is not None)
+            best = join([part for part, _, _ in pairs], [limit for _, limit, _ in pairs])
+            strangers = [{case: d / limit for case, d in some.items()} for _, limit, some in pairs]
+            self._keep((defacer, *OVERALL), best, _least(strangers), own is not None)
+
+    def _name(
+        self,
+        group: Group,
+        defacer: str,
+        attacks: Mapping[str, list[Sighting]],
+        known: Gallery,
+        parts: dict[str, BestScores],
+        strange: dict[str, dict[str, float]],
+    ) -> None:
+        """Add what a classifier of everybody makes of the same pictures."""
+        one = read_classifiers(self.judging.place).get(group) if self.judging.enrolled else None
+        if one is None:
+            return
+        # attacks on originals are views that somebody may be enrolled with
+        tries = ["plain"] if defacer == ORIGINAL else [a for a in attacks if a not in ASIDE]
+        for name, names in ((ENROLMENT, tries), (AVERAGE_ENROLLED, [AVERAGE])):
+            # the original's own box and landmarks say whose picture it is
+            probes = [p for attack in names for p in attacks.get(attack, ()) if not p.facts["forced"]]
+            if not probes:
+                continue
+            control = defacer == ORIGINAL and known.kind == ORIGINALS
+            best, strange[name], rows = named(one, probes, known.unable(probes), control)
+            parts[name] = best
+            self.rows += rows if name == ENROLMENT else []
 
     def _gallery(self, group: Group, own: Mapping[Group, list[Sighting]]) -> Gallery:
         pictures = [*self.known.get(group, ()), *own.get(group, ())]
@@ -226,16 +308,18 @@ class _Judge:
             return galleries({group: pictures}, self.judging.kind)[group]
         return Gallery(self.judging.kind, tuple(self.known.get(group, ())))
 
-    def _score(self, known: Gallery, group: Group, defacer: str, probes: list[Sighting]) -> BestScores:
+    def _score(
+        self, known: Gallery, group: Group, defacer: str, probes: list[Sighting], attack: str
+    ) -> BestScores:
         scores = known.score(probes, own=defacer == ORIGINAL, distance=self._distances[group[1]])
         absent = known.unable(probes)
         # an original in which no face is found counts as not recognised, not as not judged
         control = defacer == ORIGINAL and known.kind == ORIGINALS
-        for probe, row in zip(probes, identify(scores), strict=True):
+        for probe, row in zip(probes, identify(scores), strict=True) if attack not in ASIDE else ():
             self.rows.append({**row, "comparable": control or probe.facts["case"] not in absent})
         return best_scores(scores, absent)
 
-    def _keep(self, key: Key, best: BestScores, stranger: bool) -> None:
+    def _keep(self, key: Key, best: BestScores, strange: Mapping[str, float], stranger: bool) -> None:
         """Remember the scores of some cases."""
         about = dict(zip(("defacer", "modality", "recogniser", "attack"), key, strict=True))
         judged = {int(row): k for k, row in enumerate(best.judged)}
@@ -258,6 +342,21 @@ class _Judge:
                     "with_face": bool(faces[row]),
                     "genuine": None if k is None else float(genuine[k]),
                     "rank": None if k is None else float(ranks[k]),
+                    "strange": strange.get(case),
                     "values": None if values is None else values[row],
                 }
             )
+
+
+def _strangers(best: BestScores) -> dict[str, float]:
+    """Case -> smallest distance to another person."""
+    return dict(zip(best.cases, nearest_stranger(best).tolist(), strict=True))
+
+
+def _least(several: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The smallest of each case."""
+    found: dict[str, float] = {}
+    for some in several:
+        for case, value in some.items():
+            found[case] = float(np.fmin(found.get(case, math.nan), value))
+    return found

@@ -26,8 +26,11 @@ import numpy as np
 import pandas as pd
 from pyarrow.compute import field
 
+from defacedask.attacks.average_face import AVERAGE
+from defacedask.attacks.names import ENROLMENT
 from defacedask.config import option
 from defacedask.faces.controls import controls
+from defacedask.faces.enrolment import Enrolled
 from defacedask.faces.galleries import ORIGINALS, SECOND_SCAN, Gallery, gallery_of_photographs
 from defacedask.faces.identification import Sighting
 from defacedask.faces.recognition import distance_of
@@ -38,8 +41,27 @@ from defacedask.flow.running import all_done
 from defacedask.flow.stages.places import ORIGINAL
 from defacedask.tables.agreement import agreement_rows
 from defacedask.tables.derive import sum_detection
-from defacedask.tables.face_scores import ANY, OVERALL, SCORES, Judging, galleries, opened, score_part
+from defacedask.tables.enrolled import (
+    AVERAGE_ENROLLED,
+    CENTRES,
+    CLASSIFIERS,
+    centres_table,
+    classifiers_table,
+    enrol_group,
+)
+from defacedask.tables.face_scores import (
+    ANY,
+    OVERALL,
+    SCORES,
+    Judging,
+    across,
+    galleries,
+    gallery_of,
+    opened,
+    score_part,
+)
 from defacedask.tables.files import as_table
+from defacedask.tables.further import Further, about_cases
 from defacedask.tables.looks import LOOKS, Group, looks_table, read_looks, specs_of
 from defacedask.tables.parts import frames, read_part, write_parts
 
@@ -90,6 +112,7 @@ def face_tables(
     for group in cohort.seen:
         row, limits[group] = cohort.control(group)
         rows.append(row)
+        cohort.enrol(group, row["threshold"])
     control = as_table("controls", rows)
     judging = cohort.judging(limits, control)
     # what a service has compared is remembered here
@@ -102,13 +125,15 @@ def face_tables(
     )
     parts = [Path(one) for one in found]
     out: dict[str, list[dict[str, Any]]] = {"verification": [], "curves": []}
+    further = Further(about_cases(folders), repeats=repeats)
     for key, limit, tolerance, persons in cohort.keys(limits):
-        best, beyond = _best(parts, key, persons, judging.persons(key))
+        best, beyond, strange = _best(parts, key, persons, judging.persons(key))
         about = dict(zip(("defacer", "modality", "recogniser", "attack"), key, strict=True))
         row = verification(best, limit=limit, tolerance=tolerance, repeats=repeats, beyond=beyond)
         if beyond:
             row["note"] = "; ".join(filter(None, [row["note"], cohort.sampled]))
         out["verification"].append({**about, **row})
+        further.add(key, best, strange)
         for kind, (x, y) in curves(best).items():
             out["curves"] += [{**about, "curve": kind, "x": a, "y": b} for a, b in zip(x, y, strict=True)]
     attacks = {(d, m, r): len(a) for (m, r), found in cohort.seen.items() for d, a in found.items()}
@@ -116,7 +141,7 @@ def face_tables(
         "controls": control,
         "agreement": as_table("agreement", agreement_rows(parts, limits)),
         "forced_matrix": as_table("forced_matrix", []),  # a study fills it: see defacedask.tables.crops
-        **{name: as_table(name, some) for name, some in out.items()},
+        **{name: as_table(name, some) for name, some in (out | further.rows()).items()},
         "faces_detected": sum_detection(frames(parts, "faces_detected"), attacks),
     }
     return FaceTables(parts, tables)
@@ -136,6 +161,7 @@ class _Cohort:
         self.faces: set[str] = set()
         self.sample: frozenset[str] | None = None
         self.sampled = ""
+        self.enrolled: dict[Group, Enrolled] = {}
         self._originals: dict[Group, list[Sighting]] = {}
 
     @classmethod
@@ -228,6 +254,29 @@ class _Cohort:
         }
         return row, largest_distance(tolerance, threshold)
 
+    def enrol(self, group: Group, threshold: float) -> None:
+        """Train classifiers of the gallery, where originals were rendered for it; say what is compared beside."""
+        known = self.known[group]
+        if known.kind in (ORIGINALS, SECOND_SCAN):
+            found = enrol_group(
+                self.folders,
+                group,
+                known,
+                self._originals[group],
+                threshold=threshold,
+                sample=self.sample,
+                distance=distance_of(self.recogniser(group[1])),
+            )
+            if found is not None:
+                self.enrolled[group] = found
+        faces = {each: _persons(gallery) for each, gallery in self.known.items()}
+        for defacer, attacks in self.seen[group].items():
+            if group in self.enrolled:
+                average = AVERAGE in attacks
+                attacks |= dict.fromkeys([ENROLMENT, *([AVERAGE_ENROLLED] if average else [])])
+            if defacer != ORIGINAL:
+                attacks |= dict.fromkeys(across(group, faces))
+
     def judging(self, limits: Mapping[Group, float], control: pd.DataFrame) -> Judging:
         """What the workers need to know, with the galleries in a file that they read."""
         kind = self.settings.gallery
@@ -241,7 +290,12 @@ class _Cohort:
         place = self.folders[0].parent / f"known-{digest}" if self.folders else Path()
         if self.folders and not place.exists():
             pictures = {group: gallery.pictures for group, gallery in self.known.items()}
-            write_parts(place, {LOOKS: looks_table(pictures, self.specs)})
+            tables = {
+                LOOKS: looks_table(pictures, self.specs),
+                CLASSIFIERS: classifiers_table(self.enrolled),
+                CENTRES: centres_table(self.enrolled),
+            }
+            write_parts(place, tables)
         return Judging(
             place=place,
             digest=digest,
@@ -250,6 +304,7 @@ class _Cohort:
             limits=dict(limits),
             sample=self.sample,
             faces={group: _persons(gallery) for group, gallery in self.known.items()},
+            enrolled=bool(self.enrolled),
             plain={group for group in self.seen if "plain" in self.seen[group].get(ORIGINAL, {})},
             specs=self.specs,
             options=self.options,
@@ -272,11 +327,11 @@ class _Cohort:
         """Key of each row of ``verification``, its limit and tolerance, and the gallery."""
         groups: dict[str, list[Group]] = {}
         for group, defacers in self.seen.items():
-            persons = _persons(self.known[group])
             tolerance = tolerance_of(self.settings.tolerance, group[1])
             for defacer, attacks in defacers.items():
                 groups.setdefault(defacer, []).append(group)
                 for attack in (*attacks, ANY):
+                    persons = _persons(self.known[gallery_of(group, attack)])
                     yield (defacer, *group, attack), limits[group], tolerance, persons
         for defacer, own in groups.items():
             everybody = sorted({person for group in own for person in _persons(self.known[group])})
@@ -289,8 +344,8 @@ def _persons(gallery: Gallery) -> tuple[str, ...]:
 
 def _best(
     parts: Iterable[Path], key: Key, persons: tuple[str, ...], stored: tuple[str, ...]
-) -> tuple[BestScores, Beyond | None]:
-    """Scores of one row of ``verification``: those of the sample, and what is known of the others.
+) -> tuple[BestScores, Beyond | None, np.ndarray]:
+    """Scores of one row of ``verification``: those of the sample, what is known of the others, nearest strangers.
 
     ``stored`` are the persons of the values in the parts, ``persons`` those that are wanted of them.
     """
@@ -301,7 +356,11 @@ def _best(
         met = part["values"].notna()
         inside.append(part.loc[met])
         outside.append(part.loc[~met].drop(columns="values"))
-    own = pd.concat(inside) if inside else pd.DataFrame(columns=["case", "person", "absent", "values"])
+    own = (
+        pd.concat(inside)
+        if inside
+        else pd.DataFrame(columns=["case", "person", "absent", "values", "strange"])
+    )
     values = np.full((len(own), len(stored)), math.nan)
     for row, some in enumerate(own["values"]):
         values[row] = some
@@ -309,13 +368,15 @@ def _best(
     values = values[:, [place[person] for person in persons]]
     absent = frozenset(own.loc[own["absent"].astype(bool), "case"])
     best = BestScores(tuple(own["case"]), tuple(own["person"]), persons, values, absent)
+    strange = own["strange"].to_numpy(dtype=float)
     rest = pd.concat(outside) if outside else pd.DataFrame()
     if not len(rest):
-        return best, None
+        return best, None, strange
     judged = rest.loc[rest["judged"]]
-    return best, Beyond(
+    beyond = Beyond(
         cases=len(rest),
         with_face=int(rest["with_face"].sum()),
         genuine=judged["genuine"].to_numpy(dtype=float),
         ranks=judged["rank"].to_numpy(dtype=float),
     )
+    return best, beyond, strange

@@ -17,12 +17,22 @@ from defacedask.faces.identification import Sighting
 from defacedask.flow.result import Piece
 from defacedask.tables.parts import read_part
 
-__all__ = ["FACTS", "LOOKING", "LOOKS", "Group", "looks_table", "read_looks", "sightings", "specs_of"]
+__all__ = [
+    "ENROLLED",
+    "FACTS",
+    "LOOKING",
+    "LOOKS",
+    "Group",
+    "looks_table",
+    "read_looks",
+    "sightings",
+    "specs_of",
+]
 
 #: Stages that look for faces.
 LOOKING = ("faces",)
-#: Name of the table.
-LOOKS = "looks"
+#: Name of the table, and of the one with the pictures of originals that are for the gallery alone.
+LOOKS, ENROLLED = "looks", "enrolled"
 #: What is known of a picture beside who it is of, the view, the encoding, and whether a face was found.
 FACTS = ("case", "defacer", "modality", "recogniser", "attack", "variant", "forced", "level")
 #: (modality, recogniser).
@@ -42,11 +52,13 @@ _SCHEMA = pa.schema(
 _SPECS = b"recognisers"
 
 
-def sightings(pieces: Iterable[Piece], patients: Mapping[str, str]) -> dict[Group, list[Sighting]]:
-    """(modality, recogniser) -> what was seen, from the pieces of the stages `LOOKING`."""
+def sightings(
+    pieces: Iterable[Piece], patients: Mapping[str, str], kind: str = LOOKS
+) -> dict[Group, list[Sighting]]:
+    """(modality, recogniser) -> what was seen, from the pieces of the stages `LOOKING`; `LOOKS` or `ENROLLED`."""
     groups: dict[Group, list[Sighting]] = defaultdict(list)
     for piece in pieces:
-        for look in piece.facts.get("looks", ()) if piece.stage in LOOKING and piece.ok else ():
+        for look in piece.facts.get(kind, ()) if piece.stage in LOOKING and piece.ok else ():
             facts = {
                 "case": piece.case,
                 "defacer": piece.defacer,
@@ -94,10 +106,10 @@ def _row(group: Group, one: Sighting) -> dict[str, Any]:
     }
 
 
-def read_looks(folder: Path, **options: Any) -> dict[Group, list[Sighting]]:
+def read_looks(folder: Path, name: str = LOOKS, **options: Any) -> dict[Group, list[Sighting]]:
     """What was seen, from a part; options are those of `defacedask.tables.parts.read_part`."""
     groups: dict[Group, list[Sighting]] = defaultdict(list)
-    for row in read_part(folder, LOOKS, **options).to_dict("records"):
+    for row in read_part(folder, name, **options).to_dict("records"):
         code: Any = None
         if row["numbers"] is not None:
             code = np.frombuffer(row["numbers"])

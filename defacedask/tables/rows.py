@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from defacedask.flow.result import DONE, FAILED, REFUSED, Piece
+from defacedask.io.dicom.about import sequence_of
 from defacedask.phantom.virtual import is_virtual
 
 if TYPE_CHECKING:
@@ -30,11 +31,24 @@ class About:
     patient_id: str
     modality: str
     virtual: bool
+    sex: str = ""
+    age: float | None = None
+    sequence: str = ""
 
     @classmethod
     def of(cls, case: Case) -> About:
         """Of a case of a scan."""
-        return cls(case.id, case.patient_id, case.primary.modality, is_virtual(case))
+        one = case.primary
+        ages = [image.facts["age"] for image in case.images if image.facts.get("age") is not None]
+        return cls(
+            case.id,
+            case.patient_id,
+            one.modality,
+            is_virtual(case),
+            next((image.facts["sex"] for image in case.images if image.facts.get("sex")), ""),
+            ages[0] if ages else None,
+            sequence_of(one.description) if one.modality == "MR" else "",
+        )
 
 
 def export_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
@@ -102,6 +116,9 @@ def case_rows(cases: Sequence[About], pieces: Iterable[Piece]) -> list[dict[str,
                 "patient": case.patient_id,
                 "modality": case.modality,
                 "virtual": case.virtual,
+                "sex": case.sex,
+                "age": case.age,
+                "sequence": case.sequence,
                 "status": status,
                 "reason": _reasons(own),
                 "peak_rss_mb": max((piece.peak_rss_mb for piece in own), default=float("nan")),

@@ -236,7 +236,15 @@ def test_cost_is_chosen(heads):
     settings = {"attacks": list(BUILT_IN), "pitches": [0], "recognisers": ["eye"]}
     assert set(examination_of(settings).attacks) == set(BUILT_IN)
     control = examination_of(settings, "none")
-    assert set(control.attacks) == {"plain", "forced_crop", "body_contour", "dose_grid", "pet_skin"}
+    # what makes no image costs nothing on it
+    assert set(control.attacks) == {
+        "plain",
+        "forced_crop",
+        "enrolment",
+        "body_contour",
+        "dose_grid",
+        "pet_skin",
+    }
     assert control.wants("PT")
     assert control.wants("CT")
     assert not basic.wants("PT")

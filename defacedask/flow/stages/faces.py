@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.attacks import ATTACK_SETS, get_attack
+from defacedask.attacks.average_face import average_looks
+from defacedask.attacks.enrolment import enrol
 from defacedask.attacks.examination import Examination, Shown, examiner_for
-from defacedask.attacks.names import BODY
+from defacedask.attacks.names import BODY, ENROLMENT, FILLED
 from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
 from defacedask.flow.stages.body_slices import body_in
@@ -116,6 +118,7 @@ class _Job:
     levels: dict[str, float] = dataclasses.field(default_factory=dict)
     kept: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    enrolled: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     controls: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     bodies: dict[str, np.ndarray | None] = dataclasses.field(default_factory=dict)
 
@@ -166,9 +169,15 @@ class _Job:
         level = next(look["level"] for look in self.examiner.looks if look["path"] == path)
         self.levels[path] = level
         self._keep(surface, modality)
+        del surface
+        shown = dataclasses.replace(shown, level=level)
+        if ENROLMENT in self.examination.attacks and modality in self.examination.modalities:
+            self.enrolled += enrol(self.examination, self.examiner, shown)
+        if FILLED in self.examination.attempts(modality):
+            made = self._target(shown)
+            self.examiner.looks += average_looks(self.examination, self.examiner, made, path)
         if self.examination.judges(modality):
-            del surface
-            target = self._target(dataclasses.replace(shown, level=level))
+            target = self._target(shown)
             del shown  # its room is needed
             self.controls[path] = control_shares(target)
 
@@ -220,7 +229,8 @@ def judge_faces(
     Returns
     -------
     Outcome
-        facts: looks (see `defacedask.faces.looking`), levels, pictures, recognisers.
+        facts: looks (see `defacedask.faces.looking`), enrolled (looks of an original that are for the gallery alone),
+        levels, pictures, recognisers.
     """
     own = before[0].facts if before else None
     pose = np.array(looked.facts["pose"])
@@ -245,6 +255,7 @@ def judge_faces(
     return Outcome(
         facts={
             "looks": job.examiner.looks,
+            "enrolled": job.enrolled,
             "levels": job.levels,
             "unmasking_controls": job.controls,
             "pictures": job.kept,

@@ -45,9 +45,9 @@ class Series:
     facts : dict
         JSON-able header facts that are needed later. Images: transfer_syntax, lossy, image_type, bits_allocated,
         bits_stored, signed, photometric, padding (if any), patient_position, laterality, body_part, manufacturer,
-        scanner, visual_features, deidentification and already_defaced (what an earlier defacing recorded; see
-        `defacedask.io.dicom.defaced`), patient (where the PatientID alone does not say who it is: see
-        `defacedask.io.dicom.persons`), study_numbers (SeriesNumbers of all series of its study),
+        sex and age (years) of the patient, scanner, visual_features, deidentification and already_defaced (what an
+        earlier defacing recorded; see `defacedask.io.dicom.defaced`), patient (where the PatientID alone does not say
+        who it is: see `defacedask.io.dicom.persons`), study_numbers (SeriesNumbers of all series of its study),
         suv (PET; see `defacedask.io.dicom.suv.suv_facts`), frames (multi-frame: order along the stack); NIfTI:
         format, units, stored, modality_because, sha256 (of the file), bids (path below its data set) and derivative
         (whether that is a derived one). Others: frames_of_reference, structures (names, RTSTRUCT and SEG), label, and

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.errors import InputError, RefusedError
+from defacedask.io.dicom.about import age_of, sex_of
 from defacedask.io.dicom.defaced import by_header
 from defacedask.io.dicom.headers import Header, open_dataset
 from defacedask.io.dicom.model import Series
@@ -206,6 +207,8 @@ def common_facts(dataset: Any, header: Header) -> dict[str, Any]:
         "manufacturer": _text(dataset, "Manufacturer"),
         "scanner": _text(dataset, "ManufacturerModelName"),
         "visual_features": _text(dataset, "RecognizableVisualFeatures"),
+        "sex": sex_of(dataset),
+        "age": age_of(dataset),
         "deidentification": [
             str(item.get("CodeValue", ""))
             for item in dataset.get("DeidentificationMethodCodeSequence", None) or ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from defacedask.attacks.names import ENROLMENT
 from defacedask.attacks.planted import KINDS, LEAST_FOUND
 from defacedask.modality import IMAGES
 from defacedask.report import numbers
@@ -12,7 +13,7 @@ from defacedask.report.sections.privacy import strongest
 from defacedask.report.sections.standing import count_words, testifying
 from defacedask.report.sections.threshold import limit_words, name_of
 from defacedask.report.sections.verdict import IMPOSTORS
-from defacedask.tables.evidence import Control, Rate
+from defacedask.tables.evidence import ORIGINAL, Control, Rate
 
 __all__ = ["control_table"]
 
@@ -96,6 +97,17 @@ def control_table(run: Run) -> Table:
         )
     if not counted:
         add("negative: other persons", "different persons rarely within the threshold", "no row", None)
+    rates = run.tables["verification"]
+    named = rates.loc[(rates["attack"] == ENROLMENT) & (rates["defacer"] == ORIGINAL)]
+    for row in named.to_dict("records"):
+        right = Rate(int(row["rank_1"]), int(row["judged"]))
+        add(
+            f"positive: enrolment, {row['modality']} by {row['recogniser']}",
+            "the classifier names originals at views that nobody was enrolled with, in at least half of the cases",
+            f"named {count_words(right)}; within the threshold {numbers.rate(row['chance'])} of comparisons with "
+            "others",
+            2 * right.hits >= right.cases > 0,
+        )
     hidden = run.tables.get("unmasking")
     for kind, what in KINDS.items():
         mine = None if hidden is None else hidden.loc[hidden["attempt"] == kind]
