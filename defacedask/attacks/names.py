@@ -15,6 +15,7 @@ __all__ = [
     "DOSE",
     "FILLED",
     "FORCED",
+    "INVERSION",
     "NAMES",
     "PET",
     "PLAIN",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 BEST, FILLED, UNMASKED, DENOISED = "best_view_level", "template_filled", "unmasked", "denoised_air"
+INVERSION = "inversion"
 BODY, DOSE, PET = "body_contour", "dose_grid", "pet_skin"
 
 #: Every attack. The last three are not done to an image of the anatomy but made from something else that shows the
@@ -34,6 +36,7 @@ NAMES: dict[str, str] = {
     FILLED: "the average face put where the face is missing",
     UNMASKED: "levels inside the tissue, peeling, texture, the line under a layer, a classifier, the published mask",
     DENOISED: "ghosts of the face in what reads as air",
+    INVERSION: "the face as a regression, learnt on the other persons, tells it from what the defacer kept",
     BODY: "the body's contour of the structure set",
     DOSE: "the dose grid",
     PET: "the skin's uptake in PET",
