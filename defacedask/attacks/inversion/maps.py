@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Target
+    from defacedask.attacks.target import Target
     from defacedask.geometry import Geometry
 
 __all__ = ["ANGLES", "BONE", "FARTHEST", "HEIGHTS", "SHAPE", "DepthMaps", "face_rays", "ray_scale"]

@@ -15,7 +15,7 @@ from defacedask.attacks.inversion.maps import ANGLES, HEIGHTS, face_rays
 from defacedask.sampling import apply_affine
 
 if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Target
+    from defacedask.attacks.target import Target
 
 __all__ = ["CUT_MM", "RIM_MM", "constant_cut", "shrunken_mask"]
 

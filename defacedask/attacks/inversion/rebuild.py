@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defacedask.attacks.attempts import Attempt, span_of
+from defacedask.attacks.base import Attempt
 from defacedask.attacks.face_rays import finer
 from defacedask.attacks.inversion.maps import ANGLES, HEIGHTS, SHAPE
 from defacedask.attacks.names import INVERSION
+from defacedask.attacks.target import Target, span_of
 from defacedask.sampling import apply_affine
 
 if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Target
     from defacedask.attacks.inversion.regression import Prediction
 
 __all__ = ["rebuilt"]
