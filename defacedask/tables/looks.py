@@ -20,7 +20,7 @@ from defacedask.tables.parts import read_part
 __all__ = ["FACTS", "LOOKING", "LOOKS", "Group", "looks_table", "read_looks", "sightings", "specs_of"]
 
 #: Stages that look for faces.
-LOOKING = ("faces",)
+LOOKING = ("faces", "inversion")
 #: Name of the table.
 LOOKS = "looks"
 #: What is known of a picture beside who it is of, the view, the encoding, and whether a face was found.

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.attacks.inversion.maps import HEIGHTS, face_rays
+from defacedask.attacks.inversion.placement import moved, without_placement
 from defacedask.attacks.inversion.regression import CHANGED, FAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from defacedask.attacks.inversion.regression import Known, Prediction
+    from defacedask.attacks.inversion.placement import moved, without_placement
+from defacedask.attacks.inversion.regression import Known, Prediction
 
 __all__ = ["HALF", "SURE", "Nearness", "Paired", "nearness", "paired"]
 
@@ -33,7 +35,8 @@ class Nearness:
     ----------
     rays : int
     error_mm, average_mm : float
-        Mean distance along the rays, in the patient, of the true skin from the prediction, and from the average face.
+        Mean distance along the rays, in the patient, of the true skin from the prediction, and from the average face,
+        each moved and sized to fit best (see `defacedask.attacks.inversion.placement`).
     nearer : float
         Share of other persons whose face agrees less with what the prediction has beyond the average (0..1); 0.5
         where it says nothing. Its mean over persons is the area under the ROC.
@@ -74,26 +77,30 @@ def nearness(
     rays = face_rays().ravel() & changed & ~np.isnan(original) & ~np.isnan(prediction.average)
     if rays.sum() < LEAST_RAYS:
         return None
+    ways = moved(np.asarray(prediction.average, np.float64))
+    rays &= np.isfinite(ways).all(axis=0)
+    if rays.sum() < LEAST_RAYS:
+        return None
     mm = np.tile(scale, len(HEIGHTS))[rays]
     middle = prediction.average[rays]
-    learnt = prediction.learnt[rays] - middle
 
-    def off(skin: np.ndarray) -> Any:
-        return np.abs(prediction.learnt[rays] - skin) * mm
-
-    def agreement(skin: np.ndarray) -> Any:
-        apart = skin[..., rays] - middle
+    def placed(apart: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             apart = np.where(np.abs(apart) <= FAR, apart, 0.0)
+        return without_placement(apart, ways[:, rays])
+
+    learnt, true = placed(prediction.learnt[rays] - middle), placed(original[rays] - middle)
+
+    def agreement(apart: np.ndarray) -> Any:
         return apart @ learnt / np.maximum(np.linalg.norm(apart, axis=-1), 1e-9)
 
-    own, theirs = float(agreement(original)), agreement(others.original)
+    own, theirs = float(agreement(true)), agreement(placed(others.original[:, rays] - middle))
     below = (theirs < own) + 0.5 * (theirs == own)
     each = [below[others.persons == name].mean() for name in np.unique(others.persons)]
     return Nearness(
         int(rays.sum()),
-        float(off(original[rays]).mean()),
-        float((np.abs(middle - original[rays]) * mm).mean()),
+        float((np.abs(learnt - true) * mm).mean()),
+        float((np.abs(true) * mm).mean()),
         float(np.mean(each)),
     )
 

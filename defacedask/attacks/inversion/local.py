@@ -103,9 +103,7 @@ class LocalFit:
             at = np.array(subset, int)
             said = np.zeros((len(off), len(rays)), np.float32)
             for own in groups if subset else ():
-                slopes = _solved(
-                    all_square - square[own].sum(axis=0), all_right - right[own].sum(axis=0), at
-                )
+                slopes = _solved(all_square - square[own].sum(axis=0), all_right - right[own].sum(axis=0), at)
                 said[own] = np.einsum("jr,njr->nr", slopes, here[own][:, at])
             error = float((((said - known[:, rays]) * there[:, rays]) ** 2).mean())
             if error < (least if self.subset else MARGIN * least):
@@ -116,7 +114,7 @@ class LocalFit:
                     self._slopes[np.ix_(at, rays)] = _solved(all_square, all_right, at)
 
     def say(self, features: np.ndarray) -> np.ndarray:
-        """mm about the middle (rays,) of a head with these features (features, rays)."""
+        """Skin about the middle, mm, (rays,) of a head with these features (features, rays)."""
         return np.asarray((self._slopes * features).sum(axis=0))
 
 

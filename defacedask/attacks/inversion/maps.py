@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from defacedask.attacks.target import Target
-    from defacedask.geometry import Geometry
 
 __all__ = ["ANGLES", "BONE", "FARTHEST", "HEIGHTS", "SHAPE", "DepthMaps", "face_rays", "ray_scale"]
 
@@ -80,13 +80,13 @@ class DepthMaps:
         return {name: _text(getattr(self, name)) for name in ("skin", "bone")}
 
     @classmethod
-    def unpacked(cls, kept: dict[str, str]) -> DepthMaps:
+    def unpacked(cls, kept: Mapping[str, str]) -> DepthMaps:
         """What `packed` gave."""
         return cls(*(_array(kept[name]) for name in ("skin", "bone")))
 
 
 def first_lasting(lines: np.ndarray, level: float, count: int = 2) -> np.ndarray:
-    """Place (in samples) at which each line (last axis) comes to a level for at least ``count`` samples; NaN: never."""
+    """Sample at which each line (last axis) comes to a level for at least ``count`` samples; NaN: never."""
     above = lines >= level
     lasting = above.copy()
     for k in range(1, count):
@@ -113,38 +113,26 @@ def face_rays() -> np.ndarray:
     from scipy.ndimage import maximum_filter
 
     from defacedask.anatomy.template import load_template
+    from defacedask.attacks.target import Target
     from defacedask.volume import real_values
 
     template = load_template("average_ct")
     grid = template.geometry
-    # -distance: 0 at the skin, larger inside
-    depth = -np.asarray(real_values(template.skin).values, np.float32)
-    face = maximum_filter(template.mask("face").view(np.uint8), 5).view(bool)
-    to_index = np.linalg.inv(grid.affine)
-    skin = np.full(SHAPE, np.nan)
-    far = np.arange(FARTHEST, 0.0, -ALONG)
-    out = np.zeros(SHAPE, bool)
-    from scipy.ndimage import map_coordinates
-
+    # the head as an image: its skin lies where this is 100
+    solid = 100.0 - np.asarray(real_values(template.skin).values, np.float32)
+    skin = DepthMaps.of(Target(solid, grid, "MR", 100.0, np.eye(4))).skin
     turns = np.deg2rad(ANGLES)
-    for k, height in enumerate(HEIGHTS):
-        world = np.stack(
-            np.broadcast_arrays(np.sin(turns)[:, None] * far, -np.cos(turns)[:, None] * far, height), axis=-1
-        )
-        index = np.moveaxis(world @ to_index[:3, :3].T + to_index[:3, 3], -1, 0)
-        line = map_coordinates(depth, index, order=1, mode="constant", cval=float(depth.min()))
-        skin[k] = FARTHEST - ALONG * first_lasting(line, 0.0)
-        met = ~np.isnan(skin[k])
-        points = np.stack([np.sin(turns) * skin[k], -np.cos(turns) * skin[k], np.full(len(turns), height)], axis=-1)
-        at = np.rint(np.where(met[:, None], points, 0.0) @ to_index[:3, :3].T + to_index[:3, 3]).astype(int)
-        inside = met & ((at >= 0) & (at < np.array(grid.shape))).all(axis=1)
-        at = np.where(inside[:, None], at, 0)
-        out[k] = inside & face[tuple(at.T)]
-    return out
+    points = np.stack(
+        np.broadcast_arrays(np.sin(turns) * skin, -np.cos(turns) * skin, HEIGHTS[:, None]), axis=-1
+    )
+    at = np.rint(np.nan_to_num(grid.to_index(points.reshape(-1, 3)))).astype(int)
+    inside = ((at >= 0) & (at < np.array(grid.shape))).all(axis=1) & ~np.isnan(skin).ravel()
+    face = maximum_filter(template.mask("face").view(np.uint8), 5).view(bool)
+    return (inside & face[tuple(np.where(inside[:, None], at, 0).T)]).reshape(SHAPE)
 
 
 def ray_scale(to_template: np.ndarray) -> np.ndarray:
-    """mm in the patient of one mm along each ray in the average's space, (columns,).
+    """Length in the patient, mm, of one mm along each ray in the average's space, (columns,).
 
     Parameters
     ----------

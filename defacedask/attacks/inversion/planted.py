@@ -17,7 +17,7 @@ from defacedask.sampling import apply_affine
 if TYPE_CHECKING:
     from defacedask.attacks.target import Target
 
-__all__ = ["CUT_MM", "RIM_MM", "constant_cut", "shrunken_mask"]
+__all__ = ["CUT_MM", "PLANTED", "RIM_MM", "constant_cut", "shrunken_mask"]
 
 #: mm that the planted cut takes off.
 CUT_MM = 8.0
@@ -62,3 +62,7 @@ def _emptied(original: Target, region: np.ndarray) -> Target:
 
     values = np.where(region, np.float32(air_of(original.modality)), np.asarray(original.values, np.float32))
     return dataclasses.replace(original, values=values, fine=None, mask=None)
+
+
+#: Weak defacers by what they leave.
+PLANTED = {"constant cut": constant_cut, "rim left": shrunken_mask}

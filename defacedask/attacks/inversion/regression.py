@@ -71,7 +71,9 @@ class Known:
     bone: np.ndarray
 
     @classmethod
-    def of(cls, persons: Sequence[str], originals: Sequence[DepthMaps], defaced: Sequence[DepthMaps]) -> Known:
+    def of(
+        cls, persons: Sequence[str], originals: Sequence[DepthMaps], defaced: Sequence[DepthMaps]
+    ) -> Known:
         """Put maps together."""
 
         def rows(maps: Sequence[DepthMaps], name: str) -> np.ndarray:
@@ -86,6 +88,11 @@ class Known:
     def chosen(self, which: np.ndarray) -> Known:
         """Some of the heads."""
         return Known(self.persons[which], self.original[which], self.skin[which], self.bone[which])
+
+    def joined(self, other: Known) -> Known:
+        """With the heads of another."""
+        pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self)]
+        return Known(*(np.concatenate(pair) for pair in pairs))
 
     def shuffled(self, seed: int) -> Known:
         """What was kept of each person goes with the removed of another: nothing can be learnt from it."""
@@ -222,8 +229,10 @@ class Inverter:
 
     @functools.cached_property
     def _judging(self) -> tuple[np.ndarray, ...]:
-        """Share of teachers that keep a ray's skin; spread of their skin, middle and spread of what replaces it,
-        about what is predicted of them while they are left out."""
+        """Share of teachers that keep a ray's skin; spread of their skin; middle and spread of what replaces it.
+
+        All about what is predicted of them while they are left out.
+        """
         known, predicted = self.known, self._said
         moved = _moved(known)
         kept = (1.0 + (~moved).sum(axis=0)) / (2.0 + len(moved))

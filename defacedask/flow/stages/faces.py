@@ -20,12 +20,12 @@ from defacedask.attacks.names import BODY
 from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
 from defacedask.flow.stages.body_slices import body_in
+from defacedask.flow.stages.heads import head_box
 from defacedask.flow.stages.objects import shown_objects
 from defacedask.flow.stages.pictures import keep_pictures
 from defacedask.flow.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.flow.stages.plans import load_plan
 from defacedask.io.store import CaseStore
-from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
     from defacedask.attacks.target import Target
@@ -113,7 +113,6 @@ class _Job:
     def _head(self, path: str, defacer: str = "") -> Shown:
         """The head's box of an image: of no other part real values are made."""
         from defacedask.faces.render import skin_level
-        from defacedask.faces.surface import HEAD_BOX, box_in
 
         defacer = defacer or self.defacer
         with one_thread():
@@ -125,12 +124,7 @@ class _Job:
                 self.levels[path] = float(skin_level(volume.attrs["modality"], whole))
             if self.own and defacer == self.defacer and BODY in self.examination.attacks:
                 self.bodies[path] = body_in(volume, drop)
-            grid = geometry_of(volume)
-            box = box_in(grid, self.pose, HEAD_BOX)
-            values = loaded(volume[box]).values
-        part = grid.block([s.start for s in box], [s.stop for s in box])
-        away = None if drop is None else drop[box] > 0
-        return Shown(path, volume.attrs["modality"], values, part, self.levels[path], away)
+        return head_box(volume, path, self.pose, self.levels[path], drop)
 
     def _original(self, path: str, modality: str, shown: Shown) -> None:
         surface = self.examination.original(self.examiner, shown)
