@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from defacedask.attacks.inversion.placement import moved, without_placement
 from defacedask.attacks.inversion.regression import Known, Prediction
 
-__all__ = ["HALF", "SURE", "Nearness", "Paired", "nearness", "paired"]
+__all__ = ["SURE", "Nearness", "Paired", "nearness", "paired"]
 
 #: p below which an error counts as smaller than the average face's.
 SURE = 0.01
-#: Share of the average face's error that is left where a planted weak defacer has been seen through.
-HALF = 0.6
 #: Rays of the face that must have been changed to be judged.
 LEAST_RAYS = 50
 
