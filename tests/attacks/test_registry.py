@@ -65,6 +65,7 @@ def test_makers_of_all_built_in_attacks_can_be_imported():
     assert [name for name, one in BUILT_IN.items() if not one.makes] == [
         "plain",
         "forced_crop",
+        "inversion",
         "body_contour",
         "dose_grid",
         "pet_skin",

@@ -16,7 +16,7 @@ import numpy as np
 
 from defacedask.attacks import ATTACK_SETS, get_attack
 from defacedask.attacks.examination import Examination, Shown, examiner_for
-from defacedask.attacks.names import BODY
+from defacedask.attacks.names import BODY, INVERSION
 from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
 from defacedask.flow.stages.body_slices import body_in
@@ -42,7 +42,9 @@ def examination_of(settings: Mapping[str, Any], defacer: str = "") -> Examinatio
     chosen = Examination.of(settings)
     if defacer != CONTROL:
         return chosen
-    kept = tuple(a for a in chosen.attacks if a in ATTACK_SETS["basic"] or not get_attack(a).makes)
+    kept = tuple(
+        a for a in chosen.attacks if a in ATTACK_SETS["basic"] or not (get_attack(a).makes or a == INVERSION)
+    )
     return dataclasses.replace(chosen, attacks=kept)
 
 
