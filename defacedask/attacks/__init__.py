@@ -14,6 +14,7 @@ from defacedask.attacks.names import (
     ENROLMENT,
     FILLED,
     FORCED,
+    INVERSION,
     PET,
     PLAIN,
     UNMASKED,
@@ -73,6 +74,11 @@ BUILT_IN: dict[str, Attack] = {
         Attack(
             ENROLMENT,
             "a classifier of many renders of everybody's original names each picture of the other attacks",
+        ),
+        Attack(
+            INVERSION,
+            "the face as a regression, learnt on the other persons of the run, tells it from what is left",
+            views=2,
         ),
         Attack(BODY, "the body's contour of the structure set", usual=True),
         Attack(DOSE, "the dose grid", usual=True),

@@ -59,7 +59,8 @@ class Attack:
         What is tried, in one phrase.
     maker : callable or str
         ``maker(target) -> list of Attempt``, or ``module:function`` of it, imported when it is needed. Empty: the
-        attack is another look at what is there, and makes no image.
+        attack is another look at what is there, and makes no image; or (inversion) a stage of its own makes it, which
+        needs everybody's heads.
     views : int
         From how many of the original's best views its attempts are looked at: a costly attack from one.
     usual : bool

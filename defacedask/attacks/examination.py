@@ -23,6 +23,7 @@ from defacedask.modality import FACES
 if TYPE_CHECKING:
     import pyvista
 
+    from defacedask.attacks.base import Attempt
     from defacedask.faces.recognition import Recogniser
 
 __all__ = [
@@ -183,8 +184,6 @@ class Examination:
         target : Target, optional
             What `target` gives for this image at the original's level, if it is there already.
         """
-        from defacedask.faces.surface import skin_surface
-
         levels = [look["level"] for look in own if (look["path"], look["attack"]) == (shown.path, PLAIN)]
         shown = dataclasses.replace(shown, level=levels[0]) if levels else shown
         names = self.attempts(shown.modality)
@@ -198,23 +197,51 @@ class Examination:
             examiner.see(surface, extra_views(best[0]), **about, level=shown.level, attack=BEST)
         target = target or self.target(shown, examiner.pose, to_template)
         # attack by attack: images take much room
-        for attack, attempt in ((one, made) for one in names for made in get_attack(one).attempts(target)):
-            made = skin_surface(
-                attempt.values,
-                attempt.geometry or target.geometry,
-                level=attempt.level,
-                pose=examiner.pose,
-                smooth_mm=self.smooth_mm,
-            )
-            examiner.see(
-                made,
-                best[: get_attack(attack).views],
-                **about,
-                level=attempt.level,
-                attack=attempt.attack,
-                variant=attempt.variant,
-            )
+        for attempt in (made for one in names for made in get_attack(one).attempts(target)):
+            self.look_at(examiner, attempt, target, own, shown.path)
         return surface
+
+    def look_at(
+        self,
+        examiner: Examiner,
+        attempt: Attempt,
+        target: Target,
+        own: Sequence[Mapping[str, Any]],
+        path: str,
+    ) -> pyvista.PolyData:
+        """Look at an attempt from the original's best views.
+
+        Parameters
+        ----------
+        examiner : Examiner
+        attempt : Attempt
+            Of an attack that `defacedask.attacks.get_attack` knows.
+        target : Target
+            That it was made of.
+        own : sequence of looks
+            At the original.
+        path : str
+            See `Shown`.
+        """
+        from defacedask.faces.surface import skin_surface
+
+        made = skin_surface(
+            attempt.values,
+            attempt.geometry or target.geometry,
+            level=attempt.level,
+            pose=examiner.pose,
+            smooth_mm=self.smooth_mm,
+        )
+        examiner.see(
+            made,
+            self._best(own, path)[: get_attack(attempt.attack).views],
+            path=path,
+            modality=target.modality,
+            level=attempt.level,
+            attack=attempt.attack,
+            variant=attempt.variant,
+        )
+        return made
 
     def target(
         self,

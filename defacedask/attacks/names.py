@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from defacedask.faces.looking import FORCED, PLAIN
 
-__all__ = ["BEST", "BODY", "DENOISED", "DOSE", "ENROLMENT", "FILLED", "FORCED", "PET", "PLAIN", "UNMASKED"]
+__all__ = [
+    "BEST",
+    "BODY",
+    "DENOISED",
+    "DOSE",
+    "ENROLMENT",
+    "FILLED",
+    "FORCED",
+    "INVERSION",
+    "PET",
+    "PLAIN",
+    "UNMASKED",
+]
 
 BEST, FILLED, UNMASKED, DENOISED = "best_view_level", "template_filled", "unmasked", "denoised_air"
+#: Made when everybody has been looked at, for it learns of the others.
+INVERSION = "inversion"
 #: Not done to an image of the anatomy but made from something else that shows the head; they are told apart by the
 #: modality in the tables (RTSTRUCT, RTDOSE, PT).
 BODY, DOSE, PET = "body_contour", "dose_grid", "pet_skin"

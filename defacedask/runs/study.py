@@ -32,7 +32,7 @@ from defacedask.runs.crops import fill_matrix
 from defacedask.runs.face_settings import Tolerance
 from defacedask.runs.outputs import output_of
 from defacedask.runs.preparing import Prepared, Settings, prepare, resolve_defacers
-from defacedask.runs.study_stages import StudyRun, stages, writing
+from defacedask.runs.study_stages import StudyRun, inverting, stages, writing
 from defacedask.showing import Shown
 from defacedask.stamp import stamp, stamped
 
@@ -307,7 +307,15 @@ def run(
         ids = [case.id for case in prepared.cases]
         cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor)
         originals: list[Piece] = []
-        for case, found in flow.run(context, prepared.cases, tuple(prepared.settings.defacers), progress):
+        names = tuple(prepared.settings.defacers)
+        last = flow
+        if context.inverts:
+            # one pass for what is learnt from, and one for what is learnt: of the first all is kept
+            for _ in flow.run(context, prepared.cases, names, progress):
+                pass
+            context.learn()
+            last = dataclasses.replace(flow, stages=inverting(prepared.settings.device))
+        for case, found in last.run(context, prepared.cases, names, progress):
             originals += [p for p in found if (p.stage, p.defacer) == ("faces", ORIGINAL) and p.ok]
             cohort.add(About.of(case), release.note(case, found) if release else found)
         skipped = [dataclasses.asdict(skip) for skip in prepared.skipped]

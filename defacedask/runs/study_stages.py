@@ -5,9 +5,10 @@
     ingest -> look -> apply (each defacer) -> faces, radiomics, geometry, dose, pictures -> tables -> export -> report
                    -> faces and radiomics of the original --^
 
-Files are written last: whether they may say that the face is gone is known when everybody has been looked for.
-Every arrow before the tables is a Dask future; what travels along it is a `Piece` (numbers and paths). The order
-stands in `stages` and `writing`.
+Where learned inversion is among the attacks, depth maps of all cases come first, and then a prediction of each case
+from those of all others, before the tables. Files are written last: whether they may say that the face is gone is
+known when everybody has been looked for. Every arrow before the tables is a Dask future; what travels along it is a
+`Piece` (numbers and paths). The order stands in `stages`, `inverting` and `writing`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,23 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from defacedask.attacks.inversion.planted import PLANTED
+from defacedask.attacks.names import INVERSION
 from defacedask.devices import AUTO, resources_of
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
 from defacedask.flow.stages.apply import apply
 from defacedask.flow.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
 from defacedask.flow.stages.export import export
-from defacedask.flow.stages.faces import judge_faces
+from defacedask.flow.stages.faces import CONTROL, judge_faces
 from defacedask.flow.stages.ingest import ingest, input_state
+from defacedask.flow.stages.inversion import (
+    DEPTHS,
+    INVERTED,
+    control_inversion,
+    gathered,
+    invert_faces,
+    measure_depths,
+)
 from defacedask.flow.stages.pictures import draw_slices
 from defacedask.flow.stages.places import ORIGINAL, PLANS
 from defacedask.flow.stages.plans import look
@@ -32,7 +43,7 @@ if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case
     from defacedask.runs.preparing import Prepared
 
-__all__ = ["StudyRun", "stages", "writing"]
+__all__ = ["StudyRun", "inverting", "stages", "writing"]
 
 
 class StudyRun:
@@ -49,12 +60,29 @@ class StudyRun:
         self.secret = hashlib.sha256(prepared.run_key).hexdigest()
         self.store, self.plans = (str(prepared.folder / part) for part in ("store", PLANS))
         self.pictures = str(prepared.folder / "pictures") if prepared.settings.pictures else ""
+        #: Defacer -> file and digest of what inversion learns from.
+        self.lessons: dict[str, tuple[str, str]] = {}
         self.release = Release.of(prepared) if prepared.settings.export else None
+
+    @property
+    def inverts(self) -> bool:
+        """Whether learned inversion is among the attacks."""
+        return INVERSION in self.settings.faces["attacks"]
+
+    def learn(self) -> None:
+        """Gather what inversion learns from: the stages `DEPTHS` of all cases have been run."""
+        people = [(case.id, person_of(case)) for case in self.prepared.cases]
+        self.lessons = gathered(self.prepared.folder / "store", people, self.settings.defacers)
 
     def begin(self, case: Case) -> None:
         """See to what is on record of a case before its stages are submitted."""
         if self.release:
             self.release.forget_lost(case)
+
+
+def person_of(case: Case) -> str:
+    """Whose scan a case is."""
+    return case.patient_id or case.id
 
 
 def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
@@ -85,6 +113,12 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
         "function": draw_slices,
         "arguments": drawn,
         "when": lambda task: bool(task.run.pictures),
+    }
+    depths: dict[str, Any] = {
+        "function": measure_depths,
+        "arguments": lambda task: {**who(task), "settings": task.run.settings.faces},
+        "depends": lambda task: task.run.settings.faces["modalities"],
+        "when": lambda task: task.run.inverts and task.defacer != CONTROL,
     }
     return (
         Stage(
@@ -138,6 +172,48 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
         Stage("geometry", measure_geometry, planned, needs=("ingest", "look"), each=EACH_DEFACER),
         Stage("dose", measure_dose, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
         Stage("pictures", needs=("ingest", "look", "apply"), each=EACH_DEFACER, **pictures),
+        Stage(DEPTHS, needs=("ingest", "look", ("faces", ORIGINAL)), each=ORIGINAL, **depths),
+        Stage(DEPTHS, needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **depths),
+    )
+
+
+def inverting(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
+    """The stages before, which are done, and those that predict every face from what all others taught."""
+
+    def planted(task: Task[StudyRun]) -> dict[str, tuple[str, str]]:
+        return {name: task.run.lessons[name] for name in PLANTED if name in task.run.lessons}
+
+    return (
+        *stages(device),
+        Stage(
+            INVERTED,
+            control_inversion,
+            lambda task: {
+                "case": task.case.id,
+                "person": person_of(task.case),
+                "lessons": {name: file for name, (file, _) in planted(task).items()},
+            },
+            lambda task: [digest for _, digest in planted(task).values()],
+            needs=((DEPTHS, ORIGINAL),),
+            each=ORIGINAL,
+            when=lambda task: bool(planted(task)),
+        ),
+        Stage(
+            INVERTED,
+            invert_faces,
+            lambda task: {
+                "case": task.case.id,
+                "person": person_of(task.case),
+                "defacer": task.defacer,
+                "settings": task.run.settings.faces,
+                "lessons": task.run.lessons[task.defacer][0],
+            },
+            lambda task: [task.run.settings.faces, task.run.lessons[task.defacer][1]],
+            needs=("ingest", "look", ("faces", ORIGINAL), (DEPTHS, ORIGINAL), DEPTHS),
+            each=EACH_DEFACER,
+            when=lambda task: task.defacer in task.run.lessons,
+            seconds=6 * HOUR,
+        ),
     )
 
 

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 #: Stages that look for faces.
-LOOKING = ("faces",)
+LOOKING = ("faces", "inversion")
 #: Name of the table, and of the one with the pictures of originals that are for the gallery alone.
 LOOKS, ENROLLED = "looks", "enrolled"
 #: What is known of a picture beside who it is of, the view, the encoding, and whether a face was found.

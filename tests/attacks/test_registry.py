@@ -66,6 +66,7 @@ def test_makers_of_all_built_in_attacks_can_be_imported():
         "plain",
         "forced_crop",
         "enrolment",
+        "inversion",
         "body_contour",
         "dose_grid",
         "pet_skin",

@@ -17,7 +17,8 @@ import numpy as np
 from defacedask.attacks.examination import Examination
 from defacedask.faces.crops import Known, crop_distances
 from defacedask.flow.result import Outcome, Piece
-from defacedask.flow.stages.faces import recognisers_of, shown_head
+from defacedask.flow.stages.faces import recognisers_of
+from defacedask.flow.stages.heads import shown_head
 from defacedask.io.store import CaseStore
 
 __all__ = ["compare_crops", "read_known", "write_known"]

@@ -18,22 +18,22 @@ from defacedask.attacks import ATTACK_SETS, get_attack
 from defacedask.attacks.average_face import average_looks
 from defacedask.attacks.enrolment import enrol
 from defacedask.attacks.examination import Examination, Shown, examiner_for
-from defacedask.attacks.names import BODY, ENROLMENT, FILLED
+from defacedask.attacks.names import BODY, ENROLMENT, FILLED, INVERSION
 from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
 from defacedask.flow.stages.body_slices import body_in
+from defacedask.flow.stages.heads import couch, shown_head
 from defacedask.flow.stages.objects import shown_objects
 from defacedask.flow.stages.pictures import keep_pictures
 from defacedask.flow.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.flow.stages.plans import load_plan
 from defacedask.io.store import CaseStore
-from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
     from defacedask.attacks.target import Target
     from defacedask.faces.looking import Examiner
 
-__all__ = ["examination_of", "judge_faces", "recognisers_of", "shown_head"]
+__all__ = ["examination_of", "judge_faces", "recognisers_of"]
 
 #: The control of which nothing was taken: attacks on it have nothing to find that a plain look does not.
 CONTROL = "none"
@@ -44,7 +44,9 @@ def examination_of(settings: Mapping[str, Any], defacer: str = "") -> Examinatio
     chosen = Examination.of(settings)
     if defacer != CONTROL:
         return chosen
-    kept = tuple(a for a in chosen.attacks if a in ATTACK_SETS["basic"] or not get_attack(a).makes)
+    kept = tuple(
+        a for a in chosen.attacks if a in ATTACK_SETS["basic"] or not (get_attack(a).makes or a == INVERSION)
+    )
     return dataclasses.replace(chosen, attacks=kept)
 
 
@@ -58,43 +60,6 @@ def recognisers_of(settings: Mapping[str, Any]) -> list[Any]:
         folder=settings.get("face_folder", ""),
         per_second=settings.get("per_second", 0.0),
     )
-
-
-def _couch(store: CaseStore, path: str, guide: str) -> np.ndarray | None:
-    """What is no head: couch and headrest were found on the image that plans were made on."""
-    return store.volume(f"head/{path}").load().values if path == guide else None
-
-
-def shown_head(
-    store: CaseStore, path: str, defacer: str, pose: np.ndarray, level: float, guide: str
-) -> Shown:
-    """The head's box of an image as one defacer left it: of no other part real values are made.
-
-    Parameters
-    ----------
-    store : CaseStore
-    path : str
-        Of the image in the store, the original's.
-    defacer : str
-        Or `ORIGINAL`.
-    pose : (4, 4) array
-        World LPS mm to the head frame.
-    level : float
-        Of the skin.
-    guide : str
-        Path of the image that pose and couch were found on.
-    """
-    from defacedask.faces.surface import HEAD_BOX, box_in
-
-    with one_thread():
-        volume = store.volume(volume_path(defacer, path))
-        drop = _couch(store, path, guide)
-        grid = geometry_of(volume)
-        box = box_in(grid, pose, HEAD_BOX)
-        values = loaded(volume[box]).values
-    part = grid.block([s.start for s in box], [s.stop for s in box])
-    away = None if drop is None else drop[box] > 0
-    return Shown(path, volume.attrs["modality"], values, part, level, away)
 
 
 @dataclasses.dataclass(eq=False)
@@ -161,7 +126,7 @@ class _Job:
                 whole = None if volume.attrs["modality"] == "CT" else loaded(volume).values
                 self.levels[path] = float(skin_level(volume.attrs["modality"], whole))
             if self.own and defacer == self.defacer and BODY in self.examination.attacks:
-                self.bodies[path] = body_in(volume, _couch(self.store, path, self.guide))
+                self.bodies[path] = body_in(volume, couch(self.store, path, self.guide))
         return shown_head(self.store, path, defacer, self.pose, self.levels[path], self.guide)
 
     def _original(self, path: str, modality: str, shown: Shown) -> None:

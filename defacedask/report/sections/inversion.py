@@ -1,0 +1,86 @@
+"""What learned inversion knew of the removed faces, and its controls, as lines of the table of controls."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pandas as pd
+
+from defacedask.attacks.inversion.evidence import SURE, Paired, paired
+from defacedask.report import numbers
+from defacedask.report.run import Run
+
+__all__ = ["InversionLine", "inversion_lines"]
+
+#: The planted weak defacer that must be seen through.
+MUST = "constant cut"
+
+
+@dataclasses.dataclass(frozen=True)
+class InversionLine:
+    """A control, and what must hold, was found, and is known beside it."""
+
+    control: str
+    must: str
+    found: str
+    passed: bool
+    small: str
+
+
+def inversion_lines(run: Run) -> Iterator[InversionLine]:
+    """Two controls for each modality: one that must be seen through, and one in which nothing is to be learnt."""
+    table = run.tables.get("inversion")
+    if table is None or not len(table):
+        return
+    cases = run.tables["cases"]
+    patients = dict(zip(cases["case"], cases["patient"].fillna(cases["case"]), strict=True))
+    table = table.assign(person=table["case"].map(patients).fillna(table["case"]))
+    for modality, rows in table.groupby("modality", sort=True):
+        planted = rows.loc[rows["planted"] == MUST]
+        weak = _paired(planted)
+        by = {f"a mask too small ({name})": part for name, part in _named(rows, "planted") if name != MUST}
+        by |= dict(_named(rows.loc[rows["planted"] == ""], "defacer"))
+        yield InversionLine(
+            f"positive: learned inversion, {modality}",
+            "below a cut of constant depth, planted on the originals, the face is told better than by the average "
+            f"face (p below {SURE:g})",
+            _words(weak),
+            weak.better,
+            "left by " + "; by ".join(f"{name}: {_words(_paired(part))}" for name, part in by.items())
+            if by
+            else "",
+        )
+        exchanged = {MUST: _paired(planted, "shuffled_")}
+        exchanged |= {name: _paired(part, "shuffled_") for name, part in by.items()}
+        taken_in = [name for name, one in exchanged.items() if one.better]
+        yield InversionLine(
+            f"negative: learned inversion, {modality}",
+            "with the teachers’ faces exchanged, nothing is told better than by the average face",
+            f"told below {' and '.join(taken_in)}" if taken_in else f"nothing in {len(exchanged)} trials",
+            not taken_in,
+            f"below a cut of constant depth: {_words(exchanged[MUST])}",
+        )
+
+
+def _named(rows: pd.DataFrame, column: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    for name, part in rows.loc[rows[column] != ""].groupby(column, sort=False):
+        yield str(name), part
+
+
+def _paired(rows: pd.DataFrame, kind: str = "") -> Paired:
+    names = ("error_mm", "average_mm", "nearer") if not kind else ("mm", "average_mm", "nearer")
+    figures = rows[[kind + name for name in names]].astype(float)
+    good = figures.notna().all(axis=1)
+    people = rows.loc[good, "person"].astype(str)
+    return paired(zip(people, *figures.loc[good].to_numpy().T, strict=True))
+
+
+def _words(one: Paired) -> str:
+    if not one.persons:
+        return "nothing of the face was changed"
+    p = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
+    return (
+        f"error {numbers.value(one.error_mm)} mm, the average face’s {numbers.value(one.average_mm)} mm, {p}, own "
+        f"face against others’ AUC {one.auc:.2f} ({one.low:.2f} to {one.high:.2f}), {one.persons} persons"
+    )
