@@ -58,6 +58,7 @@ class Run:
         settings = self.config.get("settings")
         if isinstance(settings, Mapping) and isinstance(settings.get("defacers"), (Mapping, list)):
             names.update(dict.fromkeys(map(str, settings["defacers"])))
+            names.update(dict.fromkeys(map(str, settings.get("arms") or ())))
         for table in ("recognition", "radiomics", "dose"):
             names.update(dict.fromkeys(self.tables[table]["defacer"]))
         names.pop(evidence.ORIGINAL, None)

@@ -166,6 +166,7 @@ def study(
     device: str | None = None,
     progress: Progress | None = None,
     reference: str | Path | None = None,
+    arms: Iterable[str] | Mapping[str, str | Path] | None = None,
 ) -> StudyResult:
     """Compare defacers on a cohort: the whole way from DICOM to the report.
 
@@ -217,6 +218,11 @@ def study(
         ``progress(finished, total, piece)`` after each piece.
     reference : path, optional
         Folder of published tables to print beside ours.
+    arms : iterable of str or mapping, optional
+        Other people's defacers, judged like ours and never written: ``NAME=FOLDER`` (defaced already, DICOM or NIfTI,
+        paired with the cases as `defacedask.attack` pairs them) or ``NAME=COMMAND``; or name -> folder or command. A
+        command runs once a case, without a shell. It names ``{input}`` and ``{output}`` (NIfTI files, of the image
+        that heads are found on), or ``{input_dir}`` and ``{output_dir}`` (copies of the case's own files).
 
     Returns
     -------
@@ -254,6 +260,7 @@ def study(
         attacks=attacks,
         allow_upload=allow_upload,
         device=device_for(device, client),
+        arms=arms,
     )
     return run(prepared, client=client, progress=progress, reference=reference)
 
@@ -288,7 +295,7 @@ def run(
     ) as flow:
         ids = [case.id for case in prepared.cases]
         cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor)
-        for case, found in flow.run(context, prepared.cases, tuple(prepared.settings.defacers), progress):
+        for case, found in flow.run(context, prepared.cases, prepared.settings.judged, progress):
             cohort.add(About.of(case), release.note(case, found) if release else found)
         skipped = [dataclasses.asdict(skip) for skip in prepared.skipped]
         judged, note = (prepared.folder / "store" / name for name in ("judged.json", "tables.json"))

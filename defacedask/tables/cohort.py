@@ -192,7 +192,7 @@ class Cohort:
             number,
             [about for about, _ in found],
             [piece for _, pieces in found for piece in pieces],
-            list(self.settings.defacers),
+            self.settings.judged,
             self.folder / KEPT,
             {case: self._told.pop(case) for case in some if case in self._told},
         )
