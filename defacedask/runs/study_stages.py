@@ -28,6 +28,7 @@ from defacedask.flow.stages.ingest import ingest, input_state
 from defacedask.flow.stages.pictures import draw_slices
 from defacedask.flow.stages.places import ORIGINAL, PLANS
 from defacedask.flow.stages.plans import look
+from defacedask.flow.stages.utility import measure_utility
 from defacedask.runs.release import Release
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
             when=theirs,
         ),
         Stage("dose", measure_dose, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
+        Stage("utility", measure_utility, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
         Stage("pictures", needs=("ingest", "look", "apply"), each=EACH_DEFACER, **pictures),
     )
 

@@ -30,6 +30,7 @@ from defacedask.tables.lazy import LazyTables
 from defacedask.tables.looks import LOOKING, LOOKS, looks_table, sightings
 from defacedask.tables.parts import frames, join_parts, keep_parts, write_parts
 from defacedask.tables.radiomics_parts import radiomics_tables
+from defacedask.tables.rescan import rescan_table
 from defacedask.tables.rows import About, case_rows, export_rows, timing_rows, with_exports
 from defacedask.whole_files import replacing
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Cohort", "collect", "tabulate"]
 
 #: Tables whose rows the stages make.
-MEASURED = ("radiomics", "dose", "geometry", "unmasking")
+MEASURED = ("radiomics", "dose", "geometry", "unmasking", "utility")
 #: Tables that have a part for every few cases.
 PARTED = ("cases", *MEASURED, "exports", "timing")
 #: Table of pictures, a line of JSON each.
@@ -56,6 +57,7 @@ FURTHER = (
     "faces_detected",
     "radiomics_percent",
     "radiomics_summary",
+    "rescan",
 )
 #: Cases in a part.
 AT_ONCE = 100
@@ -242,6 +244,7 @@ class Cohort:
             **faces.tables,
             "radiomics_percent": percent,
             "radiomics_summary": summary,
+            "rescan": rescan_table(lambda name, **some: frames(parts, name, **some)),
         }
         with writing("the list of pictures"):
             _write_pictures(self.folder / "pictures" / "index.json", parts)

@@ -89,7 +89,7 @@ def rows(run, table, who, **only):
 @pytest.mark.slow
 def test_an_image_that_is_as_it_was_has_the_figures_of_none(run):
     who = "copy"
-    for table, only in (("recognition", {"modality": "CT"}), ("radiomics", {})):
+    for table, only in (("recognition", {"modality": "CT"}), ("radiomics", {}), ("utility", {})):
         own = rows(run, table, who, **only)
         assert len(own)
         pd.testing.assert_frame_equal(own, rows(run, table, "none", **only))
@@ -118,6 +118,13 @@ def test_a_face_that_is_cut_is_seen_to_be(run):
     touched = rows(run, "geometry", "cut").set_index("structure")["region_percent"]
     assert touched["Eye_L"] > 90
     assert touched["Brainstem"] == 0
+    masks = rows(run, "utility", "cut", measure="dice").set_index("structure")["defaced"]
+    assert masks["body"] < 0.95
+    assert masks["brain"] > 0.95
+    none = rows(run, "utility", "none").set_index(["structure", "measure"])
+    assert set(none.index.get_level_values(0)) == {"body", "brain", "bone", "airway"}
+    assert (none["original"] == none["defaced"]).all()
+    assert (none.xs("volume_ml", level=1)["original"] > 1).all()
     features = rows(run, "radiomics", "cut").query("feature == 'Median'").set_index("structure")
     assert features.loc["Eye_L", "voxels_changed"] > 0.9 * features.loc["Eye_L", "voxels"]
 
