@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from defacedask.dossier.judge import Judgement, judge
 from defacedask.errors import InputError
 from defacedask.io.dicom.export.audit import AUDIT, SEAL, read_lines
 from defacedask.report.run import Run, read_run
@@ -38,6 +39,8 @@ class Facts:
         Path below ``out`` -> SHA-256, of configuration, tables and record.
     outputs : str
         SHA-256 over the hashes of all files that were written, sorted, a line each; "" if none was.
+    judged : Judgement or None
+        What another validator says, see `defacedask.dossier.judge`.
     """
 
     out: Path
@@ -46,6 +49,7 @@ class Facts:
     checked: Verification | None
     files: dict[str, str]
     outputs: str
+    judged: Judgement | None = None
 
     @property
     def defacers(self) -> list[str]:
@@ -87,6 +91,7 @@ def gather(out: Path, key: bytes = b"") -> Facts:
         verify(out, key=key) if written else None,
         {name: file_sha256(out / name) for name in _named(out)},
         hashlib.sha256("".join(f"{one}\n" for one in hashes).encode()).hexdigest() if hashes else "",
+        judge(out, lines),
     )
 
 

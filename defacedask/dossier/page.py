@@ -304,7 +304,15 @@ def _checks(facts: Facts) -> list[tuple[str, str, str]]:
     rows = [
         (name, words, f"{found[name]} problems" if found[name] else "holds") for name, words in CHECKS.items()
     ]
-    return [*rows, *([("other", "anything else", f"{other} problems")] if other else [])]
+    if other:
+        rows.append(("other", "anything else", f"{other} problems"))
+    if facts.judged is not None:
+        seen = facts.judged
+        words = (
+            "another's validator (dciodvfy) on one file of each case and modality; errors of the source count"
+        )
+        rows.append(("standard", words, f"{seen.errors} errors in {seen.faulty} of {seen.files} files"))
+    return rows
 
 
 def _album(run: Run | None) -> Any:

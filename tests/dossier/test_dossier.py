@@ -19,6 +19,7 @@ from support.synthetic_run import make_run
 import defacedask as dd
 from defacedask.cli import program
 from defacedask.dossier import check_dossier, write_dossier
+from defacedask.dossier.judge import Judgement, judge
 from defacedask.dossier.signing import key_of_run, read_private
 from defacedask.errors import ConfigError, InputError
 from defacedask.tables.files import read_tables, write_tables
@@ -228,6 +229,25 @@ def test_no_patient_and_no_name_of_a_structure_is_in_the_page(tmp_path):
     assert "changed: another structure" in text
     assert "Smithson" not in text
     assert str(tmp_path) not in text
+
+
+def test_another_validator_is_asked_about_one_file_of_each_kind(tmp_path, monkeypatch):
+    lines = [
+        {"file": f"{case}/{kind}{k}.dcm", "case": case, "defacer": "d", "modality": kind, "status": status}
+        for case in "ab"
+        for kind in ("CT", "RTDOSE")
+        for k, status in enumerate(("refused", "written", "written"))
+    ]
+    program = tmp_path / "dciodvfy"
+    program.write_text(
+        '#!/bin/sh\necho "Warning - x" >&2\ncase "$1" in *a/CT1*) printf "Error - 1\\nError - 2\\n" >&2; esac'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert judge(tmp_path, lines) == Judgement(4, 1, 2)
+    assert judge(tmp_path, [line | {"status": "refused"} for line in lines]) is None
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert judge(tmp_path, lines) is None
 
 
 # --- hash and signature
