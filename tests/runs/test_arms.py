@@ -11,6 +11,8 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from support import small_run
 from support.planted import FEW_VIEWS
 
 import defacedask as dd
@@ -19,6 +21,7 @@ from defacedask.flow.stages.arm_commands import run_command
 from defacedask.flow.stages.arms import _onto, _write_nifti
 from defacedask.geometry import Geometry
 from defacedask.runs.arms import partners, read_arms
+from defacedask.runs.sample import candidates
 from defacedask.volume import geometry_of
 
 #: The made-up defacer that takes the face.
@@ -155,6 +158,15 @@ def test_an_arm_is_in_the_report_and_never_written(run, arms):
     assert all(name in text for name in arms)
     assert not list((run.out / "defaced").rglob("*.dcm"))
     assert not set(run.tables["exports"]["defacer"]) & set(arms)
+
+
+def test_no_sample_is_written_of_an_arm(tmp_path):
+    out = small_run.write(tmp_path, small_run.tables())
+    assert candidates(out) == ["tidy"]
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    config["settings"] |= {"defacers": {"none": {}}, "arms": {"tidy": {"command": "x {input} {output}"}}}
+    (out / "config.yaml").write_text(yaml.safe_dump(config))
+    assert candidates(out) == []
 
 
 # --- commands
