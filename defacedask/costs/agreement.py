@@ -39,8 +39,8 @@ def rescan(rows: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
         case, defacer, modality, structure, measure (a feature or metric), original, defaced; a case's further rows of
         one key (more structure sets) are left out.
     patients : mapping
-        Case -> patient, in the order of the cases. The first two cases of a patient are test and retest; a case of
-        nobody known is nobody's second scan.
+        Case -> patient, in the order of the cases. The first two cases of a patient that have a value are test and
+        retest; a case of nobody known is nobody's second scan.
 
     Returns
     -------
@@ -52,17 +52,16 @@ def rescan(rows: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
         - share: change_rms / rescan_rms; 0 where nothing changed, NaN without a second scan that differs
         - within_repeatability: share of cases whose change is at most 1.96 rescan_rms, the repeatability coefficient
     """
-    first, second = _scans(patients)
+    own = _scans(patients)
     rows = rows.drop_duplicates(["case", *_KEY])
     rows = rows.loc[np.isfinite(rows["original"].astype(float))]
+    twice = rows.loc[rows["case"].isin([case for cases in own.values() for case in cases])]
     between: dict[tuple[str, ...], np.ndarray] = {}
-    twice = rows.loc[rows["case"].isin([*first.values(), *second.values()])]
     for key, part in twice.drop_duplicates(["case", *_KEY[1:]]).groupby(_KEY[1:], sort=False):
         value = dict(zip(part["case"], part["original"].astype(float), strict=True))
-        pairs = [(value.get(first[p]), value.get(second[p])) for p in second]
-        between[tuple(map(str, key))] = np.array([p for p in pairs if None not in p], dtype=float).reshape(
-            -1, 2
-        )
+        found = [[value[case] for case in cases if case in value][:2] for cases in own.values()]
+        pairs = np.array([pair for pair in found if len(pair) == 2], dtype=float).reshape(-1, 2)
+        between[tuple(map(str, key))] = pairs
     out = []
     for key, part in rows.groupby(_KEY, sort=False):
         pairs = part[["original", "defaced"]].to_numpy(dtype=float)
@@ -72,14 +71,13 @@ def rescan(rows: pd.DataFrame, patients: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(out, columns=[*_KEY, *RESCAN])
 
 
-def _scans(patients: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Patient -> first and second case, of who has two."""
-    first: dict[str, str] = {}
-    second: dict[str, str] = {}
+def _scans(patients: Mapping[str, str]) -> dict[str, list[str]]:
+    """Patient -> cases, of who has several."""
+    own: dict[str, list[str]] = {}
     for case, patient in patients.items():
-        if patient and first.setdefault(patient, case) != case:
-            second.setdefault(patient, case)
-    return {patient: first[patient] for patient in second}, second
+        if patient:
+            own.setdefault(patient, []).append(case)
+    return {patient: cases for patient, cases in own.items() if len(cases) > 1}
 
 
 def _compared(pairs: np.ndarray, again: np.ndarray) -> dict[str, float]:

@@ -77,6 +77,16 @@ def test_a_change_as_a_share_of_a_second_scan():
     assert rescan(long(far), PATIENTS)["within_repeatability"].tolist() == [5 / 6]
 
 
+def test_a_scan_of_another_kind_is_no_second_scan():
+    rows = long([(10, 11), (20, 20), (13, 13), (40, 40), (16, 16), (7, 9)])
+    other = rows.assign(case="a0", modality="MR").iloc[:1]
+    patients = {"a0": "a", **PATIENTS}
+    found = rescan(pd.concat([other, rows], ignore_index=True), patients).set_index("modality")
+    assert found.loc["CT", "persons"] == 2
+    assert found.loc["CT", "rescan_rms"] == pytest.approx(np.sqrt((3**2 + 4**2) / 2))
+    assert found.loc["MR", "persons"] == 0
+
+
 def test_nothing_changed_and_nobody_came_twice():
     same = [(v, v) for v in (10, 20, 13, 40, 16, 7)]
     (row,) = rescan(long(same), PATIENTS).to_dict("records")

@@ -122,8 +122,9 @@ def test_a_face_that_is_cut_is_seen_to_be(run):
     assert touched["Eye_L"] > 90
     assert touched["Brainstem"] == 0
     masks = rows(run, "utility", "cut", measure="dice").set_index("structure")["defaced"]
-    assert masks["body"] < 0.95
-    assert masks["brain"] > 0.95
+    assert masks["body"] < 0.9
+    assert masks["airway"] < 0.5
+    assert 0.5 < masks["brain"] < 1.0  # the cut reaches into its front, and what lies behind is found
     none = rows(run, "utility", "none").set_index(["structure", "measure"])
     assert set(none.index.get_level_values(0)) == {"body", "brain", "bone", "airway"}
     assert (none["original"] == none["defaced"]).all()
