@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defacedask.anatomy.structure_names import STUDY_NAMES
+from defacedask.dossier.cost import cost_table
 from defacedask.dossier.evidence import (
     attacks_table,
     controls_table,
@@ -124,6 +125,7 @@ def _context(facts: Facts, pictures: bool) -> dict[str, Any]:
         "attacks": attacks_table(source, facts.defacers) if run else None,
         "unmasked": unmasked_table(source, facts.defacers) if run else None,
         "residual": _residual(source, facts),
+        "cost": cost_table(source, facts.defacers) if run else None,
         "written": _written(source, facts),
         "checks": _checks(facts),
         "unseen": facts.checked.unseen if facts.checked else [],

@@ -18,6 +18,7 @@ from support.synthetic_run import make_run
 
 import defacedask as dd
 from defacedask.cli import program
+from defacedask.costs.agreement import RESCAN
 from defacedask.dossier import check_dossier, write_dossier
 from defacedask.dossier.judge import Judgement, judge
 from defacedask.dossier.signing import key_of_run, read_private
@@ -79,7 +80,10 @@ def looked_up(tables, of):
     """The figure anew, from the CSV files."""
     rows = tables[of["table"]]
     for name, value in of["where"].items():
-        rows = rows[rows[name].fillna("").astype(str) == str(value)]
+        if isinstance(value, bool) or not isinstance(value, int):
+            rows = rows[rows[name].fillna("").astype(str) == str(value)]
+        else:
+            rows = rows[rows[name] == value]
     column = rows[of["column"]]
     if of["how"] in ("count", "distinct"):
         return len(column) if of["how"] == "count" else len(set(column.dropna()))
@@ -145,6 +149,25 @@ def covered(cell, hits, cases):
 def studied(tmp_path_factory):
     out = tmp_path_factory.mktemp("studied") / "result"
     make_run(out, structures=("Brain",), defacers=("quickshear", "biometric_mask"))
+    about = {"defacer": "quickshear", "modality": "CT", "structure": "brain"}
+    masks = [
+        {"case": case, **about, "measure": measure, "original": 1.0, "defaced": value}
+        for case, values in {"a": (0.973, 2.83), "b": (0.9912, 1.0)}.items()
+        for measure, value in zip(("dice", "hd95_mm"), values, strict=True)
+    ]
+    again = [
+        {
+            **dict.fromkeys(RESCAN, 0.5),
+            **about,
+            "measure": "x",
+            "persons": 3,
+            "share": share,
+            "icc": 1 - share,
+        }
+        | {"cases": 2}
+        for share in (0.0123, 0.4, 2.05)
+    ]
+    write_tables(out, {"utility": masks, "rescan": again})
     return out, write_dossier(out)
 
 
