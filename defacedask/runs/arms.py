@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,8 +66,10 @@ def read_arms(given: Iterable[str] | Mapping[str, str | Path] | None) -> dict[st
             )
         text = str(what).strip()
         if "{" in text:
-            split_command(text)
-            out[name] = {"command": text, "seconds": float(config.option("arms.seconds"))}
+            out[name] = {
+                "command": _placed(split_command(text)),
+                "seconds": float(config.option("arms.seconds")),
+            }
         elif Path(text).exists() and text:
             out[name] = {"folder": str(Path(text).absolute())}
         else:
@@ -75,6 +78,17 @@ def read_arms(given: Iterable[str] | Mapping[str, str | Path] | None) -> dict[st
                 "Name the folder, or write {input} and {output} into the command.",
             )
     return out
+
+
+def _placed(words: list[str]) -> str:
+    """A command whose files are named in full: it runs in another folder than that it was written in."""
+    first, *rest = words
+    named = [first if "/" not in first else _in_full(first), *map(_in_full, rest)]
+    return shlex.join(named)
+
+
+def _in_full(word: str) -> str:
+    return str(Path(word).absolute()) if "{" not in word and Path(word).is_file() else word
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -227,6 +228,25 @@ def test_a_program_that_is_not_there(tmp_path):
 def test_arms_that_are_none(given, says):
     with pytest.raises(ConfigError, match=says):
         read_arms([given])
+
+
+def test_files_of_a_command_are_found_from_where_it_was_written(tmp_path, monkeypatch):
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "mine.py").write_text("")
+    (tmp_path / "python").write_text("no program")
+    monkeypatch.chdir(tmp_path)
+    arms = read_arms(
+        ["a=python tools/mine.py --x 'b c' {input} {output}", "b=tools/mine.py {input} {output}"]
+    )
+    assert shlex.split(arms["a"]["command"]) == [
+        "python",
+        f"{tmp_path}/tools/mine.py",
+        "--x",
+        "b c",
+        "{input}",
+        "{output}",
+    ]
+    assert shlex.split(arms["b"]["command"])[0] == f"{tmp_path}/tools/mine.py"
 
 
 # --- grids and folders
