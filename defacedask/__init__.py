@@ -42,6 +42,8 @@ _PUBLIC = {
     "study": "defacedask.runs.study",
     "attack": "defacedask.runs.attack",
     "write_report": "defacedask.report",
+    "write_dossier": "defacedask.dossier",
+    "check_dossier": "defacedask.dossier",
     "CaseStore": "defacedask.io.store",
     "DefacedaskError": "defacedask.errors",
 }

@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "Make the report of a study again from its tables.",
     "attack": "Try to recognise defaced heads, whoever defaced them.",
     "verify": "Check a defaced folder against its record.",
+    "dossier": "One signed page for a repository: what was done, tried, found.",
     "template": "Average heads: build one, or show what one is.",
     "status": "Say how far a run is, or how it ended.",
     "list": "Name the defacers, recognisers or attacks that there are.",

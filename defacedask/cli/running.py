@@ -40,6 +40,14 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Names with commas, or all; with options: 'quickshear:form=published,carina'.",
         ),
         click.option(
+            "--arm",
+            "arms",
+            multiple=True,
+            metavar="NAME=FOLDER|COMMAND",
+            help="Somebody else's defacer, judged like ours: NAME=FOLDER of heads defaced already, or NAME='command "
+            "{input} {output}' (NIfTI files; {input_dir} {output_dir}: the case's own files), run once a case.",
+        ),
+        click.option(
             "--recogniser",
             default=None,
             help="Names with commas: face_recognition, mobilefacenet, faceres, ...: `defacedask list recognisers`.",

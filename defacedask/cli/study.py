@@ -43,11 +43,13 @@ def command(
     Example:
       defacedask study patients/ --out result
       defacedask study patients/ --out result --defacers quickshear,carina --attacks all
+      defacedask study patients/ --out result --arm 'pydeface=pydeface {input} --outfile {output}'
       defacedask study patients/ --out result --protect 'PTV*' --deidentify --map ids.csv --mask seg
     """
     from defacedask.flow.stages.protecting import fit_nothing, patterns_of
     from defacedask.io.dicom.catalogue import scan
     from defacedask.io.remote import localise
+    from defacedask.runs.arms import read_arms
     from defacedask.runs.outputs import output_of
     from defacedask.runs.study import resolve_defacers
 
@@ -56,7 +58,7 @@ def command(
     for note in found.notes:
         click.echo(printable(f"Note: {note}"), err=True)
     if dry_run:
-        names = resolve_defacers(options["defacers"])
+        names = [*resolve_defacers(options["defacers"]), *read_arms(options["arms"])]
         for case in found.cases:
             parts = ", ".join(f"{s.modality} ({len(s.files)} files)" for s in case.images)
             click.echo(

@@ -15,7 +15,7 @@ from defacedask.anatomy.structure_names import STUDY_NAMES
 from defacedask.costs.features import TEN_FEATURES
 from defacedask.modality import IMAGES
 
-__all__ = ["concordance", "ordered", "radiomics_percent", "radiomics_summary"]
+__all__ = ["concordance", "icc", "ordered", "radiomics_percent", "radiomics_summary"]
 
 
 def concordance(original: np.ndarray, defaced: np.ndarray) -> float:
@@ -45,6 +45,43 @@ def concordance(original: np.ndarray, defaced: np.ndarray) -> float:
     return float(2 * (dx * dy).mean() / ((dx**2).mean() + (dy**2).mean() + apart**2))
 
 
+def icc(values: np.ndarray) -> float:
+    """Intraclass correlation for absolute agreement of single measurements, two-way random effects: ICC(2,1).
+
+    Parameters
+    ----------
+    values : (n, k) array
+        k measurements of each of n subjects; rows with anything missing are left out.
+
+    Returns
+    -------
+    float
+        1 where all measurements of each subject are equal and subjects differ; NaN with fewer than two subjects or
+        measurements, or where nothing varies.
+
+    Notes
+    -----
+    Shrout PE, Fleiss JL. Intraclass correlations: uses in assessing rater reliability. Psychol Bull 86:420, 1979.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    table = table[np.isfinite(table).all(axis=1)]
+    n, k = table.shape
+    if n < 2 or k < 2:
+        return float("nan")
+    table = table - table.mean()
+    scale = np.abs(table).max()
+    if scale == 0:
+        return float("nan")
+    table = table / scale  # features of 1e12 keep their digits
+    rows, columns = table.mean(axis=1), table.mean(axis=0)
+    between = k * (rows**2).sum() / (n - 1)
+    judges = n * (columns**2).sum() / (k - 1)
+    rest = table - rows[:, None] - columns[None, :]
+    error = (rest**2).sum() / ((n - 1) * (k - 1))
+    below = between + (k - 1) * error + k * (judges - error) / n
+    return float((between - error) / below) if below > 0 else float("nan")
+
+
 def radiomics_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Spread of the changes over cases.
 
@@ -67,7 +104,7 @@ def radiomics_summary(rows: pd.DataFrame) -> pd.DataFrame:
           changed, untouched_equal: of these, with exactly equal values (both undefined counts as equal)
         - voxels: of all cases; fraction_changed: of these
         - repeated: rows of a case's further structure sets, left out: a case counts once
-        - concordance: of original and defaced values, see `concordance`
+        - concordance, icc: of original and defaced values, see `concordance` and `icc`
     """
     out = []
     rows = _with_modality(rows)
@@ -154,6 +191,7 @@ def _spread(part: pd.DataFrame) -> dict[str, float]:
         "voxels": float(voxels.sum()),
         "fraction_changed": float(changed.sum() / voxels.sum()) if voxels.sum() > 0 else np.nan,
         "concordance": concordance(before, after),
+        "icc": icc(np.stack([before, after], axis=1)),
     }
 
 

@@ -61,12 +61,19 @@ class Run:
         settings = self.config.get("settings")
         if isinstance(settings, Mapping) and isinstance(settings.get("defacers"), (Mapping, list)):
             names.update(dict.fromkeys(map(str, settings["defacers"])))
+            names.update(dict.fromkeys(self.arms))
         for table in ("recognition", "radiomics", "dose"):
             names.update(dict.fromkeys(self.tables[table]["defacer"]))
         names.pop(evidence.ORIGINAL, None)
         names.pop("", None)
         known = [n for n in BUILT_IN if n in names]
         return known + [n for n in names if n not in known]
+
+    @property
+    def arms(self) -> list[str]:
+        """Other people's defacers among them."""
+        settings = self.config.get("settings")
+        return list(map(str, settings.get("arms") or ())) if isinstance(settings, Mapping) else []
 
     def look(self, defacer: str) -> int:
         """Colour and marker number of a defacer, the same in every figure."""

@@ -70,13 +70,13 @@ def fill_matrix(
     )
     found = [
         piece
-        for _, pieces in last.run(context, cases, tuple(settings.defacers), progress)
+        for _, pieces in last.run(context, cases, settings.judged, progress)
         for piece in pieces
         if piece.stage == CROPS
     ]
     known = limits(read_table(prepared.folder / "tables", "controls"), settings.tolerance)
     order = {case.id: k for k, case in enumerate(cases)}
-    ranks = {name: k for k, name in enumerate(settings.defacers)}
+    ranks = {name: k for k, name in enumerate(settings.judged)}
     found.sort(key=lambda piece: (ranks[piece.defacer], order[piece.case]))
     write_tables(prepared.folder, {"forced_matrix": matrix_rows(found, known, len(cases), SEED)})
 

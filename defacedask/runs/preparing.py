@@ -25,6 +25,7 @@ from defacedask.flow.stages.protecting import check_margin, patterns_of
 from defacedask.inputs import nothing_found, scan_of
 from defacedask.io.store import writing
 from defacedask.runs.already import set_aside
+from defacedask.runs.arms import Partner, partners, read_arms
 from defacedask.runs.face_settings import Tolerance, check_matrix, face_settings, resolve_tolerance
 from defacedask.runs.outputs import local_folder
 from defacedask.runs.run_key import key_of_seed, read_key
@@ -85,6 +86,8 @@ class Settings:
         Name of a defacer -> `defacedask.defacers.code_of`.
     device : str
         Where kernels run (`defacedask.devices`); nothing depends on it but the time.
+    arms : dict
+        Name of somebody else's defacer -> `defacedask.runs.arms.read_arms`.
     """
 
     defacers: dict[str, dict[str, Any]]
@@ -101,6 +104,12 @@ class Settings:
     margin_mm: float = 3.0
     code: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     device: str = CPU
+    arms: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """All that are compared: defacers, then arms."""
+        return (*self.defacers, *self.arms)
 
     @property
     def looking(self) -> list[Any]:
@@ -168,6 +177,8 @@ class Prepared:
     people: People = dataclasses.field(default_factory=dict, repr=False)
     #: Case id -> what its headers say of a trial.
     trial: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict, repr=False)
+    #: Arm -> case id -> what its folder has of it.
+    partners: dict[str, dict[str, Partner]] = dataclasses.field(default_factory=dict, repr=False)
 
 
 def prepare(
@@ -195,6 +206,7 @@ def prepare(
     attacks: str | Iterable[str] | None = None,
     allow_upload: bool = False,
     device: str | None = None,
+    arms: Iterable[str] | Mapping[str, str | Path] | None = None,
 ) -> Prepared:
     """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
     from defacedask.io.dicom.export.words import words_of_people
@@ -203,6 +215,7 @@ def prepare(
     folder = local_folder(out)
     faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
     settings = _settings(defacers, faces, tolerance, pictures)
+    settings = dataclasses.replace(settings, arms=read_arms(arms))
     classes = check_classes(feature_classes)
     check_margin(margin_mm)
     found, skipped, people = _cases(cases)
@@ -225,10 +238,11 @@ def prepare(
     given = facts_by_case(table, about, found)
     if table is not None:
         table.check(words_of_people(people))
+    paired = partners(settings.arms, found)
     make_output(folder, *RUN_FOLDERS)
     run_key = read_key(folder / "store" / "run.key") if seed is None else key_of_seed(seed)
     write_config(folder, settings, run_key)
-    return Prepared(folder, found, skipped, settings, run_key, people, given)
+    return Prepared(folder, found, skipped, settings, run_key, people, given, paired)
 
 
 def _settings(

@@ -27,13 +27,14 @@ MOST_TRIES = 3
 
 
 def candidates(folder: Path) -> list[str]:
-    """Defacers against whose publication the run found nothing, those that hide best first."""
+    """Defacers of ours against whose publication the run found nothing, those that hide best first."""
     from defacedask.report.run import read_run
     from defacedask.report.sections.decision import published
     from defacedask.report.sections.standing import joined
 
     run = read_run(folder)
-    names = [d for d in run.defacers if d != CONTROL and published(run, d).word != "no"]
+    ours = [d for d in run.defacers if d not in (CONTROL, *run.arms)]
+    names = [d for d in ours if published(run, d).word != "no"]
 
     def nearest(defacer: str) -> int:
         row = joined(run, defacer)

@@ -172,6 +172,7 @@ def study(
     device: str | None = None,
     progress: Progress | None = None,
     reference: str | Path | None = None,
+    arms: Iterable[str] | Mapping[str, str | Path] | None = None,
 ) -> StudyResult:
     """Compare defacers on a cohort: the whole way from DICOM to the report.
 
@@ -231,6 +232,11 @@ def study(
         ``progress(finished, total, piece)`` after each piece.
     reference : path, optional
         Folder of published tables to print beside ours.
+    arms : iterable of str or mapping, optional
+        Other people's defacers, judged like ours and never written: ``NAME=FOLDER`` (defaced already, DICOM or NIfTI,
+        paired with the cases as `defacedask.attack` pairs them) or ``NAME=COMMAND``; or name -> folder or command. A
+        command runs once a case, without a shell. It names ``{input}`` and ``{output}`` (NIfTI files, of the image
+        that heads are found on), or ``{input_dir}`` and ``{output_dir}`` (copies of the case's own files).
 
     Returns
     -------
@@ -270,6 +276,7 @@ def study(
         attacks=attacks,
         allow_upload=allow_upload,
         device=device_for(device, client),
+        arms=arms,
     )
     result = run(prepared, client=client, progress=progress, reference=reference)
     output.publish(prepared.run_key)
@@ -307,7 +314,7 @@ def run(
         ids = [case.id for case in prepared.cases]
         cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor)
         originals: list[Piece] = []
-        names = tuple(prepared.settings.defacers)
+        names = prepared.settings.judged
         last = flow
         if context.inverts:
             # one pass for what is learnt from, and one for what is learnt: of the first all is kept

@@ -17,11 +17,13 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from defacedask import config
 from defacedask.attacks.inversion.planted import PLANTED
 from defacedask.attacks.names import INVERSION
 from defacedask.devices import AUTO, resources_of
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
 from defacedask.flow.stages.apply import apply
+from defacedask.flow.stages.arms import arm_volumes, take_arm
 from defacedask.flow.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
 from defacedask.flow.stages.export import export
 from defacedask.flow.stages.faces import CONTROL, judge_faces
@@ -37,6 +39,7 @@ from defacedask.flow.stages.inversion import (
 from defacedask.flow.stages.pictures import draw_slices
 from defacedask.flow.stages.places import ORIGINAL, PLANS
 from defacedask.flow.stages.plans import look
+from defacedask.flow.stages.utility import measure_utility
 from defacedask.runs.release import Release
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ class StudyRun:
     def learn(self) -> None:
         """Gather what inversion learns from: the stages `DEPTHS` of all cases have been run."""
         people = [(case.id, person_of(case)) for case in self.prepared.cases]
-        self.lessons = gathered(self.prepared.folder / "store", people, self.settings.defacers)
+        self.lessons = gathered(self.prepared.folder / "store", people, self.settings.judged)
 
     def begin(self, case: Case) -> None:
         """See to what is on record of a case before its stages are submitted."""
@@ -102,6 +105,23 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
 
     def drawn(task: Task[StudyRun]) -> dict[str, Any]:
         return {**planned(task), "folder": task.run.pictures}
+
+    def theirs(task: Task[StudyRun]) -> bool:
+        return task.defacer in task.run.settings.arms
+
+    def taken(task: Task[StudyRun]) -> dict[str, Any]:
+        arm = task.run.settings.arms[task.defacer]
+        out = {"case": task.plain, "arm": task.defacer, "plans": task.run.plans}
+        if "command" in arm:
+            return {**out, **arm}
+        partner = task.run.prepared.partners[task.defacer][task.case.id]
+        return {**out, "defaced": partner.defaced.to_dict() if partner.defaced else None, "why": partner.why}
+
+    def depends_on(task: Task[StudyRun]) -> Any:
+        arm = task.run.settings.arms[task.defacer]
+        if "command" in arm:
+            return arm["command"]
+        return task.run.prepared.partners[task.defacer][task.case.id].state
 
     faces: dict[str, Any] = {
         "function": judge_faces,
@@ -158,7 +178,18 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
             lambda task: {**planned(task), "device": task.run.settings.device},
             needs=("ingest", "look"),
             each=EACH_DEFACER,
+            when=lambda task: not theirs(task),
             resources=resources_of(device),
+        ),
+        Stage(
+            "apply",
+            take_arm,
+            taken,
+            depends_on,
+            needs=("ingest", "look"),
+            each=EACH_DEFACER,
+            when=theirs,
+            seconds=2 * HOUR + config.option("arms.seconds"),
         ),
         Stage("faces", needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **faces),
         Stage(
@@ -169,8 +200,24 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
             needs=("ingest", "look", ("radiomics", ORIGINAL), "apply"),
             each=EACH_DEFACER,
         ),
-        Stage("geometry", measure_geometry, planned, needs=("ingest", "look"), each=EACH_DEFACER),
+        Stage(
+            "geometry",
+            measure_geometry,
+            planned,
+            needs=("ingest", "look"),
+            each=EACH_DEFACER,
+            when=lambda task: not theirs(task),
+        ),
+        Stage(
+            "geometry",
+            arm_volumes,
+            lambda task: {"case": task.case.id, "arm": task.defacer},
+            needs=("ingest", "look", "apply"),
+            each=EACH_DEFACER,
+            when=theirs,
+        ),
         Stage("dose", measure_dose, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
+        Stage("utility", measure_utility, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
         Stage("pictures", needs=("ingest", "look", "apply"), each=EACH_DEFACER, **pictures),
         Stage(DEPTHS, needs=("ingest", "look", ("faces", ORIGINAL)), each=ORIGINAL, **depths),
         Stage(DEPTHS, needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **depths),
@@ -227,7 +274,8 @@ def writing(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
     def due(task: Task[StudyRun]) -> bool:
         return task.defacer in released(task).due(task.case.id)
 
-    before = [one for one in stages(device) if one.name in ("ingest", "look", "apply")]
+    ours = (ingest, look, apply)  # no arm is ever written
+    before = [one for one in stages(device) if one.function in ours]
     return (
         *(dataclasses.replace(one, when=due) if one.each else one for one in before),
         Stage(

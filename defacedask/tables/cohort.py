@@ -30,6 +30,7 @@ from defacedask.tables.lazy import LazyTables
 from defacedask.tables.looks import ENROLLED, LOOKING, LOOKS, looks_table, sightings
 from defacedask.tables.parts import frames, join_parts, keep_parts, write_parts
 from defacedask.tables.radiomics_parts import radiomics_tables
+from defacedask.tables.rescan import rescan_table
 from defacedask.tables.rows import About, case_rows, export_rows, timing_rows, with_exports
 from defacedask.whole_files import replacing
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Cohort", "collect", "tabulate"]
 
 #: Tables whose rows the stages make.
-MEASURED = ("radiomics", "dose", "geometry", "unmasking", "inversion")
+MEASURED = ("radiomics", "dose", "geometry", "unmasking", "inversion", "utility")
 #: Tables that have a part for every few cases.
 PARTED = ("cases", *MEASURED, "exports", "timing")
 #: Table of pictures, a line of JSON each.
@@ -61,6 +62,7 @@ FURTHER = (
     "faces_detected",
     "radiomics_percent",
     "radiomics_summary",
+    "rescan",
 )
 #: Cases in a part.
 AT_ONCE = 100
@@ -198,7 +200,7 @@ class Cohort:
             number,
             [about for about, _ in found],
             [piece for _, pieces in found for piece in pieces],
-            list(self.settings.defacers),
+            self.settings.judged,
             self.folder / KEPT,
             {case: self._told.pop(case) for case in some if case in self._told},
         )
@@ -248,6 +250,7 @@ class Cohort:
             **faces.tables,
             "radiomics_percent": percent,
             "radiomics_summary": summary,
+            "rescan": rescan_table(lambda name, **some: frames(parts, name, **some)),
         }
         with writing("the list of pictures"):
             _write_pictures(self.folder / "pictures" / "index.json", parts)

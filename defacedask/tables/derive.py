@@ -14,6 +14,7 @@ from defacedask.faces.rates import upper_bound
 from defacedask.faces.tolerances import tolerance_of
 from defacedask.tables import evidence
 from defacedask.tables.files import as_table
+from defacedask.tables.rescan import chosen, rescan_table
 
 __all__ = ["derive_tables", "faces_detected", "in_order", "sum_detection"]
 
@@ -105,7 +106,7 @@ def derive_tables(
     Returns
     -------
     dict
-        ``best_attempts``, ``faces_detected``, ``radiomics_percent`` and ``radiomics_summary``.
+        ``best_attempts``, ``faces_detected``, ``radiomics_percent``, ``radiomics_summary`` and ``rescan``.
     """
     summary = radiomics_summary(tables["radiomics"])
     percent = radiomics_percent(summary) if len(summary) else []
@@ -114,4 +115,5 @@ def derive_tables(
         "faces_detected": faces_detected(tables["recognition"], tolerances, tables.get("controls")),
         "radiomics_percent": as_table("radiomics_percent", percent),
         "radiomics_summary": as_table("radiomics_summary", summary),
+        "rescan": rescan_table(lambda name, **some: chosen(tables.get(name), **some)),
     }

@@ -108,7 +108,7 @@ def case_rows(cases: Sequence[About], pieces: Iterable[Piece]) -> list[dict[str,
         for piece in own:
             if not piece.upstream:
                 seconds[f"seconds_{piece.stage}"] += piece.seconds
-        noted = [piece for stage in ("ingest", "look") for piece in own if piece.stage == stage]
+        noted = [piece for stage in ("ingest", "look", "apply") for piece in own if piece.stage == stage]
         notes = [note for piece in noted for note in piece.facts.get("notes", ())]
         rows.append(
             {

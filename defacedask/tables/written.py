@@ -110,7 +110,7 @@ class Written:
     def _close(self, number: int) -> None:
         pieces = [piece for found in self._open.pop(number).values() for piece in found]
         if pieces:
-            some = Amendment(self._before[number], pieces, list(self.cohort.settings.defacers))
+            some = Amendment(self._before[number], pieces, self.cohort.settings.judged)
             self._parts.begin(number, some, self.rows)
 
     def parts(self) -> list[Path]:

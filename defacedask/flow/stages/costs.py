@@ -52,6 +52,8 @@ def measure_radiomics(
     with one_thread():
         for part in store.structure_sets:
             path = store.structures_image(part)
+            if path not in applied.facts["changed"]:
+                continue  # an arm need not give back all images
             original = real_values(store.volume(path))
             defaced = real_values(store.volume(volume_path(defacer, path)))
             known = measured.facts["features"][part]
@@ -86,6 +88,8 @@ def measure_dose(ingested: Piece, looked: Piece, applied: Piece, *, case: str, d
     rows: list[dict[str, Any]] = []
     with one_thread():
         for dose in store.doses:
+            if dose not in applied.facts["changed"]:
+                continue
             original = real_values(store.volume(dose), dtype="float64").load()
             defaced = real_values(store.volume(volume_path(defacer, dose)), dtype="float64").load()
             for part in store.structure_sets:

@@ -9,7 +9,7 @@ data and stay in the store.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from defacedask.attacks.examination import Examination, Shown, examiner_for
 from defacedask.attacks.names import BODY, ENROLMENT, FILLED, INVERSION
 from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.stages.arm_given import given_objects
 from defacedask.flow.stages.body_slices import body_in
 from defacedask.flow.stages.heads import couch, shown_head
 from defacedask.flow.stages.objects import shown_objects
@@ -80,6 +81,8 @@ class _Job:
     #: Path -> what `apply` says of it.
     changed: Mapping[str, Any]
     pictures: str
+    #: Structure sets that an arm gave back; None for all others.
+    outlines: Collection[str] | None = None
     levels: dict[str, float] = dataclasses.field(default_factory=dict)
     kept: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -89,6 +92,8 @@ class _Job:
 
     def image(self, path: str) -> None:
         """Look at an image, if the examination wants it."""
+        if self.own is not None and path not in self.changed:
+            return  # an arm need not give back all images
         with one_thread():
             volume = self.store.volume(volume_path(self.defacer, path))
         modality = volume.attrs["modality"]
@@ -103,10 +108,15 @@ class _Job:
 
     def objects(self, plans: str) -> None:
         """Look at contours and doses."""
-        plan = load_plan(plans, self.case, self.defacer) if self.own else None
         known = self.own["levels"] if self.own else {}
         attacks = self.examination.attacks
-        for thing in shown_objects(self.store, self.defacer, plan, attacks, known, self.bodies):
+        if self.outlines is not None:  # an arm has no plan: what it gave back is looked at
+            given = (self.changed, self.outlines)
+            things = given_objects(self.store, self.defacer, *given, attacks, known)
+        else:
+            plan = load_plan(plans, self.case, self.defacer) if self.own else None
+            things = shown_objects(self.store, self.defacer, plan, attacks, known, self.bodies)
+        for thing in things:
             self.levels[thing.path] = thing.level
             self.examination.plain(self.examiner, thing, guide=self.guide)
 
@@ -213,6 +223,7 @@ def judge_faces(
         own,
         before[1].facts["changed"] if own else {},
         pictures,
+        before[1].facts.get("outlines") if own else None,
     )
     for path in job.store.images:
         job.image(path)

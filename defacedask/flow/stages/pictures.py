@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.stages.arm_given import region_of
 from defacedask.flow.stages.places import ORIGINAL, loaded, one_thread, volume_path
-from defacedask.flow.stages.plans import load_plan
 from defacedask.geometry import Geometry
 from defacedask.io.store import CaseStore, writing
 from defacedask.modality import modality_of
@@ -107,6 +107,8 @@ def draw_slices(
     grid = sagittal_grid(np.array(looked.facts["pose"]))
     kept: list[dict[str, Any]] = []
     for path in store.images:
+        if before and path not in before[0].facts["changed"]:
+            continue  # an arm need not give back all images
         with one_thread():
             original = loaded(store.volume(path))
             values = (
@@ -120,7 +122,7 @@ def draw_slices(
         grey = (np.clip((plane - low) / (high - low), 0, 1) * 255).astype(np.uint8)
         rgb = np.repeat(grey[..., None], 3, axis=2)
         if defacer != ORIGINAL:
-            rgb[_outline(load_plan(plans, case, defacer).region(grid)[..., 0])] = (255, 96, 32)
+            rgb[_outline(region_of(store, plans, case, defacer, path).region(grid)[..., 0])] = (255, 96, 32)
         name = f"{case}/{defacer}-{path.split('/')[1]}-sagittal.png"
         _save(Path(folder), name, rgb)
         kept.append(

@@ -193,6 +193,8 @@ def touched_lines(run: Run) -> list[str]:
             parts.append(f"{said_dose(found.target_mean)} in {found.target_mean.case}")
         if parts:
             lines.append(
-                f"Target touched by {defacer}: {'; '.join(parts)}. Protect it (--protect '{names[0]}')."
+                f"Target touched by {defacer}: {'; '.join(parts)}."
+                # what somebody else's defacer keeps is not ours to say
+                + ("" if defacer in run.arms else f" Protect it (--protect '{names[0]}').")
             )
     return lines

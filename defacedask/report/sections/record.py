@@ -111,6 +111,7 @@ _STAGES = {
     "radiomics": "features",
     "geometry": "volumes against the region",
     "dose": "dose metrics",
+    "utility": "masks of the head, uptake",
     "pictures": "slices for this page",
     "export": "defaced DICOM, checked",
 }

@@ -1,0 +1,108 @@
+"""Whether tools that look at the whole head still find the same: our own masks before and after, as a stand-in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.anatomy.morphology import erode
+
+if TYPE_CHECKING:
+    from defacedask.anatomy.head import Head
+
+__all__ = ["compare_masks", "dice", "hd95", "head_masks"]
+
+#: HU of bone, and of air inside the body.
+BONE, AIR = 150.0, -400.0
+
+
+def head_masks(head: Head) -> dict[str, np.ndarray]:
+    """Masks of a head on its working grid, found by its values: body, brain, and on CT bone and airway.
+
+    Returns
+    -------
+    dict
+        ``body``, ``brain``, ``bone`` (above 150 HU) and ``airway`` (below -400 HU, within the closed body).
+    """
+    body = np.asarray(head.body)
+    found = {"body": body, "brain": np.asarray(head.brain)}
+    if head.modality == "CT":
+        values = np.asarray(head.values)
+        found |= {"bone": (values > BONE) & body, "airway": (values < AIR) & body}
+    return found
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    """Overlap of two masks: 1 for equal ones, two empty ones among them."""
+    total = int(one.sum()) + int(other.sum())
+    return 2.0 * float((one & other).sum()) / total if total else 1.0
+
+
+def hd95(one: np.ndarray, other: np.ndarray, spacing: tuple[float, ...]) -> float:
+    """Larger of the two 95th percentiles of distances from a mask's border to the other's border.
+
+    Parameters
+    ----------
+    one, other : (z, y, x) bool arrays
+    spacing : three float
+        mm.
+
+    Returns
+    -------
+    float
+        mm between voxel centres; 0 for equal masks, NaN if one of two is empty. A border is what a mask loses when it
+        shrinks by a voxel; at the edge of the image it ends.
+    """
+    from scipy.spatial import cKDTree
+
+    if np.array_equal(one, other):
+        return 0.0
+    edges = [mask & ~erode(mask, 1) for mask in (one, other)]
+    if not all(edge.any() for edge in edges):
+        return float("nan")
+    away = []
+    for a, b in (edges, edges[::-1]):
+        far = np.argwhere(a & ~b) * np.array(spacing)  # where both have a border there is no distance
+        found = np.zeros(int(a.sum()))
+        found[: len(far)] = cKDTree(np.argwhere(b) * np.array(spacing)).query(far)[0] if len(far) else ()
+        away.append(np.percentile(found, 95))
+    return float(max(away))
+
+
+def compare_masks(before: Head, after: Head) -> list[dict[str, Any]]:
+    """Volumes, overlap and distance of the masks of one head before and after.
+
+    Parameters
+    ----------
+    before, after : Head
+        Of one image, with the head at the same place.
+
+    Returns
+    -------
+    list of dict
+        structure (the mask), measure (``volume_ml``, ``dice``, ``hd95_mm``), original, defaced.
+    """
+    from defacedask.anatomy.grid import resample
+
+    rows: list[dict[str, Any]] = []
+    masks, others = head_masks(before), head_masks(after)
+    same = before.grid.close_to(after.grid)
+    for name, mask in masks.items():
+        other = others[name]
+        if not same:  # air that was cut away moves the crop of the working grid
+            other = resample(other.astype(np.uint8), after.grid, before.grid, nearest=True) > 0
+        found = {
+            "volume_ml": (_ml(mask, before), _ml(others[name], after)),
+            "dice": (1.0, dice(mask, other)),
+            "hd95_mm": (0.0, hd95(mask, other, before.grid.spacing)),
+        }
+        rows += [
+            {"structure": name, "measure": measure, "original": a, "defaced": b}
+            for measure, (a, b) in found.items()
+        ]
+    return rows
+
+
+def _ml(mask: np.ndarray, head: Head) -> float:
+    return float(mask.sum()) * head.grid.voxel_volume / 1000.0

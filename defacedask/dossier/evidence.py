@@ -1,0 +1,154 @@
+"""What was tried on defaced heads, and what came of it: the tables of the dossier that rest on a study."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from defacedask.attacks.names import NAMES
+from defacedask.dossier.figures import Figure, Source, Table
+from defacedask.report import numbers
+from defacedask.tables.evidence import ANY, PLAIN
+
+__all__ = ["attacks_table", "controls_table", "recognised_table", "separation_table", "unmasked_table"]
+
+#: Attacks that are told by what the surface was made from, as in `defacedask.attacks.names`.
+_SURFACES = {"body_contour": "RTSTRUCT", "dose_grid": "RTDOSE", "pet_skin": "PT"}
+
+
+def controls_table(source: Source) -> Table | None:
+    """The positive and negative controls: whether the recognisers know the originals at all."""
+    rows: list[list[str | Figure]] = []
+    for row in source.tables["controls"].to_dict("records"):
+        about = {"modality": row["modality"], "recogniser": row["recogniser"]}
+        rows.append(
+            [
+                row["recogniser"],
+                row["modality"],
+                source.share("controls", "persons_detected", "persons", **about),
+                source.share("controls", "positive_matches", "positive_n", **about),
+                source.share("controls", "negative_matches", "negative_n", **about),
+                source.one("controls", "threshold", write=numbers.distance, **about),
+                "holds" if row["holds"] else f"does not hold: {row['reason']}",
+            ]
+        )
+    heads = (
+        "recogniser",
+        "image",
+        "faces found in originals",
+        "originals recognised at another view",
+        "strangers taken for the person",
+        "calibrated distance",
+        "control",
+    )
+    return Table("Whether the recognisers know these persons before defacing", heads, rows) if rows else None
+
+
+def recognised_table(source: Source, defacers: list[str]) -> Table | None:
+    """All recognisers and attacks together: a case counts if anything found it."""
+    rows: list[list[str | Figure]] = []
+    for name in defacers:
+        about = {"defacer": name, "modality": ANY, "recogniser": ANY, "attack": ANY}
+        if len(source.rows("verification", **about)):
+            rows.append([name, *_counts(source, about)])
+    heads = ("defacer", "recognised", "by chance", "right person nearest of all", "AUC", "TPR at 1 % FPR")
+    note = (
+        "Intervals are 95 %: exact for counts, by bootstrap over persons for AUC and TPR. By chance: share of other "
+        "persons that match after as many tries. AUC 0.5: the own person is no nearer than others."
+    )
+    return Table("By any recogniser, image and attack", heads, rows, note) if rows else None
+
+
+def _counts(source: Source, about: dict[str, Any]) -> list[str | Figure]:
+    return [
+        source.share("verification", "matched", "judged", **about),
+        source.one("verification", "chance", write=numbers.rate, **about),
+        source.share("verification", "rank_1", "judged", **about),
+        source.spread("verification", "auc", numbers.distance, **about),
+        source.spread("verification", "tpr_at_0.01", numbers.rate, **about),
+    ]
+
+
+def separation_table(source: Source, defacers: list[str]) -> Table | None:
+    """Each recogniser and image by itself: the plain look, and the best of all attacks."""
+    known = source.tables["verification"]
+    known = known.loc[known["modality"] != ANY]
+    rows: list[list[str | Figure]] = []
+    for name in defacers:
+        for row in known.loc[(known["defacer"] == name) & known["attack"].isin([PLAIN, ANY])].to_dict(
+            "records"
+        ):
+            about = {key: row[key] for key in ("defacer", "modality", "recogniser", "attack")}
+            attack = "any attack" if row["attack"] == ANY else PLAIN
+            rows.append([name, row["recogniser"], row["modality"], attack, *_counts(source, about)])
+    heads = (
+        "defacer",
+        "recogniser",
+        "surface of",
+        "attack",
+        "recognised",
+        "by chance",
+        "right person nearest",
+        "AUC",
+        "TPR at 1 % FPR",
+    )
+    return Table("Each recogniser and image by itself", heads, rows) if rows else None
+
+
+def attacks_table(source: Source, defacers: list[str]) -> Table | None:
+    """Every attack there is: the cases recognised by it in any image by any recogniser, or that it was not tried."""
+    known = source.tables["verification"]
+    rows: list[list[str | Figure]] = []
+    tried = set(known["attack"]) - {ANY, *NAMES}
+    for attack in [*NAMES, *sorted(map(str, tried))]:
+        line: list[str | Figure] = [attack.replace("_", " ")]
+        for name in defacers:
+            own = known.loc[(known["defacer"] == name) & (known["modality"] != ANY)]
+            surface = _SURFACES.get(attack)
+            own = own.loc[own["modality"] == surface] if surface else own.loc[own["attack"] == attack]
+            own = own.loc[own["attack"] != ANY]
+            if not len(own):
+                line.append("not tried")
+                continue
+            worst = own.sort_values(["matched", "auc"], ascending=False, na_position="last").iloc[0]
+            about = {key: worst[key] for key in ("defacer", "modality", "recogniser", "attack")}
+            line.append(source.share("verification", "matched", "judged", **about))
+        rows.append(line)
+    note = (
+        "Cases recognised, in the image and by the recogniser with most. What was not tried proves nothing; nobody "
+        "looked at the pictures as a person would, and no photograph was compared unless the gallery says so."
+    )
+    return (
+        Table("Every attack there is, and what was not tried", ("attack", *defacers), rows, note)
+        if defacers
+        else None
+    )
+
+
+def unmasked_table(source: Source, defacers: list[str]) -> Table | None:
+    """How much of the old skin was found again, beside what the same finds under a planted weak layer."""
+    known = source.tables["unmasking"]
+    rows: list[list[str | Figure]] = []
+    for name in defacers:
+        for attempt in dict.fromkeys(known.loc[known["defacer"] == name, "attempt"]):
+            about = {"defacer": name, "attempt": attempt}
+            rows.append(
+                [
+                    name,
+                    str(attempt),
+                    source.one("unmasking", "skin_found", "count", **about),
+                    source.one("unmasking", "skin_found", "median", numbers.rate, **about),
+                    source.one("unmasking", "skin_found", "max", numbers.rate, **about),
+                    source.one("unmasking", "peel_found", "median", numbers.rate, **about),
+                    source.one("unmasking", "control_holds", "count", control_holds=True, **about),
+                ]
+            )
+    heads = (
+        "defacer",
+        "looked for by",
+        "images",
+        "skin found, median",
+        "most",
+        "by a peel that knows nothing, median",
+        "controls that hold",
+    )
+    return Table("Skin of the face that was found again within 2 mm", heads, rows) if rows else None

@@ -1,0 +1,52 @@
+"""What other tools would find in a defaced case: masks of the whole head, and uptake of structures in PET."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.stages.places import loaded, one_thread, volume_path
+from defacedask.io.store import CaseStore
+
+__all__ = ["measure_utility"]
+
+
+def measure_utility(ingested: Piece, looked: Piece, applied: Piece, *, case: str, defacer: str) -> Outcome:
+    """Masks that our own methods find on the image plans are made on, and uptake of every structure in every PET.
+
+    Where the head lies is taken from the original: what is compared is what the values of the defaced image tell.
+
+    Returns
+    -------
+    Outcome
+        rows: ``utility``.
+    """
+    from defacedask.anatomy.head import Head
+    from defacedask.anatomy.registration import Registration
+    from defacedask.costs.segmentation import compare_masks
+    from defacedask.costs.uptake import compare_uptake
+
+    store = CaseStore(ingested.facts["store"])
+    path, given = looked.facts["image"], applied.facts["changed"]
+    pose = np.asarray(looked.facts["pose"])
+    known = Registration(pose, np.asarray(looked.facts["to_template"]), np.nan, np.nan, True, pose)
+    rows: list[dict[str, Any]] = []
+    with one_thread():
+        if path in given:
+            heads = [
+                Head(store.volume(one).load(), registration=known)
+                for one in (path, volume_path(defacer, path))
+            ]
+            about = {"case": case, "defacer": defacer, "modality": heads[0].modality}
+            rows += [{**about, **row} for row in compare_masks(*heads)]
+        for pet in (p for p in store.images if p in given):
+            if store.volume(pet).attrs["modality"] != "PT":
+                continue
+            before, after = (loaded(store.volume(one)).values for one in (pet, volume_path(defacer, pet)))
+            for part in store.structure_sets:
+                parts, grid = store.structures(part), store.geometry(part)
+                found = compare_uptake(before, after, store.geometry(pet), parts, grid)
+                rows += [{"case": case, "defacer": defacer, "modality": "PT", **row} for row in found]
+    return Outcome(rows={"utility": rows})
