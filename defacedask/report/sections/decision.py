@@ -15,15 +15,15 @@ from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.harm import LEAST_GY, harm, said_dose, some
 from defacedask.report.sections.privacy import beyond_chance, strongest
 from defacedask.report.sections.standing import (
+    by_each,
     count_words,
     covers,
-    joined,
     nearest_beyond_chance,
     privacy_void,
     testifying,
 )
 from defacedask.report.sections.tried import untried
-from defacedask.tables.evidence import Rate
+from defacedask.tables.evidence import ANY, Rate
 
 __all__ = [
     "Decision",
@@ -133,9 +133,13 @@ def _lacking(run: Run, defacer: str) -> list[str]:
     nearest = nearest_beyond_chance(run, defacer)
     if nearest is not None and not hits.hits:
         reasons.append(f"the right person is the nearest of all in {count_words(nearest)}")
-    row = joined(run, defacer)
-    if nearest is None and row is not None and row["auc_low"] > 0.5:
-        reasons.append(f"the own person is nearer than others more often than not (AUC {row['auc']:.2f})")
+    told = [row for row in by_each(run, defacer) if row["auc_low"] > 0.5]
+    if nearest is None and told:
+        worst = max(told, key=lambda row: row["auc"])
+        by = "" if worst["recogniser"] == ANY else f" by {worst['recogniser']}"
+        reasons.append(
+            f"the own person is nearer than others more often than not (AUC {worst['auc']:.2f}{by})"
+        )
     usual = [a for a in untried(run, defacer) if a in ATTACK_SETS["default"] and a not in ("pet_skin",)]
     if hits.cases and usual:
         reasons.append(f"{len(usual)} of the usual attacks not tried")
