@@ -23,6 +23,8 @@ __all__ = ["NoiseField", "hashed", "lattice_normals", "lattice_uniform", "sigma_
 
 #: Positions are snapped to this fraction of a lattice step: finer differences are rounding, not place.
 SNAP = 64.0
+#: Lattice points that are worked on at a time: their float32 numbers fit into a core's own cache.
+_AT_ONCE = 2**16
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -81,10 +83,14 @@ def lattice_normals(
     bits = hashed(key, start, stop, stream=stream, xp=xp)
     low = xp.uint64(0xFFFF)
     total = bits & low
-    for shift in (16, 32, 48):
-        total += (bits >> xp.uint64(shift)) & low
+    for _ in range(3):
+        bits >>= xp.uint64(16)
+        total += bits & low
     scale = 1.0 / math.sqrt(4 * (65536.0**2 - 1) / 12)
-    return (total.astype(xp.float32) - xp.float32(131070.0)) * xp.float32(scale)
+    drawn = total.astype(xp.float32)
+    drawn -= xp.float32(131070.0)
+    drawn *= xp.float32(scale)
+    return drawn
 
 
 def lattice_uniform(
@@ -260,20 +266,43 @@ class NoiseField:
         """Smoothed lattice values of a box; the halo is drawn too, so the box does not matter."""
         taps = [_taps(s) for s in self.sigma]
         halo = [len(t) // 2 for t in taps]
-        out = lattice_normals(
-            self.key,
-            [a - h for a, h in zip(start, halo, strict=True)],
-            [b + h for b, h in zip(stop, halo, strict=True)],
-            stream=self.stream,
-            xp=xp,
-        )
-        for axis, weights in enumerate(taps):
-            if len(weights) == 1:
-                continue
-            n = stop[axis] - start[axis]
-            total = None
-            for k, w in enumerate(weights):
-                piece = out[(slice(None),) * axis + (slice(k, k + n),)] * xp.float32(w)
-                total = piece if total is None else total + piece
-            out = total
+        low = [a - h for a, h in zip(start, halo, strict=True)]
+        high = [b + h for b, h in zip(stop, halo, strict=True)]
+        rows = _rows(low, high, xp)
+        drawn = xp.empty([b - a for a, b in zip(low, high, strict=True)], dtype=xp.float32)
+        for a in range(low[0], high[0], rows):
+            b = min(a + rows, high[0])
+            slab = lattice_normals(self.key, [a, *low[1:]], [b, *high[1:]], stream=self.stream, xp=xp)
+            drawn[a - low[0] : b - low[0]] = slab
+        if not any(halo):
+            return drawn
+        out = xp.empty([b - a for a, b in zip(start, stop, strict=True)], dtype=xp.float32)
+        for a in range(0, len(out), rows):
+            b = min(a + rows, len(out))
+            slab = drawn[a : b + 2 * halo[0]]
+            for axis, weights in enumerate(taps):
+                slab = _weighted(slab, axis, weights, xp)
+            out[a:b] = slab
         return out
+
+
+def _rows(low: Sequence[int], high: Sequence[int], xp: Any) -> int:
+    """How many planes are worked on at a time: NumPy's arrays stay in the cache; a GPU gets all of them at once."""
+    if xp is not np:
+        return high[0] - low[0]
+    return max(1, _AT_ONCE // ((high[1] - low[1]) * (high[2] - low[2])))
+
+
+def _weighted(values: Any, axis: int, weights: np.ndarray, xp: Any) -> Any:
+    """Weighted sum of neighbours along an axis, where all of them are there; always added in the same order."""
+    if len(weights) == 1:
+        return values
+    n = values.shape[axis] - len(weights) + 1
+    total = None
+    for k, w in enumerate(weights):
+        piece = values[(slice(None),) * axis + (slice(k, k + n),)] * xp.float32(w)
+        if total is None:
+            total = piece
+        else:
+            total += piece
+    return total
