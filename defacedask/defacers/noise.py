@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ __all__ = ["NoiseField", "hashed", "lattice_normals", "lattice_uniform", "sigma_
 
 #: Positions are snapped to this fraction of a lattice step: finer differences are rounding, not place.
 SNAP = 64.0
-#: Lattice points that are worked on at a time: their float32 numbers fit into a core's own cache.
+#: Lattice points that NumPy works on at a time, so that they stay in a core's own cache; a GPU gets all of them.
 _AT_ONCE = 2**16
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -268,29 +268,35 @@ class NoiseField:
         halo = [len(t) // 2 for t in taps]
         low = [a - h for a, h in zip(start, halo, strict=True)]
         high = [b + h for b, h in zip(stop, halo, strict=True)]
-        rows = _rows(low, high, xp)
-        drawn = xp.empty([b - a for a, b in zip(low, high, strict=True)], dtype=xp.float32)
-        for a in range(low[0], high[0], rows):
-            b = min(a + rows, high[0])
-            slab = lattice_normals(self.key, [a, *low[1:]], [b, *high[1:]], stream=self.stream, xp=xp)
-            drawn[a - low[0] : b - low[0]] = slab
+        rows = _AT_ONCE // ((high[1] - low[1]) * (high[2] - low[2])) if xp is np else high[0] - low[0]
+
+        def draw(a: int, b: int) -> Any:
+            begin, end = [low[0] + a, *low[1:]], [low[0] + b, *high[1:]]
+            return lattice_normals(self.key, begin, end, stream=self.stream, xp=xp)
+
+        drawn = _by_slabs(draw, [b - a for a, b in zip(low, high, strict=True)], rows, xp)
         if not any(halo):
             return drawn
-        out = xp.empty([b - a for a, b in zip(start, stop, strict=True)], dtype=xp.float32)
-        for a in range(0, len(out), rows):
-            b = min(a + rows, len(out))
+
+        def smooth(a: int, b: int) -> Any:
             slab = drawn[a : b + 2 * halo[0]]
             for axis, weights in enumerate(taps):
                 slab = _weighted(slab, axis, weights, xp)
-            out[a:b] = slab
-        return out
+            return slab
+
+        return _by_slabs(smooth, [b - a for a, b in zip(start, stop, strict=True)], rows, xp)
 
 
-def _rows(low: Sequence[int], high: Sequence[int], xp: Any) -> int:
-    """How many planes are worked on at a time: NumPy's arrays stay in the cache; a GPU gets all of them at once."""
-    if xp is not np:
-        return high[0] - low[0]
-    return max(1, _AT_ONCE // ((high[1] - low[1]) * (high[2] - low[2])))
+def _by_slabs(make: Callable[[int, int], Any], shape: Sequence[int], rows: int, xp: Any) -> Any:
+    """Float32 array of what ``make`` gives of its planes a to b, some at a time."""
+    if rows >= shape[0]:
+        return make(0, shape[0])
+    out = xp.empty(shape, dtype=xp.float32)
+    step = max(1, rows)
+    for a in range(0, shape[0], step):
+        b = min(a + step, shape[0])
+        out[a:b] = make(a, b)
+    return out
 
 
 def _weighted(values: Any, axis: int, weights: np.ndarray, xp: Any) -> Any:
