@@ -103,7 +103,7 @@ def _feed(digest: Any, value: Any) -> None:
     digest.update(type(value).__qualname__.encode())
     if isinstance(value, np.ndarray):
         digest.update(repr((value.dtype, value.shape)).encode())
-        digest.update(np.ascontiguousarray(value).data.cast("B") if value.size else b"")
+        digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
     elif type(value).__name__ == "Atlas":
         digest.update(_of_atlas(value))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
