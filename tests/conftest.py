@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import dask
 import numpy as np
 import pytest
 from hypothesis import settings
+from support import once
 
 from defacedask.devices import card
 from defacedask.testing.strict_cupy import strict_cupy
@@ -19,7 +21,8 @@ from defacedask.testing.strict_cupy import strict_cupy
 settings.register_profile("defacedask", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("defacedask")
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
+REPOSITORY = TESTS.parent
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +63,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in long)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where a head lies is found anew by the tests of just that."""
+    once.now(str(item.path.relative_to(TESTS)) if item.path.is_relative_to(TESTS) else "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is dear and depends on its arguments alone is computed once for all workers, see `support.once`."""
+    folder = _of_all_workers(tmp_path_factory) / "once"
+    folder.mkdir(exist_ok=True)
+    os.environ[once.FOLDER] = str(folder)
+    once.start()
+    yield
+    del os.environ[once.FOLDER]
+
+
+def _of_all_workers(factory: pytest.TempPathFactory) -> Path:
+    place = factory.getbasetemp()
+    return (
+        place.parent if place.name.startswith("popen-") else place
+    )  # a worker's own is below that of the run
+
+
 @pytest.fixture(autouse=True)
 def _no_dead_client_in_the_configuration() -> Iterator[None]:
     """A client that dies while it starts stays Dask's default: then every later test of lazy arrays fails."""
@@ -81,9 +108,7 @@ def virtual_patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two coarse virtual patients with a CT, VP-0001 and VP-0002; to be read alone. All workers share them."""
     from defacedask.phantom import write_phantom
 
-    place = tmp_path_factory.getbasetemp()
-    if place.name.startswith("popen-"):  # a worker's own, below that of the whole run
-        place = place.parent
+    place = _of_all_workers(tmp_path_factory)
     folder = place / "virtual_patients"
     with (place / "virtual_patients.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

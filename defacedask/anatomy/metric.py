@@ -80,27 +80,28 @@ class Metric:
         index = m[:3, :3] @ points
         index += m[:3, 3:4] + 1.5
         seen = index[0] >= 1.0  # array axis 0 runs upwards from the lower end of the template's neck
-        if not seen.all():
-            index, rows = index.compress(seen, axis=1), rows.compress(seen)
-            if len(rows) < 0.2 * number:
-                return 0.0
         np.maximum(index, 0.0, out=index)
         np.minimum(index, self.last, out=index)
-        voxel = index.astype(np.int64)
+        voxel = index.astype(np.int32)
         k = voxel[0]
         for axis in (1, 2):
             k *= self.shape[axis]
             k += voxel[axis]
+        if not seen.all():
+            k, rows = k[seen], rows[seen]
+            if len(rows) < 0.2 * number:
+                return 0.0
         joint = np.bincount(rows + self.flat.take(k), minlength=BINS * LEVELS)
-        table = joint.reshape(BINS, LEVELS) @ self.shares / number
-        a, b = table.sum(axis=1), table.sum(axis=0)
-        total = float(a.sum())
+        table = joint.astype(np.float64).reshape(BINS, LEVELS) @ self.shares / number
+        # ten thousand looks a head: NumPy's own methods ask more of Python than they add up
+        a, b = np.add.reduce(table, axis=1), np.add.reduce(table, axis=0)
+        total = float(np.add.reduce(a))
         return _of_logs(table) + total * math.log(total) - _of_logs(a) - _of_logs(b)
 
 
 def _of_logs(p: np.ndarray) -> float:
     """Sum of p log p."""
-    return float(xlogy(p, p).sum())
+    return float(np.add.reduce(xlogy(p, p), axis=None))
 
 
 class Sample:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ __all__ = ["NoiseField", "hashed", "lattice_normals", "lattice_uniform", "sigma_
 
 #: Positions are snapped to this fraction of a lattice step: finer differences are rounding, not place.
 SNAP = 64.0
+#: Lattice points that NumPy works on at a time, so that they stay in a core's own cache; a GPU gets all of them.
+_AT_ONCE = 2**16
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -81,10 +83,14 @@ def lattice_normals(
     bits = hashed(key, start, stop, stream=stream, xp=xp)
     low = xp.uint64(0xFFFF)
     total = bits & low
-    for shift in (16, 32, 48):
-        total += (bits >> xp.uint64(shift)) & low
+    for _ in range(3):
+        bits >>= xp.uint64(16)
+        total += bits & low
     scale = 1.0 / math.sqrt(4 * (65536.0**2 - 1) / 12)
-    return (total.astype(xp.float32) - xp.float32(131070.0)) * xp.float32(scale)
+    drawn = total.astype(xp.float32)
+    drawn -= xp.float32(131070.0)
+    drawn *= xp.float32(scale)
+    return drawn
 
 
 def lattice_uniform(
@@ -260,20 +266,49 @@ class NoiseField:
         """Smoothed lattice values of a box; the halo is drawn too, so the box does not matter."""
         taps = [_taps(s) for s in self.sigma]
         halo = [len(t) // 2 for t in taps]
-        out = lattice_normals(
-            self.key,
-            [a - h for a, h in zip(start, halo, strict=True)],
-            [b + h for b, h in zip(stop, halo, strict=True)],
-            stream=self.stream,
-            xp=xp,
-        )
-        for axis, weights in enumerate(taps):
-            if len(weights) == 1:
-                continue
-            n = stop[axis] - start[axis]
-            total = None
-            for k, w in enumerate(weights):
-                piece = out[(slice(None),) * axis + (slice(k, k + n),)] * xp.float32(w)
-                total = piece if total is None else total + piece
-            out = total
-        return out
+        low = [a - h for a, h in zip(start, halo, strict=True)]
+        high = [b + h for b, h in zip(stop, halo, strict=True)]
+        rows = _AT_ONCE // ((high[1] - low[1]) * (high[2] - low[2])) if xp is np else high[0] - low[0]
+
+        def draw(a: int, b: int) -> Any:
+            begin, end = [low[0] + a, *low[1:]], [low[0] + b, *high[1:]]
+            return lattice_normals(self.key, begin, end, stream=self.stream, xp=xp)
+
+        drawn = _by_slabs(draw, [b - a for a, b in zip(low, high, strict=True)], rows, xp)
+        if not any(halo):
+            return drawn
+
+        def smooth(a: int, b: int) -> Any:
+            slab = drawn[a : b + 2 * halo[0]]
+            for axis, weights in enumerate(taps):
+                slab = _weighted(slab, axis, weights, xp)
+            return slab
+
+        return _by_slabs(smooth, [b - a for a, b in zip(start, stop, strict=True)], rows, xp)
+
+
+def _by_slabs(make: Callable[[int, int], Any], shape: Sequence[int], rows: int, xp: Any) -> Any:
+    """Float32 array of what ``make`` gives of its planes a to b, some at a time."""
+    if rows >= shape[0]:
+        return make(0, shape[0])
+    out = xp.empty(shape, dtype=xp.float32)
+    step = max(1, rows)
+    for a in range(0, shape[0], step):
+        b = min(a + step, shape[0])
+        out[a:b] = make(a, b)
+    return out
+
+
+def _weighted(values: Any, axis: int, weights: np.ndarray, xp: Any) -> Any:
+    """Weighted sum of neighbours along an axis, where all of them are there; always added in the same order."""
+    if len(weights) == 1:
+        return values
+    n = values.shape[axis] - len(weights) + 1
+    total = None
+    for k, w in enumerate(weights):
+        piece = values[(slice(None),) * axis + (slice(k, k + n),)] * xp.float32(w)
+        if total is None:
+            total = piece
+        else:
+            total += piece
+    return total

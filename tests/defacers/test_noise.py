@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 from support.strategies import geometries
 
+from defacedask.defacers import noise
 from defacedask.defacers.noise import (
     NoiseField,
     hashed,
@@ -55,6 +56,28 @@ def test_numbers_are_well_spread():
     bits = hashed(b"key", (0, 0, 0), (30, 30, 30)).ravel()
     share = [((bits >> np.uint64(k)) & np.uint64(1)).mean() for k in range(64)]
     assert np.allclose(share, 0.5, atol=0.02)
+
+
+@pytest.mark.parametrize("sigma", [(0, 0, 0), (0.9, 0, 1.3), (0, 1.1, 0.6)])
+def test_it_is_drawn_at_once_or_by_slabs_of_any_number_of_planes(sigma, monkeypatch):
+    """A plane of the lattice has some 1,500 points: all at once, several planes, one, and less than one."""
+    field = NoiseField.on(GRID, b"key", sigma=sigma)
+    fields, drawn = [], []
+    real = noise.lattice_normals
+
+    def counted(*args, **options):
+        drawn[-1] += 1
+        return real(*args, **options)
+
+    monkeypatch.setattr(noise, "lattice_normals", counted)
+    for points in (2**30, 10_000, 2_500, 10):
+        monkeypatch.setattr(noise, "_AT_ONCE", points)
+        drawn.append(0)
+        fields.append(field.at(GRID.positions(dtype=np.float64)))
+    assert drawn[0] == 1 < drawn[1] < drawn[2]
+    assert drawn[2] <= drawn[3]
+    assert all(np.array_equal(fields[0], one) for one in fields)
+    assert fields[0].std() > 0.5
 
 
 def test_another_key_or_stream_gives_other_noise():

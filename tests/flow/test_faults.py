@@ -116,7 +116,7 @@ def poison(ingested, *, how, **arguments):
 def flow():
     return (
         Stage("ingest", fine, lambda task: {}),
-        Stage("look", poison, lambda task: {"how": task.case}, needs=("ingest",), seconds=8.0),
+        Stage("look", poison, lambda task: {"how": task.case}, needs=("ingest",), seconds=4.0),
         Stage("after", poison, lambda task: {"how": ""}, needs=("look",)),
     )
 
@@ -147,7 +147,7 @@ def test_a_poisonous_case_costs_itself_alone_and_its_row_names_the_stage(tmp_pat
         assert pieces["look"].status == "failed"
         assert "look: " in why
         late = case in ("loop", "sleep")
-        assert ("it took longer than 8 seconds" if late else "its process died 2 times") in why, case
+        assert ("it took longer than 4 seconds" if late else "its process died 2 times") in why, case
         assert pieces["after"].upstream
         assert pieces["after"].reason == why
 

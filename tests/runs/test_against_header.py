@@ -16,18 +16,15 @@ from benchmarks.heads.non_heads import cylinder
 from defacedask.anatomy.head import Head
 from defacedask.cli.deface import command
 from defacedask.io.dicom.image import read_image
-from defacedask.phantom.write import write_subject
 from defacedask.volume import real_values
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory) -> Path:
+def patient(virtual_patients) -> Path:
     """A virtual patient's CT."""
-    folder = tmp_path_factory.mktemp("against") / "in"
-    write_subject(folder, 1, 5, 1, ("CT",), "coarse")
-    return folder
+    return virtual_patients / "VP-0001"
 
 
 @pytest.fixture(scope="module")

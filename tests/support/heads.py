@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,8 +13,10 @@ from defacedask.anatomy.grid import resample
 from defacedask.anatomy.registration import rotation
 from defacedask.geometry import Geometry
 from defacedask.volume import make_volume
+from support import once
 
 
+@functools.partial(once.told, name="support.heads:posed")
 def posed(
     modality: str = "CT",
     *,

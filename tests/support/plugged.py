@@ -60,11 +60,15 @@ def install(
     return module
 
 
+#: The real ``defacedask``; what the session knows of a head it does not look for again.
+_PROGRAM = "from support import once; once.start(); from defacedask.cli import main; main()"
+
+
 def program(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the real ``defacedask`` in a process of its own, with the folder's plug-ins."""
     path = os.pathsep.join([str(folder), *filter(None, sys.path)])
     return subprocess.run(
-        [sys.executable, "-c", "from defacedask.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", _PROGRAM, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
