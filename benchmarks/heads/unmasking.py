@@ -132,7 +132,7 @@ class Defaced:
 
     def target(self, volume: Any, mask: np.ndarray | None = None) -> Any:
         """A target of values on the original's grid."""
-        from defacedask.attacks.attempts import target_of
+        from defacedask.attacks.target import target_of
         from defacedask.faces.surface import skin_level
         from defacedask.volume import geometry_of, real_values
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.attacks import get_attack
 from defacedask.attacks.names import BEST, FORCED, PET, PLAIN, UNMASKED
+from defacedask.attacks.target import Target, target_of
 from defacedask.faces.looking import Examiner, best_views
 from defacedask.faces.views import View, view_grid
 from defacedask.geometry import Geometry
@@ -20,11 +22,9 @@ from defacedask.geometry import Geometry
 if TYPE_CHECKING:
     import pyvista
 
-    from defacedask.attacks.attempts import Target
     from defacedask.faces.recognition import Recogniser
 
 __all__ = [
-    "ATTEMPT_VIEWS",
     "PET_LEVELS",
     "PET_SMOOTH_MM",
     "Examination",
@@ -32,10 +32,6 @@ __all__ = [
     "examiner_for",
     "extra_views",
 ]
-
-#: From how many of the original's best views the attempts of each attack are looked at: costly attacks from one.
-ATTEMPT_VIEWS = {BEST: 2, "template_filled": 2, "unmasked": 1, "denoised_air": 1}
-
 
 #: Levels at which a PET's skin is looked for, as parts of `defacedask.faces.surface.skin_level`. How bright skin
 #: is beside the rest depends on how much brain and body are in view: on a whole-body PET faces were found at 5 to 10
@@ -186,7 +182,6 @@ class Examination:
         target : Target, optional
             What `target` gives for this image at the original's level, if it is there already.
         """
-        from defacedask.attacks.attempts import attempts
         from defacedask.faces.surface import skin_surface
 
         levels = [look["level"] for look in own if (look["path"], look["attack"]) == (shown.path, PLAIN)]
@@ -202,7 +197,7 @@ class Examination:
             examiner.see(surface, extra_views(best[0]), **about, level=shown.level, attack=BEST)
         target = target or self.target(shown, examiner.pose, to_template)
         # attack by attack: images take much room
-        for attempt in (one for name in names for one in attempts(target, [name])):
+        for attack, attempt in ((one, made) for one in names for made in get_attack(one).attempts(target)):
             made = skin_surface(
                 attempt.values,
                 attempt.geometry or target.geometry,
@@ -212,7 +207,7 @@ class Examination:
             )
             examiner.see(
                 made,
-                best[: ATTEMPT_VIEWS[attempt.attack]],
+                best[: get_attack(attack).views],
                 **about,
                 level=attempt.level,
                 attack=attempt.attack,
@@ -228,8 +223,6 @@ class Examination:
         mask: np.ndarray | None = None,
     ) -> Target:
         """What the attacks are done to."""
-        from defacedask.attacks.attempts import target_of
-
         return target_of(
             shown.values,
             shown.geometry,
@@ -243,9 +236,7 @@ class Examination:
 
     def attempts(self, modality: str) -> list[str]:
         """Attacks that make images of their own of an image of this modality."""
-        from defacedask.attacks.attempts import ATTACKS
-
-        return [name for name in self.attacks if name in ATTACKS] if modality in self.modalities else []
+        return [a for a in self.attacks if get_attack(a).makes] if modality in self.modalities else []
 
     def judges(self, modality: str) -> bool:
         """Whether un-masking of this modality is judged against the original."""

@@ -9,25 +9,22 @@ directions, summed).
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from defacedask.attacks.attempts import Attempt, span_of
+from defacedask.attacks.base import Attempt
+from defacedask.attacks.face_box import BOX
+from defacedask.attacks.target import Target, span_of
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine
 
-if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Target
-
-__all__ = ["ALONG", "BOX", "DEEPEST", "Rays", "finer"]
+__all__ = ["ALONG", "DEEPEST", "Rays", "finer"]
 
 #: Part of the head's frame that is looked into: S in mm, and degrees to both sides of the front.
 HEIGHTS, ANGLE = (-150.0, 35.0), 80.0
 #: mm from the head's long axis at which rays begin and at which they end.
 FARTHEST, NEAREST = 150.0, 20.0
-#: Low and high corner of the box that they lie in, mm in the head's frame; to the sides of it is no head.
-BOX = ((-115.0, -170.0, -160.0), (115.0, 5.0, 45.0))
 #: mm between rays (in height, and 90 mm from the axis), and between samples along one.
 ACROSS, ALONG = 1.5, 0.5
 #: mm below the outer skin within which the old one is looked for.

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defacedask.attacks.attempts import Attempt
+from defacedask.attacks.base import Attempt
 from defacedask.attacks.face_rays import ALONG, DEEPEST, Rays
 from defacedask.attacks.names import UNMASKED
 
 if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Target
+    from defacedask.attacks.target import Target
 
 __all__ = ["LayerClassifier", "Lesson", "lesson"]
 
@@ -52,7 +52,7 @@ class Lesson:
 
 def lesson(original: Target, defaced: Target, seed: int = 0) -> Lesson:
     """Samples of a head of which both versions are known."""
-    before, after = original.rays, defaced.rays
+    before, after = original.once(Rays.of), defaced.once(Rays.of)
     thick = before.front - after.front
     depths = np.broadcast_to(after.depths, after.values.shape)
     with np.errstate(invalid="ignore"):
@@ -131,7 +131,7 @@ class LayerClassifier:
         Another scanner shifts all odds of an image. What lies just below the outer skin is layer, and what lies
         deepest is body: half-way between the two is this image's own middle.
         """
-        rays = target.rays if rays is None else rays
+        rays = target.once(Rays.of) if rays is None else rays
         there = ~np.isnan(rays.front)
         if not there.any():
             return []

@@ -9,14 +9,13 @@ from __future__ import annotations
 import functools
 import json
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from defacedask.attacks.layer_classifier import LayerClassifier, Lesson, lesson
 from defacedask.attacks.planted import Ground, planted
-
-if TYPE_CHECKING:
-    from defacedask.attacks.layer_classifier import LayerClassifier, Lesson
+from defacedask.attacks.target import target_of
 
 __all__ = ["TEACHERS", "learned", "lessons_of"]
 
@@ -43,8 +42,6 @@ def learned(modality: str, weak: bool = False) -> LayerClassifier | None:
     LayerClassifier or None
         None for a modality without an average head.
     """
-    from defacedask.attacks.layer_classifier import LayerClassifier
-
     if modality not in TEACHERS:
         return None
     known = json.loads(resources.files("defacedask").joinpath("data", FILE).read_text("utf-8"))
@@ -56,8 +53,6 @@ def lessons_of(modality: str, weak: bool = False) -> list[Lesson]:
     """What the average head teaches, defaced with carina under keys of its own or (``weak``) with a planted layer."""
     from defacedask.anatomy.head import Head
     from defacedask.anatomy.template import load_template
-    from defacedask.attacks.attempts import target_of
-    from defacedask.attacks.layer_classifier import lesson
     from defacedask.defacers import get_defacer
     from defacedask.faces.surface import skin_level
     from defacedask.volume import geometry_of, real_values

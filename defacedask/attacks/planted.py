@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defacedask.attacks.attempts import span_of
+from defacedask.attacks.face_rays import finer
+from defacedask.attacks.outside import outside_air
+from defacedask.attacks.solid_body import solid_body
+from defacedask.attacks.target import Target, span_of
+from defacedask.modality import air_of
 
 if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Target
     from defacedask.geometry import Geometry
 
 __all__ = ["KINDS", "LEAST_FOUND", "Ground", "planted"]
@@ -65,9 +68,6 @@ class Ground:
         from scipy.ndimage import maximum_filter, minimum_filter
 
         from defacedask.anatomy.distances import distance_to, within
-        from defacedask.attacks.solid_body import solid_body
-        from defacedask.attacks.unmasking import outside_air
-        from defacedask.modality import air_of
 
         values, geometry = original.finest
         spacing = geometry.spacing
@@ -119,7 +119,6 @@ def planted(original: Target, kind: str, seed: int = 1, ground: Ground | None = 
         Of the original, if it is known.
     """
     from defacedask.faces.surface import regrid
-    from defacedask.modality import air_of
 
     ground = ground or Ground.of(original)
     values, geometry = original.finest
@@ -146,7 +145,6 @@ def planted(original: Target, kind: str, seed: int = 1, ground: Ground | None = 
 def _line(body: np.ndarray, values: np.ndarray, geometry: Geometry, level: float) -> np.ndarray:
     """1 on the skin, falling off within a voxel; float32."""
     from defacedask.anatomy.distances import distance_to
-    from defacedask.attacks.face_rays import finer
 
     closed = np.where(body, np.maximum(values, level), values)
     fine, grid = finer(closed.astype(np.float32), geometry)

@@ -12,38 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.attacks.face_box import SPACING
 from defacedask.attacks.solid_body import solid_body
 from defacedask.errors import InputError
-from defacedask.faces.surface_change import _between, _face_grid, _face_region, _outline
+from defacedask.faces.surface_change import _between, _face_region, _outline
 from defacedask.geometry import Geometry
+from defacedask.modality import air_of
 from defacedask.sampling import index_at
 
 if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Attempt, Target
+    from defacedask.attacks.base import Attempt
+    from defacedask.attacks.target import Target
 
-__all__ = ["NEAR_MM", "FaceSkin", "face_box"]
+__all__ = ["NEAR_MM", "FaceSkin"]
 
 #: mm from the true skin within which skin counts as found.
 NEAR_MM = 2.0
-#: mm of the grid that surfaces are read on; they lie between its points, where the values cross the level.
-SPACING = 1.5
-
-
-def face_box(pose: np.ndarray, to_template: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high corner, mm in the head's frame, of all that attempts look into and their results are read in.
-
-    Parameters
-    ----------
-    pose, to_template : (4, 4) array
-        World LPS mm to the head's frame, and to the template; the latter is by default the pose.
-    """
-    from defacedask.attacks.face_rays import BOX
-
-    grid = _face_grid(np.asarray(pose if to_template is None else to_template), SPACING, -pose[1, :3])
-    corners = grid.corners @ pose[:3, :3].T + pose[:3, 3]
-    low, high = np.array(BOX)
-    # a few mm more: the edge of what is cut out is no skin
-    return np.minimum(low, corners.min(axis=0) - 5.0), np.maximum(high, corners.max(axis=0) + 5.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,8 +65,6 @@ class FaceSkin:
         InputError
             If no skin of the face is in view.
         """
-        from defacedask.modality import air_of
-
         matrix = np.asarray(original.pose if original.to_template is None else original.to_template)
         toward = -np.asarray(original.pose)[1, :3]
         region, box = _face_region(matrix, SPACING, toward)

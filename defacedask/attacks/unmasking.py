@@ -10,8 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from defacedask.attacks.attempts import Attempt, Target, span_of
+from defacedask.attacks.base import Attempt
 from defacedask.attacks.names import UNMASKED
+from defacedask.attacks.outside import outside_air, skin_depth, voxel_step
+from defacedask.attacks.target import Target, span_of
+from defacedask.attacks.uncovering import uncovered
 
 __all__ = ["peeled", "texture_split", "unmasked"]
 
@@ -22,7 +25,7 @@ SOFT_HU = (-250.0, 250.0)
 
 
 def unmasked(target: Target, mm: Sequence[float] = (3.0, 6.0, 10.0)) -> list[Attempt]:
-    """Look for a face below added material: all attempts that need no training.
+    """Look for a face below added material.
 
     On CT the levels are those of fat against muscle and of muscle against bone; elsewhere, two and three times
     the skin's.
@@ -34,10 +37,9 @@ def unmasked(target: Target, mm: Sequence[float] = (3.0, 6.0, 10.0)) -> list[Att
     by_level = [Attempt(UNMASKED, f"level {level:.4g}", values, level) for level in levels]
     return [
         *by_level,
-        *_peeled(target, target.depth, mm),
-        *_split(target, target.depth),
-        *target.uncovered["mask"],
-        *target.uncovered["seam"],
+        *peeled(target, mm),
+        *texture_split(target),
+        *(attempt for kind in uncovered(target).values() for attempt in kind),
     ]
 
 
@@ -52,7 +54,14 @@ def peeled(target: Target, mm: Sequence[float]) -> list[Attempt]:
     mm : sequence of float
         Thicknesses, one attempt each.
     """
-    return _peeled(target, target.depth, mm)
+    values, depth = np.asarray(target.values, np.float32), target.once(skin_depth)
+    span, step = span_of(target), voxel_step(target)
+    out = []
+    for thickness in mm:
+        # a ramp across the new skin, so that its surface is smooth, and never above what is there
+        ramp = target.level + span * np.clip((depth - thickness) / step, -1.0, 1.0)
+        out.append(Attempt(UNMASKED, f"peeled {thickness:g} mm", np.minimum(values, ramp), target.level))
+    return out
 
 
 def texture_split(target: Target) -> list[Attempt]:
@@ -67,47 +76,10 @@ def texture_split(target: Target) -> list[Attempt]:
     list of Attempt
         Empty where the two classes lie equally deep: there is no layer to be told apart.
     """
-    return _split(target, target.depth)
-
-
-def skin_depth(target: Target) -> np.ndarray:
-    """Signed depth below the outer skin in mm, (z, y, x) float32; negative in the outside air."""
-    from defacedask.anatomy.distances import distance_to
-
-    outside = outside_air(np.asarray(target.values) < target.level)
-    depth = distance_to(np.pad(outside, 1, constant_values=True), target.geometry.spacing)[1:-1, 1:-1, 1:-1]
-    # from voxel centres to the border between voxels
-    return depth - np.float32(_step(target) / 2)
-
-
-def outside_air(empty: np.ndarray) -> np.ndarray:
-    """Part of a (z, y, x) bool mask that is connected with what lies around the grid."""
-    from defacedask.anatomy.morphology import components
-
-    pieces = components(np.pad(empty, 1, constant_values=True))
-    return (pieces == pieces[0, 0, 0])[1:-1, 1:-1, 1:-1]
-
-
-def _step(target: Target) -> float:
-    return float(np.cbrt(target.geometry.voxel_volume))
-
-
-def _peeled(target: Target, depth: np.ndarray, mm: Sequence[float]) -> list[Attempt]:
-    values = np.asarray(target.values, np.float32)
-    span, step = span_of(target), _step(target)
-    out = []
-    for thickness in mm:
-        # a ramp across the new skin, so that its surface is smooth, and never above what is there
-        ramp = target.level + span * np.clip((depth - thickness) / step, -1.0, 1.0)
-        out.append(Attempt(UNMASKED, f"peeled {thickness:g} mm", np.minimum(values, ramp), target.level))
-    return out
-
-
-def _split(target: Target, depth: np.ndarray) -> list[Attempt]:
     from scipy.ndimage import binary_closing, uniform_filter
     from skimage.filters import threshold_otsu
 
-    values = np.asarray(target.values, np.float32)
+    values, depth = np.asarray(target.values, np.float32), target.once(skin_depth)
     shell = (depth > 0) & (depth <= DEEPEST) & (values > target.level)
     if target.modality == "CT":
         shell &= (values > SOFT_HU[0]) & (values < SOFT_HU[1])
@@ -128,7 +100,7 @@ def _split(target: Target, depth: np.ndarray) -> list[Attempt]:
     depths = [
         float(np.median(depth[part])) if part.any() else np.nan for part in (shell & rough, shell & ~rough)
     ]
-    if not abs(depths[0] - depths[1]) >= max(1.0, 0.5 * _step(target)):
+    if not abs(depths[0] - depths[1]) >= max(1.0, 0.5 * voxel_step(target)):
         return []
     added = shell & (rough if depths[0] < depths[1] else ~rough)
     # partial volume leaves a sliver between the added material and the air: closed, one voxel

@@ -8,33 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from defacedask.attacks.learned import learned
 from defacedask.attacks.planted import KINDS, LEAST_FOUND, Ground, planted
 from defacedask.attacks.skin_found import FaceSkin
-from defacedask.attacks.unmasking_lines import mask_attempts, seam_attempt
+from defacedask.attacks.uncovering import attempts_of, uncovered
+from defacedask.attacks.unmasking import peeled
 from defacedask.errors import DefacedaskError
 
 if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Attempt, Target
+    from defacedask.attacks.target import Target
 
-__all__ = ["PEELS", "control_shares", "judged", "uncovered"]
+__all__ = ["PEELS", "control_shares", "judged"]
 
 #: Thicknesses of the peel that stands beside the attempts, mm.
 PEELS = (3.0, 5.0, 7.0, 9.0, 12.0)
-
-
-def uncovered(target: Target) -> dict[str, list[Attempt]]:
-    """Attempts of each kind at a target; `Target.uncovered` keeps them."""
-    return {kind: _found(target, kind) for kind in KINDS}
-
-
-def _found(target: Target, kind: str, weak: bool = False) -> list[Attempt]:
-    if kind == "mask":
-        return mask_attempts(target)
-    if kind == "seam":
-        return seam_attempt(target)
-    classifier = learned(target.modality, weak)
-    return [] if classifier is None else classifier.attempt(target)
 
 
 def control_shares(original: Target) -> dict[str, float]:
@@ -53,7 +39,7 @@ def control_shares(original: Target) -> dict[str, float]:
 
     def share(kind: str) -> float:
         weak = planted(original, kind, ground=ground)
-        return max(truth.shares(weak, _found(weak, kind, True)).values(), default=0.0)
+        return max(truth.shares(weak, attempts_of(weak, kind, weak=True)).values(), default=0.0)
 
     return {kind: share(kind) for kind in KINDS}
 
@@ -67,8 +53,6 @@ def judged(original: Target, defaced: Target, controls: dict[str, float]) -> lis
     controls : dict
         See `control_shares`.
     """
-    from defacedask.attacks.unmasking import peeled
-
     try:
         truth = FaceSkin.of(original)
     except DefacedaskError:
@@ -76,7 +60,7 @@ def judged(original: Target, defaced: Target, controls: dict[str, float]) -> lis
     peel = max(truth.shares(defaced, peeled(defaced, PEELS)).values())
     rows = []
     for kind, what in KINDS.items():
-        found = truth.shares(defaced, defaced.uncovered[kind])
+        found = truth.shares(defaced, uncovered(defaced)[kind])
         if not found:
             continue
         control = controls.get(kind, float("nan"))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defacedask.attacks.attempts import Attempt, span_of
+from defacedask.attacks.base import Attempt
 from defacedask.attacks.face_rays import ALONG, Rays
 from defacedask.attacks.names import UNMASKED
 from defacedask.attacks.solid_body import tissue_above
-
-if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Target
+from defacedask.attacks.target import Target, span_of
 
 __all__ = ["mask_attempts", "seam_attempt"]
 
@@ -71,7 +68,7 @@ def seam_attempt(target: Target, rays: Rays | None = None) -> list[Attempt]:
     """
     from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter
 
-    rays = target.rays if rays is None else rays
+    rays = target.once(Rays.of) if rays is None else rays
     if np.isnan(rays.front).all():
         return []
     # on MR tissue is many times as far above air as the skin's level is

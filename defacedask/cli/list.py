@@ -22,10 +22,24 @@ def command(what: str) -> None:
     elif what == "recognisers":
         _recognisers()
     else:
-        from defacedask.attacks.names import ATTACK_SETS, NAMES
+        if not _attacks():
+            raise click.exceptions.Exit(1)
 
-        click.echo("\n".join(f"{name}: {what}" for name, what in NAMES.items()))
-        click.echo("\n".join(f"set {name}: {', '.join(several)}" for name, several in ATTACK_SETS.items()))
+
+def _attacks() -> bool:
+    from defacedask.attacks import ATTACK_SETS, attack_names, get_attack
+    from defacedask.errors import ConfigError
+
+    well = True
+    for name in attack_names():
+        try:
+            click.echo(f"{name}: {get_attack(name).about}")
+        except ConfigError as error:
+            well = False
+            show_traceback(click.get_current_context().obj, error)
+            click.echo(f"{name}: cannot be used: {error}")
+    click.echo("\n".join(f"set {name}: {', '.join(several)}" for name, several in ATTACK_SETS.items()))
+    return well
 
 
 def _recognisers() -> None:

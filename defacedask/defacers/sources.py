@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 __all__ = ["source_files", "source_hash"]
 
@@ -33,13 +34,13 @@ _SUFFIXES = (".py", ".pyx", ".so", ".pyd")
 
 
 @functools.cache
-def source_hash(kind: type) -> str:
-    """SHA-256 of the source of a class and of what belongs to it; empty if it has none.
+def source_hash(kind: type | Callable[..., Any]) -> str:
+    """SHA-256 of the source of a class or function and of what belongs to it; empty if it has none.
 
     Parameters
     ----------
-    kind : type
-        Defacer or plan.
+    kind : type or function
+        Defacer or plan, or what makes an attack's attempts.
     """
     files = source_files(kind)
     if not files:
@@ -52,14 +53,14 @@ def source_hash(kind: type) -> str:
     return total.hexdigest()
 
 
-def source_files(kind: type) -> list[tuple[str, Path]]:
+def source_files(kind: type | Callable[..., Any]) -> list[tuple[str, Path]]:
     """Files whose content makes a class do what it does: (name, path), sorted by name.
 
     Its own module and those of the classes it is derived from; of each the whole package, or, for a module that
     stands alone, the modules beside it that it uses.
     """
     found: dict[str, Path] = {}
-    for base in kind.__mro__:
+    for base in getattr(kind, "__mro__", (kind,)):
         module = sys.modules.get(base.__module__)
         if module is None or not getattr(module, "__file__", None):
             if base is kind:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from defacedask import config
-from defacedask.attacks.names import resolve_attacks
+from defacedask.attacks import BUILT_IN, get_attack, resolve_attacks
+from defacedask.defacers.sources import source_hash
 from defacedask.faces.recognition import open_recognisers, split_names
 
 __all__ = ["face_settings", "upload_warning"]
@@ -37,15 +38,19 @@ def face_settings(
     render = config.option("render")
     names = split_names(recogniser or config.option("recognition.recogniser"))
     chosen = resolve_attacks(attacks or config.option("recognition.attacks"))
-    remote: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     if any(one.remote for one in open_recognisers(names, allow_upload=allow_upload)):
-        remote = {
+        more = {
             "allow_upload": True,
             "per_second": float(config.option("recognition.requests-per-second")),
             "face_folder": str(folder.absolute()),
             # face ids live for a day: what was seen on another day is looked at again
             "day": datetime.datetime.now(datetime.UTC).date().isoformat(),
         }
+    # a plug-in's code belongs to what its attempts came to; ours goes by the version
+    others = {name: source_hash(get_attack(name).function) for name in chosen if name not in BUILT_IN}
+    if others:
+        more["plug_ins"] = others
     return {
         "recognisers": names,
         "attacks": list(chosen),
@@ -54,7 +59,7 @@ def face_settings(
         "pitches": list(render["pitches"]),
         "smooth_mm": render["smooth-mm"],
         "modalities": list(render["modalities"]),
-        **remote,
+        **more,
     }
 
 

@@ -5,16 +5,11 @@ import pytest
 from support.made_heads import around, balls
 
 from defacedask.anatomy.template import load_template
-from defacedask.attacks.attempts import (
-    ATTACKS,
-    Target,
-    attempts,
-    denoised_air,
-    level_attempts,
-    target_of,
-    template_filled,
-)
-from defacedask.attacks.names import ATTACK_SETS, NAMES, resolve_attacks
+from defacedask.attacks import ATTACK_SETS, BUILT_IN, Target, attempts, resolve_attacks
+from defacedask.attacks.denoised_air import denoised_air
+from defacedask.attacks.levels import level_attempts
+from defacedask.attacks.target import target_of
+from defacedask.attacks.template_filled import template_filled
 from defacedask.attacks.unmasking import peeled, texture_split, unmasked
 from defacedask.errors import ConfigError
 from defacedask.faces.render import Framing, render_depth, render_views, skin_level, skin_surface, view_grid
@@ -76,7 +71,7 @@ def test_texture_finds_what_is_below_a_layer_of_the_same_intensity(rng):
 
 def test_attacks_are_named_or_come_in_sets():
     assert resolve_attacks("basic") == ("plain", "forced_crop")
-    assert resolve_attacks("all") == tuple(NAMES)
+    assert resolve_attacks("all") == tuple(BUILT_IN)
     assert resolve_attacks(["unmasked", " dose_grid"]) == ("plain", "unmasked", "dose_grid")
     for wrong, says in (("guess", "no attack 'guess'"), (" ,", "no attack was named")):
         with pytest.raises(ConfigError, match=says):
@@ -190,7 +185,7 @@ def test_all_attacks_by_name():
         "unmasked",
         "template_filled",
     }
-    assert set(ATTACKS) < set(NAMES) == set(ATTACK_SETS["all"])
+    assert set(BUILT_IN) == set(ATTACK_SETS["all"])
     assert [a.level for a in level_attempts(some)] == [-600.0, -100.0]
     with pytest.raises(ConfigError, match="template_filled"):
         attempts(some, ["guess"])

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.heads.data import openkbp
 from defacedask.anatomy.head import Head
+from defacedask.attacks import resolve_attacks
 from defacedask.attacks.examination import Examination, Shown, examiner_for
-from defacedask.attacks.names import resolve_attacks
 from defacedask.faces.recognition import get_recogniser
 from defacedask.sampling import apply_affine
 from defacedask.volume import geometry_of, real_values

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from support.made_heads import HEAD, around, balls
 
+from defacedask.attacks import BUILT_IN, resolve_attacks
 from defacedask.attacks.best_attempts import best_attempts
 from defacedask.attacks.examination import Examination, Shown, examiner_for, extra_views
-from defacedask.attacks.names import NAMES, resolve_attacks
 from defacedask.errors import ConfigError
 from defacedask.faces.looking import Examiner, best_views
 from defacedask.faces.recognition.base import Box, Face
@@ -214,7 +214,7 @@ def test_every_attack_has_rows_of_its_name(heads):
     later = examiner_for(chosen, [Eye()], np.eye(4), own.looks)
     chosen.defaced(later, heads[1], own.looks)
     plainly = [k for k in later.looks if not k["forced"]]
-    assert {k["attack"] for k in later.looks} >= {"plain", "forced_crop", *list(NAMES)[2:5]}
+    assert {k["attack"] for k in later.looks} >= {"plain", "forced_crop", *list(BUILT_IN)[2:5]}
     assert {k["level"] for k in plainly if k["attack"] == "best_view_level"} == {-600.0, -300.0, -100.0}
     # the views of the attempts are the original's best, and each has its forced twin
     best = best_views(own.looks, "images/CT")
@@ -233,8 +233,8 @@ def test_cost_is_chosen(heads):
     basic.defaced(later, heads[1], own.looks)
     assert [k["attack"] for k in own.looks] == ["plain"]
     assert [k["attack"] for k in later.looks] == ["plain", "forced_crop"]
-    settings = {"attacks": list(NAMES), "pitches": [0], "recognisers": ["eye"]}
-    assert set(examination_of(settings).attacks) == set(NAMES)
+    settings = {"attacks": list(BUILT_IN), "pitches": [0], "recognisers": ["eye"]}
+    assert set(examination_of(settings).attacks) == set(BUILT_IN)
     control = examination_of(settings, "none")
     assert set(control.attacks) == {"plain", "forced_crop", "body_contour", "dose_grid", "pet_skin"}
     assert control.wants("PT")

@@ -8,12 +8,12 @@ from scipy.ndimage import binary_dilation, distance_transform_edt
 from scipy.spatial import cKDTree
 
 from defacedask.anatomy.template import load_template
-from defacedask.attacks.attempts import target_of
 from defacedask.attacks.face_rays import Rays
 from defacedask.attacks.layer_classifier import LayerClassifier, lesson
 from defacedask.attacks.learned import learned, lessons_of
 from defacedask.attacks.planted import KINDS, LEAST_FOUND, planted
 from defacedask.attacks.skin_found import FaceSkin
+from defacedask.attacks.target import target_of
 from defacedask.attacks.unmasking import peeled
 from defacedask.attacks.unmasking_judged import judged
 from defacedask.attacks.unmasking_lines import mask_attempts, seam_attempt

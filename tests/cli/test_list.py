@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from defacedask.attacks.names import ATTACK_SETS, NAMES
+from defacedask.attacks import ATTACK_SETS
+from defacedask.attacks import BUILT_IN as ATTACKS
 from defacedask.cli import program
 from defacedask.defacers import defacer_names
 from defacedask.faces.recognition import ABOUT, BUILT_IN
@@ -16,7 +17,7 @@ from defacedask.faces.recognition import ABOUT, BUILT_IN
     [
         ("defacers", defacer_names()),
         ("recognisers", BUILT_IN),
-        ("attacks", [*NAMES, *(f"set {name}" for name in ATTACK_SETS)]),
+        ("attacks", [*ATTACKS, *(f"set {name}" for name in ATTACK_SETS)]),
     ],
 )
 def test_each_is_named_with_what_it_is(what, names):

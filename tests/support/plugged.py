@@ -47,13 +47,14 @@ def install(
     name: str = "careless",
     point: str = "careless = {module}:Careless",
     version: str = "1.0",
+    group: str = "defacedask.defacers",
 ) -> Path:
     """Write a plug-in below a folder; gives the module's file."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = folder / f"{name}-{version}.dist-info"
     facts.mkdir(exist_ok=True)
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (facts / "entry_points.txt").write_text(f"[defacedask.defacers]\n{point.format(module=name)}\n")
+    (facts / "entry_points.txt").write_text(f"[{group}]\n{point.format(module=name)}\n")
     module = folder / f"{name}.py"
     module.write_text(code)
     return module

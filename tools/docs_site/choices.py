@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import resources
 
-from defacedask.attacks.names import ATTACK_SETS, NAMES
+from defacedask.attacks import ATTACK_SETS
+from defacedask.attacks import BUILT_IN as ATTACKS
 from defacedask.defacers import BUILT_IN, STUDY_DEFACERS, get_defacer
 from defacedask.defacers.options import known_options
 from defacedask.faces.recognition import BUILT_IN as RECOGNISERS
@@ -33,8 +34,8 @@ def page() -> str:
         _table(
             ("name", "what is tried", "in the sets"),
             (
-                (f"`{name}`", what, ", ".join(one for one, own in ATTACK_SETS.items() if name in own))
-                for name, what in NAMES.items()
+                (f"`{name}`", it.about, ", ".join(one for one, own in ATTACK_SETS.items() if name in own))
+                for name, it in ATTACKS.items()
             ),
         ),
         "## Recognisers",

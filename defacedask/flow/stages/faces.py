@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.attacks import ATTACK_SETS, get_attack
 from defacedask.attacks.examination import Examination, Shown, examiner_for
-from defacedask.attacks.names import ATTACK_SETS, BODY
+from defacedask.attacks.names import BODY
 from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
 from defacedask.flow.stages.body_slices import body_in
@@ -27,7 +28,7 @@ from defacedask.io.store import CaseStore
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
-    from defacedask.attacks.attempts import Target
+    from defacedask.attacks.target import Target
     from defacedask.faces.looking import Examiner
 
 __all__ = ["examination_of", "judge_faces", "recognisers_of"]
@@ -41,14 +42,8 @@ def examination_of(settings: Mapping[str, Any], defacer: str = "") -> Examinatio
     chosen = Examination.of(settings)
     if defacer != CONTROL:
         return chosen
-    kept = tuple(a for a in chosen.attacks if a in ATTACK_SETS["basic"] or a not in _made())
+    kept = tuple(a for a in chosen.attacks if a in ATTACK_SETS["basic"] or not get_attack(a).makes)
     return dataclasses.replace(chosen, attacks=kept)
-
-
-def _made() -> set[str]:
-    from defacedask.attacks.attempts import ATTACKS
-
-    return set(ATTACKS)
 
 
 def recognisers_of(settings: Mapping[str, Any]) -> list[Any]:

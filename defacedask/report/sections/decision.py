@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from defacedask.attacks.names import ATTACK_SETS
+from defacedask.attacks import ATTACK_SETS
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, text
 from defacedask.report.run import CONTROL, Run

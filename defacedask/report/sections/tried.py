@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from defacedask.attacks.names import BODY, DOSE, NAMES, PET, PLAIN
+from defacedask.attacks import BUILT_IN
+from defacedask.attacks.names import BODY, DOSE, PET, PLAIN
 from defacedask.report.run import CONTROL, Run
 from defacedask.tables.evidence import IMAGES
 
@@ -25,13 +26,13 @@ def attacks_tried(run: Run, defacer: str) -> list[str]:
             if attack == PLAIN:
                 continue
         found.add(attack)
-    return [a for a in NAMES if a in found] + sorted(found - set(NAMES))
+    return [a for a in BUILT_IN if a in found] + sorted(found - set(BUILT_IN))
 
 
 def untried(run: Run, defacer: str) -> list[str]:
     """Built-in attacks of which a defacer has no rows."""
     tried = attacks_tried(run, defacer)
-    return [a for a in NAMES if a not in tried]
+    return [a for a in BUILT_IN if a not in tried]
 
 
 def _words(attacks: list[str]) -> str:
@@ -66,7 +67,7 @@ def tried_lines(run: Run) -> list[str]:
             f"Tried{who}: {_words(list(attacks))}; by {', '.join(recognisers)}; "
             f"on {', '.join(images) or 'no image'}; against {compared}."
         )
-        lacking = [a for a in NAMES if a not in attacks]
+        lacking = [a for a in BUILT_IN if a not in attacks]
         absent = [a for a in lacking if a in _asked(run)]
         left = [a for a in lacking if a not in absent]
         parts = [_words(left)] if left else []
