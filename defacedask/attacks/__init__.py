@@ -6,7 +6,18 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 
 from defacedask.attacks.base import Attack, Attempt
-from defacedask.attacks.names import BEST, BODY, DENOISED, DOSE, FILLED, FORCED, PET, PLAIN, UNMASKED
+from defacedask.attacks.names import (
+    BEST,
+    BODY,
+    DENOISED,
+    DOSE,
+    FILLED,
+    FORCED,
+    PET,
+    PLAIN,
+    SYNTHETIC,
+    UNMASKED,
+)
 from defacedask.attacks.target import Target
 from defacedask.errors import ConfigError
 
@@ -58,6 +69,11 @@ BUILT_IN: dict[str, Attack] = {
             DENOISED,
             "ghosts of the face in what reads as air",
             "defacedask.attacks.denoised_air:denoised_air",
+        ),
+        Attack(
+            SYNTHETIC,
+            "what a detector tells to be added or replaced taken off, alone and with the average face in the hole",
+            "defacedask.attacks.synthetic.peel:synthetic_voxels",
         ),
         Attack(BODY, "the body's contour of the structure set", usual=True),
         Attack(DOSE, "the dose grid", usual=True),
