@@ -1,7 +1,7 @@
 """Teach the detectors of synthetic voxels that come with the package: ``python -m tools.synthetic_detectors``.
 
-The teachers are virtual patients, on grids and with noise as scanners have them, as they are and defaced under keys of
-their own. To be run again when a defacer's fill, a weak defacer or the features change.
+The teachers are virtual patients, on grids and with noise as scanners have them, as they are and defaced under keys
+of their own. To be run again when a defacer's fill, a weak defacer or the features change.
 """
 
 from __future__ import annotations

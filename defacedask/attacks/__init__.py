@@ -9,6 +9,7 @@ from defacedask.attacks.base import Attack, Attempt
 from defacedask.attacks.names import (
     BEST,
     BODY,
+    DEBLURRED,
     DENOISED,
     DOSE,
     FILLED,
@@ -74,6 +75,11 @@ BUILT_IN: dict[str, Attack] = {
             SYNTHETIC,
             "what a detector tells to be added or replaced taken off, alone and with the average face in the hole",
             "defacedask.attacks.synthetic.peel:synthetic_voxels",
+        ),
+        Attack(
+            DEBLURRED,
+            "a face that is softer than the rest of its head, deconvolved",
+            "defacedask.attacks.deblurred:deblurred",
         ),
         Attack(BODY, "the body's contour of the structure set", usual=True),
         Attack(DOSE, "the dose grid", usual=True),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Cohort", "collect", "tabulate"]
 
 #: Tables whose rows the stages make.
-MEASURED = ("radiomics", "dose", "geometry", "unmasking")
+MEASURED = ("radiomics", "dose", "geometry", "unmasking", "synthetic")
 #: Tables that have a part for every few cases.
 PARTED = ("cases", *MEASURED, "exports", "timing")
 #: Table of pictures, a line of JSON each.

@@ -82,7 +82,7 @@ class SurrogatePlan(MriRefacePlan):
         return Stack(self._bone_mm[None], FIT_GRID)
 
     def _mean(self, painted: Any, xp: Any) -> Any:
-        # no bone is painted; were the noise cut off at that value, too, a fifth of the fill would have it to the digit
+        # no bone is painted; were the noise cut off there, too, a fifth of the fill would have that very value
         lean = min(self.palette.knots[LEAN][1], SOFT)
         return xp.minimum(super()._mean(painted, xp), xp.float32(lean))
 
