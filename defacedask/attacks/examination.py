@@ -18,6 +18,7 @@ from defacedask.attacks.target import Target, target_of
 from defacedask.faces.looking import Examiner, best_views
 from defacedask.faces.views import View, view_grid
 from defacedask.geometry import Geometry
+from defacedask.modality import FACES
 
 if TYPE_CHECKING:
     import pyvista
@@ -100,7 +101,7 @@ class Examination:
     attacks: tuple[str, ...] = (PLAIN, FORCED)
     yaws: tuple[float, ...] = (0.0,)
     pitches: tuple[float, ...] = (-20.0, -10.0, 0.0, 10.0)
-    modalities: tuple[str, ...] = ("CT", "MR")
+    modalities: tuple[str, ...] = FACES
     size: int = 400
     smooth_mm: float | None = None
 

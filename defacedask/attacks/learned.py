@@ -16,11 +16,12 @@ import numpy as np
 from defacedask.attacks.layer_classifier import LayerClassifier, Lesson, lesson
 from defacedask.attacks.planted import Ground, planted
 from defacedask.attacks.target import target_of
+from defacedask.modality import FACES, MODALITIES
 
 __all__ = ["TEACHERS", "learned", "lessons_of"]
 
 #: Modality -> the average head that is taught on.
-TEACHERS = {"CT": "average_ct", "MR": "average_t1"}
+TEACHERS = {name: MODALITIES[name].average for name in FACES}
 #: Keys of the layers that the classifier learns on.
 _KEYS = (b"lesson 1", b"lesson 2")
 #: Below the package's data.

@@ -10,6 +10,7 @@ from defacedask.attacks.base import Attempt
 from defacedask.attacks.names import FILLED
 from defacedask.attacks.target import Target, span_of
 from defacedask.geometry import Geometry
+from defacedask.modality import modality_of
 
 if TYPE_CHECKING:
     from defacedask.anatomy.template import Template
@@ -37,7 +38,7 @@ def template_filled(target: Target, template: Template | None = None) -> list[At
     from defacedask.volume import geometry_of
 
     if template is None:
-        template = load_template("average_ct" if target.modality == "CT" else "average_t1")
+        template = load_template(modality_of(target.modality).average)
     values = np.asarray(target.values, np.float32)
     matrix = np.asarray(target.pose if target.to_template is None else target.to_template)
     places = zip(matrix[1], target.geometry.positions(dtype=np.float64), strict=False)

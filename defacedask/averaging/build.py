@@ -24,9 +24,10 @@ import numpy as np
 from defacedask.anatomy.template import load_template
 from defacedask.anatomy.template_folder import FACTS
 from defacedask.averaging.finish import finish
-from defacedask.averaging.members import AIR, BUILT_IN, prepare
+from defacedask.averaging.members import BUILT_IN, prepare
 from defacedask.averaging.steps import add, align, renew, save_average
 from defacedask.errors import ConfigError, InputError, OutputError, RefusedError, writing
+from defacedask.modality import AIR
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.model import Case, Series

@@ -10,10 +10,11 @@ import numpy as np
 
 from defacedask.anatomy.template import Template, load_template
 from defacedask.anatomy.template_folder import write_template
-from defacedask.averaging.members import AIR, BUILT_IN
+from defacedask.averaging.members import BUILT_IN
 from defacedask.averaging.register import affine_step, demons, pull
 from defacedask.averaging.steps import average_of, load_average
 from defacedask.geometry import Geometry
+from defacedask.modality import AIR
 from defacedask.sampling import sample_field
 from defacedask.volume import make_volume, units_of
 

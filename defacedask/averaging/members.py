@@ -11,13 +11,13 @@ import numpy as np
 
 from defacedask.anatomy.template import Template, load_template
 from defacedask.geometry import Geometry
+from defacedask.modality import AIR, FACES, MODALITIES
 
-__all__ = ["AIR", "BUILT_IN", "Member", "load_member", "prepare"]
+__all__ = ["BUILT_IN", "Member", "load_member", "prepare"]
 
 #: Built-in average of each modality that can be built.
-BUILT_IN = {"CT": "average_ct", "MR": "average_t1"}
-#: Value of air, and the largest value kept: metal must not enter a mean.
-AIR = {"CT": -1000.0, "MR": 0.0}
+BUILT_IN = {name: MODALITIES[name].average for name in FACES}
+#: The largest value kept: metal must not enter a mean.
 MOST = {"CT": 2000.0, "MR": 900.0}
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.averaging.members import AIR, load_member
+from defacedask.averaging.members import load_member
 from defacedask.averaging.register import affine_step, demons, places, pull, smooth_inverse
 from defacedask.geometry import Geometry
+from defacedask.modality import AIR
 from defacedask.sampling import apply_affine, sample_field
 
 __all__ = ["add", "align", "average_of", "load_average", "renew", "save_average"]

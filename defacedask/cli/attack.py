@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from defacedask.cli.outputs import FOLDER
 from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
 
@@ -16,9 +17,7 @@ __all__ = ["command"]
 @click.command("attack")
 @click.argument("original", type=click.Path(path_type=Path))
 @click.argument("defaced", type=click.Path(path_type=Path))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder for everything it leaves."
-)
+@click.option("--out", required=True, type=FOLDER, help="Folder for everything it leaves.")
 @click.option(
     "--name", default="defaced", show_default=True, help="What the defacer is called in the tables."
 )

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from defacedask.cli.consoles import table_console
+from defacedask.cli.outputs import FOLDER, OUT
 from defacedask.cli.release_options import protect_options, release_options
 from defacedask.cli.running import device_option
 from defacedask.cli.verbose import performance_option
@@ -19,7 +20,9 @@ from defacedask.errors import printable
 @click.option(
     "--defacer", required=True, help="Name and options, such as quickshear or quickshear:form=published."
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the defaced files.")
+@click.option(
+    "--out", required=True, type=OUT, help="Folder for the defaced files, or an address (s3://BUCKET/FOLDER)."
+)
 @protect_options
 @release_options
 @click.option(
@@ -29,7 +32,7 @@ from defacedask.errors import printable
     show_default=True,
     help="Input that says it is defaced: leave it out, deface it again, or pass its files on as they came.",
 )
-@click.option("--work", type=click.Path(path_type=Path), help="Folder for the run's own data [OUT.work].")
+@click.option("--work", type=FOLDER, help="Folder for the run's own data [OUT.work].")
 @click.option("--key", type=click.Path(path_type=Path), help="File of the UID map's key [WORK/run.key].")
 @click.option("--keep-work", is_flag=True, help="Keep the original voxels in the work folder.")
 @click.option(
@@ -47,7 +50,7 @@ from defacedask.errors import printable
 def command(
     inputs: tuple[str, ...],
     defacer: str,
-    out: Path,
+    out: Path | str,
     protect: str,
     margin_mm: float,
     private: str | None,
@@ -92,9 +95,12 @@ def command(
     from defacedask.io.dicom.catalogue import scan
     from defacedask.io.remote import localise
     from defacedask.runs.already import set_aside
+    from defacedask.runs.outputs import output_of
+    from defacedask.runs.run_key import read_key
 
     check_reversible(resolve(defacer)[0], allow_reversible)
-    place = work or out.absolute().with_name(out.absolute().name + ".work")
+    output = output_of(out, work)
+    place = output.work or output.folder.with_name(output.folder.name + ".work")
     inputs = tuple(localise(inputs, place / "fetched", say=click.echo))
     found = scan(*inputs)
     for note in found.notes:
@@ -115,19 +121,19 @@ def command(
         "masks": masks,
         "ids": ids,
         "trial": trial,
-        "work": work,
+        "work": place,
         "keep_work": keep_work,
         "device": chosen_device(device),
     }
     if key is not None:
-        from defacedask.runs.run_key import read_key
-
         options["key"] = read_key(key)
-    result = _run(found, out, defacer, cluster, workers, performance_report, options)
+    result = _run(found, output.folder, defacer, cluster, workers, performance_report, options)
+    if output.target:
+        output.publish(options.get("key") or read_key(place / "run.key"), say=click.echo)
     if store_to and any(case["status"] == "done" for case in result.cases):
         from defacedask.runs.sending import send
 
-        click.echo(f"{send(out, store_to, say=click.echo)} instances stored.")
+        click.echo(f"{send(output.folder, store_to, say=click.echo)} instances stored.")
     if not result.ok:
         raise click.exceptions.Exit(1)
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
+from defacedask.cli.outputs import FOLDER
 from defacedask.cli.running import finish, run_study, study_options
 
 
 @click.command(name="demo")
-@click.option(
-    "--out", default="demo", show_default=True, type=click.Path(path_type=Path), help="Output folder."
-)
+@click.option("--out", default="demo", show_default=True, type=FOLDER, help="Output folder.")
 @click.option("--subjects", type=int, default=3, show_default=True, help="Virtual patients to make.")
 @click.option(
     "--export/--no-export",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from defacedask.cli.outputs import FOLDER
+
 __all__ = ["command"]
 
 
@@ -14,7 +16,7 @@ __all__ = ["command"]
 @click.option(
     "--subjects", type=click.IntRange(1, 9999), default=4, show_default=True, help="How many patients."
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
+@click.option("--out", required=True, type=FOLDER, help="Output folder.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same bytes.")
 @click.option(
     "--scans",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from defacedask.cli.outputs import FOLDER, OUT
 from defacedask.cli.release_options import release_options
 from defacedask.cli.running import finish, run_study, study_options
 from defacedask.errors import printable
@@ -15,8 +16,12 @@ from defacedask.errors import printable
 @click.command(name="study")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder for everything it leaves."
+    "--out",
+    required=True,
+    type=OUT,
+    help="Folder for everything it leaves, or an address (s3://BUCKET/FOLDER).",
 )
+@click.option("--work", type=FOLDER, help="Where it works if --out is an address [FOLDER.work].")
 @study_options
 @click.option("--export/--no-export", default=True, show_default=True, help="Write the defaced DICOM.")
 @release_options
@@ -25,7 +30,9 @@ from defacedask.errors import printable
     "--reference", type=click.Path(exists=True, file_okay=False), help="Published tables, to print beside."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -> None:
+def command(
+    inputs: tuple[str, ...], out: Path | str, work: Path | None, dry_run: bool, **options: Any
+) -> None:
     r"""Compare defacers on your own patients: the face, the radiomics, the dose; tables and a report.
 
     INPUTS are folders, files, .tcia manifests or lists of Series UIDs. A second run with the same --out does only
@@ -41,9 +48,11 @@ def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -
     from defacedask.flow.stages.protecting import fit_nothing, patterns_of
     from defacedask.io.dicom.catalogue import scan
     from defacedask.io.remote import localise
+    from defacedask.runs.outputs import output_of
     from defacedask.runs.study import resolve_defacers
 
-    found = scan(*localise(inputs, out / "store" / "fetched", say=click.echo))
+    output = output_of(out, work)
+    found = scan(*localise(inputs, output.folder / "store" / "fetched", say=click.echo))
     for note in found.notes:
         click.echo(printable(f"Note: {note}"), err=True)
     if dry_run:
@@ -62,4 +71,12 @@ def command(inputs: tuple[str, ...], out: Path, dry_run: bool, **options: Any) -
             click.echo(printable(f"skipped: {skip.path}: {skip.reason}"))
         click.echo(f"{len(found.cases)} cases x {', '.join(names)}; nothing was done (--dry-run).")
         return
-    finish(run_study(found, out, **options))
+    result = run_study(found, output.folder, **options)
+    output.publish(_key(output.folder, options["seed"]), say=click.echo)
+    finish(result)
+
+
+def _key(folder: Path, seed: int | None) -> bytes:
+    from defacedask.runs.run_key import key_of_seed, read_key
+
+    return read_key(folder / "store" / "run.key") if seed is None else key_of_seed(seed)

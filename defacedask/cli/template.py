@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from defacedask.cli.outputs import FOLDER
+
 
 @click.group("template")
 def command() -> None:
@@ -15,7 +17,7 @@ def command() -> None:
 
 @command.command("build")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the template.")
+@click.option("--out", required=True, type=FOLDER, help="Folder for the template.")
 @click.option("--modality", type=click.Choice(["CT", "MR"]), default="CT", show_default=True)
 @click.option("--name", default="", help="Of the template [that of the folder].")
 @click.option("--iterations", type=int, default=3, show_default=True, help="Rounds with deformation.")

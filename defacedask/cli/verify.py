@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import tempfile
 from pathlib import Path
 
 import click
 
+from defacedask.cli.outputs import OUT
 from defacedask.errors import printable
 
 
 @click.command("verify")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=OUT)
 @click.option(
     "--key",
     type=click.Path(exists=True, path_type=Path),
@@ -25,7 +28,7 @@ from defacedask.errors import printable
     help="Originals: their UIDs and people are looked for.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def command(out: Path, key: Path | None, source: tuple[str, ...], as_json: bool) -> None:
+def command(out: Path | str, key: Path | None, source: tuple[str, ...], as_json: bool) -> None:
     r"""Check a defaced folder against its record: hashes, tags, references, leaks of the source's UIDs and people.
 
     People's names and ids can be looked for with the key of the run or with the originals. Without both, what was not
@@ -40,8 +43,13 @@ def command(out: Path, key: Path | None, source: tuple[str, ...], as_json: bool)
     from defacedask.runs.run_key import read_key
     from defacedask.verify import verify
 
-    key = key or next(filter(Path.is_file, _usual_keys(out)), None)
-    result = verify(out, key=read_key(key) if key else b"", source=source)
+    with contextlib.ExitStack() as stack:
+        if isinstance(out, str):
+            folder = _fetched(out, stack.enter_context(tempfile.TemporaryDirectory()))
+        else:
+            folder = out
+            key = key or next(filter(Path.is_file, _usual_keys(out)), None)
+        result = verify(folder, key=read_key(key) if key else b"", source=source)
     if as_json:
         click.echo(json.dumps({"ok": result.ok, **dataclasses.asdict(result)}, indent=1, default=str))
         raise click.exceptions.Exit(0 if result.ok else 1)
@@ -57,6 +65,14 @@ def command(out: Path, key: Path | None, source: tuple[str, ...], as_json: bool)
         click.echo(f"{len(result.problems)} problems.")
         raise click.exceptions.Exit(1)
     click.echo("The folder is what was written, and no UID of the source was found where it should not be.")
+
+
+def _fetched(address: str, folder: str) -> Path:
+    """An output that was copied to an address, here."""
+    from defacedask.io.remote import localise
+    from defacedask.io.remote.publish import checked
+
+    return checked(Path(localise([address], folder)[0]))
 
 
 def _usual_keys(out: Path) -> list[Path]:

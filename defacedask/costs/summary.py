@@ -13,6 +13,7 @@ import pandas as pd
 
 from defacedask.anatomy.structure_names import STUDY_NAMES
 from defacedask.costs.features import TEN_FEATURES
+from defacedask.modality import IMAGES
 
 __all__ = ["concordance", "ordered", "radiomics_percent", "radiomics_summary"]
 
@@ -101,7 +102,6 @@ def radiomics_percent(rows: pd.DataFrame, what: str = "mean") -> pd.DataFrame:
 
 
 _KEY = ("defacer", "modality", "structure")
-_MODALITIES = ("CT", "MR", "PT")
 
 
 def _with_modality(rows: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +164,7 @@ def _mean(values: np.ndarray) -> float:
 def ordered(table: pd.DataFrame, further: list[str], rows: pd.DataFrame) -> pd.DataFrame:
     """Defacers as they came in ``rows``, structures and features in the study's order, others after them by name."""
     defacers = list(dict.fromkeys(rows["defacer"]))
-    known = {name: at for at, name in enumerate((*_MODALITIES, *STUDY_NAMES, *TEN_FEATURES))}
+    known = {name: at for at, name in enumerate((*IMAGES, *STUDY_NAMES, *TEN_FEATURES))}
 
     def key(column: pd.Series) -> pd.Series:
         if column.name == "defacer":

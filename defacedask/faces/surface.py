@@ -14,6 +14,7 @@ import numpy as np
 from defacedask.boxes import bounds
 from defacedask.errors import InputError, OutputError, RefusedError
 from defacedask.geometry import Geometry
+from defacedask.modality import modality_of
 
 if TYPE_CHECKING:
     import pyvista
@@ -50,10 +51,9 @@ def skin_level(modality: str, values: Any) -> float:
     InputError
         For another modality, or values without contrast.
     """
-    if modality == "CT":
-        return -300.0
-    if modality not in ("MR", "PT"):
-        raise InputError(f"no skin level is known for modality {modality!r}.", "Known: CT, MR, PT.")
+    about = modality_of(modality)
+    if about.skin is not None:
+        return about.skin
     from skimage.filters import threshold_otsu
 
     sample = np.asarray(values, dtype=np.float32).ravel()
@@ -64,7 +64,7 @@ def skin_level(modality: str, values: Any) -> float:
     if not sample.size or sample.max() <= 0 or sample.max() == sample.min():
         raise InputError("the image has no contrast: no skin level can be found.")
     tissue = float(threshold_otsu(sample)) ** 2
-    return tissue * (0.5 if modality == "MR" else 0.25)
+    return tissue * about.skin_part
 
 
 def skin_surface(

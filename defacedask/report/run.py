@@ -14,6 +14,7 @@ import yaml
 
 from defacedask.defacers import BUILT_IN
 from defacedask.errors import InputError
+from defacedask.modality import IMAGES
 from defacedask.tables import evidence
 from defacedask.tables.files import read_tables
 
@@ -117,7 +118,7 @@ class Run:
     def controls(self) -> list[evidence.Control]:
         """Positive controls, images of patients before other surfaces."""
         found = evidence.positive_controls(self.by_case, self.tolerance, self.tables["controls"])
-        return sorted(found, key=lambda c: (c.modality not in evidence.IMAGES, c.recogniser))
+        return sorted(found, key=lambda c: (c.modality not in IMAGES, c.recogniser))
 
 
 def read_reference(folder: str | Path) -> Reference:

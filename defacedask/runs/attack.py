@@ -20,6 +20,7 @@ from defacedask.flow.stages.places import ORIGINAL
 from defacedask.inputs import nothing_found, scan_of
 from defacedask.phantom.virtual import is_virtual
 from defacedask.runs.face_settings import face_settings
+from defacedask.runs.outputs import local_folder
 from defacedask.runs.preparing import (
     KEPT,
     RUN_FOLDERS,
@@ -138,7 +139,7 @@ def prepare_attack(
         raise ConfigError(f"a defacer cannot be called {name!r} in the tables.", "Choose another --name.")
     if surfaces:
         check_kind(surfaces)
-    folder = Path(out).absolute()  # workers may run elsewhere
+    folder = local_folder(out)
     faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
     limit = resolve_tolerance(tolerance)
     scans = [scan_of(given) for given in (original, defaced)]

@@ -26,6 +26,7 @@ from defacedask.io.store import remove
 from defacedask.runs.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.runs.apart import forget_regrouped, images_apart, settle
 from defacedask.runs.deface_stages import DefaceRun, stages
+from defacedask.runs.outputs import output_of
 from defacedask.runs.preparing import make_output
 from defacedask.runs.run_key import read_key
 from defacedask.runs.trial import (
@@ -126,8 +127,9 @@ def deface(
     ----------
     cases : path, Scan, Case, or iterable of these
         What to deface; paths are scanned.
-    out : path
-        Output folder; holds defaced files, ``audit.jsonl`` and its seal, nothing else.
+    out : path or str
+        Output folder; holds defaced files, ``audit.jsonl`` and its seal, nothing else. Or an fsspec address such as
+        ``s3://BUCKET/FOLDER``, to which ``WORK/out`` is copied at the end.
     defacer : str
         Registered name, with options if any (``quickshear:form=published``); not ``none``.
     inputs : sequence of path
@@ -159,7 +161,7 @@ def deface(
     trial : sequence of str or mapping
         What de-identified headers say of a trial, ``NAME=VALUE`` of `defacedask.runs.trial.FIELDS`.
     work : path, optional
-        Folder for the run's own data; by default ``OUT.work`` beside the output.
+        Folder for the run's own data; by default ``OUT.work`` beside the output, or in the current folder.
     key : bytes, optional
         Of the UID map; by default that of ``WORK/run.key``.
     client : distributed.Client, or callable that gives one, optional
@@ -210,8 +212,8 @@ def deface(
     found, passed = set_aside(whole, already_defaced)
     if not found.cases and not passed:
         raise nothing_found(found.skipped, "image series to deface")
-    folder = Path(out).absolute()
-    place = Path(work).absolute() if work else folder.with_name(folder.name + ".work")
+    output = output_of(out, work)
+    folder, place = output.folder, output.work or output.folder.with_name(output.folder.name + ".work")
     _separate(folder, place, whole, [*inputs, *([] if ids is None else [ids])])
     table = None if ids is None else read_ids(ids)
     given = facts_by_case(table, about, found.cases)
@@ -278,6 +280,7 @@ def deface(
         parts += new
         found = dataclasses.replace(found, skipped=tuple(s for s in found.skipped if s.path not in used))
         audit = collect(folder, parts, context.left_out(found, words), run_key, words)
+        output.publish(run_key)
         return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify, defacer)
 
 

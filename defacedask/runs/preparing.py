@@ -26,6 +26,7 @@ from defacedask.inputs import nothing_found, scan_of
 from defacedask.io.store import writing
 from defacedask.runs.already import set_aside
 from defacedask.runs.face_settings import face_settings
+from defacedask.runs.outputs import local_folder
 from defacedask.runs.run_key import key_of_seed, read_key
 from defacedask.runs.trial import check_trial, facts_by_case, read_ids, trial_facts
 from defacedask.whole_files import write_whole
@@ -210,7 +211,7 @@ def prepare(
     from defacedask.io.dicom.export.words import words_of_people
     from defacedask.io.dicom.people import people_of
 
-    folder = Path(out).absolute()  # workers may run elsewhere
+    folder = local_folder(out)
     faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
     settings = _settings(defacers, faces, tolerance, pictures)
     classes = check_classes(feature_classes)

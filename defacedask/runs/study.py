@@ -27,6 +27,7 @@ from defacedask.flow.stages.protecting import (
     spared_structures,
 )
 from defacedask.inputs import one_case
+from defacedask.runs.outputs import output_of
 from defacedask.runs.preparing import Prepared, Settings, prepare, resolve_defacers
 from defacedask.runs.study_stages import StudyRun, stages, writing
 from defacedask.showing import Shown
@@ -143,6 +144,7 @@ def study(
     cases: Any,
     out: str | Path,
     *,
+    work: str | Path | None = None,
     defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
     recogniser: str | Iterable[str] | None = None,
     tolerance: float | None = None,
@@ -173,9 +175,12 @@ def study(
     ----------
     cases : path, Scan, Case, or iterable of these
         What to work on; anything that is not yet scanned is scanned first.
-    out : path
+    out : path or str
         Folder for everything that is left: store, tables, report, files. A second run with the same folder does
-        only what is missing or has changed.
+        only what is missing or has changed. Or an fsspec address such as ``s3://BUCKET/FOLDER``, to which all but
+        the store is copied at the end.
+    work : path, optional
+        Where the run works if ``out`` is an address; by default ``FOLDER.work`` in the current folder.
     defacers : str, sequence of str, or mapping
         Names, or ``all`` (the study's four), with options as in ``quickshear:form=published``; or name -> options.
         The convert-only control ``none`` always runs beside them.
@@ -231,9 +236,10 @@ def study(
     OutputError
         If ``out`` cannot be written, at the start or at any time; the run ends, what was finished stays.
     """
+    output = output_of(out, work)
     prepared = prepare(
         cases,
-        out,
+        output.folder,
         defacers=defacers,
         recogniser=recogniser,
         tolerance=tolerance,
@@ -255,7 +261,9 @@ def study(
         allow_upload=allow_upload,
         device=device_for(device, client),
     )
-    return run(prepared, client=client, progress=progress, reference=reference)
+    result = run(prepared, client=client, progress=progress, reference=reference)
+    output.publish(prepared.run_key)
+    return result
 
 
 def run(

@@ -20,7 +20,6 @@ from defacedask.faces.rates import exact_interval, upper_bound
 
 __all__ = [
     "ANY",
-    "IMAGES",
     "ORIGINAL",
     "PLAIN",
     "Control",
@@ -37,8 +36,6 @@ ORIGINAL = "original"
 PLAIN = "plain"
 #: As an attack, image or recogniser of the table ``verification``: the nearest by any of them.
 ANY = "any"
-#: Modalities that are images of the patient. Surfaces of contours and dose grids are judged beside them.
-IMAGES = ("CT", "MR", "PT")
 #: Below this share of originals recognised, "not recognised after defacing" says nothing.
 VOID_BELOW = 0.5
 #: Below this share the control is weak: it passes, with a warning.

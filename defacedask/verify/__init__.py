@@ -21,6 +21,7 @@ from defacedask.inputs import folder_of, scan_of
 from defacedask.io.dicom.export.covered import problems as covered_problems
 from defacedask.io.dicom.export.covered import sidecar_problems
 from defacedask.io.dicom.model import Case, Scan
+from defacedask.modality import IMAGES
 from defacedask.verify.masks import masks
 from defacedask.verify.people import identities, names_left
 
@@ -31,7 +32,6 @@ __all__ = ["Problem", "Verification", "verified_files", "verify"]
 
 #: Files of the record itself.
 RECORD = {"audit.jsonl", "audit.seal.json"}
-IMAGES = ("CT", "MR", "PT")
 PIXELS = (*IMAGES, "RTDOSE")
 
 

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from defacedask.modality import IMAGES
+
 __all__ = ["masks"]
 
 #: mm by which positions may differ, in parts of a voxel.
@@ -74,7 +76,7 @@ def _slices(folder: Path, named: Lines) -> dict[str, list[tuple[dict[str, Any], 
 
     out: dict[str, list[tuple[dict[str, Any], Any]]] = defaultdict(list)
     for line in named:
-        if line.get("modality") in ("CT", "MR", "PT") and not line["file"].endswith((".nii", ".nii.gz")):
+        if line.get("modality") in IMAGES and not line["file"].endswith((".nii", ".nii.gz")):
             dataset = open_dataset(folder / line["file"])
             out[str(dataset.get("SeriesInstanceUID", ""))].append((line, dataset))
     return out
@@ -92,7 +94,7 @@ def _one(
         other
         for other in named
         if other["input_sha256"] == line["input_sha256"]
-        and other.get("modality") in ("CT", "MR", "PT")
+        and other.get("modality") in IMAGES
         and other["file"].endswith((".nii", ".nii.gz"))
     ]
     if beside and line["file"].endswith((".nii", ".nii.gz")):

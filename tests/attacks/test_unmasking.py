@@ -95,7 +95,7 @@ def test_the_classifier_sees_its_control(original, truth, weak, classifier):
 @pytest.mark.parametrize(("control", "holds"), [(0.3, False), (0.9, True)])
 def test_a_control_that_fails_is_said(original, weak, monkeypatch, control, holds):
     # without a classifier, which would have to learn first
-    monkeypatch.setattr("defacedask.attacks.unmasking_judged.learned", lambda *_: None)
+    monkeypatch.setattr("defacedask.attacks.uncovering.learned", lambda *_: None)
     (row,) = judged(original, weak["seam"], {"seam": control})
     assert row["attempt"] == "seam"
     assert row["control_holds"] == holds

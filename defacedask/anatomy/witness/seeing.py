@@ -12,6 +12,7 @@ from defacedask.anatomy.witness.cues import AHEAD, NOSE, air_seen, cues, skin_se
 from defacedask.anatomy.witness.solid import SPACING, Solid, solid_of
 from defacedask.anatomy.witness.sphere import DIRECTIONS, angle, correlation, near, nearest, rotations
 from defacedask.errors import InputError
+from defacedask.modality import FACES
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def hidden(volume: xr.DataArray) -> str:
     A PET has no skin or air of its own that could be relied on; slices far apart (localisers) and fields of view
     smaller than a face show no shape. Such an image is judged at the place that another image of its frame gives.
     """
-    if volume.attrs["modality"] not in ("CT", "MR"):
+    if volume.attrs["modality"] not in FACES:
         return f"a {volume.attrs['modality']} does not show by itself where a face is"
     grid = geometry_of(volume)
     if max(grid.spacing) > THICKEST:

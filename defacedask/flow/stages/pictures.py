@@ -12,6 +12,7 @@ from defacedask.flow.stages.places import ORIGINAL, loaded, one_thread, volume_p
 from defacedask.flow.stages.plans import load_plan
 from defacedask.geometry import Geometry
 from defacedask.io.store import CaseStore, writing
+from defacedask.modality import modality_of
 from defacedask.sampling import sample_field
 from defacedask.volume import geometry_of
 from defacedask.whole_files import replacing
@@ -24,9 +25,6 @@ PICTURED = (("front", 0.0, 0.0), ("45 degrees", 45.0, 0.0), ("side", 90.0, 0.0))
 #: mm of the head frame that a slice shows, from vertex to neck and from nose to neck (P from, to; S from, to).
 FIELD = ((-140.0, 120.0), (-150.0, 110.0))
 STEP = 1.0
-
-#: Real values shown black and white.
-WINDOWS = {"CT": (-400.0, 600.0)}
 
 
 def sagittal_grid(pose: np.ndarray, left: float = 0.0) -> Geometry:
@@ -140,8 +138,8 @@ def draw_slices(
 
 def window(modality: str, values: np.ndarray) -> tuple[float, float]:
     """Real values to show black and white: fixed on CT, the 1st and 99.5th percentile elsewhere."""
-    if modality in WINDOWS:
-        return WINDOWS[modality]
+    if fixed := modality_of(modality).window:
+        return fixed
     low, high = (float(v) for v in np.percentile(values[::2, ::2, ::2], [1, 99.5]))
     return low, max(high, low + 1e-6)
 

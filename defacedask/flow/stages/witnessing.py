@@ -15,6 +15,7 @@ from defacedask.errors import InputError, RefusedError
 from defacedask.flow.stages.places import volume_path
 from defacedask.flow.stages.residual import Residual, residual_face
 from defacedask.io.store import CaseStore
+from defacedask.modality import FACES
 
 if TYPE_CHECKING:
     from defacedask.anatomy.witness import Sighting
@@ -155,7 +156,7 @@ def _one(
 
 def _planned(store: CaseStore, looked: Piece, defacer: str, path: str) -> Residual | None:
     """The measure in the plan's own pose; None where the image gives none (PET, thick slices)."""
-    if store.volume(path).attrs["modality"] not in ("CT", "MR"):
+    if store.volume(path).attrs["modality"] not in FACES:
         return None
     try:
         return residual_face(store, looked, defacer, path)

@@ -6,6 +6,7 @@ A validator asks that tables name who is there and nobody else, and that every f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -13,11 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.errors import OutputError
+from defacedask.errors import OutputError, RefusedError
 from defacedask.io.bids.description import README, cleaned, described_dataset
 from defacedask.io.bids.names import DESCRIPTION, is_standard_mask, parse, public_folder
 from defacedask.io.bids.outcomes import COLUMNS, DICTIONARY, outcome_rows
 from defacedask.io.bids.tables import read_table, reduced, table_text
+from defacedask.io.bids.transforms import as_text, transforms_in
 from defacedask.io.store import writing
 from defacedask.whole_files import write_whole
 
@@ -173,7 +175,7 @@ def write_data_set(
         for line in lines
         if line.get("modality") == "defacemask" and not is_standard_mask(str(line["file"]))
     ]
-    work.ignore(odd)
+    work.ignore([*odd, *work.transforms(there)])
     return work.lines, work.used
 
 
@@ -324,6 +326,25 @@ class _Work:
             if re.fullmatch(r"\d+(\.\d*)?", with_age) and float(with_age) >= OLD:
                 out["age"] = f"{OLD}+"
         return out
+
+    # --- transforms
+
+    def transforms(self, there: set[str]) -> list[str]:
+        """Rigid and affine maps between what is there, as text; gives those that the standard has no place for."""
+        written = []
+        for folder in sorted(self.one.root.glob("sub-*")):
+            subject = folder.name.removeprefix("sub-")
+            mine = [parse(Path(file).name) for file in there if file.startswith(f"{self._new(folder.name)}/")]
+            for one in transforms_in(self.one.root, subject):
+                some = [name for name in mine if name and one.session in ("", name.label("ses"))]
+                if not any(one.fits(end, name) for end in ("from", "to") for name in some):
+                    continue
+                inside = one.path.relative_to(self.one.root).as_posix()
+                new = re.sub(r"_xfm\..+", "_xfm.txt", self._named(inside))
+                with contextlib.suppress(RefusedError):
+                    self.write(new, as_text(one), inside)
+                    written.append(f"/{self.one.folder}{new}")
+        return [] if self.facts(DESCRIPTION).get("DatasetType") == "derivative" else written
 
     # --- what no validator knows
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from defacedask.errors import RefusedError
 from defacedask.io.bids.names import BidsName, parse
 from defacedask.io.dicom.registration import check_matrix
 
-__all__ = ["Transform", "of_session", "read_matrix", "transforms_of"]
+__all__ = ["Transform", "as_text", "of_session", "read_matrix", "transforms_in", "transforms_of"]
 
 #: Files of ITK that hold an affine map.
 READ = (".txt", ".tfm", ".mat", ".h5", ".hdf5")
@@ -68,15 +69,20 @@ def transforms_of(root: Path, subject: str) -> list[Transform]:
     subject : str
         Label, without ``sub-``.
     """
+    homes = (root, *sorted((root / "derivatives").glob("*")))
+    return [one for home in homes for one in transforms_in(home, subject)]
+
+
+def transforms_in(home: Path, subject: str) -> list[Transform]:
+    """Those of one subject that lie in the data set itself."""
     out = []
-    for home in (root, *sorted((root / "derivatives").glob("*"))):
-        for path in sorted((home / f"sub-{subject}").rglob("*_xfm.*")):
-            found = _NAME.fullmatch(path.name)
-            # the same grammar as an image's, but for the ending
-            name = parse(f"{found[1]}.nii") if found else None
-            ends = name is not None and name.label("from") and name.label("to")
-            if name is not None and ends and name.label("sub") == subject and path.is_file():
-                out.append(Transform(path, name))
+    for path in sorted((home / f"sub-{subject}").rglob("*_xfm.*")):
+        found = _NAME.fullmatch(path.name)
+        # the same grammar as an image's, but for the ending
+        name = parse(f"{found[1]}.nii") if found else None
+        ends = name is not None and name.label("from") and name.label("to")
+        if name is not None and ends and name.label("sub") == subject and path.is_file():
+            out.append(Transform(path, name))
     return out
 
 
@@ -96,15 +102,22 @@ def read_matrix(one: Transform) -> np.ndarray:
     RefusedError
         With the reason as a clause: another kind of file, damaged, deformable, or no map between two scans of a head.
     """
-    import SimpleITK
-
-    if one.path.suffix.lower() not in READ:
-        raise RefusedError(f"files of this kind are not read ({one.path.suffix}), only ITK's")
     mode = one.name.label("mode") or "image"
     if mode not in ("image", "points"):
         raise RefusedError(f"its mode is neither image nor points ({mode})")
+    matrix = _stored(one.path)
+    check_matrix(matrix)
+    return matrix if mode == "points" else np.linalg.inv(matrix)
+
+
+def _stored(path: Path) -> np.ndarray:
+    """(4, 4) matrix of a file of ITK, as it maps points of LPS mm."""
+    import SimpleITK
+
+    if path.suffix.lower() not in READ:
+        raise RefusedError(f"files of this kind are not read ({path.suffix}), only ITK's")
     try:
-        found = SimpleITK.ReadTransform(str(one.path))
+        found = SimpleITK.ReadTransform(str(path))
     except RuntimeError:
         raise RefusedError("it cannot be read as a transform of ITK") from None
     if found.GetDimension() != 3:
@@ -117,8 +130,27 @@ def read_matrix(one: Transform) -> np.ndarray:
         matrix[:3, axis] = np.subtract(found.TransformPoint(end.tolist()), matrix[:3, 3])
     if not np.isfinite(matrix).all():
         raise RefusedError("its matrix does not hold numbers")
-    check_matrix(matrix)
-    return matrix if mode == "points" else np.linalg.inv(matrix)
+    return matrix
+
+
+def as_text(one: Transform) -> str:
+    """The map of a transform as a text file of ITK: twelve numbers, and nothing else that its file may hold.
+
+    Raises
+    ------
+    RefusedError
+        If it is no rigid or affine map. The field of a deformable one would show the face's shape.
+    """
+    import SimpleITK
+
+    matrix = _stored(one.path)
+    made = SimpleITK.AffineTransform(3)
+    made.SetMatrix(matrix[:3, :3].ravel().tolist())
+    made.SetTranslation(matrix[:3, 3].tolist())
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "one.txt"
+        SimpleITK.WriteTransform(made, str(file))
+        return file.read_text("ascii")
 
 
 def of_session(some: Iterable[Transform], session: str, sessions: Sequence[str]) -> list[Transform]:

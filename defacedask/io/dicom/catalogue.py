@@ -29,11 +29,9 @@ from defacedask.io.dicom.registration import registered, relate
 from defacedask.io.dicom.series import CLASSIC, ENHANCED, IMAGE_CLASSES, class_name, image_series
 from defacedask.io.nifti.keys import settle_files
 from defacedask.io.nifti.read import nifti_series
+from defacedask.modality import IMAGES
 
 __all__ = ["Case", "Scan", "Series", "Skipped", "case_id", "scan"]
-
-#: Images that plans are made on, best first.
-_MODALITIES = ("CT", "MR", "PT")
 
 
 def case_id(patient_id: str, frame_of_reference: str) -> str:
@@ -277,7 +275,7 @@ class _Catalogue:
         usable = [series for series in objects if series.facts.get("registrations")]
 
         def rank(lists: dict[str, list[Series]]) -> tuple[int, int]:
-            kinds = [_MODALITIES.index(s.modality) for s in lists["images"]]
+            kinds = [IMAGES.index(s.modality) for s in lists["images"]]
             return min(kinds), -max(s.voxels for s in lists["images"])
 
         for person in sorted({person for person, _ in groups}):

@@ -16,6 +16,7 @@ from defacedask.io.dicom.model import Series
 from defacedask.io.dicom.pixels import read_stored, stored_dtype
 from defacedask.io.dicom.registration import moved
 from defacedask.io.nifti.read import nifti_rescale, read_nifti
+from defacedask.modality import modality_of
 from defacedask.volume import make_volume
 
 __all__ = ["read_image"]
@@ -63,7 +64,7 @@ def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.Dat
     geometry = moved(Geometry.from_dict(series.geometry), series.facts)
     attrs: dict[str, Any] = {key: series.facts[key] for key in _KEPT if key in series.facts}
     attrs.update(series_uid=series.uid, description=series.description)
-    units = {"CT": "HU", "MR": "1"}.get(series.modality, "1")
+    units = modality_of(series.modality).units
     slope: Any
     intercept: Any
     stored: Any

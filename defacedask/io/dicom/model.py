@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import InputError
 from defacedask.io.dicom.shown import case_table, scan_table, size_of, what_is_in
+from defacedask.modality import IMAGES
 from defacedask.showing import Shown, counted, short
 
 if TYPE_CHECKING:
@@ -129,11 +130,11 @@ class Case(Shown):
 
         In a BIDS session it is the one that was chosen for that (fact ``plan_on``).
         """
-        order = {"CT": 0, "MR": 1, "PT": 2}
 
         def rank(one: Series) -> tuple[bool, int, int, int, str]:
             chosen = bool(one.facts.get("plan_on"))
-            return (not chosen, order.get(one.modality, 3), -one.voxels, one.number, one.uid)
+            order = IMAGES.index(one.modality) if one.modality in IMAGES else len(IMAGES)
+            return (not chosen, order, -one.voxels, one.number, one.uid)
 
         return min(self.images, key=rank)
 

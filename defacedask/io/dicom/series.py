@@ -15,15 +15,12 @@ from defacedask.io.dicom.model import Series
 from defacedask.io.dicom.mosaic import tiled_by_header
 from defacedask.io.dicom.stack import stack_slices
 from defacedask.io.dicom.suv import suv_facts
+from defacedask.modality import MODALITIES
 
 __all__ = ["CLASSIC", "ENHANCED", "IMAGE_CLASSES", "class_name", "common_facts", "image_series"]
 
-_ROOT = "1.2.840.10008.5.1.4.1.1."
-CLASSIC = {_ROOT + "2": "CT", _ROOT + "4": "MR", _ROOT + "128": "PT"}
-ENHANCED = {
-    **{_ROOT + "2.1": "CT", _ROOT + "2.2": "CT", _ROOT + "4.1": "MR", _ROOT + "4.4": "MR"},
-    **{_ROOT + "130": "PT", _ROOT + "128.1": "PT"},
-}
+CLASSIC = {uid: name for name, one in MODALITIES.items() for uid in one.classes}
+ENHANCED = {uid: name for name, one in MODALITIES.items() for uid in one.enhanced}
 IMAGE_CLASSES = {**CLASSIC, **ENHANCED}
 HU_TYPES = {"", "HU", "HU_MOD", "US"}
 # what tells several images at one position apart, and how it is called

@@ -12,7 +12,7 @@ from defacedask.io.remote.credentials import access_to
 from defacedask.io.store import writing
 from defacedask.whole_files import replacing
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "open_address"]
 
 #: A text file of addresses has at most this many bytes.
 LIST_BYTES = 16 << 20
@@ -37,7 +37,7 @@ def fetch(address: str, folder: Path, say: Any) -> Path:
     MissingExtraError
     """
     place = folder / f"files-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
-    fs, path = _open(address)
+    fs, path = open_address(address)
     try:
         if fs.isdir(path):
             names = {str(name): facts for name, facts in fs.find(path, detail=True).items()}
@@ -52,7 +52,7 @@ def fetch(address: str, folder: Path, say: Any) -> Path:
         listed = _list(fs, path, size)
         if listed:
             for number, one in enumerate(listed, 1):
-                other, name = _open(one)
+                other, name = open_address(one)
                 target = place / f"{number:06d}" / _last(name)
                 _get(other, name, target, other.info(name).get("size"))
             say(f"{len(listed)} files fetched from the list {address}")
@@ -76,7 +76,15 @@ def fetch(address: str, folder: Path, say: Any) -> Path:
         ) from None
 
 
-def _open(address: str) -> tuple[Any, str]:
+def open_address(address: str) -> tuple[Any, str]:
+    """File system of an address, and the path in it.
+
+    Raises
+    ------
+    ConfigError
+        If the address is of no known kind, of a local file, or holds a password.
+    MissingExtraError
+    """
     import fsspec
 
     access_to(address)

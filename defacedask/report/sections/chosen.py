@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from defacedask.modality import IMAGES
 from defacedask.report import numbers
 from defacedask.report.run import CONTROL, Run
-from defacedask.tables.evidence import IMAGES
 
 __all__ = ["MOST_CASES", "chosen_cases"]
 

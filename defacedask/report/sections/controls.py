@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from defacedask.attacks.planted import KINDS, LEAST_FOUND
+from defacedask.modality import IMAGES
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, text
 from defacedask.report.run import CONTROL, Run
@@ -11,7 +12,7 @@ from defacedask.report.sections.privacy import strongest
 from defacedask.report.sections.standing import count_words, testifying
 from defacedask.report.sections.threshold import name_of
 from defacedask.report.sections.verdict import IMPOSTORS
-from defacedask.tables.evidence import IMAGES, Control, Rate
+from defacedask.tables.evidence import Control, Rate
 
 __all__ = ["control_table"]
 

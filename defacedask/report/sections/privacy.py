@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
+from defacedask.modality import MODALITIES
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
@@ -61,7 +62,8 @@ def plain_matches(row: Mapping[str, Any]) -> int:
 def _published(run: Run, defacer: str, modality: str) -> Cell:
     if run.reference is None:
         return _QUIET
-    prefix = {"CT": "ct", "MR": "mri", "PT": "pet"}.get(modality, modality.lower())
+    known = MODALITIES.get(modality)
+    prefix = known.prefix if known else modality.lower()
     rows = run.reference.faces.loc[run.reference.faces["defacer"] == defacer]
     if not len(rows) or f"{prefix}_cases" not in rows:
         return _QUIET

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from defacedask.modality import IMAGES
 from defacedask.report.run import Run
-from defacedask.tables.evidence import IMAGES, Control
+from defacedask.tables.evidence import Control
 
 __all__ = ["image_controls", "name_of", "threshold_sentence", "threshold_words"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from defacedask.attacks import BUILT_IN
 from defacedask.attacks.names import BODY, DOSE, PET, PLAIN
+from defacedask.modality import IMAGES
 from defacedask.report.run import CONTROL, Run
-from defacedask.tables.evidence import IMAGES
 
 __all__ = ["attacks_tried", "tried_lines", "untried"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from defacedask.modality import IMAGES
 from defacedask.report import figures, numbers
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import control_exact, utility
 from defacedask.report.sections.privacy import beyond_chance, strongest
 from defacedask.report.sections.standing import count_words, covers, nearest_beyond_chance, testifying
 from defacedask.report.sections.threshold import image_controls, name_of
-from defacedask.tables.evidence import IMAGES, ORIGINAL, Control, Rate
+from defacedask.tables.evidence import ORIGINAL, Control, Rate
 
 __all__ = ["Verdict", "headline", "tradeoff", "virtual_words"]
 

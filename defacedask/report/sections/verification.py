@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from defacedask.faces.rates import sweep
+from defacedask.modality import IMAGES
 from defacedask.report import figures, numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import Run
 from defacedask.report.sections.privacy import first_cell, rate_cell
-from defacedask.tables.evidence import ANY, IMAGES, ORIGINAL, PLAIN, Rate, any_attack
+from defacedask.tables.evidence import ANY, ORIGINAL, PLAIN, Rate, any_attack
 
 __all__ = ["recognition_figures", "verification_table"]
 

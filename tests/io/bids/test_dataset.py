@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from click.testing import CliRunner
 from support.bids_kit import README, data_set, image, write
 from support.export_kit import half_space, stub_look  # noqa: F401
@@ -105,6 +106,48 @@ def test_what_is_said_of_the_data_set(tmp_path):
     assert outcomes(tmp_path / "out") == {"sub-01": "defaced", "sub-02": "defaced"}
     row = table(tmp_path / "out" / "participants_defacing.tsv")[0]
     assert (row["images_defaced"], row["plans"], row["session_id"]) == ("2", "1", "ses-a")
+
+
+def transforms(root: Path) -> None:
+    """A rigid map in the scan's folder, one to a template in HDF5, and a field that shows the face's shape."""
+    turn = SimpleITK.Euler3DTransform((1.0, 2.0, 3.0), 0.1, 0.2, 0.3, (4.0, 5.0, 6.0))
+    anat = root / "sub-01" / "ses-a" / "anat"
+    SimpleITK.WriteTransform(turn, str(anat / f"sub-01_ses-a_{WAY}.txt"))
+    SimpleITK.WriteTransform(turn, str(anat / "sub-01_ses-a_from-T1w_to-MNI152_mode-image_xfm.h5"))
+    SimpleITK.WriteTransform(turn, str(anat / "sub-01_ses-a_from-bold_to-PET_mode-image_xfm.txt"))
+    field = SimpleITK.DisplacementFieldTransform(SimpleITK.Image([4, 4, 4], SimpleITK.sitkVectorFloat64, 3))
+    SimpleITK.WriteTransform(field, str(anat / "sub-01_ses-a_from-T1w_to-MNI152_desc-warp_mode-image_xfm.h5"))
+    (anat / "sub-01_ses-a_from-T1w_to-MNI152_desc-odd_mode-image_xfm.txt").write_text("no transform\n")
+
+
+WAY = "from-T2w_to-T1w_mode-image_xfm"
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_transforms_go_along_as_twelve_numbers_and_fields_do_not(tmp_path, renamed):
+    root, out = data_set(tmp_path / "in"), tmp_path / "out"
+    transforms(root)
+    ids = tmp_path / "ids.csv"
+    ids.write_text("patient_id,subject_id\nsub-01,TR-7\nsub-02,TR-8\n")
+    assert run(root, "--out", out, *(("--deidentify", "--map", ids) if renamed else ())).exit_code == 0
+    files = sorted(out.rglob("*_xfm.*"))
+    names = {file.name.split("_", 2)[2] for file in files}
+    assert names == {f"{WAY}.txt", "from-T1w_to-MNI152_mode-image_xfm.txt"}
+    assert {file.name.split("_")[0] for file in files} == {"sub-TR7" if renamed else "sub-01"}
+    was = SimpleITK.ReadTransform(str(next(root.rglob(f"*{WAY}.txt"))))
+    now = SimpleITK.ReadTransform(str(next(out.rglob(f"*{WAY}.txt"))))
+    for point in np.random.default_rng(3).uniform(-100, 100, (20, 3)).tolist():
+        assert now.TransformPoint(point) == pytest.approx(was.TransformPoint(point), abs=1e-9)
+    assert not bids_issues(out)["errors"]
+    assert renamed or verify(out, source=[root]).problems == []
+
+
+def test_a_transform_of_a_scan_that_is_not_there_stays_behind(tmp_path, monkeypatch):
+    root, out = data_set(tmp_path / "in"), tmp_path / "out"
+    transforms(root)
+    monkeypatch.setattr(witnessing, "judge", judge_without("sub-01"))
+    assert run(root, "--out", out).exit_code == 1
+    assert not list(out.rglob("*_xfm.*"))
 
 
 def judge_without(*subjects: str):

@@ -10,6 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from support.export_kit import tree, write_patient
+from support.object_store import s3  # noqa: F401
 
 from defacedask.errors import ConfigError, RemoteError
 from defacedask.io.dicom.catalogue import scan
@@ -91,24 +92,11 @@ def test_a_list_of_web_addresses(patient, tmp_path):
         server.server_close()
 
 
-def test_object_store(patient, tmp_path, monkeypatch):
-    moto = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        fs = fsspec.filesystem("s3", skip_instance_cache=True)
-        fs.mkdir("cohort")
-        for path in patient.rglob("*.dcm"):
-            fs.put(str(path), f"cohort/one/{path.relative_to(patient).as_posix()}")
-        (place,) = localise(["s3://cohort/one"], tmp_path)
-        assert tree(Path(place)) == tree(patient)
-        with pytest.raises(RemoteError):
-            localise(["s3://cohort/two"], tmp_path)
-    finally:
-        server.stop()
+def test_object_store(s3, patient, tmp_path):  # noqa: F811
+    s3.mkdir("cohort")
+    for path in patient.rglob("*.dcm"):
+        s3.put(str(path), f"cohort/one/{path.relative_to(patient).as_posix()}")
+    (place,) = localise(["s3://cohort/one"], tmp_path)
+    assert tree(Path(place)) == tree(patient)
+    with pytest.raises(RemoteError):
+        localise(["s3://cohort/two"], tmp_path)

@@ -17,6 +17,7 @@ from defacedask.io.dicom.export.references import instance_references, source_to
 from defacedask.io.dicom.export.series_names import says_so, series_number
 from defacedask.io.dicom.headers import DEFLATED, open_dataset, read_header
 from defacedask.io.dicom.pixels import read_stored
+from defacedask.modality import IMAGES
 
 __all__ = ["check_header", "check_leaks", "check_pixels", "check_record", "header_bytes", "unresolved"]
 
@@ -44,7 +45,7 @@ OWN = {
 #: Changed besides, by kind of object.
 CONTENT = {"RTSTRUCT": {0x30060020, 0x30060039}, "RTDOSE": {0x30060020, 0x30060039, 0x30040006}, "SEG": set()}
 #: Pixel objects that name what they were derived from.
-DERIVED = ("CT", "MR", "PT", "RTDOSE")
+DERIVED = (*IMAGES, "RTDOSE")
 #: Of multi-frame images: frame types and the derivation group, and where the source lies.
 EVIDENCE = 0x00089154
 GROUPS = {0x52009229, 0x52009230, EVIDENCE}

@@ -1,0 +1,195 @@
+"""A folder copied to an object store, or behind any other fsspec address, so that the two hold the same.
+
+Objects appear whole or not at all, but one after the other. A manifest says whether all of them are there: it is the
+first to be marked and the last to be finished. What is not there any more is taken away before anything is added.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from defacedask.errors import ConfigError, DefacedaskError, RemoteError
+from defacedask.io.remote.files import open_address
+
+__all__ = ["MANIFEST", "Published", "Target", "checked"]
+
+MANIFEST = "defacedask-out.json"
+#: Files that are sent at a time.
+_AT_ONCE = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What `Target.publish` did: files sent, left as they were, and taken away."""
+
+    sent: int
+    unchanged: int
+    removed: int
+
+
+class Target:
+    """An address that takes a folder.
+
+    Parameters
+    ----------
+    address : str
+        Such as ``s3://BUCKET/FOLDER``.
+
+    Raises
+    ------
+    ConfigError
+        If the address is of no known kind, holds a password, or has files of somebody else.
+    RemoteError
+        If it cannot be reached, or takes nothing.
+    MissingExtraError
+        If the library for it is not installed.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        self._fs, path = open_address(self.address)
+        self._root = path.rstrip("/")
+        with self._spoken("cannot be written"):
+            there = self._there()
+            self._run = self._manifest(there).get("run", "")
+            if there and not self._run:
+                raise ConfigError(
+                    f"{address} holds files that no run of this program left there ({sorted(there)[0]}).",
+                    "Choose an address below which nothing lies.",
+                )
+            # what cannot be written is said before anything is computed
+            self._write(".probe", b"\0" * 4096)
+            self._fs.rm_file(self._name(".probe"))
+
+    def publish(self, folder: Path, leave: Iterable[str] = ()) -> Published:
+        """Make what lies at the address equal to a folder.
+
+        Parameters
+        ----------
+        folder : Path
+        leave : iterable of str
+            Parts of the folder that stay behind, such as ``store``.
+
+        Raises
+        ------
+        RemoteError
+            If the address did not take all of it, or another run has written there since this object was made.
+        """
+        left = set(leave)
+        files = {
+            path.relative_to(folder).as_posix(): path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.relative_to(folder).parts[0] not in left
+        }
+        facts = {name: [_sha256(path), path.stat().st_size] for name, path in files.items()}
+        with self._spoken("did not take all files"):
+            there = self._there()
+            before = self._manifest(there)
+            if before.get("run", "") != self._run:
+                raise RemoteError(f"another run has written to {self.address}.", "Choose another address.")
+            known = before.get("files", {})
+            same = {n for n, fact in facts.items() if known.get(n) == fact and there.get(n) == fact[1]}
+            ours = {*before.get("ours", ()), *known}
+            gone = [name for name in there if name in ours and name not in facts]
+            self._run = secrets.token_hex(8)
+            # until all is there, nothing says so; what was sent and not noted is sent again
+            self._note(False, {name: facts[name] for name in sorted(same)}, sorted({*ours, *facts}))
+            for name in gone:
+                self._fs.rm_file(self._name(name))
+            due = [name for name in facts if name not in same]
+            for first in range(0, len(due), _AT_ONCE):
+                some = due[first : first + _AT_ONCE]
+                self._fs.put([str(files[n]) for n in some], [self._name(n) for n in some])
+            there = self._there()
+            short = [name for name, (_, size) in facts.items() if there.get(name) != size]
+            if short:
+                raise RemoteError(f"{self.address} did not take {short[0]}.", "Run the same command again.")
+            self._note(True, facts)
+        return Published(len(due), len(same), len(gone))
+
+    def _name(self, inside: str) -> str:
+        return f"{self._root}/{inside}"
+
+    def _there(self) -> dict[str, int]:
+        """Name below the address -> bytes."""
+        self._fs.invalidate_cache()
+        found = self._fs.find(self._root, detail=True)
+        # object stores of some kinds hold empty objects that stand for folders
+        return {
+            str(name)[len(self._root) :].lstrip("/"): int(facts["size"])
+            for name, facts in found.items()
+            if facts.get("type") == "file" and not str(name).endswith("/")
+        }
+
+    def _manifest(self, there: dict[str, int]) -> dict[str, Any]:
+        if MANIFEST not in there:
+            return {}
+        try:
+            found = json.loads(self._fs.cat_file(self._name(MANIFEST)))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _note(self, complete: bool, files: dict[str, Any], ours: Iterable[str] = ()) -> None:
+        """Write the manifest; ``ours`` are files that may be there of this run or an earlier one."""
+        facts = {"complete": complete, "run": self._run, "files": files, "ours": list(ours)}
+        self._write(MANIFEST, json.dumps(facts, indent=1).encode())
+
+    def _write(self, inside: str, content: bytes) -> None:
+        self._fs.pipe_file(self._name(inside), content)
+
+    @contextlib.contextmanager
+    def _spoken(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except DefacedaskError:
+            raise
+        except PermissionError:
+            raise RemoteError(
+                f"{self.address} does not let us write.",
+                "Set the credentials as the service's own tools take them.",
+            ) from None
+        except FileNotFoundError:
+            raise RemoteError(
+                f"{self.address} {what}: there is no such place.", "Make the bucket first."
+            ) from None
+        except Exception as error:  # every file system raises its own
+            text = " ".join(str(error).split())[:160]
+            raise RemoteError(
+                f"{self.address} {what} ({type(error).__name__}: {text}).", "Run the same command again."
+            ) from None
+
+
+def checked(folder: Path) -> Path:
+    """A fetched copy of what `Target.publish` left, without its manifest, which it agrees with.
+
+    Raises
+    ------
+    RemoteError
+        If the copying was not finished, or a file is another one.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return folder
+    facts = json.loads(manifest.read_text("utf-8"))
+    if not facts["complete"]:
+        raise RemoteError(
+            "the copy to this address was not finished.", "Run the command that writes it again."
+        )
+    for name, (digest, _) in facts["files"].items():
+        if not (folder / name).is_file() or _sha256(folder / name) != digest:
+            raise RemoteError(f"{name} is not what was copied to this address.", "Run the command again.")
+    manifest.unlink()
+    return folder
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

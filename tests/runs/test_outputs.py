@@ -1,0 +1,139 @@
+"""Output at an address: the same as in a folder, verified before it is copied, with nothing of the original."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import fsspec
+import pytest
+from click.testing import CliRunner
+from support.export_kit import half_space, judge_as, stub_look, tree, write_patient  # noqa: F401
+from support.object_store import s3  # noqa: F401
+
+from defacedask.cli import program
+from defacedask.errors import ConfigError, RefusedError, RemoteError
+from defacedask.flow.stages import witnessing
+from defacedask.io.remote.publish import MANIFEST
+from defacedask.runs import deface_stages
+from defacedask.runs.deface import deface
+from defacedask.runs.outputs import Output, local_folder, output_of
+from defacedask.runs.preparing import prepare
+
+KEY = bytes(range(32))
+
+
+@pytest.fixture
+def patient(tmp_path, monkeypatch):
+    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+    monkeypatch.chdir(tmp_path)
+    write_patient(tmp_path / "in")
+    (tmp_path / "key").write_text(KEY.hex())
+    return tmp_path / "in"
+
+
+def run(*arguments: object):
+    done = CliRunner().invoke(program, [str(a) for a in arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+@pytest.mark.usefixtures("half_space")
+def test_defaced_files_at_an_address_are_those_of_a_folder(s3, patient, tmp_path):  # noqa: F811
+    s3.mkdir("bucket")
+    common = ("deface", patient, "--defacer", "half_space", "--cluster", "here", "--key", tmp_path / "key")
+    assert run(*common, "--out", tmp_path / "local").exit_code == 0
+    done = run(*common, "--out", "s3://bucket/trial", "--work", tmp_path / "w")
+    assert done.exit_code == 0, done.output
+    assert (
+        "s3://bucket/trial: 18 files sent, 0 unchanged, 0 removed; originals and keys stay in" in done.output
+    )
+    s3.get("bucket/trial", str(tmp_path / "back"), recursive=True)
+    (tmp_path / "back" / MANIFEST).unlink()
+    assert tree(tmp_path / "back") == tree(tmp_path / "w" / "out") == tree(tmp_path / "local")
+    assert not list(tmp_path.glob("s3:*"))
+    # the copy is checked where it lies
+    seen = run("verify", "s3://bucket/trial", "--key", tmp_path / "key", "--json")
+    assert (seen.exit_code, json.loads(seen.output)["written"]) == (0, 16)
+    again = run(*common, "--out", "s3://bucket/trial", "--work", tmp_path / "w")
+    assert "0 files sent, 18 unchanged, 0 removed" in again.output
+    # a file that was exchanged there is found
+    one = next(name for name in s3.find("bucket/trial") if name.endswith(".dcm"))
+    s3.pipe_file(one, s3.cat_file(one) + b"x")
+    wrong = CliRunner().invoke(program, ["verify", "s3://bucket/trial"])
+    assert isinstance(wrong.exception, RemoteError)
+    assert "is not what was copied" in str(wrong.exception)
+
+
+@pytest.mark.usefixtures("half_space")
+def test_what_is_no_longer_written_leaves_the_address(patient, tmp_path, monkeypatch):
+    fs = fsspec.filesystem("memory")
+    try:
+        common = {"work": tmp_path / "w", "key": KEY}
+        deface(patient, "memory://trial", "half_space", **common)
+        assert [name for name in fs.find("/trial") if name.endswith(".dcm")]
+        # the face is seen this time
+        monkeypatch.setattr(witnessing, "judge", judge_as(0.1))
+        assert not deface(patient, "memory://trial", "half_space", private="drop", **common).ok
+        assert not [name for name in fs.find("/trial") if name.endswith(".dcm")]
+        assert {name.rsplit("/", 1)[1] for name in fs.find("/trial")} == {
+            "audit.jsonl",
+            "audit.seal.json",
+            MANIFEST,
+        }
+    finally:
+        fs.store.clear()
+
+
+def test_what_does_not_pass_is_not_copied_and_the_store_never(tmp_path):
+    fs = fsspec.filesystem("memory")
+    try:
+        output = output_of("memory://trial", tmp_path / "w")
+        for name in ("tables/cases.csv", "report/index.html", "store/run.key", "store/case/zarr.json"):
+            (output.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (output.folder / name).write_text(name)
+        said: list[str] = []
+        output.publish(say=said.append)
+        assert {name.removeprefix("/trial/") for name in fs.find("/trial")} == {
+            "tables/cases.csv",
+            "report/index.html",
+            MANIFEST,
+        }
+        assert said == [
+            f"memory://trial: 2 files sent, 0 unchanged, 0 removed; originals and keys stay in {tmp_path / 'w'}."
+        ]
+        line = {"status": "written", "file": "defaced/1.dcm", "modality": "CT", "output_sha256": "0" * 64}
+        (output.folder / "audit.jsonl").write_text(json.dumps(line) + "\n")
+        with pytest.raises(RefusedError, match="did not pass its verification"):
+            output.publish()
+        assert not fs.exists("/trial/audit.jsonl")
+    finally:
+        fs.store.clear()
+
+
+def test_folders_are_told_from_addresses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert output_of("out") == Output(tmp_path / "out", None)
+    assert output_of(tmp_path / "out", "w") == Output(tmp_path / "out", tmp_path / "w")
+    try:
+        some = output_of("memory://b/my trial/")
+        assert (some.folder, some.work) == (tmp_path / "my_trial.work/out", tmp_path / "my_trial.work")
+    finally:
+        fsspec.filesystem("memory").store.clear()
+    with pytest.raises(ConfigError, match="is an address"):
+        local_folder("s3://bucket/x")
+    with pytest.raises(ConfigError, match="is an address"):
+        prepare([], "s3://bucket/x")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("attack", "a", "b"), ("demo",), ("phantom",), ("template", "build", "a")],
+    ids=lambda some: some[0],
+)
+def test_commands_that_need_a_folder_say_so(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(*arguments, "--out", "s3://bucket/x")
+    assert done.exit_code == 2
+    assert "s3://bucket/x is an address. Name a folder of this machine." in done.output
+    assert not list(Path.cwd().iterdir())
