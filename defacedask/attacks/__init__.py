@@ -9,6 +9,7 @@ from defacedask.attacks.base import Attack, Attempt
 from defacedask.attacks.names import (
     BEST,
     BODY,
+    DEBLURRED,
     DENOISED,
     DOSE,
     ENROLMENT,
@@ -17,6 +18,7 @@ from defacedask.attacks.names import (
     INVERSION,
     PET,
     PLAIN,
+    SYNTHETIC,
     UNMASKED,
 )
 from defacedask.attacks.target import Target
@@ -79,6 +81,16 @@ BUILT_IN: dict[str, Attack] = {
             INVERSION,
             "the face as a regression, learnt on the other persons of the run, tells it from what is left",
             views=2,
+        ),
+        Attack(
+            SYNTHETIC,
+            "what a detector tells to be added or replaced taken off, alone and with the average face in the hole",
+            "defacedask.attacks.synthetic.peel:synthetic_voxels",
+        ),
+        Attack(
+            DEBLURRED,
+            "a face that is softer than the rest of its head, deconvolved",
+            "defacedask.attacks.deblurred:deblurred",
         ),
         Attack(BODY, "the body's contour of the structure set", usual=True),
         Attack(DOSE, "the dose grid", usual=True),

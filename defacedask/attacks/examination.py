@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.attacks import get_attack
-from defacedask.attacks.names import BEST, FORCED, PET, PLAIN, UNMASKED
+from defacedask.attacks.names import BEST, FORCED, PET, PLAIN, SYNTHETIC, UNMASKED
 from defacedask.attacks.target import Target, target_of
 from defacedask.faces.looking import Examiner, best_views
 from defacedask.faces.views import View, view_grid
@@ -269,6 +269,10 @@ class Examination:
     def judges(self, modality: str) -> bool:
         """Whether un-masking of this modality is judged against the original."""
         return UNMASKED in self.attacks and modality in self.modalities
+
+    def seeks(self, modality: str) -> bool:
+        """Whether what is told to be synthetic in this modality is judged against the original."""
+        return SYNTHETIC in self.attacks and modality in self.modalities
 
     def _found(self, examiner: Examiner, shown: Shown) -> tuple[Shown, pyvista.PolyData]:
         """Settle the level of an original, and give the surface at it."""

@@ -7,6 +7,7 @@ from defacedask.faces.looking import FORCED, PLAIN
 __all__ = [
     "BEST",
     "BODY",
+    "DEBLURRED",
     "DENOISED",
     "DOSE",
     "ENROLMENT",
@@ -15,10 +16,12 @@ __all__ = [
     "INVERSION",
     "PET",
     "PLAIN",
+    "SYNTHETIC",
     "UNMASKED",
 ]
 
 BEST, FILLED, UNMASKED, DENOISED = "best_view_level", "template_filled", "unmasked", "denoised_air"
+SYNTHETIC, DEBLURRED = "synthetic_voxels", "deblurred"
 #: Made when everybody has been looked at, for it learns of the others.
 INVERSION = "inversion"
 #: Not done to an image of the anatomy but made from something else that shows the head; they are told apart by the

@@ -404,6 +404,23 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("share", "number", "change_rms / rescan_rms; none without a second scan that differs"),
         ("within_repeatability", "number", "share of cases changed by at most 1.96 rescan_rms (0..1)"),
     ),
+    "synthetic": _columns(
+        ("case", "text", "name of the case"),
+        ("defacer", "text", "who defaced"),
+        ("modality", "text", "of the image"),
+        (
+            "changed",
+            "number",
+            "share of the tissue within 25 mm of the released skin that is not the original's",
+        ),
+        ("told", "number", "share of it that the detector tells to be synthetic"),
+        ("dice", "number", "Dice coefficient of the two; empty where no tissue was added or replaced", False),
+        ("dice_place", "number", "the same for one that knows only where heads are usually changed", False),
+        ("control_dice", "number", "least Dice at weak defacers planted on the original: must be 0.7"),
+        ("control_false", "number", "share of the untouched original told to be synthetic: at most 0.15"),
+        ("control_holds", "flag", "the controls hold; if not, the row proves nothing"),
+        ("reason", "text", "why they do not", False),
+    ),
     "timing": _columns(
         ("case", "text", "name of the case"),
         ("stage", "text", "part of the work"),

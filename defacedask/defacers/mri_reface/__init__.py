@@ -384,7 +384,11 @@ class MriRefacePlan(Plan):
         body = xp.clip((painted + 1000) / 900, 0, 1)
         grain = NoiseField(self.key, noise.lattice, noise.sigma, "noise").at(places, xp)
         amplitude = noise.air + (noise.tissue - noise.air) * body
-        return (self.palette.paint(painted, xp) + amplitude * grain).astype(xp.float32)
+        return (self._mean(painted, xp) + amplitude * grain).astype(xp.float32)
+
+    def _mean(self, painted: Any, xp: Any) -> Any:
+        """CT without its noise."""
+        return self.palette.paint(painted, xp)
 
     def _mr(self, painted: Any, gain: Any, places: tuple[Any, ...], xp: Any) -> Any:
         palette = self.palette

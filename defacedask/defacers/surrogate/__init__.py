@@ -35,6 +35,8 @@ __all__ = ["Surrogate", "SurrogatePlan"]
 
 #: mm beside bone, and beside protected structures, over which new and old values mix.
 SHARP = 1.0
+#: Which knot of a CT's palette is lean tissue (see `mri_reface.intensity.ct_map`).
+LEAN = 3
 #: mm around the coarse bone within which the bone's own voxels, in HU from `BONE` on, stay.
 AROUND, BONE = 3.5, 150.0
 
@@ -79,12 +81,16 @@ class SurrogatePlan(MriRefacePlan):
     def _to_bone(self) -> Stack:
         return Stack(self._bone_mm[None], FIT_GRID)
 
+    def _mean(self, painted: Any, xp: Any) -> Any:
+        # no bone is painted; were the noise cut off there, too, a fifth of the fill would have that very value
+        lean = min(self.palette.knots[LEAN][1], SOFT)
+        return xp.minimum(super()._mean(painted, xp), xp.float32(lean))
+
     def _settled(
         self, new: Any, old: Any, above: Any, part: Geometry, at: tuple[Any, ...], modality: str, xp: Any
     ) -> Any:
         if modality != "CT":
             return super()._settled(new, old, above, part, at, modality, xp)
-        new = xp.minimum(new, xp.float32(SOFT))
         if not self.bone.size:
             return new
         places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))

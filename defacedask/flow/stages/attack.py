@@ -16,6 +16,7 @@ import numpy as np
 from defacedask.attacks.examination import Examination, Shown, examiner_for
 from defacedask.attacks.likeness import OTHER_DETAIL, SAME, SAME_DETAIL, Likeness, compare, compare_moved
 from defacedask.attacks.names import BODY, DOSE
+from defacedask.attacks.synthetic.judged import controls_of, judged_synthetic
 from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.flow.result import Outcome
@@ -150,7 +151,7 @@ def attack_case(
         job.run()
     specs = settings["recognisers"]
     return Outcome(
-        rows={"unmasking": job.rows},
+        rows=job.rows,
         facts={
             "original": job.own.looks,
             "defaced": job.theirs.looks if job.theirs else [],
@@ -182,7 +183,7 @@ class _Job:
         self.kept: list[dict[str, Any]] = []
         self.theirs: Examiner | None = None
         self.levels: dict[str, float] = {}
-        self.rows: list[dict[str, Any]] = []
+        self.rows: dict[str, list[dict[str, Any]]] = {"unmasking": [], "synthetic": []}
         self.grids: dict[str, Geometry] = {}  # of the images that structures lie on
 
     def run(self) -> None:
@@ -287,11 +288,17 @@ class _Job:
             target = self.examination.target(shown, self.theirs.pose, to_template, mask)
         surface = self.examination.defaced(self.theirs, shown, self.own.looks, to_template, target)
         in_place = head is not None and self.theirs.pose is head.pose
-        if in_place and head is not None and target is not None and self.examination.judges(modality):
+        unmasks, seeks = self.examination.judges(modality), self.examination.seeks(modality)
+        if in_place and head is not None and target is not None and (unmasks or seeks):
             was = Shown(path, modality, real_values(original).values, before, shown.level, drop)
             source = self.examination.target(was, head.pose, head.to_template)
-            tried = judged(source, target, control_shares(source))
-            self.rows += [{"case": self.original.id, "defacer": self.name, **row} for row in tried]
+            about = {"case": self.original.id, "defacer": self.name}
+            if unmasks:
+                tried = judged(source, target, control_shares(source))
+                self.rows["unmasking"] += [{**about, **row} for row in tried]
+            if seeks:
+                found_again = judged_synthetic(source, target, controls_of(source))
+                self.rows["synthetic"] += [{**about, **row} for row in found_again]
         self._keep(self.name, shown, surface, self.theirs)
         return 1
 

@@ -19,6 +19,7 @@ from defacedask.attacks.average_face import average_looks
 from defacedask.attacks.enrolment import enrol
 from defacedask.attacks.examination import Examination, Shown, examiner_for
 from defacedask.attacks.names import BODY, ENROLMENT, FILLED, INVERSION
+from defacedask.attacks.synthetic.judged import controls_of, judged_synthetic
 from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.flow.result import Outcome, Piece
 from defacedask.flow.stages.arm_given import given_objects
@@ -85,9 +86,12 @@ class _Job:
     outlines: Collection[str] | None = None
     levels: dict[str, float] = dataclasses.field(default_factory=dict)
     kept: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    rows: dict[str, list[dict[str, Any]]] = dataclasses.field(
+        default_factory=lambda: {"unmasking": [], "synthetic": []}
+    )
     enrolled: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     controls: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    synthetic_controls: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     bodies: dict[str, np.ndarray | None] = dataclasses.field(default_factory=dict)
 
     def image(self, path: str) -> None:
@@ -151,22 +155,35 @@ class _Job:
         if FILLED in self.examination.attempts(modality):
             made = self._target(shown)
             self.examiner.looks += average_looks(self.examination, self.examiner, made, path)
-        if self.examination.judges(modality):
+        if self._judged(modality):
             target = self._target(shown)
             del shown  # its room is needed
-            self.controls[path] = control_shares(target)
+            if self.examination.judges(modality):
+                self.controls[path] = control_shares(target)
+            if self.examination.seeks(modality):
+                self.synthetic_controls[path] = controls_of(target)
 
     def _defaced(self, path: str, modality: str, shown: Shown) -> None:
         assert self.own is not None
         # attempts are made once: to be looked at, and to be judged
-        target = self._target(shown) if self.examination.judges(modality) else None
+        target = self._target(shown) if self._judged(modality) else None
         surface = self.examination.defaced(self.examiner, shown, self.own["looks"], self.to_template, target)
         self._keep(surface, modality)
-        controls = self.own.get("unmasking_controls", {}).get(path)
-        if target is not None and controls:
+        controls, seeking = (
+            self.own.get(name, {}).get(path) for name in ("unmasking_controls", "synthetic_controls")
+        )
+        if target is not None and (controls or seeking):
             del surface, shown
-            found = judged(self._target(self._head(path, ORIGINAL)), target, controls)
-            self.rows += [{"case": self.case, "defacer": self.defacer, **row} for row in found]
+            original = self._target(self._head(path, ORIGINAL))
+            found = {
+                "unmasking": judged(original, target, controls) if controls else [],
+                "synthetic": judged_synthetic(original, target, seeking) if seeking else [],
+            }
+            for name, rows in found.items():
+                self.rows[name] += [{"case": self.case, "defacer": self.defacer, **row} for row in rows]
+
+    def _judged(self, modality: str) -> bool:
+        return self.examination.judges(modality) or self.examination.seeks(modality)
 
     def _target(self, shown: Shown) -> Target:
         return self.examination.target(shown, self.pose, self.to_template)
@@ -234,10 +251,11 @@ def judge_faces(
             "enrolled": job.enrolled,
             "levels": job.levels,
             "unmasking_controls": job.controls,
+            "synthetic_controls": job.synthetic_controls,
             "pictures": job.kept,
             "recognisers": {
                 one.name: spec for one, spec in zip(recognisers, settings["recognisers"], strict=True)
             },
         },
-        rows={"unmasking": job.rows},
+        rows=job.rows,
     )
