@@ -101,7 +101,7 @@ def train(codes: np.ndarray, owners: Sequence[str], strength: float = STRENGTH) 
     codes : (n, d) array
         Encodings.
     owners : sequence of str
-        Person of each.
+        Person of each; "" leaves it out.
     strength : float
         Of the regularisation, as a part of the mean variance.
 
@@ -113,20 +113,25 @@ def train(codes: np.ndarray, owners: Sequence[str], strength: float = STRENGTH) 
     Notes
     -----
     The score of a person is, up to a constant that is the same for all, the least-squares fit of one for the person's
-    own encodings and zero for the others'.
+    own encodings and zero for the others'. Encodings are gone through in parts: a large gallery is not copied.
     """
-    codes = np.asarray(codes, dtype=np.float64)
-    persons, member = np.unique(np.asarray(owners, dtype=object).astype(str), return_inverse=True)
+    names = np.asarray(owners, dtype=object).astype(str)
+    used = np.flatnonzero(names != "")
+    persons, member = np.unique(names[used], return_inverse=True)
     if len(persons) < 2:
         raise InputError("a classifier of persons needs pictures of two persons at least.")
     count = np.bincount(member)
+    parts = [slice(k, k + _AT_ONCE) for k in range(0, len(used), _AT_ONCE)]
     means = np.zeros((len(persons), codes.shape[1]))
-    np.add.at(means, member, codes)
+    for part in parts:
+        np.add.at(means, member[part], np.asarray(codes[used[part]], dtype=np.float64))
     means /= count[:, None]
     middle = means.mean(axis=0)
-    # everybody weighs the same, however many of their pictures show a face
-    away = (codes - middle) / np.sqrt(count[member] * len(persons))[:, None]
-    spread = away.T @ away
+    spread = np.zeros((codes.shape[1],) * 2)
+    for part in parts:
+        # everybody weighs the same, however many of their pictures show a face
+        away = (codes[used[part]] - middle) / np.sqrt(count[member[part]] * len(persons))[:, None]
+        spread += away.T @ away
     spread[np.diag_indices(len(spread))] += strength * max(float(np.trace(spread)) / len(spread), 1e-12)
     weights = np.linalg.solve(spread, (means - middle).T).T / len(persons)
     return Classifier(tuple(map(str, persons)), weights, middle)
@@ -336,21 +341,22 @@ def enrolled(
     scans = dict(numbers or {})
     several = {person for (person, _), k in scans.items() if k > 1}
     whole, without = {}, {}
+    codes = np.array([np.asarray(one.encoding, dtype=np.float32) for one in known])
     for left in sorted({0, *scans.values()}):
-        some = [
-            one for one in known if not left or one.person not in several or scans.get(_scan(one)) != left
+        owners = [
+            one.person if not left or one.person not in several or scans.get(_scan(one)) != left else ""
+            for one in known
         ]
-        owners = [one.person for one in some]
-        if len(set(owners)) < FEWEST:
+        persons = sorted(set(owners) - {""})
+        if len(persons) < FEWEST:
             continue
-        codes = np.array([np.asarray(one.encoding, dtype=np.float64) for one in some])
         whole[left] = train(codes, owners, strength)
-        place = {person: k for k, person in enumerate(whole[left].persons)}
-        folds = np.array([place[person] % FOLDS for person in owners])
-        rest = [folds != fold for fold in range(FOLDS)]
-        names = np.array(owners, dtype=object)
-        if all(len(set(names[keep])) >= FEWEST - 1 for keep in rest):
-            without[left] = [train(codes[keep], names[keep].tolist(), strength) for keep in rest]
+        folds = [persons[fold::FOLDS] for fold in range(FOLDS)]
+        if all(len(persons) - len(some) >= FEWEST - 1 for some in folds):
+            strangers = [set(some) for some in folds]
+            without[left] = [
+                train(codes, ["" if who in some else who for who in owners], strength) for some in strangers
+            ]
     if not whole:
         return None
     raw = Enrolled(whole, without, scans, None, middles or {})
