@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from defacedask.attacks.names import NAMES
+from defacedask.attacks import BUILT_IN
 from defacedask.dossier.figures import Figure, Source, Table
 from defacedask.report import numbers
 from defacedask.tables.evidence import ANY, PLAIN
@@ -98,8 +98,8 @@ def attacks_table(source: Source, defacers: list[str]) -> Table | None:
     """Every attack there is: the cases recognised by it in any image by any recogniser, or that it was not tried."""
     known = source.tables["verification"]
     rows: list[list[str | Figure]] = []
-    tried = set(known["attack"]) - {ANY, *NAMES}
-    for attack in [*NAMES, *sorted(map(str, tried))]:
+    tried = set(known["attack"]) - {ANY, *BUILT_IN}
+    for attack in [*BUILT_IN, *sorted(map(str, tried))]:
         line: list[str | Figure] = [attack.replace("_", " ")]
         for name in defacers:
             own = known.loc[(known["defacer"] == name) & (known["modality"] != ANY)]

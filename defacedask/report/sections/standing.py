@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from scipy.stats import binom
 
+from defacedask.modality import IMAGES
 from defacedask.report import numbers
 from defacedask.report.run import Run
 from defacedask.report.sections.threshold import image_controls
-from defacedask.tables.evidence import ANY, IMAGES, ORIGINAL, PLAIN, Rate
+from defacedask.tables.evidence import ANY, ORIGINAL, PLAIN, Rate
 
 __all__ = [
     "by_each",
