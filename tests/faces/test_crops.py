@@ -190,7 +190,7 @@ def test_the_report_shows_both_and_says_which_the_verdict_uses(tmp_path):
     (said,) = crops_words(run)
     assert "on 8 persons" in said
     assert "cut 0.50 (own landmarks alone 1.00)" in said
-    assert "The verdict takes chance from the crop of the own landmarks" in said
+    assert "the verdict’s matches are, too. Its chance, ranks and AUC are of the own landmarks" in said
     table = crops_table(run)
     assert [c.text for c in table.rows[0]][-2:] == ["1.00", "0.50"]
     write_tables(tmp_path, {"forced_matrix": []})

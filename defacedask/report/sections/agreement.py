@@ -53,7 +53,7 @@ def agreement_table(run: Run) -> Table | None:
         lines,
         (
             "Cases matched with their own person by any attack, each recogniser at its own threshold. Everywhere "
-            "else on this page a match by either counts. Kappa is empty where both say the same of every case.",
+            "else on this page a match by either counts. Kappa is empty where both give every case one answer.",
         ),
     )
 

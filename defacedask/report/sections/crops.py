@@ -15,9 +15,9 @@ from defacedask.tables.evidence import Rate
 __all__ = ["crops_table", "crops_words"]
 
 _WHY = (
-    "The distance to the own person is the same in both, so the matches of the verdict are, too. The verdict takes "
-    "chance from the crop of the own landmarks: it makes other persons seem farther than they are, so that fewer "
-    "matches pass for chance. AUC and rank are fair in the full matrix alone."
+    "The distance to the own person is the same in both, so the verdict’s matches are, too. Its chance, ranks and "
+    "AUC are of the own landmarks, which were tried on every case, and the matrix on a sample; where they differ, "
+    "the matrix is the fair one."
 )
 
 
@@ -74,7 +74,8 @@ def crops_table(run: Run) -> Table | None:
         (
             f"{persons} persons, drawn with seed {seed} of those whose original shows a face; plain views. Own: the "
             "landmarks of the own original are put on the defaced picture, and that one crop is compared with "
-            "everybody: the crop carries the person. Matrix: for each person of the gallery that person’s landmarks.",
+            "everybody: the crop may carry the person. Matrix: for each person of the gallery that person’s "
+            "landmarks.",
             _WHY,
         ),
     )
