@@ -106,16 +106,24 @@ def test_what_was_tried_and_what_was_not(tmp_path):
         "against the originals of 40 persons, the very scans that were defaced."
     )
     assert lacking.startswith(
-        "Not tried: best view level, denoised air, pet skin; a second recogniser; another scan"
+        "Not tried: best view level, denoised air, inversion, pet skin; a second recogniser; another scan"
     )
     rows["recognition"][:] = [
         r for r in rows["recognition"] if r["attack"] == "plain" and r["modality"] == "CT"
     ]
     done, lacking = tried(tmp_path, rows)
     assert done.startswith("Tried: plain; by r")
-    assert "unmasked, denoised air, body contour, dose grid" in lacking
+    assert "unmasked, denoised air, inversion, body contour, dose grid" in lacking
     rows["recognition"][:] = []
     assert tried(tmp_path, rows)[0].startswith("Nothing was tried")
+
+
+def test_inversion_that_was_asked_for_and_not_tried_is_said_to_lack_teachers(tmp_path):
+    run = read_run(write(tmp_path, tables()))
+    run.config["settings"]["faces"] = {"attacks": ["plain", "inversion", "pet_skin"]}
+    _, lacking = tried_lines(run)
+    assert "inversion (asked for, but only a study tries it" in lacking
+    assert "pet skin (asked for, but there was nothing of the kind" in lacking
 
 
 def test_one_threshold_everywhere(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from defacedask.attacks import BUILT_IN
-from defacedask.attacks.names import BODY, DOSE, PET, PLAIN
+from defacedask.attacks.names import BODY, DOSE, INVERSION, PET, PLAIN
 from defacedask.modality import IMAGES
 from defacedask.report.run import CONTROL, Run
 
@@ -71,6 +71,11 @@ def tried_lines(run: Run) -> list[str]:
         absent = [a for a in lacking if a in _asked(run)]
         left = [a for a in lacking if a not in absent]
         parts = [_words(left)] if left else []
+        if INVERSION in absent:
+            absent.remove(INVERSION)
+            parts.append(
+                "inversion (asked for, but only a study tries it, and only where enough persons teach)"
+            )
         if absent:
             parts.append(f"{_words(absent)} (asked for, but there was nothing of the kind to look at)")
         if len(recognisers) == 1:
