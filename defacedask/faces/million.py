@@ -20,7 +20,7 @@ import numpy as np
 from defacedask.faces.rates import bootstrap_intervals, exact_interval
 from defacedask.faces.verification import BestScores
 
-__all__ = ["FEWEST", "MILLION", "TAILS", "Tail", "rank_one_among"]
+__all__ = ["FEWEST", "MILLION", "TAILS", "TOO_WIDE", "Tail", "rank_one_among"]
 
 MILLION = 1_000_000
 #: From how many persons on anything is said: nine others have no tail.
@@ -32,7 +32,7 @@ _TAIL, _FEWEST_IN_TAIL = 0.1, 20
 #: Comparisons in a bootstrap draw.
 _ENOUGH = 20_000
 #: An interval as wide as this tells nothing.
-_TOO_WIDE = 0.9
+TOO_WIDE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +151,7 @@ def rank_one_among(
     least, most = exact_interval(round(value * people), people)
     low, high = min(least, *(low for low, _ in spans)), max(most, *(high for _, high in spans))
     found = {"rank_1_million": value, "rank_1_million_low": low, "rank_1_million_high": high}
-    wide = high - low >= _TOO_WIDE
+    wide = high - low >= TOO_WIDE
     return {
         **found,
         "note": "the interval for a gallery of a million is too wide to say anything" if wide else "",

@@ -39,7 +39,7 @@ def test_a_line_of_a_defacer_that_harms_nothing(tmp_path):
     assert "chance 0" in found["matched, any attack"]
     assert found["nearest of all"].startswith("1 of 40 ")
     assert found["AUC"] == "0.50 0.40 to 0.60"
-    assert found["tried"] == "6 of 9"
+    assert found["tried"] == "6 of 10"
     assert (found["face left"], found["targets cut"]) == ("no", "0 of 40")
     assert found["worst dose change"].startswith("Target: none")
     assert found["radiomics untouched"].startswith("3 of 3")
@@ -106,14 +106,15 @@ def test_what_was_tried_and_what_was_not(tmp_path):
         "against the originals of 40 persons, the very scans that were defaced."
     )
     assert lacking.startswith(
-        "Not tried: best view level, denoised air, inversion, pet skin; a second recogniser; another scan"
+        "Not tried: best view level, denoised air, enrolment, inversion, synthetic voxels, deblurred, pet skin; "
+        "a second recogniser; another scan"
     )
     rows["recognition"][:] = [
         r for r in rows["recognition"] if r["attack"] == "plain" and r["modality"] == "CT"
     ]
     done, lacking = tried(tmp_path, rows)
     assert done.startswith("Tried: plain; by r")
-    assert "unmasked, denoised air, inversion, body contour, dose grid" in lacking
+    assert "unmasked, denoised air, enrolment, inversion, synthetic voxels, deblurred, body contour" in lacking
     rows["recognition"][:] = []
     assert tried(tmp_path, rows)[0].startswith("Nothing was tried")
 

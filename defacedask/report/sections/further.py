@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from defacedask.attacks.names import ENROLMENT, PLAIN
+from defacedask.faces.million import TOO_WIDE
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
@@ -64,7 +65,7 @@ def _difference(row: dict[str, Any], control: bool) -> list[Cell]:
 
 
 def _signed(number: float) -> str:
-    return f"{number:+.2f}".replace("-", "−")
+    return "0.00" if abs(number) < 0.005 else f"{number:+.2f}".replace("-", "−")
 
 
 def searches_table(run: Run) -> Table | None:
@@ -131,7 +132,10 @@ def _million(row: dict[str, Any]) -> Cell:
     if pd.isna(row["rank_1_million"]):
         return Cell("cannot be told", "", "", "quiet", row["note"])
     low, high = row["rank_1_million_low"], row["rank_1_million_high"]
-    return cell(numbers.rate(row["rank_1_million"]), row["rank_1_million"], numbers.interval(low, high))
+    shown = numbers.rate(row["rank_1_million"])
+    wide = high - low >= TOO_WIDE
+    title = row["note"] if wide else ""
+    return cell(shown, row["rank_1_million"], numbers.interval(low, high), "quiet" if wide else "", title)
 
 
 def groups_table(run: Run) -> Table | None:
