@@ -114,7 +114,9 @@ def test_what_was_tried_and_what_was_not(tmp_path):
     ]
     done, lacking = tried(tmp_path, rows)
     assert done.startswith("Tried: plain; by r")
-    assert "unmasked, denoised air, enrolment, inversion, synthetic voxels, deblurred, body contour" in lacking
+    assert (
+        "unmasked, denoised air, enrolment, inversion, synthetic voxels, deblurred, body contour" in lacking
+    )
     rows["recognition"][:] = []
     assert tried(tmp_path, rows)[0].startswith("Nothing was tried")
 

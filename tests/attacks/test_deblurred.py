@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from defacedask.anatomy.template import load_template
+from defacedask.attacks.deblurred import blur_of, blurred_face, deblurred
+from defacedask.attacks.planted import planted
+from defacedask.attacks.skin_found import FaceSkin
+from defacedask.attacks.target import target_of
+from defacedask.faces.surface import regrid
+from defacedask.volume import geometry_of, real_values
+
+
+@pytest.fixture(scope="module")
+def original():
+    """The average head, which is nobody's, on 3 mm."""
+    image = load_template("average_ct").image
+    values, grid = regrid(real_values(image).values, geometry_of(image), 3.0, interpolate=False)
+    return target_of(values, grid, modality="CT", level=-300.0, pose=np.eye(4))
+
+
+@pytest.mark.parametrize("mm", [3.0, 4.0])
+def test_the_width_of_a_blur_is_measured_and_undone(original, mm):
+    weak = blurred_face(original, mm)
+    assert blur_of(weak) == pytest.approx(mm, rel=0.25)
+    truth = FaceSkin.of(original)
+    before = truth.share(weak.values, weak.geometry, weak.level, 1.0)
+    after = [truth.share(a.values, weak.geometry, a.level, 1.0) for a in deblurred(weak)]
+    assert after[1] > before + 0.2
+
+
+def test_a_head_that_nobody_blurred_is_left_alone(original):
+    for one in (original, planted(original, "classifier")):
+        assert blur_of(one) == 0.0
+        assert deblurred(one) == []
+
+
+def test_a_head_that_is_soft_everywhere_was_not_blurred_at_its_face(original):
+    from scipy.ndimage import gaussian_filter
+
+    values, geometry = original.finest
+    soft = gaussian_filter(values, [4.0 / s for s in geometry.spacing])
+    whole = target_of(soft, geometry, modality="CT", level=-300.0, pose=np.eye(4))
+    assert deblurred(whole) == []
