@@ -25,7 +25,16 @@ def rescan_table(run: Run) -> Table | None:
         own = rows.loc[rows["defacer"] == defacer]
         for modality in dict.fromkeys(own["modality"]):
             part = own.loc[own["modality"] == modality]
-            for structure in [s for s in order if (part["structure"] == s).any()]:
+            moved = set(part.loc[part["share"] > 0, "structure"])
+            still = part["structure"].nunique() - len(moved)
+            if still:
+                what = f"{'other ' if moved else ''}structure{'' if still == 1 else 's'}"
+                about = f"{still} {what}: exactly unchanged"
+                lines.append(
+                    [text(defacer), text(modality), text(about, "quiet"), *[Cell("")] * 2, cell("0", 0.0)]
+                )
+                lines[-1] += [Cell("")] * 4
+            for structure in [s for s in order if s in moved]:
                 lines.append(_line(defacer, modality, structure, part.loc[part["structure"] == structure]))
     return Table(
         "rescan",
@@ -53,8 +62,8 @@ def rescan_table(run: Run) -> Table | None:
         lines,
         (
             "A share of 0: exactly unchanged. Below 1: a repeated scan changes more than defacing does. Two scans of "
-            "one patient are any two cases of the run; how far they lie apart, in time and protocol, is not known "
-            "here. Every feature: tables/rescan.csv.",
+            "one patient are the first two cases of the run; how far they lie apart, in time and protocol, is not "
+            "known here. Every feature: tables/rescan.csv.",
         ),
     )
 
@@ -72,7 +81,10 @@ def _line(defacer: str, modality: str, structure: str, rows: pd.DataFrame) -> li
         cell(numbers.count(cases), cases),
         cell(numbers.value(np.median(share), 2), float(np.median(share))),
         cell(numbers.value(share.max(), 2), float(share.max()), str(worst["measure"]) if share.max() else ""),
-        *(cell(numbers.value(rows[name].min(), 3), rows[name].min()) for name in ("icc", "concordance")),
+        *(
+            cell(numbers.distance(round(rows[name].min(), 2) + 0.0), rows[name].min())
+            for name in ("icc", "concordance")
+        ),
         cell(numbers.rate(within), within),
     ]
 
