@@ -38,11 +38,14 @@ def command(
     Ed25519 signature (.sig) and the public key (.pub.pem). With --check, exit code 1 if anything is not as it was.
 
     \b
+    OpenSSL checks the signature, too:
+      openssl pkeyutl -verify -pubin -inkey KEY.pub.pem -rawin -in dossier.html -sigfile dossier.html.sig
+
+    \b
     Example:
       defacedask dossier result
       defacedask dossier result --sign KEY.pem
       defacedask dossier result --check --public KEY.pub.pem
-      openssl pkeyutl -verify -pubin -inkey KEY.pub.pem -rawin -in dossier.html -sigfile dossier.html.sig
     """
     from defacedask.dossier.page import usual_place, write_dossier
     from defacedask.dossier.signing import check_dossier, fingerprint, key_of_run, read_private

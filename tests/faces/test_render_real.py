@@ -50,7 +50,7 @@ def test_planning_cts_are_detected_and_told_apart(shared_data):
         ):
             code = faces[0].encoding if faces else None
             shots.append(Sighting(str(number), view.name, code, bool(faces)))
-    found = controls(shots)
+    found = controls(shots, tolerance=recogniser.tolerance)
     assert found["persons_detected"] == 3
     assert found["holds"], found["reason"]
     assert found["positive_rank_1"] >= 2

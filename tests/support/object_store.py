@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 
 import fsspec
@@ -21,6 +22,9 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSystem]:
     try:
         host, port = server.get_host_and_port()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        # what earlier servers of this process held, this one holds, too
+        reset = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset).close()
         # another server than the last test's: an instance that is kept would ask the old one
         fsspec.get_filesystem_class("s3").clear_instance_cache()
         yield fsspec.filesystem("s3")
