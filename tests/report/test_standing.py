@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from defacedask.report.sections.standing import by_each, nearest_beyond_chance
+from defacedask.report.sections.standing import by_each, nearest_beyond_chance, sharpest
 from defacedask.tables.evidence import Rate
 
 
@@ -21,6 +21,7 @@ def seen(**ranks):
             "gallery_size": 20,
             "judged": 20,
             "rank_1": rank,
+            "auc": 0.5 + rank / 100,
         }
         for name, rank in ranks.items()
         for attack in ("any", *([] if name == "any" else ["plain"]))
@@ -45,3 +46,11 @@ def test_one_recogniser_is_what_all_see():
     assert len(by_each(seen(any=3, one=3, two=2), "cut")) == 3
     assert by_each(seen(any=3, one=3, two=2), "else") == []
     assert nearest_beyond_chance(seen(any=3, one=3, two=2), "else") is None
+
+
+def test_the_sharpest_is_shown_and_all_together_where_nobody_sees_more():
+    for by in ("rank_1", "auc"):
+        assert sharpest(seen(any=2, blind=1, sharp=12), "cut", by)["recogniser"] == "sharp"
+        assert sharpest(seen(any=12, blind=1, other=12), "cut", by)["recogniser"] == "any"
+        assert sharpest(seen(any=3, one=3), "cut", by)["recogniser"] == "any"
+        assert sharpest(seen(any=3, one=3), "else", by) is None

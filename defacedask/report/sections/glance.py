@@ -13,10 +13,10 @@ from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import large_change
 from defacedask.report.sections.harm import LEAST_GY, Harm, harm, said_dose
 from defacedask.report.sections.privacy import beyond_chance, strongest
-from defacedask.report.sections.standing import covers, joined, nearest_beyond_chance, privacy_void
+from defacedask.report.sections.standing import covers, nearest_beyond_chance, privacy_void, sharpest
 from defacedask.report.sections.threshold import threshold_words
 from defacedask.report.sections.tried import attacks_tried, untried
-from defacedask.tables.evidence import Rate
+from defacedask.tables.evidence import ANY, Rate
 
 __all__ = ["glance_table"]
 
@@ -48,7 +48,8 @@ def glance_table(run: Run) -> Table | None:
         lines,
         (
             f"Matched: within the threshold ({threshold_words(run)}) of the own original in at least one picture. "
-            "Nearest of all: no person of the gallery is nearer, matched or not. Chance: other persons matched by as "
+            "Nearest of all: no person of the gallery is nearer, matched or not. Of several recognisers, the one "
+            "that sees most counts. Chance: other persons matched by as "
             "many tries; one of the gallery drawn. Intervals (95\u00a0%): exact for counts, over persons for the AUC "
             "(none with fewer than six persons, or where every draw gives the same).",
         ),
@@ -80,22 +81,28 @@ def _recognised(run: Run, defacer: str) -> list[Cell]:
     more = hits.hits and beyond_chance(hits, chance)
     tone = "bad" if more else "warn" if hits.hits else ""
     cells = [cell(f"{hits.hits} of {hits.cases}", hits.share, small, tone)]
-    row = joined(run, defacer)
+    row = sharpest(run, defacer, "rank_1")
     if row is None or int(row["gallery_size"]) < 2 or not int(row["judged"]):
         return [*cells, Cell("no gallery", tone="quiet"), _NOTHING]
     near = Rate(int(row["rank_1"]), int(row["judged"]))
     size = int(row["gallery_size"])
     tone = "" if nearest_beyond_chance(run, defacer) is None else "bad"
     small = f"{numbers.interval(*near.interval)}\nchance {numbers.rate(1 / size, size)}"
+    small += _by(row)
     cells.append(cell(f"{near.hits} of {near.cases}", near.share, small, tone))
-    return [*cells, _auc(row, bool(tone))]
+    return [*cells, _auc(sharpest(run, defacer, "auc"), bool(tone))]
 
 
-def _auc(row: pd.Series, sure: bool) -> Cell:
-    if pd.isna(row["auc"]):
+def _by(row: pd.Series) -> str:
+    """Which recogniser it is that sees more than all together."""
+    return "" if row["recogniser"] == ANY else f"\nby {row['recogniser']}"
+
+
+def _auc(row: pd.Series | None, sure: bool) -> Cell:
+    if row is None or pd.isna(row["auc"]):
         return _NOTHING
     known = pd.notna(row["auc_low"])
-    small = f"{row['auc_low']:.2f} to {row['auc_high']:.2f}" if known else "no interval"
+    small = (f"{row['auc_low']:.2f} to {row['auc_high']:.2f}" if known else "no interval") + _by(row)
     tone = "bad" if (known and row["auc_low"] > 0.5) or sure else ""
     return cell(f"{row['auc']:.2f}", row["auc"], small, tone)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
@@ -18,6 +19,7 @@ __all__ = [
     "joined",
     "nearest_beyond_chance",
     "privacy_void",
+    "sharpest",
     "testifying",
 ]
 
@@ -68,6 +70,14 @@ def by_each(run: Run, defacer: str) -> list[pd.Series]:
     ]
     each = [row for _, row in own.iterrows()] if own["recogniser"].nunique() > 1 else []
     return each if together is None else [together, *each]
+
+
+def sharpest(run: Run, defacer: str, by: str) -> pd.Series | None:
+    """Of `by_each` the row with the largest ``rank_1`` or ``auc``; all together where nobody sees more."""
+    rows = by_each(run, defacer)
+    known = [row for row in rows if int(row["judged"]) and pd.notna(row[by])]
+    share = [row[by] / (int(row["judged"]) if by == "rank_1" else 1) for row in known]
+    return known[int(np.argmax(share))] if known else rows[0] if rows else None
 
 
 def nearest_beyond_chance(run: Run, defacer: str) -> Rate | None:
