@@ -1,14 +1,21 @@
-"""Files that appear whole or not at all: written under another name beside, and renamed."""
+"""Files as wholes: they appear whole or not at all, written under another name beside and renamed; and their hash."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["replacing", "write_whole"]
+__all__ = ["file_hash", "replacing", "write_whole"]
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

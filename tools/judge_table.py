@@ -90,8 +90,8 @@ def judge(source: Path, place: Path, table: Table, column: str, defacer: str, ar
 
     from defacedask.flow.stages.plans import load_plan
     from defacedask.io.dicom.catalogue import scan
-    from defacedask.io.dicom.export import file_hash
     from defacedask.verify import verify
+    from defacedask.whole_files import file_hash
 
     out, plans, work = place / "out", place / "work" / "plans", place / "judge"
     plan = load_plan(str(plans), next(plans.iterdir()).name, defacer)

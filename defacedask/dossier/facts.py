@@ -15,8 +15,9 @@ from defacedask.errors import InputError
 from defacedask.io.dicom.export.audit import AUDIT, SEAL, read_lines
 from defacedask.report.run import Run, read_run
 from defacedask.verify import Verification, verify
+from defacedask.whole_files import file_hash
 
-__all__ = ["Facts", "file_sha256", "gather"]
+__all__ = ["Facts", "gather"]
 
 #: Columns of the table ``audit`` that figures are made of.
 _AUDIT = ("case", "defacer", "modality", "status", "face_moved", "visible", "reversible", "deidentified")
@@ -89,7 +90,7 @@ def gather(out: Path, key: bytes = b"") -> Facts:
         read_run(out) if studied else None,
         audit,
         verify(out, key=key) if written else None,
-        {name: file_sha256(out / name) for name in _named(out)},
+        {name: file_hash(out / name) for name in _named(out)},
         hashlib.sha256("".join(f"{one}\n" for one in hashes).encode()).hexdigest() if hashes else "",
         judge(out, lines),
     )
@@ -98,12 +99,6 @@ def gather(out: Path, key: bytes = b"") -> Facts:
 def _named(out: Path) -> list[str]:
     tables = [p.relative_to(out).as_posix() for p in (out / "tables").glob("*.*") if p.is_file()]
     return [name for name in ("config.yaml", AUDIT, SEAL) if (out / name).is_file()] + sorted(tables)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def manifest(facts: Facts) -> str:

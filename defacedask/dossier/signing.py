@@ -13,11 +13,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from defacedask.dossier.facts import file_sha256
 from defacedask.errors import ConfigError, InputError, MissingExtraError
 from defacedask.io.dicom.export.audit import AUDIT, read_lines
 from defacedask.io.store import writing
-from defacedask.whole_files import write_whole
+from defacedask.whole_files import file_hash, write_whole
 
 __all__ = ["check_dossier", "fingerprint", "key_of_run", "read_private", "seal_page"]
 
@@ -193,12 +192,12 @@ def _folder(data: bytes, out: Path, problems: list[str], said: list[str]) -> Non
         path = out / name
         if not path.is_file():
             problems.append(f"{name} is gone.")
-        elif file_sha256(path) != told:
+        elif file_hash(path) != told:
             problems.append(f"{name} is not what the dossier was made of.")
     if told := manifest.get("outputs_sha256"):
         lines = [line for line in read_lines(out / AUDIT) if line.get("status") == "written"]
         lost = [str(line["file"]) for line in lines if not (out / line["file"]).is_file()]
-        now = [file_sha256(out / line["file"]) for line in lines if line["file"] not in lost]
+        now = [file_hash(out / line["file"]) for line in lines if line["file"] not in lost]
         if lost:
             problems.append(f"{len(lost)} files that were written are gone, the first: {lost[0]}.")
         elif hashlib.sha256("".join(f"{one}\n" for one in sorted(now)).encode()).hexdigest() != told:

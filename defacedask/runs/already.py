@@ -19,7 +19,7 @@ from defacedask.io.dicom.defaced import said
 from defacedask.io.dicom.model import KINDS, Case, Scan, Series, Skipped
 from defacedask.io.store import writing
 from defacedask.runs.case_row import case_row
-from defacedask.whole_files import replacing
+from defacedask.whole_files import file_hash, replacing
 
 __all__ = ["COPIED", "MODES", "Passed", "check_mode", "pass_on", "set_aside", "take_back"]
 
@@ -176,7 +176,6 @@ def pass_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> dic
 def _passed_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> tuple[dict[str, int], str]:
     """Copy the files; how many of each modality, and what is to be said of them."""
     from defacedask.io.dicom.export.audit import audit_line, write_lines
-    from defacedask.io.dicom.export.image import file_hash
 
     earlier = take_back(part, out)
     lines: list[dict[str, Any]] = []

@@ -24,6 +24,7 @@ from defacedask.io.dicom.model import Case, Scan
 from defacedask.modality import IMAGES
 from defacedask.verify.masks import masks
 from defacedask.verify.people import identities, names_left
+from defacedask.whole_files import file_hash
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.export.leaks import Search
@@ -178,7 +179,6 @@ class _Found:
         self.problems.append(Problem(file, check, what))
 
     def hash(self, line: dict[str, Any]) -> bool:
-        from defacedask.io.dicom.export.image import file_hash
 
         if file_hash(self.folder / line["file"]) == line.get("output_sha256"):
             return True

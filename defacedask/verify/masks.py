@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from defacedask.modality import IMAGES
+from defacedask.whole_files import file_hash
 
 __all__ = ["masks"]
 
@@ -59,7 +60,6 @@ def masks(found: _Found, named: Lines, sources: Iterable[str]) -> None:
 
 
 def _by_hash(sources: Iterable[str], wanted: set[str]) -> dict[str, str]:
-    from defacedask.io.dicom.export.image import file_hash
 
     out: dict[str, str] = {}
     for path in sources:

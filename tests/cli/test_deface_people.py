@@ -18,11 +18,11 @@ from support.export_kit import half_space, judge_as, stub_look, write_patient  #
 
 from defacedask.cli.deface import command as deface
 from defacedask.cli.verify import command as verify_command
-from defacedask.io.dicom.export import file_hash
 from defacedask.io.dicom.export.audit import AUDIT, collect, read_lines
 from defacedask.io.dicom.export.words import Words, forms_of
 from defacedask.runs import deface_stages
 from defacedask.verify import verify
+from defacedask.whole_files import file_hash
 
 #: In turn over the files of the one patient: new and former name in four spellings, two spellings of the id.
 NAMES = ("Ketterer^Ilse", "KETTERER^ILSE^^", "Ketterer, Ilse", "Bergmann^Ilse")

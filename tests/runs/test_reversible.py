@@ -23,12 +23,12 @@ from defacedask.defacers import get_defacer, is_reversible
 from defacedask.errors import ConfigError, DefacedaskError, RefusedError
 from defacedask.flow.stages import residual
 from defacedask.io.dicom.catalogue import scan
-from defacedask.io.dicom.export import file_hash
 from defacedask.io.dicom.export.audit import AUDIT, collect, read_lines
 from defacedask.io.nifti.write import exact_path, mask_path, sidecar_path
 from defacedask.runs.deface import deface
 from defacedask.verify import verify
 from defacedask.volume import geometry_of, real_values
+from defacedask.whole_files import file_hash
 
 MEASURED = residual.residual_face
 NAMES = {"CT", "MR", "PT", "RTDOSE"}

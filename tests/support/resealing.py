@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pydicom
 
-from defacedask.io.dicom.export import file_hash
 from defacedask.io.dicom.export.audit import AUDIT, collect, read_lines
+from defacedask.whole_files import file_hash
 
 
 def reseal(out: Path, change) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.io.dicom.registration import own_geometry
 from defacedask.volume import geometry_of
+from defacedask.whole_files import file_hash
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
@@ -79,7 +80,7 @@ def write_masks(
         If a voxel outside of the mask changed, or a mask did not read back as written.
     """
     from defacedask.defacers.hull import published
-    from defacedask.io.dicom.export import Written, file_hash
+    from defacedask.io.dicom.export import Written
     from defacedask.io.dicom.export.mask import mask_nifti, mask_segmentation
 
     changed = after.values != before.values

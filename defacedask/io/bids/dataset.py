@@ -21,7 +21,7 @@ from defacedask.io.bids.outcomes import COLUMNS, DICTIONARY, outcome_rows
 from defacedask.io.bids.tables import read_table, reduced, table_text
 from defacedask.io.bids.transforms import as_text, transforms_in
 from defacedask.io.store import writing
-from defacedask.whole_files import write_whole
+from defacedask.whole_files import file_hash, write_whole
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.export.words import Words
@@ -204,7 +204,6 @@ class _Work:
     def write(self, name: str, text: str, source: str = "", notes: Sequence[str] = ()) -> None:
         """Write a file of the data set, and its line."""
         from defacedask.io.dicom.export.audit import audit_line
-        from defacedask.io.dicom.export.image import file_hash
 
         path = self.one.folder + name
         if source:

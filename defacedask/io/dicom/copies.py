@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from defacedask.io.dicom.elements import DEFLATED
 from defacedask.io.dicom.headers import Header, open_dataset
+from defacedask.whole_files import file_hash
 
 __all__ = ["same_instance"]
 
@@ -36,7 +36,7 @@ def same_instance(one: Header, other: Header) -> bool:
     if any(one.values.get(k) != other.values.get(k) for k in _IDENTITY):
         return False
     try:
-        if one.size == other.size and _bytes(one.path) == _bytes(other.path):
+        if one.size == other.size and file_hash(one.path) == file_hash(other.path):
             return True
         if "Rows" not in one.values:
             return bool(open_dataset(one.path, pixels=True) == open_dataset(other.path, pixels=True))
@@ -45,11 +45,6 @@ def same_instance(one: Header, other: Header) -> bool:
         return "ImagePositionPatient" in one.values or _rest(one) == _rest(other)
     except Exception:  # readers raise what they like; then nothing shows that the two agree
         return False
-
-
-def _bytes(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _same_pixels(one: Header, other: Header) -> bool:

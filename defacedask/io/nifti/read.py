@@ -18,6 +18,7 @@ from defacedask.io.dicom.model import Series
 from defacedask.io.dicom.stack import MAX_VOXELS
 from defacedask.io.nifti.names import stem_of
 from defacedask.io.nifti.values import SENTINEL, numbers_only, unpacked_size
+from defacedask.whole_files import file_hash
 
 __all__ = ["nifti_rescale", "nifti_series", "read_nifti"]
 
@@ -112,8 +113,7 @@ def nifti_series(path: str) -> Series:
     if stored.kind not in "iuf":
         raise RefusedError(f"its values are neither integers nor real numbers ({stored})")
     try:
-        with Path(path).open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+        content = file_hash(path)
     except OSError as error:
         raise RefusedError(f"it cannot be read ({error.strerror})") from None
     # header, name and size are the same for all subjects of some trees: only the content tells them apart

@@ -22,6 +22,7 @@ from defacedask.io.bids.sidecar import sidecar_of
 from defacedask.io.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done
 from defacedask.io.nifti.names import stem_of
 from defacedask.volume import geometry_of
+from defacedask.whole_files import file_hash
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
@@ -125,7 +126,7 @@ def write_nifti(
     import nibabel
 
     from defacedask.defacers.hull import published
-    from defacedask.io.dicom.export import Written, file_hash
+    from defacedask.io.dicom.export import Written
     from defacedask.io.nifti.values import numbers_only
 
     source = Path(series.files[0])

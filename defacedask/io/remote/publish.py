@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 from defacedask.errors import ConfigError, DefacedaskError, RemoteError
 from defacedask.io.remote.files import open_address
+from defacedask.whole_files import file_hash
 
 __all__ = ["MANIFEST", "Published", "Target", "checked"]
 
@@ -88,7 +88,7 @@ class Target:
             for path in sorted(folder.rglob("*"))
             if path.is_file() and path.relative_to(folder).parts[0] not in left
         }
-        facts = {name: [_sha256(path), path.stat().st_size] for name, path in files.items()}
+        facts = {name: [file_hash(path), path.stat().st_size] for name, path in files.items()}
         with self._spoken("did not take all files"):
             there = self._there()
             before = self._manifest(there)
@@ -184,12 +184,7 @@ def checked(folder: Path) -> Path:
             "the copy to this address was not finished.", "Run the command that writes it again."
         )
     for name, (digest, _) in facts["files"].items():
-        if not (folder / name).is_file() or _sha256(folder / name) != digest:
+        if not (folder / name).is_file() or file_hash(folder / name) != digest:
             raise RemoteError(f"{name} is not what was copied to this address.", "Run the command again.")
     manifest.unlink()
     return folder
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

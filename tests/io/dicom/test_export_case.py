@@ -21,8 +21,9 @@ from support.export_kit import (
 
 from defacedask.errors import DefacedaskError, OutputError, RefusedError
 from defacedask.flow.stages.export import record_path, refuse
-from defacedask.io.dicom.export import audit, check, file_hash, image
+from defacedask.io.dicom.export import audit, check, image
 from defacedask.io.dicom.export.audit import read_lines
+from defacedask.whole_files import file_hash
 
 
 def record(work, case):

@@ -16,8 +16,8 @@ from support.judges import dcm2niix, named_errors
 
 from defacedask.errors import DefacedaskError
 from defacedask.io.dicom.export.audit import read_lines, seal_of, write_lines
-from defacedask.io.dicom.export.image import file_hash
 from defacedask.verify import verify
+from defacedask.whole_files import file_hash
 
 MASKS = ["nifti", "seg"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from defacedask.io.dicom.export.image import Context, Written, file_hash, write_images
+from defacedask.io.dicom.export.image import Context, Written, write_images
 from defacedask.io.dicom.export.names import clean_name, output_names
 from defacedask.io.dicom.export.references import Remap
 from defacedask.io.dicom.export.uids import UidMap
@@ -13,7 +13,6 @@ __all__ = [
     "UidMap",
     "Written",
     "clean_name",
-    "file_hash",
     "output_names",
     "write_images",
 ]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from defacedask.errors import StoreError
 from defacedask.io.dicom.export.leaks import coded_words
 from defacedask.io.store import writing
-from defacedask.whole_files import write_whole
+from defacedask.whole_files import file_hash, write_whole
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.export.words import Words
@@ -55,8 +55,6 @@ def audit_line(status: str, file: str, **known: Any) -> dict[str, Any]:
 
 def hash_of_source(path: str | Path) -> str:
     """SHA-256 of an input file; empty where it cannot be read."""
-    from defacedask.io.dicom.export import file_hash
-
     try:
         return file_hash(path)
     except OSError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from defacedask.io.dicom.export.references import Remap
 from defacedask.io.dicom.export.series_names import rename
 from defacedask.io.dicom.headers import open_dataset
 from defacedask.io.dicom.model import Series
+from defacedask.whole_files import file_hash
 
-__all__ = ["Context", "Written", "file_hash", "save", "write_images", "write_one"]
+__all__ = ["Context", "Written", "save", "write_images", "write_one"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +100,6 @@ class Written:
     dropped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     made: bool = False
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def start(source: str, context: Context) -> tuple[Any, str, list[str]]:

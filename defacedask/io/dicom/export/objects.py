@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from defacedask.io.dicom.export.encoding import target_syntax
-from defacedask.io.dicom.export.image import Context, Written, file_hash, save, start
+from defacedask.io.dicom.export.image import Context, Written, save, start
+from defacedask.whole_files import file_hash
 
 __all__ = ["write_object"]
 

@@ -12,9 +12,10 @@ from defacedask.errors import InputError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.enhanced import read_frames
 from defacedask.io.dicom.export.encoding import IMPLICIT, put_pixels, target_syntax
-from defacedask.io.dicom.export.image import Context, Written, file_hash, save, start
+from defacedask.io.dicom.export.image import Context, Written, save, start
 from defacedask.io.dicom.export.structures import is_outline, is_skin
 from defacedask.io.dicom.headers import open_dataset
+from defacedask.whole_files import file_hash
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan

@@ -24,9 +24,10 @@ from defacedask.geometry import Geometry
 from defacedask.io.dicom.export.body_shape import OUTLINE, SKIN
 from defacedask.io.dicom.export.clip import Plane, PlaneRegions, pieces, plane_of, traced, without_twins
 from defacedask.io.dicom.export.encoding import target_syntax
-from defacedask.io.dicom.export.image import Context, Written, file_hash, save, start
+from defacedask.io.dicom.export.image import Context, Written, save, start
 from defacedask.io.dicom.export.lines import Line, put_line
 from defacedask.io.dicom.overlap import as_polygon, clean, combined, only_areas
+from defacedask.whole_files import file_hash
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
