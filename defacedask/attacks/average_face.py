@@ -39,11 +39,7 @@ def average_face(target: Target) -> Attempt:
     """
     from defacedask.modality import air_of
 
-    matrix = np.asarray(target.pose if target.to_template is None else target.to_template)
-    places = zip(matrix[1], target.geometry.positions(dtype=np.float64), strict=False)
-    depth = matrix[1, 3] + sum(float(factor) * place for factor, place in places)
-    values = np.asarray(target.values, np.float32)
-    cut = np.where(np.broadcast_to(depth < 0.0, values.shape), np.float32(air_of(target.modality)), values)
+    cut = np.where(target.front, np.float32(air_of(target.modality)), np.asarray(target.values, np.float32))
     return template_filled(dataclasses.replace(target, values=cut))[0]
 
 

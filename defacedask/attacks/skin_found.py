@@ -65,7 +65,7 @@ class FaceSkin:
         InputError
             If no skin of the face is in view.
         """
-        matrix = np.asarray(original.pose if original.to_template is None else original.to_template)
+        matrix = original.matrix
         toward = -np.asarray(original.pose)[1, :3]
         region, box = _face_region(matrix, SPACING, toward)
         found = cls(np.zeros((0, 3)), box, toward, air_of(original.modality))

@@ -55,6 +55,19 @@ class Target:
         """Values and grid, as fine as they are known."""
         return self.fine or (np.asarray(self.values, np.float32), self.geometry)
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """World LPS mm to the template: affine where it is known, else the pose."""
+        return np.asarray(self.pose if self.to_template is None else self.to_template)
+
+    @property
+    def front(self) -> np.ndarray:
+        """Voxels before the coronal plane through the template's middle, (z, y, x) bool."""
+        row = self.matrix[1]
+        places = zip(row, self.geometry.positions(dtype=np.float64), strict=False)
+        depth = row[3] + sum(float(factor) * place for factor, place in places)
+        return np.broadcast_to(depth < 0.0, self.geometry.shape)
+
     def once(self, measure: Callable[[Target], T]) -> T:
         """``measure(self)``, made once for all attempts that build on it."""
         if measure not in self._known:

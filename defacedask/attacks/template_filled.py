@@ -40,9 +40,7 @@ def template_filled(target: Target, template: Template | None = None) -> list[At
     if template is None:
         template = load_template(modality_of(target.modality).average)
     values = np.asarray(target.values, np.float32)
-    matrix = np.asarray(target.pose if target.to_template is None else target.to_template)
-    places = zip(matrix[1], target.geometry.positions(dtype=np.float64), strict=False)
-    depth = matrix[1, 3] + sum(float(factor) * place for factor, place in places)
+    matrix = target.matrix
     # stored values are resampled: they take half the room
     distance, slope = np.asarray(template.skin.values), float(template.skin.coords["slope"].values[0])
     far = float(distance.max())
@@ -51,7 +49,7 @@ def template_filled(target: Target, template: Template | None = None) -> list[At
     span = np.float32(span_of(target))
     # through the level at the average skin
     average = np.float32(target.level) - span * np.clip(skin / np.float32(2.0), -1.0, 1.0)
-    front = np.broadcast_to(depth < 0.0, values.shape)
+    front = target.front
     filled = np.where(front, np.maximum(values, average), values)
     found = [Attempt(FILLED, "everywhere", filled, target.level)]
     hole = _thick(front & (average >= target.level) & (values < target.level), target.geometry)

@@ -75,7 +75,7 @@ def series_of(cases: Sequence[Case], modality: str) -> dict[str, tuple[str, Seri
     found: dict[str, tuple[str, Series]] = {}
     for case in cases:
         for series in case.images:
-            person = case.patient_id or case.id
+            person = case.person
             if series.modality == modality and series.voxels > (
                 found[person][1].voxels if person in found else 0
             ):

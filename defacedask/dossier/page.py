@@ -24,6 +24,7 @@ from defacedask.inputs import folder_of
 from defacedask.io.store import writing
 from defacedask.report import numbers
 from defacedask.report.run import Run
+from defacedask.report.templating import rendered
 from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -90,16 +91,7 @@ def write_dossier(
 
 def page_of(facts: Facts, *, pictures: bool = False) -> str:
     """Make the page as a string."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("defacedask.dossier"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("dossier.html.j2").render(_context(facts, pictures))
+    return rendered("defacedask.dossier", "dossier.html.j2", _context(facts, pictures))
 
 
 def _context(facts: Facts, pictures: bool) -> dict[str, Any]:

@@ -8,14 +8,9 @@ from typing import Any
 import numpy as np
 
 from defacedask.faces.rates import bootstrap_intervals
-from defacedask.faces.verification import BestScores
+from defacedask.faces.verification import ENOUGH, FEWEST, BestScores
 
-__all__ = ["FEWEST", "area", "auc_difference", "auc_interval"]
-
-#: From how many persons on a bootstrap over persons means anything, as in `defacedask.faces.verification`.
-FEWEST = 6
-#: Comparisons with others in a bootstrap draw; with more of them a thinned set gives the same interval.
-_ENOUGH = 5000
+__all__ = ["area", "auc_difference", "auc_interval"]
 
 
 def area(genuine: np.ndarray, impostor: np.ndarray) -> float:
@@ -84,9 +79,9 @@ class _Cases:
         self.own = best.values[rows, best.place[rows]]
         self.values, self.others = best.values[rows], best.others[rows]
         self.whole = area(self.own, self.values[self.others])
-        if self.others.sum() > _ENOUGH:
+        if self.others.sum() > ENOUGH:
             drawn = np.random.default_rng(seed).random(self.others.shape)
-            self.others = self.others & (drawn < _ENOUGH / self.others.sum())
+            self.others = self.others & (drawn < ENOUGH / self.others.sum())
 
     def area(self, drawn: np.ndarray) -> float:
         """Of cases that were drawn, with repetitions."""

@@ -17,14 +17,25 @@ import numpy as np
 from defacedask.faces.identification import Scores
 from defacedask.faces.rates import bootstrap_intervals, cmc, exact_interval, roc
 
-__all__ = ["FPRS", "BestScores", "Beyond", "best_scores", "curves", "join", "measurable", "verification"]
+__all__ = [
+    "ENOUGH",
+    "FEWEST",
+    "FPRS",
+    "BestScores",
+    "Beyond",
+    "best_scores",
+    "curves",
+    "join",
+    "measurable",
+    "verification",
+]
 
 #: False positive rates at which the true positive rate is told.
 FPRS = (0.01, 0.001)
 #: Impostor comparisons in a bootstrap draw; with more of them a thinned set gives the same interval.
-_ENOUGH = 5000
+ENOUGH = 5000
 #: From how many persons on a bootstrap over persons means anything: five can be drawn in 126 ways only.
-_FEWEST = 6
+FEWEST = 6
 #: Points of a stored curve.
 _POINTS = 201
 
@@ -225,8 +236,8 @@ def verification(
         if not can
     )
     kept = best.others
-    if len(rest) > _ENOUGH:
-        kept = kept & (np.random.default_rng(seed).random(kept.shape) < _ENOUGH / len(rest))
+    if len(rest) > ENOUGH:
+        kept = kept & (np.random.default_rng(seed).random(kept.shape) < ENOUGH / len(rest))
 
     def figures(drawn: np.ndarray, mask: np.ndarray) -> list[float]:
         some = drawn[able[drawn]]
@@ -239,7 +250,7 @@ def verification(
 
     found = figures(np.arange(len(best.cases)), best.others)
     spans = bootstrap_intervals(lambda drawn: figures(drawn, kept), best.own, repeats=repeats, seed=seed)
-    few = len({best.own[row] for row in rows}) < _FEWEST  # of whom nothing can be matched tells nothing
+    few = len({best.own[row] for row in rows}) < FEWEST  # of whom nothing can be matched tells nothing
     for name, value, (low, high) in zip(names, found, spans, strict=True):
         if few or low == high:
             share = name != "auc" and not math.isnan(value)

@@ -8,6 +8,7 @@ from typing import Any
 from defacedask.inputs import folder_of
 from defacedask.report import numbers
 from defacedask.report.run import CONTROL, Run, read_run
+from defacedask.report.templating import rendered
 from defacedask.tables.files import write_files
 
 __all__ = ["render_report", "write_report"]
@@ -53,16 +54,7 @@ def render_report(run: Run, *, pictures: bool = True) -> str:
     pictures : bool
         As in `write_report`.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("defacedask.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("index.html.j2").render(_context(run, pictures))
+    return rendered("defacedask.report", "index.html.j2", _context(run, pictures))
 
 
 def _context(run: Run, pictures: bool) -> dict[str, Any]:

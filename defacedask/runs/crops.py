@@ -81,10 +81,6 @@ def fill_matrix(
     write_tables(prepared.folder, {"forced_matrix": matrix_rows(found, known, len(cases), SEED)})
 
 
-def _person(case: Case) -> str:
-    return case.patient_id or case.id
-
-
 def _known(
     kept: Path, originals: Iterable[Piece], cases: Sequence[Case], most: int
 ) -> tuple[dict[str, Any], list[Case]]:
@@ -93,7 +89,7 @@ def _known(
     first: dict[str, Case] = {}
     for case in sorted(cases, key=lambda case: case.id):
         if case.id in by_case:
-            first.setdefault(_person(case), case)
+            first.setdefault(case.person, case)
     # drawn one after the other, until enough show a face: nobody else's results are read
     order = np.random.default_rng(SEED).permutation(sorted(first))
     faces: dict[str, Any] = {}
@@ -122,7 +118,7 @@ def _stages(device: str, place: str, digest: str) -> tuple[Stage[StudyRun], ...]
         return {
             "case": task.case.id,
             "defacer": task.defacer,
-            "person": _person(task.case),
+            "person": task.case.person,
             "known": place,
             "settings": task.run.settings.faces,
         }

@@ -220,7 +220,7 @@ def prepare(
     check_margin(margin_mm)
     found, skipped, people = _cases(cases)
     known = gallery or config.option("recognition.gallery")
-    check_gallery(known, [case.patient_id or case.id for case in found])
+    check_gallery(known, [case.person for case in found])
     matrix = config.option("recognition.forced-matrix") if forced_matrix is None else forced_matrix
     settings = dataclasses.replace(settings, forced_matrix=check_matrix(int(matrix), known))
     settings = dataclasses.replace(

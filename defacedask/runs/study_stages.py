@@ -74,18 +74,13 @@ class StudyRun:
 
     def learn(self) -> None:
         """Gather what inversion learns from: the stages `DEPTHS` of all cases have been run."""
-        people = [(case.id, person_of(case)) for case in self.prepared.cases]
+        people = [(case.id, case.person) for case in self.prepared.cases]
         self.lessons = gathered(self.prepared.folder / "store", people, self.settings.judged)
 
     def begin(self, case: Case) -> None:
         """See to what is on record of a case before its stages are submitted."""
         if self.release:
             self.release.forget_lost(case)
-
-
-def person_of(case: Case) -> str:
-    """Whose scan a case is."""
-    return case.patient_id or case.id
 
 
 def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
@@ -237,7 +232,7 @@ def inverting(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
             control_inversion,
             lambda task: {
                 "case": task.case.id,
-                "person": person_of(task.case),
+                "person": task.case.person,
                 "lessons": {name: file for name, (file, _) in planted(task).items()},
             },
             lambda task: [digest for _, digest in planted(task).values()],
@@ -250,7 +245,7 @@ def inverting(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
             invert_faces,
             lambda task: {
                 "case": task.case.id,
-                "person": person_of(task.case),
+                "person": task.case.person,
                 "defacer": task.defacer,
                 "settings": task.run.settings.faces,
                 "lessons": task.run.lessons[task.defacer][0],

@@ -20,9 +20,9 @@ from defacedask.attacks.average_face import AVERAGE, AVERAGE_FORCED
 from defacedask.attacks.names import ENROLMENT, FORCED, PLAIN
 from defacedask.faces.million import rank_one_among
 from defacedask.faces.open_set import Searches, open_set
-from defacedask.faces.paired import FEWEST, auc_difference, auc_interval
+from defacedask.faces.paired import auc_difference, auc_interval
 from defacedask.faces.rates import upper_bound
-from defacedask.faces.verification import BestScores, join
+from defacedask.faces.verification import FEWEST, BestScores, join
 from defacedask.flow.stages.places import ORIGINAL
 from defacedask.modality import IMAGES
 from defacedask.tables.enrolled import AVERAGE_ENROLLED

@@ -57,7 +57,7 @@ class DepthMaps:
 
         from defacedask.modality import air_of
 
-        matrix = np.asarray(target.pose if target.to_template is None else target.to_template)
+        matrix = target.matrix
         to_index = np.linalg.inv(matrix @ target.geometry.affine)
         values = np.asarray(target.values, np.float32)
         air = air_of(target.modality)

@@ -48,7 +48,7 @@ def shrunken_mask(original: Target, rim_mm: float = RIM_MM) -> Target:
 
 def _before(original: Target, rays: np.ndarray) -> np.ndarray:
     """Voxels that some rays pass, more than 35 mm from the axis; (z, y, x) bool."""
-    matrix = np.asarray(original.pose if original.to_template is None else original.to_template)
+    matrix = original.matrix
     x, y, z = np.broadcast_arrays(*apply_affine(matrix, *original.geometry.positions(dtype=np.float64)))
     row = np.rint((z - HEIGHTS[0]) / (HEIGHTS[1] - HEIGHTS[0])).astype(int)
     column = np.rint((np.rad2deg(np.arctan2(x, -y)) - ANGLES[0]) / (ANGLES[1] - ANGLES[0])).astype(int)

@@ -51,7 +51,7 @@ def rebuilt(target: Target, prediction: Prediction, variant: str = "predicted") 
     around = np.concatenate([place, place[:, :1]], axis=1)
     values, geometry = finer(np.asarray(target.values, np.float32), target.geometry)
     image = values.copy()
-    matrix = np.asarray(target.pose if target.to_template is None else target.to_template)
+    matrix = target.matrix
     step = 0.5 * float(np.cbrt(geometry.voxel_volume))
     span = span_of(target)
     row, column = HEIGHTS[1] - HEIGHTS[0], ANGLES[1] - ANGLES[0]

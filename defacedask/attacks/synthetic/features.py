@@ -90,7 +90,7 @@ def _deep(target: Target, body: np.ndarray, depth: np.ndarray) -> np.ndarray:
 def _places(target: Target) -> dict[str, Any]:
     """Where a voxel lies in the average head, in units of 40 mm; left and right are alike."""
     _, geometry = target.finest
-    matrix = np.asarray(target.pose if target.to_template is None else target.to_template)
+    matrix = target.matrix
     x, y, z = apply_affine(matrix, *geometry.positions(dtype=np.float64))
     return {"aside": np.abs(x) / 40.0, "front": y / 40.0, "height": z / 40.0}
 

@@ -152,16 +152,17 @@ class _Job:
         shown = dataclasses.replace(shown, level=level)
         if ENROLMENT in self.examination.attacks and modality in self.examination.modalities:
             self.enrolled += enrol(self.examination, self.examiner, shown)
-        if FILLED in self.examination.attempts(modality):
-            made = self._target(shown)
-            self.examiner.looks += average_looks(self.examination, self.examiner, made, path)
-        if self._judged(modality):
-            target = self._target(shown)
-            del shown  # its room is needed
-            if self.examination.judges(modality):
-                self.controls[path] = control_shares(target)
-            if self.examination.seeks(modality):
-                self.synthetic_controls[path] = controls_of(target)
+        filled = FILLED in self.examination.attempts(modality)
+        if not (filled or self._judged(modality)):
+            return
+        target = self._target(shown)
+        del shown  # its room is needed
+        if filled:
+            self.examiner.looks += average_looks(self.examination, self.examiner, target, path)
+        if self.examination.judges(modality):
+            self.controls[path] = control_shares(target)
+        if self.examination.seeks(modality):
+            self.synthetic_controls[path] = controls_of(target)
 
     def _defaced(self, path: str, modality: str, shown: Shown) -> None:
         assert self.own is not None

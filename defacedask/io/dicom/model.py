@@ -125,6 +125,11 @@ class Case(Shown):
         return case_table(self)
 
     @property
+    def person(self) -> str:
+        """Whose scan it is, as far as ids tell: the patient's id, else the case itself."""
+        return self.patient_id or self.id
+
+    @property
     def primary(self) -> Series:
         """The image the head is read from: CT, else MR, else PET; of several the one with most voxels.
 
