@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from defacedask.faces.crops import Known, crop_distances
 from defacedask.faces.recognition import Box
 from defacedask.flow.result import Piece
 from defacedask.flow.stages.crops import read_known, write_known
+from defacedask.io.dicom.model import Case
 from defacedask.report.run import read_run
 from defacedask.report.sections.crops import crops_table, crops_words
 from defacedask.runs.crops import _known
@@ -142,7 +142,7 @@ def look(person, view="front", **more):
 
 
 def test_the_sample_is_drawn_of_those_with_a_face_and_does_not_depend_on_the_order():
-    cases = [SimpleNamespace(id=f"c{k}", patient_id=person) for k, person in enumerate(PERSONS)]
+    cases = [Case(f"c{k}", person, "", ()) for k, person in enumerate(PERSONS)]
     blind = {"encoding": None, "detected": False, "box": None}
     originals = [
         Piece(

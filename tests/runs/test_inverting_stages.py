@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from defacedask.flow.stage import Task
+from defacedask.io.dicom.model import Case
 from defacedask.runs.study_stages import StudyRun, inverting, stages
 
 DEFACERS = ("none", "weak", "refused")
@@ -15,7 +16,7 @@ def running(all_stages, attacks, lessons):
     settings = SimpleNamespace(faces={"attacks": attacks, "modalities": ["CT"]})
     run = SimpleNamespace(settings=settings, lessons=lessons)
     run.inverts = StudyRun.inverts.fget(run)
-    case = SimpleNamespace(id="c", patient_id="p")
+    case = Case("c", "p", "", ())
     return [
         (stage.name, defacer)
         for stage in all_stages
