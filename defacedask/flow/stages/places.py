@@ -10,10 +10,12 @@ import xarray as xr
 from defacedask.io.store import join_url
 from defacedask.volume import real_values
 
-__all__ = ["KEPT", "ORIGINAL", "PLANS", "loaded", "one_thread", "store_path", "volume_path"]
+__all__ = ["KEPT", "MASKS", "ORIGINAL", "PLANS", "loaded", "one_thread", "store_path", "volume_path"]
 
 #: Below the run's folder: plans, and finished pieces.
 PLANS, KEPT = "store/plans", "store/pieces"
+#: In the store: masks of the original's head.
+MASKS = "masks"
 #: In place of a defacer's name: the image as it came.
 ORIGINAL = "original"
 

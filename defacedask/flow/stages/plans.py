@@ -16,7 +16,7 @@ import numpy as np
 from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.flow.result import Outcome, Piece
 from defacedask.flow.stages.kept import Kept, save_kept
-from defacedask.flow.stages.places import ORIGINAL, one_thread
+from defacedask.flow.stages.places import MASKS, ORIGINAL, one_thread
 from defacedask.flow.stages.protecting import drawn_brain, kept_structures, spared_structures
 from defacedask.io.bids.spaces import TRANSFORM
 from defacedask.io.store import CaseStore, consolidate, write_volume, writing
@@ -78,6 +78,7 @@ def look(
     """
     from defacedask.anatomy.faceless import front_of_face
     from defacedask.anatomy.head import TURNED, Head
+    from defacedask.costs.segmentation import HeadMasks
     from defacedask.defacers import code_of, get_defacer
     from defacedask.defacers.remaining import remains
 
@@ -145,6 +146,7 @@ def look(
             write_volume(
                 store.url, f"head/{path}", make_volume(drop.astype(np.uint8), grid, modality="SEG", units="")
             )
+            write_volume(store.url, f"{MASKS}/{path}", HeadMasks.of(head).volume())
             consolidate(store.url)
     if head.against_header > TURNED:
         missing.append(

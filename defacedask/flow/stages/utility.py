@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.flow.result import Outcome, Piece
-from defacedask.flow.stages.places import loaded, one_thread, volume_path
+from defacedask.flow.stages.places import MASKS, loaded, one_thread, volume_path
 from defacedask.io.store import CaseStore
 
 __all__ = ["measure_utility"]
@@ -16,7 +16,7 @@ __all__ = ["measure_utility"]
 def measure_utility(ingested: Piece, looked: Piece, applied: Piece, *, case: str, defacer: str) -> Outcome:
     """Masks that our own methods find on the image plans are made on, and uptake of every structure in every PET.
 
-    Where the head lies is taken from the original: what is compared is what the values of the defaced image tell.
+    Where the head lies, and the original's masks, were found by the stage ``look``: what is compared is what the values of the defaced image tell.
 
     Returns
     -------
@@ -25,7 +25,7 @@ def measure_utility(ingested: Piece, looked: Piece, applied: Piece, *, case: str
     """
     from defacedask.anatomy.head import Head
     from defacedask.anatomy.registration import Registration
-    from defacedask.costs.segmentation import compare_masks
+    from defacedask.costs.segmentation import HeadMasks, compare_masks
     from defacedask.costs.uptake import compare_uptake
 
     store = CaseStore(ingested.facts["store"])
@@ -35,18 +35,18 @@ def measure_utility(ingested: Piece, looked: Piece, applied: Piece, *, case: str
     rows: list[dict[str, Any]] = []
     with one_thread():
         if path in given:
-            heads = [
-                Head(store.volume(one).load(), registration=known)
-                for one in (path, volume_path(defacer, path))
-            ]
-            about = {"case": case, "defacer": defacer, "modality": heads[0].modality}
-            rows += [{**about, **row} for row in compare_masks(*heads)]
+            before, now = (store.volume(one).load() for one in (path, volume_path(defacer, path)))
+            own = found = HeadMasks.of_volume(store.volume(f"{MASKS}/{path}"))
+            if not np.array_equal(before.values, now.values):
+                found = HeadMasks.of(Head(now, registration=known))
+            about = {"case": case, "defacer": defacer, "modality": before.attrs["modality"]}
+            rows += [{**about, **row} for row in compare_masks(own, found)]
         for pet in (p for p in store.images if p in given):
             if store.volume(pet).attrs["modality"] != "PT":
                 continue
-            before, after = (loaded(store.volume(one)).values for one in (pet, volume_path(defacer, pet)))
+            uptake = [loaded(store.volume(one)).values for one in (pet, volume_path(defacer, pet))]
             for part in store.structure_sets:
                 parts, grid = store.structures(part), store.geometry(part)
-                found = compare_uptake(before, after, store.geometry(pet), parts, grid)
-                rows += [{"case": case, "defacer": defacer, "modality": "PT", **row} for row in found]
+                compared = compare_uptake(*uptake, store.geometry(pet), parts, grid)
+                rows += [{"case": case, "defacer": defacer, "modality": "PT", **row} for row in compared]
     return Outcome(rows={"utility": rows})
