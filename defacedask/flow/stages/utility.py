@@ -16,7 +16,8 @@ __all__ = ["measure_utility"]
 def measure_utility(ingested: Piece, looked: Piece, applied: Piece, *, case: str, defacer: str) -> Outcome:
     """Masks that our own methods find on the image plans are made on, and uptake of every structure in every PET.
 
-    Where the head lies, and the original's masks, were found by the stage ``look``: what is compared is what the values of the defaced image tell.
+    Where the head lies, and the masks of the original, were found by the stage ``look``: what is compared is what
+    the values of the defaced image tell.
 
     Returns
     -------
