@@ -115,7 +115,15 @@ def cluster(workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
         env = {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
         dask = [sys.executable, "-m", "dask"]
         scheduler = ["scheduler", "--scheduler-file", str(file), "--port", "0", "--no-dashboard"]
-        worker = ["worker", "--scheduler-file", str(file), "--nthreads", "1", "--local-directory", str(folder)]
+        worker = [
+            "worker",
+            "--scheduler-file",
+            str(file),
+            "--nthreads",
+            "1",
+            "--local-directory",
+            str(folder),
+        ]
 
         def start(command: list[str]) -> subprocess.Popen[bytes]:
             one = subprocess.Popen([*dask, *command], env=env, stderr=subprocess.DEVNULL)

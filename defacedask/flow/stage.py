@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from defacedask.config import option
 from defacedask.errors import ConfigError
 from defacedask.flow.result import Graph, Name, Piece, run_piece
 
@@ -77,7 +78,8 @@ class Stage(Generic[RunT]):
     when : callable
         Task -> whether it runs at all.
     seconds : float
-        How long it may take on a cluster; a process that takes longer is ended, and the case goes on without it.
+        How long it may take on a cluster, times the option ``cluster.patience``; a process that takes longer is
+        ended, and the case goes on without it.
     resources : mapping
         What a worker must offer, as in ``{"GPU": 1}``.
     """
@@ -150,6 +152,7 @@ def _steps(
     """Steps of a case, in the order given."""
     shared: dict[str, Any] = {}
     known: set[Name] = set()
+    patience = float(option("cluster.patience"))
     for stage in stages:
         for defacer in stage.whose(defacers):
             task = Task(run, case, defacer, shared)
@@ -165,7 +168,7 @@ def _steps(
                 "defacer": defacer,
                 "depends": stage.depends(task),
                 "token": token,
-                "limit": stage.seconds,
+                "limit": stage.seconds * patience,
                 "rows": False,
             }
             work = (stage.function, dict(stage.arguments(task)))

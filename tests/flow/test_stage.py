@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import dask
+import pytest
+
 from defacedask.flow.executors import HereExecutor
 from defacedask.flow.result import Outcome
-from defacedask.flow.stage import EACH_DEFACER, Stage, submit_case
+from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, submit_case
 
 calls = []
 
@@ -62,3 +65,14 @@ def test_only_what_depends_on_something_new_runs_again(tmp_path):
     assert (
         len(calls) == 2
     )  # the judges; what is given to a stage is no part of its key, what it depends on is
+
+
+@pytest.mark.parametrize("patience", [1, 0.5, 0])
+def test_a_slow_machine_may_ask_for_patience(tmp_path, monkeypatch, patience):
+    limits = []
+    monkeypatch.setattr(
+        "defacedask.flow.stage.run_piece", lambda *before, limit, **other: limits.append(limit)
+    )
+    with dask.config.set({"defacedask.cluster.patience": patience}):
+        submit_case(flow(), "run", "data", "case", ("a", "b"), HereExecutor(), kept=tmp_path)
+    assert set(limits) == {patience * 2 * HOUR}
