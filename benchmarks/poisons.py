@@ -26,7 +26,12 @@ PLUG_IN = '''
 import ctypes, dataclasses, json, os, re
 from typing import ClassVar
 
-from defacedask.defacers.quickshear import Quickshear
+from defacedask.defacers.quickshear import Quickshear, QuickshearPlan
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PoisonousPlan(QuickshearPlan):
+    defacer: ClassVar[str] = "poisonous"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Poisonous(Quickshear):
             kept = []
             while True:
                 kept.append(b"x" * 50_000_000)
-        return super().propose(head, key=key, protected=protected)
+        plan = super().propose(head, key=key, protected=protected)
+        return PoisonousPlan(**{f.name: getattr(plan, f.name) for f in dataclasses.fields(plan) if f.init})
 '''
 
 
@@ -63,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     out: Path = options.out
     patients = out / "patients"
-    for number in range(options.cases):
-        _program("phantom", "--seed", str(number + 1), "--out", str(patients / f"{number}"))
+    made = ["--subjects", str(options.cases), "--size", "coarse", "--modality", "CT"]
+    _program("phantom", *made, "--out", str(patients))
     poisons = _poison(patients, out)
     install(out / "plug-in")
     env = {"POISONS": str(out / "poisons.json"), "DASK_DEFACEDASK__CLUSTER__PATIENCE": options.patience}

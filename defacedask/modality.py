@@ -39,6 +39,9 @@ class Modality:
         Real values shown black and white; None: by the values.
     prefix : str
         Of its columns in published tables.
+    match, outline : float
+        Gates of a head's place, see `defacedask.anatomy.quality`: the score of the average head laid on it, and the
+        overlap of its outline with the average's. Those of MR serve where no head of the modality was measured.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Modality:
     other_levels: tuple[float, ...] = ()
     window: tuple[float, float] | None = None
     prefix: str = ""
+    match: float = 0.33
+    outline: float = 0.88
 
     def attack_levels(self, skin: float) -> tuple[float, ...]:
         """`other_levels` in real units, of an image whose skin lies at a level."""
@@ -75,6 +80,8 @@ MODALITIES: dict[str, Modality] = {
             other_levels=(-600.0, -100.0),
             window=(-400.0, 600.0),
             prefix="ct",
+            match=0.22,
+            outline=0.7,
         ),
         Modality(
             "MR",
@@ -98,6 +105,7 @@ MODALITIES: dict[str, Modality] = {
             skin_part=0.25,
             other_levels=(0.5, 1.6),
             prefix="pet",
+            outline=0.86,
         ),
     )
 }

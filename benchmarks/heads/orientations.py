@@ -297,6 +297,7 @@ def write_figure(folder: Path) -> None:
     from matplotlib.figure import Figure
 
     from defacedask.anatomy.quality import GATES
+    from defacedask.modality import modality_of
 
     rows = [r for f in sorted(folder.glob("*.jsonl")) if f.stem != "non-heads" for r in _read(f)]
     right = [r for r in rows if max(r.get("mm", [99.0])) <= MILLIMETRES and r.get("degrees", 99.0) <= DEGREES]
@@ -313,7 +314,7 @@ def write_figure(folder: Path) -> None:
     axes.scatter(*zip(*wrong, strict=True), 18, "tab:orange", "+", label="best pose elsewhere")
     axes.axhline(GATES["margin"], color="grey", linewidth=0.8)
     for modality in ("CT", "MR"):
-        axes.axvline(GATES[f"match_{modality}"], color="grey", linewidth=0.8, linestyle=":")
+        axes.axvline(modality_of(modality).match, color="grey", linewidth=0.8, linestyle=":")
     axes.set(
         xlabel="match, nats a point (dotted: gates of CT and MR)",
         ylabel="margin over the best pose elsewhere",
