@@ -33,7 +33,7 @@ PASSING = frozenset(
 )
 #: Seconds to wait before each further try.
 WAITS = (1.0, 5.0)
-#: Times that a stage may take its process down in one run before it is given up.
+#: Times that a stage may take its process down before it is given up (`defacedask.flow.run` gives more chances).
 DEATHS = 2
 
 
@@ -87,6 +87,8 @@ class Begun:
         #: Where the process was when its time was up.
         self.late = result.with_suffix(".late")
         self.token = token
+        #: Whether it was ended since its time was up; known after `died`.
+        self.was_late = False
         self._known = self._read() if token else {}
 
     def _read(self) -> dict[str, Any]:
@@ -100,11 +102,10 @@ class Begun:
         """Why it must not be begun again, as a sentence; empty where it may."""
         if int(self._known.get("times", 0)) < DEATHS:
             return ""
-        late = False
         with contextlib.suppress(OSError):
-            late = self.late.stat().st_size > 0
+            self.was_late = self.late.stat().st_size > 0
         self._end()
-        if late:
+        if self.was_late:
             limit = float(self._known.get("limit", 0.0))
             return f"it took longer than {limit:g} seconds, and was ended {DEATHS} times."
         return f"its process died {DEATHS} times; it may lack memory, see the worker's log."

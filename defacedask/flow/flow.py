@@ -42,8 +42,19 @@ class Flow(Generic[RunT]):
     token: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     brief: Callable[[Piece], Piece] | None = None
 
-    def submit(self, run: RunT, case: Any, case_id: str, defacers: Iterable[str], priority: int = 0) -> Graph:
-        """Submit all stages of one case; see `defacedask.flow.stage.submit_case`."""
+    def submit(
+        self,
+        run: RunT,
+        case: Any,
+        case_id: str,
+        defacers: Iterable[str],
+        priority: int = 0,
+        chance: int = 0,
+    ) -> Graph:
+        """Submit all stages of one case; see `defacedask.flow.stage.submit_case`.
+
+        With another chance (`defacedask.flow.run.run_cases`) deaths are counted anew.
+        """
         return submit_case(
             self.stages,
             run,
@@ -53,7 +64,7 @@ class Flow(Generic[RunT]):
             self.executor,
             kept=self.kept,
             priority=priority,
-            token=self.token,
+            token=f"{self.token}-{chance}",
         )
 
     def run(
@@ -80,9 +91,9 @@ class Flow(Generic[RunT]):
             Called with each case before it is submitted.
         """
 
-        def submit(case: Any, priority: int) -> Graph:
+        def submit(case: Any, priority: int, chance: int) -> Graph:
             before(case)
-            return self.submit(run, case, case_id(case), defacers, priority)
+            return self.submit(run, case, case_id(case), defacers, priority, chance)
 
         def whole(case: Any, priority: int) -> Graph:
             before(case)
@@ -95,7 +106,7 @@ class Flow(Generic[RunT]):
                 self.executor,
                 kept=self.kept,
                 priority=priority,
-                token=self.token,
+                token=f"{self.token}-0",
                 brief=self.brief,
             )
 

@@ -89,6 +89,8 @@ class Piece:
         The run cannot go on (disk full, output not writable).
     upstream : bool
         It did not run: a piece before it was refused or failed.
+    died : bool
+        Its process ended in the middle of it, again and again, and not because it took too long.
     """
 
     stage: str
@@ -101,6 +103,7 @@ class Piece:
     peak_rss_mb: float = 0.0
     fatal: bool = False
     upstream: bool = False
+    died: bool = False
     rows: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -218,8 +221,8 @@ def run_piece(
     path = piece_path(folder, case, stage, defacer)
     piece = Piece(stage, case, defacer, key)
     begun = Begun(path, token)
-    if died := begun.died():
-        piece.status, piece.reason = FAILED, f"{stage}: {died}"
+    if why := begun.died():
+        piece.status, piece.reason, piece.died = FAILED, f"{stage}: {why}", not begun.was_late
         piece = _kept(path, piece)
         tell(piece)
         return piece

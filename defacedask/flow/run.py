@@ -16,14 +16,18 @@ from defacedask.flow.result import FAILED, Name, Piece
 if TYPE_CHECKING:
     from defacedask.flow.executors import Executor
 
-__all__ = ["Progress", "run_cases"]
+__all__ = ["CHANCES", "Progress", "run_cases"]
 
 Progress = Callable[[int, int, Piece | None], None]
+
+#: More times that a case is begun whose process died, alone and at the end: it may have died of a neighbour, or been
+#: killed from outside.
+CHANCES = 2
 
 
 def run_cases(
     cases: Sequence[Any],
-    submit: Callable[[Any, int], Mapping[Name, Any]],
+    submit: Callable[[Any, int, int], Mapping[Name, Any]],
     executor: Executor,
     progress: Progress | None = None,
     *,
@@ -36,15 +40,16 @@ def run_cases(
     ----------
     cases : sequence
     submit : callable
-        ``submit(case, priority)`` -> (stage, case, defacer) -> future of a `Piece`, or of the list of those that
-        have this future.
+        ``submit(case, priority, chance)`` -> (stage, case, defacer) -> future of a `Piece`, or of the list of those
+        that have this future. The chance is 0, or 1 to `CHANCES` where its process died before.
     executor : Executor
     progress : callable, optional
         ``progress(finished, total, piece)``: tasks that have finished, an estimate of all, and the one that just has.
     case_id : callable
         Id of a case: one that cannot even be submitted is a failed piece of the stage ``submit``.
     whole : callable, optional
-        As ``submit``, as few tasks as can be; used as long as there are more cases to come than tasks run at a time.
+        ``whole(case, priority)``: as ``submit``, as few tasks as can be; used as long as there are more cases to come
+        than tasks run at a time.
 
     Yields
     ------
@@ -72,14 +77,20 @@ class _Open:
     case: Any
     missing: dict[Any, list[Name]]
     pieces: list[Piece] = dataclasses.field(default_factory=list)
-    again: bool = False
+    chance: int = 0
     lost: bool = False
+
+    def lose(self) -> bool:
+        """Take note that its process died; False if this was its last chance."""
+        if self.chance < CHANCES:
+            self.lost = True
+        return self.lost
 
 
 @dataclasses.dataclass
 class _Flight:
     cases: Sequence[Any]
-    submit: Callable[[Any, int], Mapping[Name, Any]]
+    submit: Callable[[Any, int, int], Mapping[Name, Any]]
     executor: Executor
     progress: Progress | None
     case_id: Callable[[Any], str]
@@ -112,21 +123,21 @@ class _Flight:
             if ended is not None:
                 flying -= 1
                 if ended.lost:
-                    # one that may have died with a neighbour: it gets another chance alone, at the end
                     unlucky.append(ended)
                 else:
                     ready.append(ended)
-        for lost in unlucky:
-            one = self._start(lost.case, 0, again=True)
-            while one.missing:
-                self._next()
+        for one in unlucky:
+            while one.lost:
+                one = self._start(one.case, 0, one.chance + 1)
+                while one.missing:
+                    self._next()
             yield one.case, one.pieces
 
-    def _start(self, case: Any, priority: int, again: bool = False) -> _Open:
+    def _start(self, case: Any, priority: int, chance: int = 0) -> _Open:
         """Submit a case; what finished before is kept on disk, so that only what is missing runs again."""
-        one = _Open(case, {}, again=again)
+        one = _Open(case, {}, chance=chance)
         try:
-            graph = self._submit(case, priority, again)
+            graph = self._submit(case, priority, chance)
         except Exception as error:
             if getattr(error, "fatal", False):
                 raise
@@ -134,7 +145,7 @@ class _Flight:
             reason = f"it could not be started: {what}"
             one.pieces.append(Piece("submit", self.case_id(case), "", "", FAILED, reason))
             graph = {}
-        if not one.again:
+        if not chance:
             self.begun += 1
             self.tasks += len(graph) + len(one.pieces)
         for name, future in graph.items():
@@ -144,11 +155,11 @@ class _Flight:
             self._count(piece)
         return one
 
-    def _submit(self, case: Any, priority: int, again: bool) -> Mapping[Name, Any]:
+    def _submit(self, case: Any, priority: int, chance: int) -> Mapping[Name, Any]:
         # one that was lost goes stage by stage: so it is known which of them took the worker along
-        if self.whole and not again and len(self.cases) - self.begun > self.executor.threads:
+        if self.whole and not chance and len(self.cases) - self.begun > self.executor.threads:
             return self.whole(case, priority)
-        return self.submit(case, priority)
+        return self.submit(case, priority, chance)
 
     def _next(self) -> _Open | None:
         """Wait for a future; its case, if it was the last one."""
@@ -162,16 +173,13 @@ class _Flight:
             pieces = found if isinstance(found, list) else [found]
         except Exception as error:
             # a stage never raises: the process that ran it was lost
-            if not one.again:
-                if not one.lost:
-                    self.finished -= len(one.pieces)
-                one.lost = True
-                return None if one.missing else one
             reason = (
-                f"{names[0][0]}: the worker process was lost twice ({type(error).__name__}); "
-                "it may lack memory, see the worker's log."
+                f"{names[0][0]}: the worker process was lost in each of {CHANCES + 1} tries "
+                f"({type(error).__name__}); it may lack memory, see the worker's log."
             )
-            pieces = [Piece(*name, "", FAILED, reason) for name in names]
+            pieces = [Piece(*name, "", FAILED, reason, died=True) for name in names]
+        if not one.lost and any(piece.died for piece in pieces) and one.lose():
+            self.finished -= len(one.pieces)
         one.pieces += pieces
         for piece in pieces:
             if not one.lost:

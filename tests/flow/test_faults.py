@@ -5,14 +5,16 @@ import errno
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from defacedask.cluster import connect
 from defacedask.errors import OutputError, RefusedError
-from defacedask.flow import faults
+from defacedask.flow import faults, run
 from defacedask.flow.executors import DaskExecutor
 from defacedask.flow.faults import Begun, patiently
+from defacedask.flow.flow import Flow
 from defacedask.flow.result import Outcome, run_piece
 from defacedask.flow.run import run_cases
 from defacedask.flow.stage import Stage, submit_case
@@ -122,18 +124,27 @@ def flow():
 
 
 @pytest.mark.slow
-def test_a_poisonous_case_costs_itself_alone_and_its_row_names_the_stage(tmp_path):
+def test_a_poisonous_case_costs_itself_alone_and_its_row_names_the_stage(tmp_path, monkeypatch):
     """On a scheduler that would let one task kill four workers, as it stands outside our own configuration."""
     import dask
 
+    monkeypatch.setattr(run, "CHANCES", 1)  # each more costs workers that start anew
     cases = ["good 1", "abort", "good 2", "segfault", "loop", "good 3", "sleep", "kill", "good 4"]
     with connect("local", 2) as client, dask.config.set({"distributed.scheduler.allowed-failures": 3}):
         client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 3))
         executor = DaskExecutor(client)
 
-        def submit(case, priority):
+        def submit(case, priority, chance):
             return submit_case(
-                flow(), None, case, case, (), executor, kept=tmp_path, priority=priority, token="run"
+                flow(),
+                None,
+                case,
+                case,
+                (),
+                executor,
+                kept=tmp_path,
+                priority=priority,
+                token=f"run-{chance}",
             )
 
         found = dict(run_cases(cases, submit, executor, case_id=str))
@@ -150,6 +161,29 @@ def test_a_poisonous_case_costs_itself_alone_and_its_row_names_the_stage(tmp_pat
         assert ("it took longer than 4 seconds" if late else "its process died 2 times") in why, case
         assert pieces["after"].upstream
         assert pieces["after"].reason == why
+
+
+def killed(ingested, *, deaths, folder):
+    """Killed from outside in its first so many tries."""
+    with Path(folder, "deaths").open("a") as file:
+        file.write("x")
+    if Path(folder, "deaths").stat().st_size <= deaths:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome()
+
+
+@pytest.mark.slow
+def test_a_stage_that_others_kill_is_not_taken_for_poisonous(tmp_path):
+    """A stage is given up after two deaths; its case is not, before all its chances are gone."""
+    stages = (
+        Stage("ingest", fine, lambda task: {}),
+        Stage("look", killed, lambda task: {"deaths": 3, "folder": str(tmp_path)}, needs=("ingest",)),
+    )
+    with connect("local", 1) as client:
+        flow = Flow(stages, DaskExecutor(client), tmp_path / "pieces")
+        ((_, pieces),) = flow.run(None, ["case"], (), case_id=str)
+    assert [piece.status for piece in pieces] == ["done", "done"]
+    assert (tmp_path / "deaths").stat().st_size == 4
 
 
 def test_a_stage_with_passing_trouble_is_done(tmp_path, monkeypatch):

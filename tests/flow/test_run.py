@@ -11,7 +11,7 @@ from defacedask.cluster import connect
 from defacedask.errors import OutputError
 from defacedask.flow.executors import DaskExecutor, HereExecutor
 from defacedask.flow.result import Piece
-from defacedask.flow.run import run_cases
+from defacedask.flow.run import CHANCES, run_cases
 
 
 def work(name, mode):
@@ -25,7 +25,7 @@ def work(name, mode):
 
 
 def submitter(executor):
-    def submit(case, priority):
+    def submit(case, priority, chance):
         name = ("stage", case[0], "")
         return {name: executor.submit(work, name, case[1], name=name, priority=priority)}
 
@@ -52,8 +52,40 @@ def test_who_kills_its_worker_fails_alone(tmp_path):
     status = {piece.case: piece.status for piece in pieces}
     assert status == {**{name: "done" for name, _ in cases}, "bad": "failed"}
     (reason,) = [piece.reason for piece in pieces if piece.case == "bad"]
-    assert "worker process was lost twice" in reason
+    assert "worker process was lost in each of 3 tries" in reason
     assert seen[-1] == (8, 8)
+
+
+@pytest.mark.parametrize("deaths", range(5))
+def test_who_was_unlucky_gets_another_chance_at_the_end_and_no_more_than_so_many(deaths):
+    """Case b dies in its first so many tries, whoever was at fault."""
+    executor = HereExecutor()
+    tries, seen = [], []
+
+    def submit(case, priority, chance):
+        tries.append((case[0], chance))
+        died = case[0] == "b" and chance < deaths
+        names = [("first", case[0], ""), ("last", case[0], "")]
+        pieces = [
+            Piece(*names[0], "key"),
+            Piece(*names[1], "key", "failed" if died else "done", "it died." if died else "", died=died),
+        ]
+        return {
+            name: executor.submit(lambda piece=piece: piece, name=name)
+            for name, piece in zip(names, pieces, strict=True)
+        }
+
+    cases = [("a", None), ("b", None), ("c", None)]
+    pieces = outcomes(cases, submit, executor, lambda n, total, piece: seen.append((n, total)))
+    chances = min(deaths, CHANCES)
+    assert tries == [("a", 0), ("b", 0), ("c", 0), *(("b", k + 1) for k in range(chances))]
+    assert len(pieces) == 6
+    assert {p.case: p.status for p in pieces if p.stage == "last"} == {
+        "a": "done",
+        "b": "done" if deaths <= CHANCES else "failed",
+        "c": "done",
+    }
+    assert seen[-1] == (6, 6)
 
 
 def test_a_fatal_piece_ends_the_run():
@@ -72,10 +104,10 @@ def test_a_case_that_cannot_be_submitted_is_a_piece():
     executor = HereExecutor()
     submit = submitter(executor)
 
-    def odd(case, priority):
+    def odd(case, priority, chance):
         if case[0] == "bad":
             raise ValueError("no such thing")
-        return submit(case, priority)
+        return submit(case, priority, chance)
 
     seen = []
     cases = [("a", None), ("bad", None), ("b", None)]
@@ -85,7 +117,7 @@ def test_a_case_that_cannot_be_submitted_is_a_piece():
     assert "could not be started: ValueError: no such thing" in reason
     assert seen[-1] == (3, 3)
 
-    def full(case, priority):
+    def full(case, priority, chance):
         raise OutputError("the disk is full.", fatal=True)
 
     with pytest.raises(OutputError, match="disk is full"):
