@@ -9,7 +9,7 @@ as Kubernetes does.
 - ``undisturbed``: nothing happens.
 - ``worker``: a worker and its nanny are killed (SIGKILL).
 - ``cut``: the network of a worker is down for 60 s.
-- ``scheduler``: the scheduler is killed; the program ends with a sentence, and is started again.
+- ``scheduler``: the scheduler is killed; the program goes on with the next, or ends and is started again.
 
 Each happens when a third of the undisturbed run's results are there. ``FOLDER/namespaces.md`` says what each took and
 whether its tables are those of the undisturbed run, byte by byte once their lines are sorted.
@@ -47,22 +47,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", default="undisturbed,worker,cut,scheduler")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    lines = ["| run | wall s | program started | its exits | tables equal |", "|" + " --- |" * 5]
+    lines = [
+        "| run | wall s | program started | its exits | scheduler, workers started | tables equal |",
+        "|" + " --- |" * 6,
+    ]
     for name in options.runs.split(","):
-        wall, exits = run(name, options.patients, options.out)
+        wall, exits, starts = run(name, options.patients, options.out)
         equal, different = compare_tables(options.out / "undisturbed", options.out / name)
         for other in different:
             print(f"{name}: {other} differs")
         lines.append(
             f"| {name} | {wall:.0f} | {len(exits)} times | {', '.join(map(str, exits))} | "
-            f"{equal} of {equal + len(different)} |"
+            f"{', '.join(map(str, starts))} times | {equal} of {equal + len(different)} |"
         )
     (options.out / "namespaces.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
-def run(name: str, patients: Path, out: Path) -> tuple[float, list[int]]:
-    """One study; its wall seconds, and the exit status of each start of the program."""
+def run(name: str, patients: Path, out: Path) -> tuple[float, list[int], list[int]]:
+    """One study; its wall seconds, the exit status of each start of the program, and how often the others started."""
     third = results(out / "undisturbed") / 3
     study = [sys.executable, "-m", "defacedask", "study", str(patients), "--out", str(out / name)]
     study += ["--cluster", SCHEDULER, "--seed", "1", "--attacks", "basic", "--no-pictures"]
@@ -79,7 +82,7 @@ def run(name: str, patients: Path, out: Path) -> tuple[float, list[int]]:
             exits.append(program.returncode)
             if len(exits) == 5:
                 break
-    return time.monotonic() - begun, exits
+    return time.monotonic() - begun, exits, [cluster.starts[place] for place in PLACES]
 
 
 @contextlib.contextmanager
@@ -114,6 +117,7 @@ class Cluster:
     """Scheduler and workers, each in its namespace, started again when they end."""
 
     def __init__(self) -> None:
+        self.starts = dict.fromkeys(PLACES, 0)
         self._over = threading.Event()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._threads: list[threading.Thread] = []
@@ -152,6 +156,7 @@ class Cluster:
                 [*inside, *command, "--no-dashboard"], env=env, stderr=subprocess.DEVNULL
             )
             self._processes[place] = process
+            self.starts[place] += 1
             process.wait()
             self._over.wait(2.0)
 
