@@ -17,10 +17,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from defacedask.tables.batches import WHOLE_CASES, Filters, Reader
 from defacedask.tables.files import as_table, empty_table, saying_why, table_files
 from defacedask.whole_files import replacing
 
-__all__ = ["MOST_LINES", "frames", "join_parts", "keep_parts", "read_part", "rows_of", "write_parts"]
+__all__ = [
+    "MOST_LINES",
+    "frames",
+    "join_parts",
+    "keep_parts",
+    "read_part",
+    "reader_of",
+    "rows_of",
+    "write_parts",
+]
 
 #: Rows up to which a table is written as CSV, too: a spreadsheet opens no more.
 MOST_LINES = 1_048_575
@@ -70,6 +80,17 @@ def frames(
     """Parts of a table that have rows, one after the other; as `read_part`."""
     parts = (read_part(folder, name, columns, **options) for folder in folders)
     return (part for part in parts if len(part))
+
+
+def reader_of(folders: Sequence[Path]) -> Reader:
+    """Rows of a table that stands in parts; no case is in two of them."""
+
+    def read(
+        name: str, columns: Sequence[str] | None = None, filters: Filters = ()
+    ) -> Iterator[pd.DataFrame]:
+        return frames(folders, name, columns, filters=[(c, "in", list(v)) for c, _, v in filters] or None)
+
+    return read
 
 
 def join_parts(
@@ -123,7 +144,9 @@ def _join(name: str, folders: Sequence[Path], parquet: Path, csv: Path | None) -
                 for text in texts:
                     part[text] = part[text].astype(object).where(part[text].notna(), "").astype("str")
                 table = as_table(name, part)
-                writer.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False))
+                rows = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
+                # a row group a part: `batches` rests on it
+                writer.write_table(rows, row_group_size=len(table))
                 if lines:
                     lines.write(_csv(table, header=False))
         for file in filter(None, (stream, lines)):
@@ -148,4 +171,5 @@ def _columns(folders: Iterable[Path], name: str) -> pa.Schema:
     for folder in folders:
         file = pq.read_schema(folder / f"{name}.parquet")
         schemas.append(file)
-    return pa.unify_schemas([one.remove_metadata() for one in schemas], promote_options="permissive")
+    joined = pa.unify_schemas([one.remove_metadata() for one in schemas], promote_options="permissive")
+    return joined.with_metadata({WHOLE_CASES: b"1"})
