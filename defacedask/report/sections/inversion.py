@@ -11,6 +11,7 @@ from defacedask.attacks.inversion.evidence import SURE, Paired, paired
 from defacedask.report import numbers
 from defacedask.report.gathered.tries import inverted
 from defacedask.report.run import Run
+from defacedask.tables.batches import reader
 
 __all__ = ["InversionLine", "inversion_lines"]
 
@@ -40,7 +41,7 @@ class InversionLine:
 
 def inversion_lines(run: Run) -> Iterator[InversionLine]:
     """Two controls for each modality: one that must be seen through, and one in which nothing is to be learnt."""
-    table, sampled = inverted(run.read, _COLUMNS)
+    table, sampled = inverted(reader(run.tables), _COLUMNS)
     if not len(table):
         return
     for modality, rows in table.groupby("modality", sort=True):
