@@ -167,8 +167,8 @@ def test_the_sample_is_drawn_of_those_with_a_face_and_does_not_depend_on_the_ord
     assert len(chosen) == len(faces["CT"]["eye"]) == 4
     everybody = _known(tmp_path, originals, cases, 99)[1]
     assert {case.id for case in everybody} == {f"c{k}" for k in range(2, 8)}
-    forced = {keep(tmp_path, "c7", [look("P7", attack="forced_crop")])}
-    assert _known(tmp_path, forced, cases, 4) == ({}, [])
+    forced = {keep(tmp_path / "forced", "c7", [look("P7", attack="forced_crop")])}
+    assert _known(tmp_path / "forced", forced, cases, 4) == ({}, [])
 
 
 def test_the_file_of_faces_comes_back(tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
 
 import dask
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support import small_run
 from support.split_tables import split_tables
@@ -92,22 +93,43 @@ def said(folder):
     ]
 
 
+def differing(one, other, place=""):
+    """Places where two answers differ; sums of the same numbers in another order are the same to nine digits."""
+    if dataclasses.is_dataclass(one):
+        one, other = vars(one), vars(other)
+    if isinstance(one, dict):
+        assert list(one) == list(other), place
+        one, other = list(one.values()), list(other.values())
+    if isinstance(one, list | tuple):
+        assert len(one) == len(other), place
+        return [
+            found
+            for k, (a, b) in enumerate(zip(one, other, strict=True))
+            for found in differing(a, b, f"{place}[{k}]")
+        ]
+    same = one == other or (isinstance(one, float) and one == pytest.approx(other, rel=1e-9, nan_ok=True))
+    return [] if same else [(place, one, other)]
+
+
 @pytest.fixture(scope="module")
 def at_once(whole):
-    return said(whole)
+    found = {}
+    for most in (5000, 3):
+        with dask.config.set({"defacedask.report.most-cases": most}):
+            found[most] = said(whole)
+    return found
 
 
-@given(cuts=st.lists(st.integers(1, CASES + 1), max_size=4), most=st.sampled_from([5000, 3]))
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(1, CASES + 1), min_size=1, max_size=4), most=st.sampled_from([5000, 3]))
+@settings(max_examples=4, phases=[Phase.generate])  # an example costs a second
 def test_any_split_says_what_whole_tables_say(whole, at_once, tmp_path_factory, cuts, most):
     split = split_tables(whole, tmp_path_factory.mktemp("split") / "run", cuts)
     with dask.config.set({"defacedask.report.most-cases": most}):
         found = said(split)
-        known = at_once if most > CASES else said(whole)
-    for here, there in zip(found, known, strict=True):
-        assert here == pytest.approx(there) if isinstance(here, float) else here == there
-    sampled = "of a sample of 3 cases (seed 0)"
-    assert (sampled in repr(found)) == (most < CASES)
+    if most > CASES:
+        assert repr(found) == repr(at_once[most])
+    assert differing(found, at_once[most]) == []
+    assert ("of a sample of 3 cases (seed 0)" in repr(found)) == (most < CASES)
 
 
 def test_the_page_is_the_same(whole, tmp_path):

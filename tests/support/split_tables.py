@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,9 +19,9 @@ def split_tables(source: Path, out: Path, cuts: Sequence[int], *, marked: bool =
     Cases keep the order in which the table ``cases`` has them. Unmarked files say nothing of their row groups.
     """
     (out / "tables").mkdir(parents=True)
-    for name in ("config.yaml", "pictures"):
-        if (source / name).exists():
-            (out / name).symlink_to(source / name)
+    (out / "config.yaml").symlink_to(source / "config.yaml")
+    if (source / "pictures").exists():  # what lies outside of a run is not shown
+        shutil.copytree(source / "pictures", out / "pictures")
     tables = read_tables(source)
     order = {case: k for k, case in enumerate(dict.fromkeys(tables["cases"]["case"]))}
     ends = [*sorted({cut for cut in cuts if 0 < cut < len(order)}), len(order)]
