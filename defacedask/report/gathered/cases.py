@@ -150,9 +150,9 @@ class Skips:
                 # a number for a text: what is not shown is counted
                 self._further.add(int(case_hashes(["\n".join(map(str, key))])[0]))
                 continue
-            files, listed, names = self.lines.get(key, (0, 0, []))  # type: ignore[call-overload]
+            files, listed, names = self.lines.get(key, (0, 0, []))
             paths = [str(path) for path in part["path"] if path]
-            self.lines[key] = (  # type: ignore[index]
+            self.lines[key] = (
                 files + int(part["files"].fillna(1).sum()),
                 listed + len(paths),
                 [*names, *paths[: self._names - len(names)]],

@@ -118,7 +118,7 @@ class Doses:
         for key, some in grouped(rows, ["defacer", "structure", "metric"]):
             self.moved[key].add(change[some], hashes[some], cases[some], numbers[some])  # type: ignore[index]
         for key, number in rows.groupby(["defacer", "structure"], sort=False)["case"].nunique().items():
-            self.cases[key] += int(number)  # type: ignore[index]
+            self.cases[key] += int(number)
         for defacer, number in rows.groupby("defacer", sort=False)["case"].nunique().items():
             self.cases[str(defacer), ""] += int(number)
         self.rows += len(rows)

@@ -58,8 +58,8 @@ class Masks(dict[tuple[str, str], dict[str, Mask]]):
             mask.add(str(measure), rows.iloc[some], hashes[some])
         found = rows.loc[rows["measure"] == "dice"].drop_duplicates(["modality", "structure", "defacer"])
         for row in found.itertuples():
-            by = self.setdefault((row.modality, row.structure), {})  # type: ignore[arg-type]
-            by[row.defacer] = self._all[row.modality, row.structure, row.defacer]  # type: ignore[index]
+            by = self.setdefault((row.modality, row.structure), {})
+            by[row.defacer] = self._all[row.modality, row.structure, row.defacer]
 
 
 def masks(read: Reader) -> Masks:

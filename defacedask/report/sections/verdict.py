@@ -82,9 +82,9 @@ def _headline(run: Run) -> Verdict:
             f"The cost result is void: the convert-only control changed {differing} of {compared} values "
             f"(by up to {numbers.value(largest)}); it must change none."
         )
-    cases = run.cases.rows
-    if cases and not run.cases.statuses["done"] and not _tested(run):
-        first = f"Nothing was defaced: all {cases} cases were refused or failed; the reasons are below."
+    looked = run.cases.rows
+    if looked and not run.cases.statuses["done"] and not _tested(run):
+        first = f"Nothing was defaced: all {looked} cases were refused or failed; the reasons are below."
         return Verdict("void", first, more)
     controls = image_controls(run)
     if not controls:
