@@ -116,6 +116,7 @@ def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -
     from defacedask.flow.result import DONE, Piece
     from defacedask.runs.attack import run_attack
     from defacedask.runs.face_settings import upload_warning
+    from defacedask.tables.batches import batches
 
     console = Console(stderr=True)
 
@@ -149,5 +150,5 @@ def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -
 
         result = run_attack(prepared, client=client, progress=show)
     finish(result)
-    if (result.tables["cases"]["status"] != DONE).any():
+    if any((cases["status"] != DONE).any() for cases in batches(result.tables, "cases", ["status"])):
         raise click.exceptions.Exit(1)

@@ -33,9 +33,12 @@ def command(out: Path, reference: Path | None, pictures: bool) -> None:
     """
     from defacedask.report import write_report
     from defacedask.report.run import read_run
-    from defacedask.tables.derive import derive_tables
+    from defacedask.tables.derive import attempts, derive_tables
     from defacedask.tables.files import write_tables
+    from defacedask.tables.parts import write_batches
 
     run = read_run(out, reference)
-    write_tables(out, derive_tables(run.tables, run.tolerances))
+    derived = derive_tables(run.tables, run.tolerances)
+    write_batches(out, "best_attempts", attempts(run.tables))
+    write_tables(out, derived)
     click.echo(write_report(out, reference=reference, pictures=pictures))

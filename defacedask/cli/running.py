@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +167,7 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     from rich.table import Table
 
     from defacedask.faces.rates import upper_bound
-    from defacedask.report.run import read_run
+    from defacedask.report.run import MOST_LINES, read_run
     from defacedask.report.sections.decision import withheld_lines
     from defacedask.report.sections.harm import touched_lines
     from defacedask.report.sections.threshold import threshold_words
@@ -177,7 +179,7 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
     console.print(worth.first, style="bold", markup=False, soft_wrap=True, highlight=False)
     for line in filter(None, [worth.about, *worth.more]):
         console.print(f"  {line}", markup=False, soft_wrap=True, highlight=False)
-    cases, faces = result.tables["cases"], result.tables["faces_detected"]
+    faces = result.tables["faces_detected"]
     words = ("defacer", "modality")
     several = faces["recogniser"].nunique() > 1
     # a table each, for a recogniser's name and its threshold need a line of a narrow terminal of their own
@@ -199,10 +201,13 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
             numbers = (row.cases, row.faces_detected, row.judged, matched if row.judged else "not judged")
             table.add_row(*texts, *map(str, numbers), bound)
         console.print(table)
-    counts = cases["status"].value_counts().to_dict()
-    console.print("cases: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
-    for row in cases[cases["status"] != "done"].itertuples():
+    counts = seen.cases.statuses
+    console.print("cases: " + ", ".join(f"{n} {status}" for status, n in counts.most_common()))
+    undone = _undone(result)
+    for row in itertools.islice(undone, MOST_LINES):
         console.print(f"  {row.case}: {row.status}: {row.reason}", markup=False, soft_wrap=True)
+    if more := sum(1 for _ in undone):
+        console.print(f"  and {more} more: {result.out / 'tables' / 'cases.parquet'}", soft_wrap=True)
     for line in [*withheld_lines(seen), *touched_lines(seen)]:
         console.print(line, style="bold red", markup=False, soft_wrap=True, highlight=False)
     console.print(f"report: {result.report}", soft_wrap=True, highlight=False)
@@ -211,23 +216,31 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
         raise click.exceptions.Exit(1)
 
 
+def _undone(result: StudyResult) -> Iterator[Any]:
+    """Rows of cases that are not done."""
+    from defacedask.tables.batches import batches
+
+    for cases in batches(result.tables, "cases", ["case", "status", "reason"]):
+        yield from cases[cases["status"] != "done"].itertuples()
+
+
 def _verified(result: StudyResult, key: bytes, console: Console) -> bool:
     """Check what was written against its record, and say what it is."""
+    from defacedask.tables.batches import batches
     from defacedask.verify import verify
 
-    rows = result.tables["exports"]
-    written = rows.loc[rows["status"] == "done"]
-    if not len(written):
+    written: Counter[str] = Counter()
+    for rows in batches(result.tables, "exports", ["defacer", "status"]):
+        written.update(rows.loc[rows["status"] == "done", "defacer"])
+    if not written:
         console.print("No defaced DICOM was written: no defacer may be published by what the study found.")
         return True
     found = verify(result.out, key=key)
     for problem in found.problems:
         text = f"{problem.file or result.out}: {problem.check}: {problem.what}"
         console.print(text, style="bold red", markup=False, soft_wrap=True)
-    who = "; ".join(
-        f"{name}: {len(part)} of {len(result.tables['cases'])} cases"
-        for name, part in written.groupby("defacer")
-    )
+    cases = sum(len(rows) for rows in batches(result.tables, "cases", ["case"]))
+    who = "; ".join(f"{name}: {count} of {cases} cases" for name, count in sorted(written.items()))
     state = "verified" if found.ok else f"{len(found.problems)} problems"
     console.print(
         f"defaced DICOM: {result.out / 'defaced'} ({who}; {found.written} instances, {state}); "

@@ -190,7 +190,7 @@ def _cohort(source: Source, run: Run | None) -> Table | None:
                 for s in ("done", "refused", "failed")
             ),
         ]
-        for modality in sorted(set(run.tables["cases"]["modality"]))
+        for modality in sorted(run.cases.modalities)
     ]
     heads = ("head found on", "cases", "patients", "done", "refused", "failed")
     return Table("Cases that were looked at", heads, rows)
@@ -209,9 +209,7 @@ def _decisions(run: Run | None, defacers: list[str]) -> list[tuple[str, list[Any
 
 def _unnamed(run: Run, answer: Decision) -> Decision:
     """An answer without names that people gave to structures: they may hold a patient's."""
-    own = {
-        str(name) for table in ("radiomics", "geometry", "dose") for name in run.tables[table]["structure"]
-    }
+    own = {name for table in (run.features, run.volumes, run.doses) for name in map(str, table.structures)}
     reasons = answer.reasons
     for name in sorted(own - set(STUDY_NAMES), key=len, reverse=True):
         reasons = tuple(reason.replace(name, "another structure") for reason in reasons)

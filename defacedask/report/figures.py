@@ -11,7 +11,10 @@ import numpy as np
 from defacedask.report.svg import COLOURS, INK, MARKERS, MUTED, PAPER, drawing, to_svg
 from defacedask.tables.evidence import Rate
 
-__all__ = ["Curve", "Point", "boxes", "curves", "privacy_utility"]
+__all__ = ["MOST_POINTS", "Curve", "Point", "boxes", "curves", "privacy_utility"]
+
+#: Points drawn beyond the whiskers of a box.
+MOST_POINTS = 40
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,15 @@ def _box(values: np.ndarray, at: float, half: float) -> tuple[list[Any], Any, li
     return left, [(middle, at - half), (middle, at + half)], right
 
 
+def _outermost(values: np.ndarray) -> np.ndarray:
+    """At most `MOST_POINTS` values, from both ends, as they came: a page must not grow with the cohort."""
+    if len(values) <= MOST_POINTS:
+        return values
+    order = np.argsort(values, kind="stable")
+    half = MOST_POINTS // 2
+    return values[np.sort(np.concatenate([order[:half], order[-half:]]))]
+
+
 def boxes(
     groups: Sequence[str],
     series: Sequence[tuple[str, int, Sequence[np.ndarray]]],
@@ -260,7 +272,7 @@ def boxes(
                     thin += lows + highs
                     thick.append(middle)
                     low, high = np.percentile(values, [5, 95])
-                    outside = values[(values < low) | (values > high)]
+                    outside = _outermost(values[(values < low) | (values > high)])
                 else:
                     outside = np.asarray(values)
                 points += [(value, at) for value in outside]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,24 @@ from defacedask.defacers import BUILT_IN
 from defacedask.errors import InputError
 from defacedask.faces.tolerances import read_tolerances
 from defacedask.modality import IMAGES
+from defacedask.report.gathered import CONTROL
+from defacedask.report.gathered.cases import Cases, Exports, cases, exports
+from defacedask.report.gathered.doses import Doses, doses
+from defacedask.report.gathered.features import Features, features
+from defacedask.report.gathered.looks import Looked, looked
+from defacedask.report.gathered.masks import Masks, masks
+from defacedask.report.gathered.pictures import Listed
+from defacedask.report.gathered.times import Times, times
+from defacedask.report.gathered.volumes import Volumes, volumes
 from defacedask.tables import evidence
-from defacedask.tables.files import read_tables
+from defacedask.tables.batches import Reader, reader
+from defacedask.tables.files import empty_table, table_names
+from defacedask.tables.lazy import LazyTables
 
 __all__ = ["CONTROL", "Reference", "Run", "read_reference", "read_run"]
 
-CONTROL = "none"
+#: Lines of a table of cases; of the one that is printed. The rest is in the tables beside the page.
+MOST_LINES, MOST_NAMED = 200, 20
 #: The study's, if the configuration is gone.
 TOLERANCE = 0.3
 
@@ -42,7 +53,7 @@ class Run:
     out: Path
     tables: Mapping[str, pd.DataFrame]
     config: Mapping[str, Any]
-    pictures: list[dict[str, str]] = field(default_factory=list)
+    pictures: Collection[Mapping[str, Any]] = field(default_factory=list)
     reference: Reference | None = None
 
     @functools.cached_property
@@ -62,8 +73,8 @@ class Run:
         if isinstance(settings, Mapping) and isinstance(settings.get("defacers"), (Mapping, list)):
             names.update(dict.fromkeys(map(str, settings["defacers"])))
             names.update(dict.fromkeys(self.arms))
-        for table in ("recognition", "radiomics", "dose"):
-            names.update(dict.fromkeys(self.tables[table]["defacer"]))
+        for table in (self.looked, self.features, self.doses):
+            names.update(table.defacers)
         names.pop(evidence.ORIGINAL, None)
         names.pop("", None)
         known = [n for n in BUILT_IN if n in names]
@@ -79,19 +90,56 @@ class Run:
         """Colour and marker number of a defacer, the same in every figure."""
         return self.defacers.index(defacer)
 
-    @functools.cached_property
-    def by_case(self) -> pd.DataFrame:
-        """See `evidence.by_case`."""
-        limit = evidence.limits(self.tables["controls"], self.tolerances)
-        return evidence.by_case(self.tables["recognition"], self.tolerances, limit)
+    @property
+    def read(self) -> Reader:
+        """Rows of a table, batch by batch: of those that have rows for every case."""
+        return reader(self.tables)
 
     @functools.cached_property
+    def looked(self) -> Looked:
+        """What was seen by the recognisers."""
+        controls = self.tables["controls"] if "controls" in self.tables else empty_table("controls")
+        return looked(self.read, self.tolerances, controls)
+
+    @functools.cached_property
+    def features(self) -> Features:
+        """What became of the radiomics."""
+        return features(self.read)
+
+    @functools.cached_property
+    def doses(self) -> Doses:
+        """What became of the doses."""
+        return doses(self.read)
+
+    @functools.cached_property
+    def volumes(self) -> Volumes:
+        """What lies in the region that may change."""
+        return volumes(self.read)
+
+    @functools.cached_property
+    def masks(self) -> Masks:
+        """What our own methods find before and after."""
+        return masks(self.read)
+
+    @functools.cached_property
+    def times(self) -> Times:
+        """What the work took."""
+        return times(self.read)
+
+    @functools.cached_property
+    def cases(self) -> Cases:
+        """What became of everybody."""
+        return cases(self.read, self.defacers, MOST_LINES, MOST_NAMED)
+
+    @functools.cached_property
+    def exports(self) -> Exports:
+        """What was written."""
+        return exports(self.read)
+
+    @property
     def attacks_tried(self) -> dict[tuple[str, str, str], int]:
         """(defacer, modality, recogniser) -> attacks tried."""
-        keys = ["defacer", "modality", "recogniser"]
-        if not len(self.by_case):
-            return {}
-        return self.by_case.groupby(keys)["attack"].nunique().to_dict()
+        return {key: len(attacks) for key, attacks in self.looked.attacks.items()}
 
     def chance(self, defacer: str) -> float:
         """Share of other persons that match a case by any attack, image or recogniser; NaN if not known."""
@@ -104,8 +152,7 @@ class Run:
     @property
     def virtual(self) -> tuple[int, int]:
         """Cases that are virtual patients, and cases in all."""
-        flags = self.tables["cases"]["virtual"].fillna(False).astype(bool)
-        return int(flags.sum()), len(flags)
+        return self.cases.virtual, self.cases.rows
 
     @property
     def release(self) -> Mapping[str, Any]:
@@ -116,18 +163,14 @@ class Run:
 
     def not_defaced(self, defacer: str) -> int:
         """Cases that a defacer did not deface, refused by itself or before."""
-        cases, timing = self.tables["cases"], self.tables["timing"]
-        applied = timing.loc[timing["stage"] == "apply"]
-        if not len(applied):  # of folders that were attacked nothing else is known
-            return int((cases["status"] != "done").sum())
-        done = applied.loc[(applied["defacer"] == defacer) & (applied["status"] == "done"), "case"]
-        return len(cases) - done.nunique()
+        if not self.times.applied:  # of folders that were attacked nothing else is known
+            return self.cases.rows - self.cases.statuses["done"]
+        return self.cases.rows - self.times.defaced[defacer]
 
     @functools.cached_property
     def controls(self) -> list[evidence.Control]:
         """Positive controls, images of patients before other surfaces."""
-        found = evidence.positive_controls(self.by_case, self.tolerances, self.tables["controls"])
-        return sorted(found, key=lambda c: (c.modality not in IMAGES, c.recogniser))
+        return sorted(self.looked.controls(), key=lambda c: (c.modality not in IMAGES, c.recogniser))
 
 
 def read_reference(folder: str | Path) -> Reference:
@@ -177,7 +220,8 @@ def read_run(out: str | Path, reference: str | Path | None = None) -> Run:
         If the folder holds nothing of a run, or something in it is damaged.
     """
     folder = Path(out)
-    tables = read_tables(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {out}.", "Give the output folder of `defacedask study`.")
     if not (folder / "tables").is_dir():
         raise InputError(f"{folder} holds no tables.", "Give the output folder of `defacedask study`.")
     config: Any = {}
@@ -187,17 +231,10 @@ def read_run(out: str | Path, reference: str | Path | None = None) -> Run:
             config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is damaged ({type(error).__name__}).") from error
-    pictures: Any = []
-    path = folder / "pictures" / "index.json"
-    if path.is_file():
-        try:
-            pictures = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path} is damaged ({error}).") from error
     return Run(
         folder,
-        tables,
+        LazyTables(folder, table_names()),
         config if isinstance(config, Mapping) else {},
-        [p for p in pictures if isinstance(p, dict) and p.get("file")],
+        Listed(folder / "pictures" / "index.json"),
         read_reference(reference) if reference else None,
     )

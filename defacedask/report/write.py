@@ -79,7 +79,6 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
     )
     from defacedask.report.sections.pictures import Album, album
 
-    features = run.tables["radiomics"]
     return {
         "version": __version__,
         "headline": verdict.headline(run),
@@ -106,8 +105,8 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
             if (table := make(run))
         ],
         "radiomics": radiomics.radiomics_tables(run),
-        "radiomics_cases": features["case"].nunique(),
-        "structures": features["structure"].nunique(),
+        "radiomics_cases": run.features.cases,
+        "structures": len(run.features.structures),
         "definitions": radiomics.definitions(run),
         "hazards": radiomics.hazard_table(run),
         "classes": radiomics.classes_table(run),

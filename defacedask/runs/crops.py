@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from defacedask.errors import writing
 from defacedask.faces.crops import Known
-from defacedask.flow.result import Piece, receipt, whole
+from defacedask.flow.result import kept_piece, receipt
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
 from defacedask.flow.stages.crops import compare_crops, write_known
 from defacedask.flow.stages.places import KEPT, ORIGINAL
@@ -40,7 +40,7 @@ SEED = 0
 def fill_matrix(
     flow: Flow[StudyRun],
     context: StudyRun,
-    originals: Iterable[Piece],
+    originals: Collection[str],
     progress: Progress | None = None,
 ) -> None:
     """Compare the sample, and write the table ``forced_matrix`` over the empty one.
@@ -50,8 +50,8 @@ def fill_matrix(
     flow : Flow
         The study's, whose stages have run.
     context : StudyRun
-    originals : iterable of Piece
-        Of the stage ``faces`` on the originals, or their receipts.
+    originals : collection of str
+        Cases whose original was looked at.
     progress : callable, optional
     """
     prepared, settings = context.prepared, context.settings
@@ -82,13 +82,12 @@ def fill_matrix(
 
 
 def _known(
-    kept: Path, originals: Iterable[Piece], cases: Sequence[Case], most: int
+    kept: Path, originals: Collection[str], cases: Sequence[Case], most: int
 ) -> tuple[dict[str, Any], list[Case]]:
     """Faces of the sample (see `write_known`), and a case of each of its persons."""
-    by_case = {piece.case: piece for piece in originals}
     first: dict[str, Case] = {}
     for case in sorted(cases, key=lambda case: case.id):
-        if case.id in by_case:
+        if case.id in originals:
             first.setdefault(case.person, case)
     # drawn one after the other, until enough show a face: nobody else's results are read
     order = np.random.default_rng(SEED).permutation(sorted(first))
@@ -97,7 +96,8 @@ def _known(
     for person in map(str, order):
         if len(chosen) == most:
             break
-        looks = whole(kept, by_case[first[person].id]).facts.get("looks", ())
+        piece = kept_piece(kept, first[person].id, "faces", ORIGINAL)
+        looks = piece.facts.get("looks", ()) if piece else ()
         seen = [look for look in looks if look["attack"] == "plain" and look["detected"] and look["encoding"]]
         # a service's encodings are not numbers
         seen = [look for look in seen if not isinstance(look["encoding"], str)]

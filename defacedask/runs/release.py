@@ -43,7 +43,7 @@ class Release:
     withheld : dict
         Defacer -> why nothing of it is written, from `heed`.
     defaced : dict
-        Case id -> defacers that defaced it, from `note`.
+        Case id -> defacers that defaced it, where these are not all, from `note`.
     """
 
     prepared: Prepared
@@ -111,7 +111,8 @@ class Release:
             out += self._not_written(
                 case, Piece("export", case.id, defacer, "", status, reason, upstream=True)
             )
-        self.defaced[case.id] = tuple(done)
+        if done != self.defacers:
+            self.defaced[case.id] = tuple(done)
         return out
 
     def heed(self, run: Run) -> None:
@@ -137,7 +138,10 @@ class Release:
 
     def due(self, case: str) -> tuple[str, ...]:
         """Defacers of which files of a case are to be written, after `note` and `heed`."""
-        return tuple(name for name in self.defaced[case] if name not in self.withheld)
+        return tuple(name for name in self._defaced(case) if name not in self.withheld)
+
+    def _defaced(self, case: str) -> Sequence[str]:
+        return self.defaced.get(case, self.defacers)
 
     def withhold(self, case: Case) -> list[Piece]:
         """Take back what there is of a case by defacers that did not hide everybody.
@@ -147,12 +151,24 @@ class Release:
         list of Piece
             Of the stage ``export``, for each defacer that defaced the case and of which nothing is written.
         """
+        return [after for piece in self._refused(case) for after in self._not_written(case, piece)]
+
+    def refusals(self, case: Case) -> list[Piece]:
+        """What `withhold` gives where everything could be taken back, without doing it."""
+        return [self._said(piece) for piece in self._refused(case)]
+
+    def _refused(self, case: Case) -> list[Piece]:
         return [
-            piece
-            for defacer in self.defaced[case.id]
+            Piece("export", case.id, defacer, "", REFUSED, why)
+            for defacer in self._defaced(case.id)
             if (why := self.withheld.get(defacer))
-            for piece in self._not_written(case, Piece("export", case.id, defacer, "", REFUSED, why))
         ]
+
+    def _said(self, piece: Piece) -> Piece:
+        """A piece that says that people were recognised, where it is so."""
+        if piece.defacer in self.recognised and not piece.upstream:
+            return dataclasses.replace(piece, facts={**piece.facts, "recognised": True})
+        return piece
 
     def _not_written(self, case: Case, piece: Piece) -> list[Piece]:
         # what it was made from may be the same another time, and then it is to be written again
@@ -221,8 +237,7 @@ class Release:
         after: list[Piece] = []
         for piece in pieces:
             defacer = piece.defacer
-            if defacer in self.recognised and not piece.upstream:
-                piece = dataclasses.replace(piece, facts={**piece.facts, "recognised": True})
+            piece = self._said(piece)
             if piece.ok:
                 after.append(piece)
                 continue

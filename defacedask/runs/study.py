@@ -35,6 +35,7 @@ from defacedask.runs.preparing import Prepared, Settings, prepare, resolve_defac
 from defacedask.runs.study_stages import StudyRun, inverting, stages, writing
 from defacedask.showing import Shown
 from defacedask.stamp import stamp, stamped
+from defacedask.tables.lazy import LazyTables
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
@@ -79,7 +80,11 @@ class StudyResult(Shown):
         return f"StudyResult in {self.out}"
 
     def _table(self) -> Any:
-        rows = [(name, len(table), ", ".join(map(str, table.columns))) for name, table in self.tables.items()]
+        known = self.tables
+        if isinstance(known, LazyTables):  # a look at it reads none of them
+            rows = [(name, known.rows(name), ", ".join(known.columns(name))) for name in known]
+        else:
+            rows = [(name, len(table), ", ".join(map(str, table.columns))) for name, table in known.items()]
         return ("table", "rows", "columns"), rows, (f"report: {self.report}",)
 
 
@@ -313,7 +318,7 @@ def run(
     ) as flow:
         ids = [case.id for case in prepared.cases]
         cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor)
-        originals: list[Piece] = []
+        originals: set[str] = set()
         names = prepared.settings.judged
         last = flow
         if context.inverts:
@@ -323,7 +328,8 @@ def run(
             context.learn()
             last = dataclasses.replace(flow, stages=inverting(prepared.settings.device))
         for case, found in last.run(context, prepared.cases, names, progress):
-            originals += [p for p in found if (p.stage, p.defacer) == ("faces", ORIGINAL) and p.ok]
+            if prepared.settings.forced_matrix and _looked(found):
+                originals.add(case.id)
             cohort.add(About.of(case), release.note(case, found) if release else found)
         skipped = [dataclasses.asdict(skip) for skip in prepared.skipped]
         judged, note = (prepared.folder / "store" / name for name in ("judged.json", "tables.json"))
@@ -358,6 +364,11 @@ def run(
     return StudyResult(prepared.folder, tables, page)
 
 
+def _looked(pieces: Iterable[Piece]) -> bool:
+    """Whether the original was looked at."""
+    return any((piece.stage, piece.defacer) == ("faces", ORIGINAL) and piece.ok for piece in pieces)
+
+
 def _made(folder: Path) -> list[Path]:
     """Files of the tables, and the list of pictures."""
     return [folder / "pictures" / "index.json", *sorted((folder / "tables").iterdir())]
@@ -372,16 +383,20 @@ def _write(
     cases = context.prepared.cases
     written = Written(cohort, flow.executor)
     # first of all no file stays that says what is not true
-    held = {case.id: release.withhold(case) for case in cases}
+    held = {}
+    for case in cases:
+        pieces = release.withhold(case)
+        if pieces != release.refusals(case):  # all others are known without being kept
+            held[case.id] = pieces
     due = [case for case in cases if release.due(case.id)]
     for case in cases:
         if not release.due(case.id):
-            written.add(case.id, held.pop(case.id))
+            written.add(case.id, held.pop(case.id, release.refusals(case)))
     ids: dict[str, str] = {}
     last = dataclasses.replace(flow, stages=writing(context.settings.device), brief=_but_exports)
     for case, found in last.run(context, due, tuple(release.defacers), progress, before=context.begin):
         exports = release.exported(case, found)
-        written.add(case.id, held.pop(case.id) + exports)
+        written.add(case.id, held.pop(case.id, release.refusals(case)) + exports)
         for piece in exports:
             if new := piece.facts.get("new_patient_id"):
                 ids[case.id] = new

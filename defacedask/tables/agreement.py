@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,25 +53,42 @@ def agreement_rows(parts: Iterable[Path], limits: Mapping[Group, float]) -> list
     """
     columns = ["defacer", "modality", "recogniser", "case", "genuine"]
     filters = [("attack", "=", ANY), ("modality", "!=", ANY), ("judged", "=", True)]
-    known = [some[columns] for some in frames(parts, SCORES, filters=filters)]
-    scores = pd.concat(known) if known else pd.DataFrame(columns=columns)
+    counts: dict[tuple[str, ...], Counter[str]] = {}
+    order: dict[tuple[str, str], dict[str, None]] = {}
+    for some in frames(parts, SCORES, columns, filters=filters):  # no case is in two parts
+        _count(some, limits, counts, order)
     rows = []
+    for (defacer, modality), names in order.items():
+        for a, b in itertools.combinations(names, 2):
+            found = counts.get((defacer, modality, a, b), Counter())
+            four = {name: found[name] for name in ("both", "only_a", "only_b", "neither")}
+            cases = sum(four.values())
+            agree = (four["both"] + four["neither"]) / cases if cases else math.nan
+            about = {"defacer": defacer, "modality": modality, "recogniser_a": a, "recogniser_b": b}
+            rows.append({**about, "cases": cases, **four, "agree": agree, "kappa": kappa(**four)})
+    return rows
+
+
+def _count(
+    scores: pd.DataFrame,
+    limits: Mapping[Group, float],
+    counts: dict[tuple[str, ...], Counter[str]],
+    order: dict[tuple[str, str], dict[str, None]],
+) -> None:
+    """Count the cases of a part, and note recognisers as they come."""
     for (defacer, modality), some in scores.groupby(["defacer", "modality"], sort=False):
         matched = {
             str(name): part.set_index("case")["genuine"].astype(float) <= limits[str(modality), str(name)]
             for name, part in some.groupby("recogniser", sort=False)
             if not math.isnan(limits[str(modality), str(name)])
         }
-        for a, b in itertools.combinations(matched, 2):
+        names = order.setdefault((str(defacer), str(modality)), {})
+        names |= dict.fromkeys(matched)
+        for a, b in itertools.combinations([name for name in names if name in matched], 2):
             pair = pd.concat([matched[a], matched[b]], axis=1, join="inner").to_numpy(dtype=bool)
             first, second = pair.T
-            counts = {
-                "both": int((first & second).sum()),
-                "only_a": int((first & ~second).sum()),
-                "only_b": int((~first & second).sum()),
-                "neither": int((~first & ~second).sum()),
-            }
-            agree = float((first == second).mean()) if len(pair) else math.nan
-            about = {"defacer": defacer, "modality": modality, "recogniser_a": a, "recogniser_b": b}
-            rows.append({**about, "cases": len(pair), **counts, "agree": agree, "kappa": kappa(**counts)})
-    return rows
+            found = counts.setdefault((str(defacer), str(modality), a, b), Counter())
+            found["both"] += int((first & second).sum())
+            found["only_a"] += int((first & ~second).sum())
+            found["only_b"] += int((~first & second).sum())
+            found["neither"] += int((~first & ~second).sum())

@@ -28,7 +28,7 @@ from defacedask.tables.faces import face_tables
 from defacedask.tables.files import as_table
 from defacedask.tables.lazy import LazyTables
 from defacedask.tables.looks import ENROLLED, LOOKING, LOOKS, looks_table, sightings
-from defacedask.tables.parts import frames, join_parts, keep_parts, write_parts
+from defacedask.tables.parts import frames, join_parts, keep_parts, reader_of, write_parts
 from defacedask.tables.radiomics_parts import radiomics_tables
 from defacedask.tables.rescan import rescan_table
 from defacedask.tables.rows import About, case_rows, export_rows, timing_rows, with_exports
@@ -244,13 +244,14 @@ class Cohort:
         """
         parts = self.parts()
         faces = face_tables(parts, self.settings, self.executor.beside())
-        percent, summary = radiomics_tables(parts)
+        read = reader_of(parts)
+        percent, summary = radiomics_tables(read)
         small = {
             "skipped": as_table("skipped", skipped),
             **faces.tables,
             "radiomics_percent": percent,
             "radiomics_summary": summary,
-            "rescan": rescan_table(lambda name, **some: frames(parts, name, **some)),
+            "rescan": rescan_table(read),
         }
         with writing("the list of pictures"):
             _write_pictures(self.folder / "pictures" / "index.json", parts)

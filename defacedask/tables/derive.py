@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from defacedask.anatomy.structure_names import STUDY_NAMES
 from defacedask.attacks.best_attempts import best_attempts
-from defacedask.costs.summary import radiomics_percent, radiomics_summary
 from defacedask.faces.detection import detection_table
 from defacedask.faces.rates import upper_bound
 from defacedask.faces.tolerances import tolerance_of
 from defacedask.tables import evidence
+from defacedask.tables.batches import batches, reader
 from defacedask.tables.files import as_table
-from defacedask.tables.rescan import chosen, rescan_table
+from defacedask.tables.radiomics_parts import radiomics_tables
+from defacedask.tables.rescan import rescan_table
 
-__all__ = ["derive_tables", "faces_detected", "in_order", "sum_detection"]
+__all__ = ["attempts", "derive_tables", "faces_detected", "in_order", "sum_detection"]
 
 
 def in_order(names: Sequence[str]) -> list[str]:
@@ -106,14 +107,25 @@ def derive_tables(
     Returns
     -------
     dict
-        ``best_attempts``, ``faces_detected``, ``radiomics_percent``, ``radiomics_summary`` and ``rescan``.
+        ``faces_detected``, ``radiomics_percent``, ``radiomics_summary`` and ``rescan``; see `attempts`, too.
     """
-    summary = radiomics_summary(tables["radiomics"])
-    percent = radiomics_percent(summary) if len(summary) else []
+    read = reader(tables)
+    percent, summary = radiomics_tables(read)
+    attacks: dict[tuple[str, str, str], dict[str, None]] = {}
+    keys = ["defacer", "modality", "recogniser", "attack"]
+    for part in read("recognition", columns=["case", *keys]):
+        for *key, attack in part[keys].drop_duplicates().itertuples(index=False):
+            attacks.setdefault((key[0], key[1], key[2]), {})[attack] = None
+    parts = (faces_detected(part, tolerances, tables.get("controls")) for part in read("recognition"))
     return {
-        "best_attempts": as_table("best_attempts", best_attempts(tables["recognition"])),
-        "faces_detected": faces_detected(tables["recognition"], tolerances, tables.get("controls")),
-        "radiomics_percent": as_table("radiomics_percent", percent),
-        "radiomics_summary": as_table("radiomics_summary", summary),
-        "rescan": rescan_table(lambda name, **some: chosen(tables.get(name), **some)),
+        "faces_detected": sum_detection(parts, {key: len(names) for key, names in attacks.items()}),
+        "radiomics_percent": percent,
+        "radiomics_summary": summary,
+        "rescan": rescan_table(read),
     }
+
+
+def attempts(tables: Mapping[str, pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The table ``best_attempts`` anew, some cases at a time: it has rows for every case."""
+    for part in batches(tables, "recognition"):
+        yield as_table("best_attempts", best_attempts(part))

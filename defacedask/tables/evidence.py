@@ -28,6 +28,7 @@ __all__ = [
     "any_attack",
     "by_case",
     "limits",
+    "originals",
     "positive_controls",
     "rank_one",
     "threshold",
@@ -51,6 +52,10 @@ class Rate:
 
     hits: int
     cases: int
+
+    def __add__(self, other: Rate) -> Rate:
+        """Of other cases, too."""
+        return Rate(self.hits + other.hits, self.cases + other.cases)
 
     @property
     def share(self) -> float:
@@ -180,12 +185,33 @@ class Control:
         return "weak" if lowest < WEAK_BELOW or not self.calibrated else "ok"
 
 
-def positive_controls(
-    cases: pd.DataFrame, tolerances: Mapping[str, float], controls: pd.DataFrame | None = None
-) -> list[Control]:
-    """Judge the originals: detected, and matched with themselves at another view (plain attack only).
+def originals(cases: pd.DataFrame) -> dict[tuple[str, str], tuple[Rate, Rate]]:
+    """(recogniser, modality) -> originals detected, and of these matched at another view (plain attack only).
 
-    Where the run left a ``controls`` table, persons are counted there; else the cases' own rows are counted.
+    Parameters
+    ----------
+    cases : DataFrame
+        See `by_case`.
+    """
+    found = {}
+    rows = cases.loc[(cases["defacer"] == ORIGINAL) & (cases["attack"] == PLAIN)]
+    for (recogniser, modality), part in rows.groupby(["recogniser", "modality"], sort=False):
+        seen = part.loc[part["detected"].astype(bool)]
+        found[str(recogniser), str(modality)] = (
+            Rate(len(seen), len(part)),
+            Rate(int(seen["matched"].sum()), len(seen)),
+        )
+    return found
+
+
+def positive_controls(
+    counts: Mapping[tuple[str, str], tuple[Rate, Rate]],
+    tolerances: Mapping[str, float],
+    controls: pd.DataFrame | None = None,
+) -> list[Control]:
+    """Judge the originals: detected, and matched with themselves at another view.
+
+    Where the run left a ``controls`` table, persons are counted there; else these are the ``counts`` of `originals`.
     """
     found = []
     if controls is not None and len(controls):
@@ -214,19 +240,10 @@ def positive_controls(
                 )
             )
         return found
-    rows = cases.loc[(cases["defacer"] == ORIGINAL) & (cases["attack"] == PLAIN)]
-    for (recogniser, modality), part in rows.groupby(["recogniser", "modality"], sort=False):
-        seen = part.loc[part["detected"].astype(bool)]
-        found.append(
-            Control(
-                str(recogniser),
-                str(modality),
-                Rate(len(seen), len(part)),
-                Rate(int(seen["matched"].sum()), len(seen)),
-                tolerance_of(tolerances, str(recogniser)),
-            )
-        )
-    return found
+    return [
+        Control(recogniser, modality, seen, matched, tolerance_of(tolerances, recogniser))
+        for (recogniser, modality), (seen, matched) in counts.items()
+    ]
 
 
 def _others(row: Mapping[str, Any], comparisons: int, limit: float, tolerance: float) -> Rate | None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from pyarrow.compute import field
 
 from defacedask.attacks.average_face import AVERAGE
@@ -64,6 +65,7 @@ from defacedask.tables.files import as_table
 from defacedask.tables.further import Further, about_cases
 from defacedask.tables.looks import LOOKS, Group, looks_table, read_looks, specs_of
 from defacedask.tables.parts import frames, read_part, write_parts
+from defacedask.tables.sampled import case_hashes
 
 if TYPE_CHECKING:
     from defacedask.runs.preparing import Settings
@@ -125,7 +127,7 @@ def face_tables(
     )
     parts = [Path(one) for one in found]
     out: dict[str, list[dict[str, Any]]] = {"verification": [], "curves": []}
-    further = Further(about_cases(folders), repeats=repeats)
+    further = Further(about_cases(folders, cohort.sample), repeats=repeats)
     for key, limit, tolerance, persons in cohort.keys(limits):
         best, beyond, strange = _best(parts, key, persons, judging.persons(key))
         about = dict(zip(("defacer", "modality", "recogniser", "attack"), key, strict=True))
@@ -142,7 +144,7 @@ def face_tables(
         "agreement": as_table("agreement", agreement_rows(parts, limits)),
         "forced_matrix": as_table("forced_matrix", []),  # a study fills it: see defacedask.tables.crops
         **{name: as_table(name, some) for name, some in (out | further.rows()).items()},
-        "faces_detected": sum_detection(frames(parts, "faces_detected"), attacks),
+        "faces_detected": _detected(parts, attacks),
     }
     return FaceTables(parts, tables)
 
@@ -155,10 +157,8 @@ class _Cohort:
         #: Group -> defacer -> attacks, as they come.
         self.seen: dict[Group, dict[str, dict[str, None]]] = {}
         self.specs: dict[str, str] = {}
-        #: Person -> parts that hold an original of theirs.
-        self.parts: dict[str, set[int]] = defaultdict(set)
-        #: Those of whom a face is known.
-        self.faces: set[str] = set()
+        #: Part -> parts that hold other originals of its persons outside the sample.
+        self.others: dict[int, set[int]] = {}
         self.sample: frozenset[str] | None = None
         self.sampled = ""
         self.enrolled: dict[Group, Enrolled] = {}
@@ -169,23 +169,28 @@ class _Cohort:
         """Look through the parts; encodings are not read."""
         self = cls(folders, settings)
         names = ["person", "defacer", "modality", "recogniser", "attack"]
+        faces: set[str] = set()
+        pairs = []
         for number, folder in enumerate(folders):
             self.specs |= specs_of(folder)
             some = read_part(folder, LOOKS, names)
             for row in some.drop_duplicates(names[1:]).itertuples():
                 attacks = self.seen.setdefault((row.modality, row.recogniser), {}).setdefault(row.defacer, {})
                 attacks[row.attack] = None
-            for person in some.loc[some["defacer"] == ORIGINAL, "person"].unique():
-                self.parts[person].add(number)
+            # of each person a number for the name, with the part
+            persons = np.unique(case_hashes(some.loc[some["defacer"] == ORIGINAL, "person"].unique()))
+            pairs.append(np.stack([persons, np.full(len(persons), number, np.uint64)]))
             encoded = field("numbers").is_valid() | field("other").is_valid()
             known = read_part(folder, LOOKS, ["person"], filters=encoded & (field("defacer") == ORIGINAL))
-            self.faces |= set(known["person"])
+            faces |= set(known["person"])
         most = int(option("recognition.gallery-most"))
-        if len(self.faces) > most:
-            drawn = np.random.default_rng(SEED).choice(sorted(self.faces), most, replace=False)
-            self.sample = frozenset(map(str, drawn))
+        if len(faces) > most:
+            drawn = np.random.default_rng(SEED).choice(len(faces), most, replace=False)
+            ordered = sorted(faces)
+            self.sample = frozenset(ordered[k] for k in drawn)
+            self.others = _others(np.concatenate(pairs, axis=1), self.sample)
             self.sampled = (
-                f"of {len(self.faces)} persons everybody meets a sample of {most} (seed {SEED}), and themselves; "
+                f"of {len(faces)} persons everybody meets a sample of {most} (seed {SEED}), and themselves; "
                 "rates of false matches are of the cases of the sample"
             )
         return self
@@ -202,7 +207,8 @@ class _Cohort:
         kind = self.settings.gallery
         if kind in (ORIGINALS, SECOND_SCAN):
             return galleries(plain, kind)
-        persons = sorted(self.parts)
+        known = (read_part(f, LOOKS, ["person"], filters=field("defacer") == ORIGINAL) for f in self.folders)
+        persons = sorted({person for some in known for person in some["person"]})
         found = {
             name: gallery_of_photographs(kind, persons, self.recogniser(name))
             for name in dict.fromkeys(recogniser for _, recogniser in self.seen)
@@ -313,15 +319,7 @@ class _Cohort:
 
     def beside(self, number: int) -> list[Path]:
         """Other parts that hold originals of persons of a part who are not in the sample."""
-        if self.sample is None:
-            return []
-        others = {
-            part
-            for person, parts in self.parts.items()
-            if number in parts and len(parts) > 1 and person not in self.sample
-            for part in parts
-        }
-        return [self.folders[part] for part in sorted(others - {number})]
+        return [self.folders[part] for part in sorted(self.others.get(number, set()) - {number})]
 
     def keys(self, limits: Mapping[Group, float]) -> Iterator[tuple[Key, float, float, tuple[str, ...]]]:
         """Key of each row of ``verification``, its limit and tolerance, and the gallery."""
@@ -338,8 +336,33 @@ class _Cohort:
             yield (defacer, *OVERALL), 1.0, math.nan, tuple(everybody)
 
 
+def _others(pairs: np.ndarray, sample: frozenset[str]) -> dict[int, set[int]]:
+    """Part -> parts with a person of it outside the sample, from (2, n) hashes of persons and their parts."""
+    hashes, parts = pairs[:, ~np.isin(pairs[0], case_hashes(sample))]
+    order = np.argsort(hashes, kind="stable")
+    hashes, parts = hashes[order], parts[order]
+    first = np.flatnonzero(np.diff(hashes, prepend=~hashes[:1]) != 0)
+    found: dict[int, set[int]] = defaultdict(set)
+    sizes = np.diff(first, append=len(hashes))
+    for begin, size in zip(first[sizes > 1], sizes[sizes > 1], strict=True):
+        together = set(map(int, parts[begin : begin + size]))
+        for part in together:
+            found[part] |= together
+    return found
+
+
 def _persons(gallery: Gallery) -> tuple[str, ...]:
     return tuple(sorted({one.person for one in gallery.pictures if one.encoding is not None}))
+
+
+def _detected(parts: Sequence[Path], attacks: Mapping[tuple[str, str, str], int]) -> pd.DataFrame:
+    """``faces_detected`` of all parts, some at a time."""
+    rows: list[pd.DataFrame] = []
+    for some in frames(parts, "faces_detected"):
+        rows.append(some)
+        if len(rows) > 50:
+            rows = [sum_detection(rows, attacks)]
+    return sum_detection(rows, attacks)
 
 
 def _best(
@@ -352,10 +375,15 @@ def _best(
     names = ("defacer", "modality", "recogniser", "attack")
     filters = [(name, "=", value) for name, value in zip(names, key, strict=True)]
     inside, outside = [], []
-    for part in frames(parts, SCORES, filters=filters):
-        met = part["values"].notna()
-        inside.append(part.loc[met])
-        outside.append(part.loc[~met].drop(columns="values"))
+    met = field("values").is_valid()
+    wanted = pq.filters_to_expression(filters)
+    for folder in parts:
+        some = read_part(folder, SCORES, filters=wanted & met)
+        inside += [some] if len(some) else []
+        # of the others numbers alone: they are as many as there are cases
+        numbers = ["judged", "with_face", "genuine", "rank"]
+        some = read_part(folder, SCORES, numbers, filters=wanted & ~met)
+        outside += [some] if len(some) else []
     own = (
         pd.concat(inside)
         if inside

@@ -9,23 +9,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from defacedask.errors import InputError, OutputError, printable
+from defacedask.errors import DefacedaskError, InputError, OutputError, printable
 from defacedask.tables.schemas import SCHEMAS, TEN_FEATURES, Column
 
 __all__ = [
     "SCHEMAS",
     "TEN_FEATURES",
     "Column",
+    "as_columns",
     "as_table",
     "empty_table",
     "read_table",
     "read_tables",
+    "reading",
     "saying_why",
     "table_files",
     "table_names",
@@ -93,6 +95,27 @@ def as_table(name: str, rows: pd.DataFrame | Iterable[Mapping[str, Any]] | None)
     return pd.DataFrame(done).reset_index(drop=True)
 
 
+def as_columns(name: str, table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Some columns of a table that was written, with the types of its schema; those it lacks are empty.
+
+    Parameters
+    ----------
+    name : str
+        One of `table_names`.
+    table : DataFrame
+        Some of its rows.
+    columns : sequence of str, optional
+        Default: the schema's, then those that it has beside.
+    """
+    known = {column.name: column for column in _schema(name)}
+    names = list(dict.fromkeys([*known, *map(str, table.columns)])) if columns is None else list(columns)
+    done = {}
+    for label in names:
+        values = table[label] if label in table.columns else pd.Series(None, index=table.index, dtype=object)
+        done[label] = _cast(values, known[label], name) if label in known else _plain(values)
+    return pd.DataFrame(done, index=table.index)
+
+
 def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row whose texts can be written: names of files need not be text."""
     return {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
@@ -101,11 +124,15 @@ def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
 def _cast(values: pd.Series, column: Column, table: str) -> pd.Series:
     try:
         if column.kind == "text":
+            if values.dtype == "str" and not values.hasnans:
+                return values
             present = values.notna()
             return values.astype(object).where(present, "").map(str).astype("str")
         if column.kind == "number":
             return pd.to_numeric(values, errors="raise").astype("float64")
         if column.kind == "flag":
+            if values.dtype == "boolean":
+                return values
             # 1 and 1.0 hash as True, so counts and what CSV gives back are understood as well
             known = values.map({True: True, False: False, "True": True, "False": False})
             if bool((known.isna() & values.notna()).any()):
@@ -262,7 +289,7 @@ def read_tables(out: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
 def read_table(folder: Path, name: str) -> pd.DataFrame:
     """Read one table of ``OUT/tables``; as in `read_tables`."""
     parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
-    try:
+    with reading(folder, name):
         if parquet.is_file():
             frame = pd.read_parquet(parquet)
         elif csv.is_file():
@@ -270,9 +297,18 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
             frame = pd.read_csv(csv, keep_default_na=False, na_values=[""], dtype=texts)
         else:
             frame = empty_table(name)
+    return as_table(name, frame)
+
+
+@contextlib.contextmanager
+def reading(folder: Path, name: str) -> Iterator[None]:
+    """Turn whatever a damaged table raises into one sentence."""
+    try:
+        yield
+    except DefacedaskError:
+        raise
     except Exception as error:  # pyarrow and pandas raise many kinds for a damaged file
         raise InputError(
             f"the table {name} in {folder} is damaged ({type(error).__name__}).",
             "Run `defacedask study` again: it writes the tables anew.",
         ) from error
-    return as_table(name, frame)

@@ -49,13 +49,18 @@ def age_band(years: float) -> str:
     return f"{_BANDS[k]} to {_BANDS[k + 1] - 1}" if k + 1 < len(_BANDS) else f"{_BANDS[k]} and older"
 
 
-def about_cases(folders: Iterable[Path]) -> dict[str, dict[str, str]]:
-    """Case -> what its headers say that rates are told apart by; what is not known is left out."""
+def about_cases(folders: Iterable[Path], sample: frozenset[str] | None = None) -> dict[str, dict[str, str]]:
+    """Case -> what its headers say that rates are told apart by; what is not known is left out.
+
+    Of a ``sample`` of persons alone, where there is one: of the others no comparisons are kept.
+    """
     found: dict[str, dict[str, str]] = {}
     for folder in folders:
         if not (folder / "cases.parquet").exists():
             continue
         table = read_part(folder, "cases")
+        if sample is not None:
+            table = table.loc[table["patient"].where(table["patient"] != "", table["case"]).isin(sample)]
         for row in table.to_dict("records"):
             age = row.get("age")
             facts = {

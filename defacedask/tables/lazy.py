@@ -1,4 +1,4 @@
-"""The tables of a run as a mapping that reads each of them when it is asked for."""
+"""The tables of a run as a mapping that reads each of them when it is asked for, whole or batch by batch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from defacedask.tables.batches import Filters, batches, stored_batches, stored_columns, stored_rows
 from defacedask.tables.files import read_table
 
 __all__ = ["LazyTables"]
@@ -31,6 +32,25 @@ class LazyTables(MutableMapping[str, pd.DataFrame]):
         if found is None:
             found = self._read[name] = read_table(self._folder, name)
         return found
+
+    def batches(
+        self, name: str, columns: Sequence[str] | None = None, filters: Filters = ()
+    ) -> Iterator[pd.DataFrame]:
+        """Rows of a table, which is not kept; see `defacedask.tables.batches.batches`."""
+        known = self._read.get(name)
+        if known is not None:
+            return batches({name: known}, name, columns, filters)
+        return stored_batches(self._folder, name, columns, filters)
+
+    def rows(self, name: str) -> int:
+        """Rows of a table, which is not read for it."""
+        known = self._read[name]
+        return stored_rows(self._folder, name) if known is None else len(known)
+
+    def columns(self, name: str) -> list[str]:
+        """Columns of a table, which is not read for it."""
+        known = self._read[name]
+        return stored_columns(self._folder, name) if known is None else list(map(str, known.columns))
 
     def __setitem__(self, name: str, table: pd.DataFrame) -> None:
         self._read[name] = table

@@ -17,10 +17,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from defacedask.tables.batches import WHOLE_CASES, Filters, Reader
 from defacedask.tables.files import as_table, empty_table, saying_why, table_files
 from defacedask.whole_files import replacing
 
-__all__ = ["MOST_LINES", "frames", "join_parts", "keep_parts", "read_part", "rows_of", "write_parts"]
+__all__ = [
+    "MOST_LINES",
+    "frames",
+    "join_parts",
+    "keep_parts",
+    "read_part",
+    "reader_of",
+    "rows_of",
+    "write_batches",
+    "write_parts",
+]
 
 #: Rows up to which a table is written as CSV, too: a spreadsheet opens no more.
 MOST_LINES = 1_048_575
@@ -72,6 +83,17 @@ def frames(
     return (part for part in parts if len(part))
 
 
+def reader_of(folders: Sequence[Path]) -> Reader:
+    """Rows of a table that stands in parts; no case is in two of them."""
+
+    def read(
+        name: str, columns: Sequence[str] | None = None, filters: Filters = ()
+    ) -> Iterator[pd.DataFrame]:
+        return frames(folders, name, columns, filters=[(c, "in", list(v)) for c, _, v in filters] or None)
+
+    return read
+
+
 def join_parts(
     out: Path, parts: Mapping[str, Sequence[Path]], small: Mapping[str, pd.DataFrame] | None = None
 ) -> None:
@@ -109,6 +131,27 @@ def join_parts(
             csv.unlink(missing_ok=True)
 
 
+def write_batches(out: Path, name: str, rows: Iterable[pd.DataFrame]) -> None:
+    """Write one table of rows that come batch by batch, as `join_parts` does; no case is in two of them."""
+    folder = out / "tables"
+    schema = pa.Schema.from_pandas(empty_table(name), preserve_index=False).with_metadata({WHOLE_CASES: b"1"})
+    with saying_why(folder), contextlib.ExitStack() as files:
+        parquet = files.enter_context(replacing(folder / f"{name}.parquet"))
+        with parquet.open("wb") as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+            for part in rows:
+                table = pa.Table.from_pandas(as_table(name, part)[schema.names], schema, preserve_index=False)
+                writer.write_table(table, row_group_size=max(len(part), 1))
+        csv = folder / f"{name}.csv"
+        with pq.ParquetFile(parquet) as file:
+            if file.metadata.num_rows > MOST_LINES:
+                csv.unlink(missing_ok=True)
+                return
+            with files.enter_context(replacing(csv)).open("wb") as lines:
+                lines.write(_csv(empty_table(name), header=True))
+                for group in range(file.num_row_groups):
+                    lines.write(_csv(as_table(name, file.read_row_group(group).to_pandas()), header=False))
+
+
 def _join(name: str, folders: Sequence[Path], parquet: Path, csv: Path | None) -> None:
     schema = _columns(folders, name)
     texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
@@ -123,7 +166,9 @@ def _join(name: str, folders: Sequence[Path], parquet: Path, csv: Path | None) -
                 for text in texts:
                     part[text] = part[text].astype(object).where(part[text].notna(), "").astype("str")
                 table = as_table(name, part)
-                writer.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False))
+                rows = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
+                # a row group a part: `batches` rests on it
+                writer.write_table(rows, row_group_size=len(table))
                 if lines:
                     lines.write(_csv(table, header=False))
         for file in filter(None, (stream, lines)):
@@ -144,8 +189,9 @@ def _csv(table: pd.DataFrame, *, header: bool) -> bytes:
 
 def _columns(folders: Iterable[Path], name: str) -> pa.Schema:
     """Columns of a table: the schema's, then those that rows brought, as they came; a type that holds all parts."""
-    schemas = [pa.Schema.from_pandas(empty_table(name), preserve_index=False)]
+    joined = pa.Schema.from_pandas(empty_table(name), preserve_index=False).remove_metadata()
     for folder in folders:
-        file = pq.read_schema(folder / f"{name}.parquet")
-        schemas.append(file)
-    return pa.unify_schemas([one.remove_metadata() for one in schemas], promote_options="permissive")
+        file = pq.read_schema(folder / f"{name}.parquet").remove_metadata()
+        if file != joined:
+            joined = pa.unify_schemas([joined, file], promote_options="permissive")
+    return joined.with_metadata({WHOLE_CASES: b"1"})

@@ -14,7 +14,8 @@ from defacedask.costs.segmentation import dice, hd95
 from defacedask.costs.summary import icc
 from defacedask.costs.uptake import PEAK_MM, compare_uptake, uptake
 from defacedask.geometry import Geometry
-from defacedask.tables.rescan import chosen, rescan_table
+from defacedask.tables.batches import reader
+from defacedask.tables.rescan import rescan_table
 
 #: Shrout and Fleiss 1979, table 2: six targets, four judges; their ICC(2,1) is .29.
 PUBLISHED = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]])
@@ -106,7 +107,7 @@ def test_all_three_tables_are_in_it_and_masks_of_one_scan_are_not():
         "dose": rows.drop(columns="modality").rename(columns={"measure": "metric"}),
         "utility": pd.concat([rows.assign(measure=name) for name in ("volume_ml", "dice", "hd95_mm")]),
     }
-    found = rescan_table(lambda name, **some: chosen(tables[name], **some))
+    found = rescan_table(reader(tables))
     assert found[["modality", "measure"]].to_numpy().tolist() == [
         ["CT", "Median"],
         ["RTDOSE", "Median"],
@@ -114,7 +115,7 @@ def test_all_three_tables_are_in_it_and_masks_of_one_scan_are_not():
     ]
     assert found["share"].nunique() == 1
     once = tables | {"cases": tables["cases"].drop_duplicates("patient")}
-    assert not len(rescan_table(lambda name, **some: chosen(once[name], **some)))
+    assert not len(rescan_table(reader(once)))
 
 
 # --- masks

@@ -11,7 +11,7 @@ import pytest
 from defacedask.errors import ConfigError
 from defacedask.faces.crops import Known, crop_distances
 from defacedask.faces.recognition import Box
-from defacedask.flow.result import Piece
+from defacedask.flow.result import Outcome, Piece, run_piece
 from defacedask.flow.stages.crops import read_known, write_known
 from defacedask.io.dicom.model import Case
 from defacedask.report.run import read_run
@@ -141,28 +141,34 @@ def look(person, view="front", **more):
     } | more
 
 
-def test_the_sample_is_drawn_of_those_with_a_face_and_does_not_depend_on_the_order():
+def keep(folder, case, looks):
+    run_piece(
+        lambda: Outcome({}, {"looks": looks}),
+        {},
+        folder=str(folder),
+        stage="faces",
+        case=case,
+        defacer="original",
+    )
+    return case
+
+
+def test_the_sample_is_drawn_of_those_with_a_face_and_does_not_depend_on_the_order(tmp_path):
     cases = [Case(f"c{k}", person, "", ()) for k, person in enumerate(PERSONS)]
     blind = {"encoding": None, "detected": False, "box": None}
-    originals = [
-        Piece(
-            "faces",
-            case.id,
-            "original",
-            "k",
-            facts={"looks": [look(case.patient_id, **(blind if k < 2 else {}))]},
-        )
+    originals = {
+        keep(tmp_path, case.id, [look(case.patient_id, **(blind if k < 2 else {}))])
         for k, case in enumerate(cases)
-    ]
-    faces, chosen = _known("", originals, cases, 4)
-    again, others = _known("", originals[::-1], cases[::-1], 4)
+    }
+    faces, chosen = _known(tmp_path, originals, cases, 4)
+    again, others = _known(tmp_path, originals, cases[::-1], 4)
     assert [case.id for case in chosen] == [case.id for case in others]
     assert write_known(faces) == write_known(again)
     assert len(chosen) == len(faces["CT"]["eye"]) == 4
-    everybody = _known("", originals, cases, 99)[1]
+    everybody = _known(tmp_path, originals, cases, 99)[1]
     assert {case.id for case in everybody} == {f"c{k}" for k in range(2, 8)}
-    forced = [Piece("faces", "c7", "original", "k", facts={"looks": [look("P7", attack="forced_crop")]})]
-    assert _known("", forced, cases, 4) == ({}, [])
+    forced = {keep(tmp_path / "forced", "c7", [look("P7", attack="forced_crop")])}
+    assert _known(tmp_path / "forced", forced, cases, 4) == ({}, [])
 
 
 def test_the_file_of_faces_comes_back(tmp_path):

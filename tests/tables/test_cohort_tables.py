@@ -7,6 +7,8 @@ import dask
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.cohort_kit import CASES, SETTINGS, cohort_pieces, faces, look
 
 from defacedask.cluster import connect
@@ -18,8 +20,10 @@ from defacedask.tables import cohort as cohort_tables
 from defacedask.tables import parts as table_parts
 from defacedask.tables import radiomics_parts
 from defacedask.tables.cohort import Cohort, collect
+from defacedask.tables.faces import _others
 from defacedask.tables.files import read_tables
 from defacedask.tables.rows import About, export_rows
+from defacedask.tables.sampled import case_hashes
 
 
 @pytest.fixture
@@ -236,3 +240,19 @@ def test_a_dose_difference_that_was_kept_with_another_sign_is_made_anew(tmp_path
     kept = Piece("dose", "a", "quickshear", "k", rows={"dose": [row]})
     tables = collect(tmp_path, CASES, [], [*pieces, kept], SETTINGS)
     assert tables["dose"]["difference"].tolist() == [10.0]
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), max_size=25),
+    sample=st.sets(st.integers(0, 6)),
+)
+def test_parts_beside_are_those_that_share_somebody_outside_the_sample(pairs, sample):
+    parts = {(f"p{person}", part) for person, part in pairs}
+    hashes = np.array(
+        [[int(case_hashes([name])[0]) for name, _ in parts], [part for _, part in parts]], dtype=np.uint64
+    )
+    found = _others(hashes.reshape(2, -1), frozenset(f"p{k}" for k in sample))
+    for part in range(5):
+        mine = {name for name, other in parts if other == part and int(name[1:]) not in sample}
+        others = {other for name, other in parts if name in mine and other != part}
+        assert found.get(part, set()) - {part} == others

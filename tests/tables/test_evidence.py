@@ -109,7 +109,7 @@ def test_the_positive_control_from_rows_alone():
     rows = table(
         *(look(c, "original", distance=d) for c, d in (("a", 0.2), ("b", 0.5))), look("c", "original")
     )
-    (found,) = evidence.positive_controls(evidence.by_case(rows, OWN), OWN)
+    (found,) = evidence.positive_controls(evidence.originals(evidence.by_case(rows, OWN)), OWN)
     assert (found.detected, found.matched) == (Rate(2, 3), Rate(1, 2))
 
 

@@ -6,8 +6,10 @@ from defacedask.attacks.names import ENROLMENT
 from defacedask.attacks.planted import KINDS, LEAST_FOUND
 from defacedask.modality import IMAGES
 from defacedask.report import numbers
+from defacedask.report.gathered.tries import unmasked
 from defacedask.report.page import Cell, Head, Table, text
 from defacedask.report.run import CONTROL, Run
+from defacedask.report.sampled import sample_notes
 from defacedask.report.sections.cost import control_exact, untouched_equal
 from defacedask.report.sections.inversion import inversion_lines
 from defacedask.report.sections.privacy import strongest
@@ -109,16 +111,14 @@ def control_table(run: Run) -> Table:
             "others",
             2 * right.hits >= right.cases > 0,
         )
-    hidden = run.tables.get("unmasking")
+    hidden = unmasked(run.read)
     for kind, what in KINDS.items():
-        mine = None if hidden is None else hidden.loc[hidden["attempt"] == kind]
-        if mine is None or not len(mine):
+        if kind not in hidden:
             continue
-        each = mine.drop_duplicates(["case", "modality"])
-        good = Rate(int(each["control_holds"].fillna(False).astype(bool).sum()), len(each))
+        good = hidden[kind].controls
         by = []
-        for name, part in mine.groupby("defacer", sort=False):
-            found, peel = (numbers.rate(float(part[c].median())) for c in ("skin_found", "peel_found"))
+        for name, both in hidden[kind].by.items():
+            found, peel = (numbers.rate(one.median) for one in both)
             by.append(f"{name} {found} (a peel {peel})")
         add(
             f"positive: un-masking by {kind}",
@@ -129,14 +129,16 @@ def control_table(run: Run) -> Table:
             "of the defaced, median found: " + "; ".join(by),
             good.hits > 0,
         )
+    sampled = any(one.sampled for each in hidden.values() for both in each.by.values() for one in both)
     for line in inversion_lines(run):
+        sampled |= line.sampled
         add(line.control, line.must, line.found, line.passed, line.small)
     return Table(
         "controls",
         "Controls",
         [Head("control", False), Head("what must hold", False), Head("found", False), Head("result", False)],
         lines,
-        _aside_notes(run),
+        (*_aside_notes(run), *sample_notes(sampled)),
     )
 
 

@@ -76,19 +76,17 @@ def recognised(run: Run, defacer: str) -> Rate | None:
 
 def withheld_lines(run: Run) -> list[str]:
     """One sentence a defacer whose files do not say that the face is gone, for the study recognised people."""
-    rows = run.tables["exports"]
     lines = []
     for defacer in [d for d in run.defacers if d != CONTROL]:
-        own = rows.loc[(rows["defacer"] == defacer) & rows["recognised"].fillna(False).astype(bool)]
+        own = run.exports[defacer]
         hits = recognised(run, defacer)
-        if not len(own) or hits is None or covers(defacer):
+        if not own.recognised or hits is None or covers(defacer):
             continue
-        written = (own["status"] == "done").any()
         lines.append(
             f"{defacer} did not hide everybody: {count_words(hits)} cases were recognised. "
             + (
                 "Its files say that the face is visible (RecognizableVisualFeatures YES)."
-                if written
+                if own.recognised_done
                 else "Nothing of it was written; --allow-visible writes it, and every file says so."
             )
         )
@@ -102,14 +100,10 @@ def _found_against(run: Run, defacer: str) -> list[str]:
         reasons.append(f"recognised in {count_words(hits)} cases")
     if covers(defacer):
         reasons.append("the face is covered, not removed: it can be un-masked")
-    rows = run.tables["exports"]
-    rows = rows.loc[rows["defacer"] == defacer]
-    still = rows.loc[
-        rows["reason"].fillna("").str.contains("still visible") | rows["visible"].fillna(False).astype(bool)
-    ]
-    if len(still):
+    own = run.exports[defacer]
+    if own.visible:
         reasons.append(
-            f"the face was found still visible in {count_words(Rate(len(still), len(rows)))} cases"
+            f"the face was found still visible in {count_words(Rate(own.visible, own.rows))} cases"
         )
     return reasons
 
@@ -143,13 +137,12 @@ def _lacking(run: Run, defacer: str) -> list[str]:
     usual = [a for a in untried(run, defacer) if a in ATTACK_SETS["default"] and a not in ("pet_skin",)]
     if hits.cases and usual:
         reasons.append(f"{len(usual)} of the usual attacks not tried")
-    rows = run.tables["exports"]
-    rows = rows.loc[rows["defacer"] == defacer]
-    missing = len(run.tables["cases"]) - int((rows["status"] == "done").sum())
-    if not len(rows):
+    own = run.exports[defacer]
+    missing = run.cases.rows - own.done
+    if not own.rows:
         reasons.append("no file was written and checked for a face")
     elif missing:
-        reasons.append(f"{missing} of {len(run.tables['cases'])} cases were not written")
+        reasons.append(f"{missing} of {run.cases.rows} cases were not written")
     return reasons
 
 

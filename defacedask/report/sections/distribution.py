@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from defacedask.report import figures
-from defacedask.report.run import CONTROL, Run
-from defacedask.report.sections.cost import ten
+from defacedask.report.gathered.features import Features
+from defacedask.report.run import Run
+from defacedask.report.sampled import sample_notes
 from defacedask.tables.derive import in_order
 from defacedask.tables.files import TEN_FEATURES
+from defacedask.tables.sampled import Numbers
 
 __all__ = ["box_plots"]
 
@@ -22,32 +21,30 @@ _FEWEST_CASES = 5
 
 def box_plots(run: Run) -> dict[str, Any] | None:
     """Pooled over features first, then one figure a structure that has at least five cases."""
-    rows = ten(run)
-    rows = rows.loc[np.isfinite(rows["percent"]) & (rows["defacer"] != CONTROL)]
-    if not len(rows):
+    features = run.features
+    if not features.sizes:
         return None
-    defacers = [d for d in run.defacers if (rows["defacer"] == d).any()]
-    every = in_order(rows["structure"].unique().tolist())
-    if rows["modality"].nunique() > 1:  # a box is of one image
-        pairs = rows.drop_duplicates(["structure", "modality"])
-        named = {s: sorted(pairs.loc[pairs["structure"] == s, "modality"]) for s in every}
-        every = [f"{s} ({m})" for s in every for m in named[s]]
-        rows = rows.assign(structure=rows["structure"] + " (" + rows["modality"] + ")")
+    defacers = [d for d in run.defacers if any(d == who for who, _, _ in features.sizes)]
+    every: list[tuple[str, str]] = []
+    images = sorted({modality for _, modality, _ in features.sizes})
+    for structure in in_order(list({structure for _, _, structure in features.sizes})):
+        mine = [m for m in images if (m, structure) in features.measured]
+        every += [(m, structure) for m in mine]  # a box is of one image
     structures = every[:_MOST_STRUCTURES]
-    sizes = (
-        rows.assign(percent=rows["percent"].abs())
-        .groupby(["defacer", "structure", "case"])["percent"]
-        .median()
-    )
-    pooled = [(d, run.look(d), [_select(sizes, d, s) for s in structures]) for d in defacers]
-    indexed = rows.set_index(["defacer", "structure", "feature"])["percent"].sort_index()
+    names = [f"{s} ({m})" if len(images) > 1 else s for m, s in structures]
+    nothing = Numbers()
+    pooled = [
+        (d, run.look(d), [features.sizes.get((d, *pair), nothing).values for pair in structures])
+        for d in defacers
+    ]
     single = []
-    for number, structure in enumerate(structures):
-        n = rows.loc[rows["structure"] == structure, "case"].nunique()
+    for number, (pair, structure) in enumerate(zip(structures, names, strict=True)):
+        n = features.measured[pair]
         if n < _FEWEST_CASES:
             continue
         series = [
-            (d, run.look(d), [_select(indexed, d, structure, f) for f in TEN_FEATURES]) for d in defacers
+            (d, run.look(d), [features.percents.get((d, *pair, f), nothing).values for f in TEN_FEATURES])
+            for d in defacers
         ]
         single.append(
             {
@@ -64,7 +61,7 @@ def box_plots(run: Run) -> dict[str, Any] | None:
         )
     return {
         "pooled": figures.boxes(
-            structures,
+            names,
             pooled,
             name="boxes",
             title="Median absolute percent change of the ten features, by structure",
@@ -73,11 +70,12 @@ def box_plots(run: Run) -> dict[str, Any] | None:
         ),
         "single": single,
         "left_out": len(every) - len(structures),
+        "notes": [*sample_notes(features.sampled), *_outermost(features)],
     }
 
 
-def _select(values: pd.Series, *key: str) -> np.ndarray:
-    try:
-        return np.atleast_1d(np.asarray(values.loc[key], dtype=np.float64))
-    except KeyError:
-        return np.zeros(0)
+def _outermost(features: Features) -> tuple[str, ...]:
+    """Say that not every point beyond the whiskers is drawn, where it is so."""
+    if all(one.count <= 10 * figures.MOST_POINTS for one in features.percents.values()):
+        return ()
+    return (f"Beyond the whiskers the outermost {figures.MOST_POINTS} values are drawn.",)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from defacedask.report import numbers
+from defacedask.report.gathered.doses import Doses
+from defacedask.report.gathered.volumes import Volume
 from defacedask.report.page import Cell, Head, Table, cell, text
-from defacedask.report.run import CONTROL, Run
+from defacedask.report.run import Run
+from defacedask.report.sampled import sample_notes
 from defacedask.tables.derive import in_order
+from defacedask.tables.sampled import Numbers
 
 __all__ = ["SIGN", "dose_table", "volume_table"]
 
@@ -24,23 +25,20 @@ _METRICS = ("Dmean", "D0.01cc", "D2", "D95", "V5Gy", "V20Gy", "V30Gy", "V50Gy", 
 
 def dose_table(run: Run) -> Table | None:
     """Dose changes: by defacer and structure, one column a metric; structures that nobody changed in one line."""
-    rows = run.tables["dose"]
-    if not len(rows):
+    doses = run.doses
+    if not doses.rows:
         return None
-    metrics = [m for m in _METRICS if (rows["metric"] == m).any()]
-    metrics += [m for m in dict.fromkeys(rows["metric"]) if m not in metrics and len(metrics) < 6]
-    order = in_order(rows["structure"].unique().tolist())
+    metrics = [m for m in _METRICS if m in doses.metrics]
+    metrics += [m for m in doses.metrics if m not in metrics and len(metrics) < 6]
+    order = in_order(list(doses.structures))
     lines: list[list[Cell]] = []
-    for defacer in [d for d in run.defacers if (rows["defacer"] == d).any()]:
-        part = rows.loc[rows["defacer"] == defacer]
-        change = part["original"] - part["defaced"]
-        moved = part.loc[(change != 0) & change.notna(), "structure"].unique()
-        for structure in [s for s in order if s in set(moved)]:
-            lines.append(_dose_line(defacer, structure, part.loc[part["structure"] == structure], metrics))
-        still = part.loc[~part["structure"].isin(moved), "structure"].nunique()
+    for defacer in [d for d in run.defacers if d in doses.defacers]:
+        moved = doses.changed(defacer)
+        lines += [_dose_line(doses, defacer, structure, metrics) for structure in order if structure in moved]
+        still = sum(structure not in moved for structure in doses.of(defacer))
         if still:
-            cases = part["case"].nunique()
-            words = "every structure" if not len(moved) else f"{still} other structures"
+            cases = doses.cases[defacer, ""]
+            words = "every structure" if not moved else f"{still} other structures"
             lines.append(
                 [text(defacer), text(f"{words}: all metrics exactly as before", "quiet")]
                 + [cell(numbers.count(cases), cases)]
@@ -64,22 +62,17 @@ def dose_table(run: Run) -> Table | None:
     )
 
 
-def _dose_line(defacer: str, structure: str, rows: pd.DataFrame, metrics: Sequence[str]) -> list[Cell]:
-    line = [
-        text(defacer),
-        text(structure),
-        cell(numbers.count(rows["case"].nunique()), rows["case"].nunique()),
-    ]
+def _dose_line(doses: Doses, defacer: str, structure: str, metrics: Sequence[str]) -> list[Cell]:
+    cases = doses.cases[defacer, structure]
+    line = [text(defacer), text(structure), cell(numbers.count(cases), cases)]
     for metric in metrics:
-        each = rows.loc[rows["metric"] == metric]
-        change = (each["original"] - each["defaced"]).to_numpy(dtype=float)
-        change = change[np.isfinite(change)]
-        if not len(change):
+        one = doses.moved.get((defacer, structure, metric))
+        if one is None or not one.changes.count:
             line.append(Cell(numbers.NOTHING, tone="quiet"))
             continue
-        worst = float(change[np.abs(change).argmax()])
-        small = "" if not worst else f"({numbers.value(worst, 3)})"
-        line.append(cell(numbers.value(change.mean(), 3), change.mean(), small, "" if worst else "quiet"))
+        mean = one.changes.mean
+        small = "" if not one.worst else f"({numbers.value(one.worst, 3)})"
+        line.append(cell(numbers.value(mean, 3), mean, small, "" if one.worst else "quiet"))
     return line
 
 
@@ -92,29 +85,22 @@ def _meaning(metric: str) -> str:
 
 def volume_table(run: Run) -> Table | None:
     """Targets in the plan's region, and every other structure that meets it."""
-    rows = run.tables["geometry"]
-    rows = rows.loc[rows["defacer"] != CONTROL]
-    if not len(rows):
+    volumes = run.volumes
+    if not volumes.of:
         return None
-    rows = rows.assign(target=rows["target"].fillna(False).astype(bool))
-    order = in_order(rows["structure"].unique().tolist())
+    order = in_order(list(volumes.structures))
     lines: list[list[Cell]] = []
-    changed = _voxels_changed(run)
-    for defacer in [d for d in run.defacers if (rows["defacer"] == d).any()]:
-        part = rows.loc[rows["defacer"] == defacer]
-        hit = set(part.loc[part["region_ml"] > 0, "structure"])
-        targets = set(part.loc[part["target"], "structure"])
-        shown = [s for s in order if s in targets] + [s for s in order if s in hit and s not in targets]
-        lines += [
-            _volume_line(
-                defacer, s, part.loc[part["structure"] == s], s in targets, changed.get((defacer, s))
-            )
-            for s in shown
-        ]
-        still = part["structure"].nunique() - len(shown)
+    shares = run.features.shares
+    for defacer in [d for d in run.defacers if any(d == who for who, _ in volumes.of)]:
+        own = {structure: volumes.of[defacer, structure] for structure in volumes.structures_of(defacer)}
+        known = [structure for structure in order if structure in own]
+        shown = [s for s in known if own[s].target] + [s for s in known if own[s].hit and not own[s].target]
+        lines += [_volume_line(defacer, s, own[s], shares.get((defacer, s))) for s in shown]
+        still = len(own) - len(shown)
         if still:
             words = f"{still} other structures: nothing in the region"
             lines.append([text(defacer), text(words, "quiet"), *[Cell(numbers.NOTHING, tone="quiet")] * 8])
+    sampled = any(one.volumes.sampled for one in volumes.of.values())
     return Table(
         "volumes",
         "Targets and structures in the region that defacing may change",
@@ -141,51 +127,33 @@ def volume_table(run: Run) -> Table | None:
             "On export, contours lose what lies in the region; the body’s outline takes the new surface, and what "
             "follows the skin loses a margin more. A target in the region: protect it (--protect), or take another "
             "defacer.",
+            *sample_notes(sampled),
         ),
     )
 
 
-def _voxels_changed(run: Run) -> dict[tuple[str, str], np.ndarray]:
-    """(defacer, structure) -> percent of its voxels changed, one number a case and image."""
-    rows = run.tables["radiomics"].drop_duplicates(
-        ["case", "defacer", "structure", "modality", "structure_set"]
-    )
-    share = 100 * rows["voxels_changed"].astype(float) / rows["voxels"].astype(float)
-    rows = rows.assign(share=share).dropna(subset="share")
-    groups = rows.groupby(["defacer", "structure"])["share"]
-    return {(str(d), str(s)): part.to_numpy() for (d, s), part in groups}
-
-
-def _volume_line(
-    defacer: str, structure: str, rows: pd.DataFrame, target: bool, changed: np.ndarray | None
-) -> list[Cell]:
-    inside = rows.loc[rows["region_percent"].notna()]
-    share = inside["region_percent"].to_numpy(dtype=float)
-    touched = int((inside["region_ml"] > 0).sum())
-    change = (inside["volume_ml"] - inside["after_ml"]).to_numpy(dtype=float)
-    notes = sorted({str(n) for n in rows["note"] if n and n != "no voxels"})
-
+def _volume_line(defacer: str, structure: str, one: Volume, changed: Numbers | None) -> list[Cell]:
     def number(value: Any) -> Cell:
         return cell(numbers.value(value, 3), value)
 
     empty = Cell(numbers.NOTHING, tone="quiet")
     return [
         text(defacer),
-        text(structure, small="\n".join(notes)),
-        text("target" if target else ""),
-        cell(numbers.count(len(inside)), len(inside)),
-        cell(f"{touched} of {len(inside)}", touched, tone="bad" if target and touched else ""),
-        number(inside["volume_ml"].median()) if len(inside) else empty,
-        number(np.median(share)) if len(share) else empty,
-        number(share.max()) if len(share) else empty,
-        _changed_cell(changed, touched) if changed is not None and len(changed) else empty,
-        number(change.max()) if len(change) else empty,
+        text(structure, small="\n".join(sorted(one.notes))),
+        text("target" if one.target else ""),
+        cell(numbers.count(one.cases), one.cases),
+        cell(f"{one.touched} of {one.cases}", one.touched, tone="bad" if one.target and one.touched else ""),
+        number(one.volumes.median) if one.cases else empty,
+        number(one.shares.median) if one.cases else empty,
+        number(one.shares.largest) if one.cases else empty,
+        _changed_cell(changed, one.touched) if changed is not None else empty,
+        number(one.losses.largest) if one.cases else empty,
     ]
 
 
-def _changed_cell(changed: np.ndarray, touched: int) -> Cell:
+def _changed_cell(changed: Numbers, touched: int) -> Cell:
     """Share of a structure's voxels that changed; where none did though it lies in the region, that is said."""
-    middle, most = float(np.median(changed)), float(changed.max())
+    middle, most = changed.median, changed.largest
     if most == 0 and touched:
         return cell("0", 0.0, "in the region,\nno voxel changed", "quiet")
     return cell(numbers.percent(middle), middle, f"up to {numbers.percent(most)}" if most else "")

@@ -120,24 +120,20 @@ def _left(run: Run, defacer: str) -> Cell:
     if covers(defacer):
         parts.append("on purpose: all of it, under a layer")
         tone = "bad"
-    table = run.tables["cases"]
-    kept = table["face_kept"].fillna("").str.contains(f"{defacer}: ", regex=False)
-    if kept.any():
-        parts.append(f"on purpose, for protected structures: {int(kept.sum())} of {len(table)} cases")
+    cases, kept = run.cases.rows, run.cases.face_kept(defacer)
+    if kept:
+        parts.append(f"on purpose, for protected structures: {kept} of {cases} cases")
         tone = tone or "warn"
-    visible = run.tables["exports"]
-    visible = visible.loc[(visible["defacer"] == defacer)]
-    still = visible["reason"].fillna("").str.contains("still visible")
-    still |= visible["visible"].fillna(False).astype(bool)
-    if still.any():
-        parts.append(f"found visible: {int(still.sum())} of {len(visible)} cases")
+    written = run.exports[defacer]
+    if written.visible:
+        parts.append(f"found visible: {written.visible} of {written.rows} cases")
         tone = "bad"
     if parts:
         return text("; ".join(parts), tone)
-    measured = int(visible["face_moved"].notna().sum())
+    measured = written.measured
     if not measured:  # nobody has looked at what is left
         return text("not measured", "quiet", "no file was written")
-    return text("no", small="" if measured == len(table) else f"measured on {measured} of {len(table)} cases")
+    return text("no", small="" if measured == cases else f"measured on {measured} of {cases} cases")
 
 
 def _targets(found: Harm) -> Cell:
@@ -175,13 +171,12 @@ def _radiomics(run: Run, defacer: str, found: Harm) -> Cell:
 
 
 def _refused(run: Run, defacer: str) -> Cell:
-    cases = len(run.tables["cases"])
+    cases = run.cases.rows
     if not cases:
         return _NOTHING
     undone = run.not_defaced(defacer)
-    exports = run.tables["exports"]
-    exports = exports.loc[exports["defacer"] == defacer]
-    unwritten = int((exports["status"] != "done").sum())
-    small = f"not written: {unwritten} of {len(exports)}" if len(exports) else "nothing was to be written"
-    tone = "warn" if undone or unwritten else "good" if len(exports) else ""
+    exports = run.exports[defacer]
+    unwritten = exports.rows - exports.done
+    small = f"not written: {unwritten} of {exports.rows}" if exports.rows else "nothing was to be written"
+    tone = "warn" if undone or unwritten else "good" if exports.rows else ""
     return cell(f"{undone} of {cases}", undone, small, tone)

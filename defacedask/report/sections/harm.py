@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import pandas as pd
-
 from defacedask.report import numbers
 from defacedask.report.run import CONTROL, Run
 from defacedask.tables.derive import in_order
@@ -88,72 +85,55 @@ class Harm:
 
 def harm(run: Run, defacer: str) -> Harm:
     """Gather it from the tables."""
-    volumes = _of(run, "geometry", defacer)
-    is_target = _flag(volumes["target"])
-    targets = volumes.loc[is_target & volumes["region_ml"].notna()]
-    hit = targets.loc[targets["region_ml"] > 0]
-    known = run.tables["geometry"]
-    outlines = set(known.loc[known["note"].str.startswith("outline"), "structure"])
-    aims = set(known.loc[_flag(known["target"]), "structure"]) | {"Target"}
-    worst = hit.loc[hit["region_percent"].idxmax()] if len(hit) else None
-    others = volumes.loc[~is_target & (volumes["region_ml"] > 0), "structure"].unique().tolist()
-    doses = _of(run, "dose", defacer)
-    gray = doses.loc[doses["metric"].str.startswith("D")]
-    gray = gray.assign(gy=gray["original"] - gray["defaced"])
-    gray = gray.loc[gray["gy"].notna() & ~gray["structure"].isin(outlines)]
-    aimed = gray["structure"].isin(aims)
-    mean = gray["metric"] == "Dmean"
-    moved = gray.loc[~aimed & (gray["gy"].abs() >= LEAST_GY), "structure"].unique().tolist()
+    volumes, doses = run.volumes, run.doses
+    measured = volumes.structures_of(defacer)
+    aims, outlines = volumes.aims | {"Target"}, volumes.outlines
+    worst = volumes.worst.get(defacer)
+    others = [s for s in measured if volumes.of[defacer, s].hit_aside]
+    own = defacer if defacer != CONTROL else ""
+
+    def gray(structure: str, metric: str) -> bool:
+        return metric.startswith("D") and structure not in outlines
+
+    def changed(aimed: bool, mean: bool) -> DoseChange | None:
+        found = doses.worst(
+            own, lambda s, m: gray(s, m) and (s in aims) == aimed and (m == "Dmean" or not mean)
+        )
+        return None if found is None else DoseChange(*found)
+
+    moved = {
+        structure
+        for (who, structure, metric), one in doses.moved.items()
+        if who == own and gray(structure, metric) and structure not in aims
+        if one.known and abs(one.gy) >= LEAST_GY
+    }
     return Harm(
-        bool(len(volumes)),
-        bool(len(doses)),
-        targets["case"].nunique(),
-        hit["case"].nunique(),
-        str(worst["structure"]) if worst is not None else "",
-        float(worst["region_percent"]) if worst is not None else 0.0,
+        bool(measured),
+        bool(doses.of(own)),
+        volumes.target_cases[defacer],
+        volumes.cut_cases[defacer],
+        str(worst.about[0]) if worst else "",
+        float(worst.size) if worst else 0.0,
         [s for s in in_order(others) if s not in outlines],
-        _largest(gray.loc[aimed & mean]),
-        _largest(gray.loc[~aimed & mean]),
-        _largest(gray.loc[aimed]),
-        _largest(gray.loc[~aimed]),
-        in_order(moved),
+        changed(True, True),
+        changed(False, True),
+        changed(True, False),
+        changed(False, False),
+        in_order(list(moved)),
         _features(run, defacer, aims),
     )
 
 
-def _of(run: Run, table: str, defacer: str) -> pd.DataFrame:
-    rows = run.tables[table]
-    return rows.loc[rows["defacer"] == defacer] if defacer != CONTROL else rows.iloc[:0]
-
-
-def _flag(column: pd.Series) -> pd.Series:
-    return column.fillna(False).astype(bool)
-
-
-def _largest(rows: pd.DataFrame) -> DoseChange | None:
-    if not len(rows):
-        return None
-    row = rows.loc[rows["gy"].abs().idxmax()]
-    return DoseChange(str(row["structure"]), str(row["metric"]), str(row["case"]), float(row["gy"]))
-
-
 def _features(run: Run, defacer: str, aims: set[str]) -> Features:
-    rows = _of(run, "radiomics", defacer)
-    if not len(rows):
-        return Features([], [], [])
-    before, after = rows["original"].to_numpy(dtype=float), rows["defaced"].to_numpy(dtype=float)
-    differs = ~((before == after) | (np.isnan(before) & np.isnan(after)))
-    touched = (rows["voxels_changed"].astype("Float64").fillna(0) > 0).to_numpy(dtype=bool)
-    rows = rows.assign(changed=differs | touched)
-    several = rows["modality"].nunique() > 1
-    by = rows.groupby(["structure", "modality"])["changed"].any()
-    names = in_order(rows["structure"].unique().tolist())
+    moved = run.features.moved.get(defacer, {})
+    several = len({modality for _, modality in moved}) > 1
     same: list[str] = []
     changed: list[str] = []
     targets: list[str] = []
-    for name in names:
-        for modality, one in by[name].items():
+    for name in in_order(list({structure for structure, _ in moved})):
+        for modality in sorted(modality for structure, modality in moved if structure == name):
             shown = f"{name} ({modality})" if several else name
+            one = moved[name, modality]
             (changed if one else same).append(shown)
             if one and name in aims:
                 targets.append(shown)

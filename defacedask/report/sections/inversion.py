@@ -9,33 +9,41 @@ import pandas as pd
 
 from defacedask.attacks.inversion.evidence import SURE, Paired, paired
 from defacedask.report import numbers
+from defacedask.report.gathered.tries import inverted
 from defacedask.report.run import Run
+from defacedask.tables.batches import reader
 
 __all__ = ["InversionLine", "inversion_lines"]
 
 #: The planted weak defacer that must be seen through.
 MUST = "constant cut"
+_COLUMNS = (
+    "case",
+    "defacer",
+    "modality",
+    "planted",
+    *("error_mm", "average_mm", "nearer"),
+    *("shuffled_mm", "shuffled_average_mm", "shuffled_nearer"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class InversionLine:
-    """A control, and what must hold, was found, and is known beside it."""
+    """A control, and what must hold, was found, and is known beside it; and whether that is of a sample of cases."""
 
     control: str
     must: str
     found: str
     passed: bool
     small: str
+    sampled: bool
 
 
 def inversion_lines(run: Run) -> Iterator[InversionLine]:
     """Two controls for each modality: one that must be seen through, and one in which nothing is to be learnt."""
-    table = run.tables.get("inversion")
-    if table is None or not len(table):
+    table, sampled = inverted(reader(run.tables), _COLUMNS)
+    if not len(table):
         return
-    cases = run.tables["cases"]
-    patients = dict(zip(cases["case"], cases["patient"].fillna(cases["case"]), strict=True))
-    table = table.assign(person=table["case"].map(patients).fillna(table["case"]))
     for modality, rows in table.groupby("modality", sort=True):
         planted = rows.loc[rows["planted"] == MUST]
         weak = _paired(planted)
@@ -50,6 +58,7 @@ def inversion_lines(run: Run) -> Iterator[InversionLine]:
             "left by " + "; by ".join(f"{name}: {_words(_paired(part))}" for name, part in by.items())
             if by
             else "",
+            sampled,
         )
         exchanged = {MUST: _paired(planted, "shuffled_")}
         exchanged |= {name: _paired(part, "shuffled_") for name, part in by.items()}
@@ -60,6 +69,7 @@ def inversion_lines(run: Run) -> Iterator[InversionLine]:
             f"told below {' and '.join(taken_in)}" if taken_in else f"nothing in {len(exchanged)} trials",
             not taken_in,
             f"below a cut of constant depth: {_words(exchanged[MUST])}",
+            sampled,
         )
 
 

@@ -7,9 +7,12 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.chosen import chosen_cases
 from defacedask.tables.evidence import ORIGINAL
+from defacedask.tables.sampled import case_hashes
 
 __all__ = ["Album", "album"]
 
@@ -36,7 +39,8 @@ def album(run: Run, budget: int = BUDGET) -> Album:
     views = {view: k for k, view in enumerate(dict.fromkeys(str(p.get("view", "")) for p in run.pictures))}
     chosen = chosen_cases(run)
     rank = {case: k for k, case in enumerate(chosen)}
-    everybody = {str(p.get("case", "")) for p in run.pictures}
+    everybody = len(np.unique(case_hashes(str(p.get("case", "")) for p in run.pictures)))
+    among = {case for p in run.pictures if (case := str(p.get("case", ""))) in chosen}
     listed = sorted(
         (p for p in run.pictures if str(p.get("case", "")) in chosen and p.get("defacer") != CONTROL),
         key=lambda p: (
@@ -89,7 +93,7 @@ def album(run: Run, budget: int = BUDGET) -> Album:
         shown=shown,
         left_out=left_out,
         missing=missing,
-        others=len(everybody - set(chosen)),
+        others=everybody - len(among),
     )
 
 

@@ -14,8 +14,7 @@ from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.threshold import threshold_words
-from defacedask.tables.derive import faces_detected
-from defacedask.tables.evidence import ORIGINAL, PLAIN, Rate, rank_one
+from defacedask.tables.evidence import ORIGINAL, Rate
 
 __all__ = [
     "attacks_table",
@@ -32,11 +31,7 @@ _QUIET = Cell(numbers.NOTHING, tone="quiet")
 
 def strongest(run: Run, defacer: str, plain: bool = False) -> Rate:
     """Cases matched with their original by any attack (or plainly), in any image, by any recogniser."""
-    rows = run.by_case.loc[run.by_case["defacer"] == defacer]
-    if plain:
-        rows = rows.loc[rows["attack"] == PLAIN]
-    matched = rows.groupby("case")["matched"].any()
-    return Rate(int(matched.sum()), len(matched))
+    return run.looked.strongest(defacer, plain)
 
 
 def rate_cell(rate: Rate) -> Cell:
@@ -81,7 +76,7 @@ def first_cell(defacer: str) -> Cell:
 
 def faces_table(run: Run) -> Table | None:
     """Lay out the study's table: faces detected, with matches and what zero of n still allows."""
-    table = faces_detected(run.tables["recognition"], run.tolerances, run.tables["controls"])
+    table = run.looked.detected()
     if not len(table):
         return None
     several = table["recogniser"].nunique() > 1
@@ -100,16 +95,10 @@ def faces_table(run: Run) -> Table | None:
         ),
     ]
     heads += [Head("published: face detected", title="printed in the reference")] if run.reference else []
-    raw = run.tables["recognition"]
     order = [ORIGINAL, *run.defacers]
     rows = []
     for r in sorted(table.to_dict("records"), key=lambda r: (order.index(r["defacer"]), r["recogniser"])):
-        same = (
-            raw[["defacer", "modality", "recogniser"]] == [r["defacer"], r["modality"], r["recogniser"]]
-        ).all(axis=1)
-        looks = raw.loc[same]
-        plain = looks.loc[looks["attack"] == PLAIN]  # contours and dose grids have one attack of their own
-        share, chance, n = rank_one(plain if len(plain) else looks)
+        share, chance, n = run.looked.rank_one(r["defacer"], r["modality"], r["recogniser"])
         cases = int(r["cases"])
         judged = int(r["judged"]) if pd.notna(r["judged"]) else cases
         row = [first_cell(r["defacer"]), text(r["modality"])]
@@ -162,24 +151,22 @@ def _without(table: pd.DataFrame, modality: str) -> set[str]:
 
 def attacks_table(run: Run) -> Table | None:
     """Matches by attack, where more than the plain one was tried."""
-    rows = run.by_case.loc[run.by_case["defacer"] != ORIGINAL]
-    attacks = list(dict.fromkeys(rows["attack"])) if len(rows) else []
+    tried = {key: names for key, names in run.looked.attacks.items() if key[0] != ORIGINAL}
+    attacks = list(run.looked.ways)
     if len(attacks) < 2:
         return None
-    several = rows["recogniser"].nunique() > 1
+    several = len({recogniser for _, _, recogniser in tried}) > 1
     heads = [Head("defacer", False), Head("image", False)]
     heads += [Head("recogniser", False)] if several else []
     heads += [Head(a.replace("_", " ")) for a in attacks]
     chances = _chances(run)
     lines = []
     for defacer in run.defacers:
-        own = rows.loc[rows["defacer"] == defacer]
-        for (modality, recogniser), part in own.groupby(["modality", "recogniser"], sort=False):
+        for modality, recogniser in [key[1:] for key in tried if key[0] == defacer]:
             line = [first_cell(defacer), text(modality)]
             line += [text(recogniser)] if several else []
             for attack in attacks:
-                tried = part.loc[part["attack"] == attack, "matched"]
-                rate = Rate(int(tried.sum()), len(tried))
+                rate = run.looked.tried(defacer, modality, recogniser, attack)
                 chance = chances.get((defacer, modality, recogniser, attack))
                 line.append(_attack_cell(rate, chance, defacer == CONTROL))
             lines.append(line)

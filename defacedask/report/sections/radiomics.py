@@ -6,28 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from defacedask.costs.summary import radiomics_percent, radiomics_summary
+from defacedask.costs.summary import radiomics_percent
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
-from defacedask.report.run import CONTROL, Run
-from defacedask.report.sections.cost import ten
+from defacedask.report.run import Run
+from defacedask.report.sampled import sample_notes
 from defacedask.report.sections.dose import SIGN
+from defacedask.tables import radiomics_parts
 from defacedask.tables.files import TEN_FEATURES
+from defacedask.tables.sampled import Numbers
 
 __all__ = ["classes_table", "definitions", "hazard_table", "radiomics_tables"]
 
 _SHEETS = ("mean", "median", "n", "q1", "q3", "p95", "ratio_of_means", "concordance")
-
-
-def hazards_of(rows: pd.DataFrame) -> pd.Series:
-    """Why a row's percent change means little: the note it brought, else that the ratio does not exist; or ""."""
-    note = rows["note"].fillna("") if "note" in rows else pd.Series("", index=rows.index)
-    odd = note.str.contains("zero denominator|no voxels|not finite", regex=True)
-    absent = ~np.isfinite(rows["percent"])
-    return note.where(odd, "").mask(absent & ~odd, "ratio does not exist")
 
 
 def definitions(run: Run) -> str:
@@ -44,36 +37,31 @@ def definitions(run: Run) -> str:
 
 def radiomics_tables(run: Run) -> list[dict[str, Any]]:
     """Three tables (mean, median, agreement) a defacer, with the published means in the cells where given."""
-    rows = run.tables["radiomics"]
-    if not len(rows):
+    features = run.features
+    if not features.totals:
         return []
-    rows = rows.loc[rows["feature"].isin(TEN_FEATURES)]
-    summary = radiomics_summary(rows)
-    odd = rows.loc[hazards_of(rows) != ""]
+    _, summary = radiomics_parts.radiomics_tables(run.read, features=TEN_FEATURES)
     sheet = _Sheet(
         {what: _nested(radiomics_percent(summary, what)) for what in _SHEETS},
-        odd.groupby(["defacer", "modality", "structure", "feature"]).size().to_dict(),
-        _changed(rows),
+        features.weak,
+        {
+            key: (features.hit[key], share.count, 100 * share.median)
+            for key, share in features.touched.items()
+        },
         _published(run),
-        rows["modality"].nunique() > 1,
+        summary["modality"].nunique() > 1,
+        features.sampled,
     )
-    found = []
-    for defacer in [d for d in run.defacers if d in sheet.numbers["n"]]:
-        part = rows.loc[rows["defacer"] == defacer]
-        found.append(
-            {
-                "defacer": defacer,
-                "views": [_percent_table(defacer, what, sheet) for what in ("mean", "median", "agreement")],
-                "total": numbers.count(len(part)),
-                "unchanged": bool(
-                    (
-                        (part["original"] == part["defaced"])
-                        | (part["original"].isna() & part["defaced"].isna())
-                    ).all()
-                ),
-            }
-        )
-    return found
+    return [
+        {
+            "defacer": defacer,
+            "views": [_percent_table(defacer, what, sheet) for what in ("mean", "median", "agreement")],
+            "total": numbers.count(features.totals[defacer]),
+            "unchanged": not features.unequal[defacer],
+        }
+        for defacer in run.defacers
+        if defacer in sheet.numbers["n"]
+    ]
 
 
 @dataclass(frozen=True)
@@ -85,6 +73,7 @@ class _Sheet:
     changed: dict[Any, tuple[int, int, float]]
     published: dict[str, dict[str, dict[str, float]]]
     images: bool
+    sampled: bool
 
 
 def _nested(wide: pd.DataFrame) -> dict[str, dict[tuple[str, str], dict[str, float]]]:
@@ -99,17 +88,6 @@ def _published(run: Run) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in run.reference.percent.to_dict("records") if run.reference is not None else ():
         found.setdefault(row["defacer"], {})[row["structure"]] = row
-    return found
-
-
-def _changed(rows: pd.DataFrame) -> dict[Any, tuple[int, int, float]]:
-    """(defacer, modality, structure) -> cases with a changed voxel, cases, median percent of voxels changed."""
-    found = {}
-    key = ["defacer", "modality", "structure"]
-    for name, part in rows.drop_duplicates(["case", *key]).groupby(key):
-        share = (part["voxels_changed"].astype(float) / part["voxels"].astype(float)).dropna()
-        if len(share):
-            found[name] = (int((share > 0).sum()), len(share), float(100 * share.median()))
     return found
 
 
@@ -161,6 +139,7 @@ def _percent_table(defacer: str, what: str, sheet: _Sheet) -> Table:
         notes.append(
             "† an original near zero, or ratios that do not exist left out: see “Ratios to distrust”."
         )
+    notes += sample_notes(sheet.sampled)
     label = {
         "mean": "mean over cases of the percent change",
         "median": "median (quartiles) over cases of the percent change",
@@ -194,28 +173,20 @@ def _value(what: str, found: dict[str, float], most: int, weak: int, published: 
 
 def hazard_table(run: Run) -> Table | None:
     """List where a percent change is a ratio to (nearly) nothing."""
-    rows = ten(run)
-    rows = rows.loc[rows["defacer"] != CONTROL]
-    rows = rows.assign(why=hazards_of(rows))
-    rows = rows.loc[rows["why"] != ""]
-    if not len(rows):
+    if not run.features.hazards:
         return None
-    lines = []
-    for (structure, feature, why), part in rows.groupby(["structure", "feature", "why"], sort=False):
-        absent = int((~np.isfinite(part["percent"])).sum())
-        each = part["percent"].abs()
-        largest = each[np.isfinite(each)].max()
-        lines.append(
-            [
-                text(structure),
-                text(feature),
-                cell(numbers.count(part["case"].nunique()), part["case"].nunique()),
-                cell(numbers.value(part["original"].abs().min()), part["original"].abs().min()),
-                cell(numbers.percent(largest), largest),
-                cell(numbers.count(absent), absent),
-                text(why),
-            ]
-        )
+    lines = [
+        [
+            text(structure),
+            text(feature),
+            cell(numbers.count(one.cases), one.cases),
+            cell(numbers.value(one.smallest), one.smallest),
+            cell(numbers.percent(one.largest), one.largest),
+            cell(numbers.count(one.absent), one.absent),
+            text(why),
+        ]
+        for (structure, feature, why), one in run.features.hazards.items()
+    ]
     return Table(
         "hazards",
         "Ratios to distrust: the original value is zero, nearly zero or undefined",
@@ -238,28 +209,22 @@ def hazard_table(run: Run) -> Table | None:
 
 def classes_table(run: Run) -> Table | None:
     """Feature classes beyond the ten, by defacer, image and class."""
-    rows = run.tables["radiomics"]
-    rows = rows.loc[~rows["feature"].isin(TEN_FEATURES) & (rows["defacer"] != CONTROL)]
-    if not len(rows):
+    kinds = run.features.kinds
+    if not kinds:
         return None
-    rows = rows.assign(kind=rows["feature"].str.split("_").str[0])
     lines = []
     order = {d: k for k, d in enumerate(run.defacers)}
-    groups = list(rows.groupby(["defacer", "modality", "kind"], sort=False))
-    for (defacer, modality, kind), part in sorted(groups, key=lambda g: order[g[0][0]]):
-        sizes = part["percent"].abs()
-        known = sizes[np.isfinite(sizes)]
-        same = int((part["original"] == part["defaced"]).sum())
-        absent = len(part) - len(known)
+    for (defacer, modality, kind), one in sorted(kinds.items(), key=lambda g: order[g[0][0]]):
+        same, absent = one.same / one.rows, one.rows - one.sizes.count
         lines.append(
             [
                 text(defacer),
                 text(modality),
                 text(kind),
-                cell(numbers.count(part["feature"].nunique()), part["feature"].nunique()),
-                cell(numbers.count(len(known)), len(known)),
-                *(_quantile(known, q) for q in (50, 95)),
-                cell(numbers.rate(same / len(part)), same / len(part)),
+                cell(numbers.count(len(one.features)), len(one.features)),
+                cell(numbers.count(one.sizes.count), one.sizes.count),
+                *(_quantile(one.sizes, q) for q in (50, 95)),
+                cell(numbers.rate(same), same),
                 cell(numbers.count(absent), absent),
             ]
         )
@@ -278,12 +243,15 @@ def classes_table(run: Run) -> Table | None:
             Head("left out", title="values without a percent change"),
         ],
         lines,
-        ("Feature by feature, with median, quartiles and concordance: tables/radiomics_summary.csv.",),
+        (
+            "Feature by feature, with median, quartiles and concordance: tables/radiomics_summary.csv.",
+            *sample_notes(any(one.sizes.sampled for one in kinds.values())),
+        ),
     )
 
 
-def _quantile(values: pd.Series, percent: float) -> Cell:
-    if not len(values):
+def _quantile(values: Numbers, percent: float) -> Cell:
+    if not values.count:
         return Cell(numbers.NOTHING)
-    number = float(np.percentile(values, percent))
+    number = values.percentile(percent)
     return cell(numbers.percent(number), number)

@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from defacedask.report import numbers
+from defacedask.report.gathered.cases import skips
 from defacedask.report.page import Cell, Head, Table, cell, text
-from defacedask.report.run import Run
+from defacedask.report.run import MOST_LINES, Run
+from defacedask.report.sampled import sample_notes
 
 __all__ = [
-    "MOST_LINES",
     "cases_table",
     "config_rows",
     "skipped_table",
@@ -24,33 +24,25 @@ __all__ = [
 ]
 
 _PATHS = 3
-#: Lines of a table of the page; the rest is in the tables beside it.
-MOST_LINES = 200
 _SECRET = re.compile(r"(?i)(^|[_.-])(key|secret|token|password|credential)s?$")
 
 
 def status_counts(run: Run) -> dict[str, int]:
     """How many cases are done, refused, failed (each case once, at its best: done by any defacer counts)."""
-    table = run.tables["cases"]
-    if not len(table):
-        return {}
-    worst = {"done": 0, "refused": 1, "failed": 2}
-    best = (
-        table.assign(order=table["status"].map(worst).fillna(3)).sort_values("order").drop_duplicates("case")
-    )
-    counts = best["status"].value_counts().to_dict()
+    worst = ("done", "refused", "failed")
+    counts = run.cases.best
     return {name: int(counts[name]) for name in [*worst, *sorted(set(counts) - set(worst))] if name in counts}
 
 
 def cases_table(run: Run) -> Table | None:
     """All cases with status, reason and time, those with a reason first."""
-    table = run.tables["cases"]
-    if not len(table):
+    cases = run.cases
+    if not cases.rows:
         return None
-    stages = [c for c in table.columns if c.startswith("seconds") and pd.api.types.is_numeric_dtype(table[c])]
+    stages = [c for c in cases.columns if c.startswith("seconds") and c in cases.numeric]
     total = next((c for c in ("seconds", "seconds_total") if c in stages), None)
     parts = [c for c in stages if c != total]
-    others = [c for c in ("defacer",) if c in table.columns]
+    others = [c for c in ("defacer",) if c in cases.columns]
     heads = [
         Head("case", False),
         Head("patient", False),
@@ -63,9 +55,7 @@ def cases_table(run: Run) -> Table | None:
     heads.append(Head("peak memory, MB"))
     tones = {"done": "good", "refused": "warn", "failed": "bad"}
     lines = []
-    order = {"failed": 0, "refused": 1, "done": 2}
-    ordered = sorted(table.to_dict("records"), key=lambda r: (order.get(r["status"], 3), r["case"]))
-    for row in ordered[:MOST_LINES]:
+    for row in cases.first:
         line = [
             text(row["case"]),
             text(row["patient"] or numbers.NOTHING),
@@ -83,19 +73,18 @@ def cases_table(run: Run) -> Table | None:
             line.append(cell(numbers.seconds(whole), whole))
         line.append(cell(numbers.count(row["peak_rss_mb"]), row["peak_rss_mb"]))
         lines.append(line)
-    left = len(ordered) - len(lines)
+    left = cases.rows - len(lines)
     more = (f"{left} more cases are in tables/cases.csv.",) if left else ()
     return Table("cases", "Cases", heads, lines, more)
 
 
-def undone_table(run: Run, most: int = 20) -> Table | None:
+def undone_table(run: Run) -> Table | None:
     """The cases with a reason to be named on paper: refused, failed, or done by some defacers only."""
-    table = run.tables["cases"]
-    table = table.loc[(table["status"] != "done") | (table["reason"] != "")]
-    if not len(table):
+    cases = run.cases
+    if not cases.undone:
         return None
-    lines = [[text(r["case"]), text(r["status"]), text(r["reason"])] for r in table.to_dict("records")[:most]]
-    left = len(table) - len(lines)
+    lines = [[text(r["case"]), text(r["status"]), text(r["reason"])] for r in cases.named]
+    left = cases.undone - len(lines)
     notes = (f"{left} more are in tables/cases.csv.",) if left > 0 else ()
     heads = [Head("case", False), Head("status", False), Head("reason", False)]
     return Table(
@@ -119,42 +108,34 @@ _STAGES = {
 
 def timing_table(run: Run) -> Table | None:
     """Seconds of each part of the work: one piece (a defacer's), and all pieces of a case together."""
-    table = run.tables["timing"]
-    if not len(table):
+    times = run.times
+    if not times.pieces:
         return None
     lines = []
-    whole = float(table["seconds"].sum())
+    whole = times.whole.seconds.sum
     order = {stage: k for k, stage in enumerate(_STAGES)}
-    for stage, part in sorted(table.groupby("stage"), key=lambda g: (order.get(str(g[0]), 99), g[0])):
-        single = part["seconds"].to_numpy(dtype=float)
-        cases = part.groupby("case")["seconds"].sum().to_numpy(dtype=float)
-        total = float(single.sum())
-        memory = float(part["peak_rss_mb"].max())
-        numbers_of = [
-            np.median(single),
-            np.percentile(single, 95),
-            np.median(cases),
-            np.percentile(cases, 95),
-        ]
+    for stage, one in sorted(times.stages.items(), key=lambda g: (order.get(g[0], 99), g[0])):
+        both = (one.seconds, one.by_case)
+        numbers_of = [n for each in both for n in (each.median, each.percentile(95))]
+        total = one.seconds.sum
         lines.append(
             [
-                text(stage, small=_STAGES.get(str(stage), "")),
-                cell(numbers.count(len(single)), len(single)),
+                text(stage, small=_STAGES.get(stage, "")),
+                cell(numbers.count(one.seconds.count), one.seconds.count),
                 *(cell(numbers.seconds(n), n) for n in numbers_of),
                 cell(numbers.rate(total / whole) if whole else numbers.NOTHING, total),
-                cell(numbers.count(memory), memory),
+                cell(numbers.count(one.memory), one.memory),
             ]
         )
-    cases = table.groupby("case")["seconds"].sum().to_numpy(dtype=float)
+    every = times.whole.by_case
     lines.append(
         [
             text("all", small="a case from DICOM to its rows"),
-            cell(numbers.count(len(table)), len(table)),
+            cell(numbers.count(times.pieces), times.pieces),
             *[Cell("")] * 2,
-            cell(numbers.seconds(np.median(cases)), float(np.median(cases))),
-            cell(numbers.seconds(np.percentile(cases, 95)), float(np.percentile(cases, 95))),
+            *(cell(numbers.seconds(n), n) for n in (every.median, every.percentile(95))),
             cell(numbers.rate(1.0), whole),
-            cell(numbers.count(table["peak_rss_mb"].max()), table["peak_rss_mb"].max()),
+            cell(numbers.count(times.whole.memory), times.whole.memory),
         ]
     )
     return Table(
@@ -171,30 +152,29 @@ def timing_table(run: Run) -> Table | None:
             Head("peak memory, MB"),
         ],
         lines,
-        ("Wall time inside one worker; pieces of a case and of different cases run side by side.",),
+        (
+            "Wall time inside one worker; pieces of a case and of different cases run side by side.",
+            *sample_notes(every.sampled),
+        ),
     )
 
 
 def skipped_table(run: Run) -> Table | None:
     """Files and series that belong to no case, with the reason; equal reasons in one line."""
-    table = run.tables["skipped"]
-    if not len(table):
+    skipped = skips(run.read, MOST_LINES, _PATHS)
+    if not skipped.lines:
         return None
     lines = []
-    for (reason, patient), part in table.groupby(["reason", "patient_id"], sort=False):
-        paths = [str(p) for p in part["path"] if p]
-        shown = ", ".join(paths[:_PATHS]) + (
-            f" and {len(paths) - _PATHS} more" if len(paths) > _PATHS else ""
-        )
-        files = int(part["files"].fillna(1).sum())
+    for (reason, patient), (files, listed, names) in skipped.lines.items():
+        shown = ", ".join(names) + (f" and {listed - _PATHS} more" if listed > _PATHS else "")
         lines.append(
             [text(reason), text(patient or numbers.NOTHING), cell(numbers.count(files), files), text(shown)]
         )
     heads = [Head("reason", False), Head("patient", False), Head("files"), Head("which", False)]
-    left = len(lines) - MOST_LINES
+    left = skipped.left
     notes = (f"{left} more lines are in tables/skipped.csv.",) if left > 0 else ()
     caption = "Skipped: files and series that are not part of any case"
-    return Table("skipped", caption, heads, lines[:MOST_LINES], notes)
+    return Table("skipped", caption, heads, lines, notes)
 
 
 def config_rows(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 
 from defacedask.report import numbers
+from defacedask.report.gathered.masks import Mask
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
+from defacedask.report.sampled import sample_notes
 from defacedask.tables.derive import in_order
+from defacedask.tables.sampled import Numbers
 
 __all__ = ["masks_table", "rescan_table"]
 
@@ -91,33 +94,24 @@ def _line(defacer: str, modality: str, structure: str, rows: pd.DataFrame) -> li
 
 def masks_table(run: Run) -> Table | None:
     """One line a defacer and mask: overlap, distance and volume of what our own methods find before and after."""
-    rows = run.tables["utility"]
-    rows = rows.loc[(rows["defacer"] != CONTROL)]
-    masks = rows.loc[rows["measure"] == "dice"]
-    if not len(masks):
+    if not run.masks:
         return None
     lines: list[list[Cell]] = []
-    for (modality, name), part in masks.groupby(["modality", "structure"], sort=False):
-        for defacer in [d for d in run.defacers if (part["defacer"] == d).any()]:
-            here = (rows["defacer"] == defacer) & (rows["modality"] == modality) & (rows["structure"] == name)
-            of = {
-                measure: rows.loc[here & (rows["measure"] == measure)]
-                for measure in ("dice", "hd95_mm", "volume_ml")
-            }
-            overlap, apart = (of[m]["defaced"].dropna().to_numpy(dtype=float) for m in ("dice", "hd95_mm"))
-            was, now = (of["volume_ml"][side].to_numpy(dtype=float) for side in ("original", "defaced"))
-            change = 100 * (was - now)[was > 0] / was[was > 0]
+    for (modality, name), by in run.masks.items():
+        for defacer in [d for d in run.defacers if d in by]:
+            one = by[defacer]
             lines.append(
                 [
                     text(name),
                     text(modality),
                     text(defacer),
-                    cell(numbers.count(len(overlap)), len(overlap)),
-                    _pair(overlap, overlap.min, 3),
-                    _pair(apart, apart.max, 2) if len(apart) else Cell(numbers.NOTHING, tone="quiet"),
-                    _percent(change),
+                    cell(numbers.count(one.overlap.count), one.overlap.count),
+                    _pair(one.overlap, one.overlap.smallest, 3),
+                    _pair(one.apart, one.apart.largest, 2),
+                    _percent(one),
                 ]
             )
+    sampled = any(one.overlap.sampled for by in run.masks.values() for one in by.values())
     return Table(
         "masks",
         "Masks that our own methods find before and after, as a stand-in for automatic contouring",
@@ -137,17 +131,20 @@ def masks_table(run: Run) -> Table | None:
             "On a grid of 2 mm; where the head lies is taken from the original. Body, bone and airway lose what was "
             "cut and gain what was added: that is what defacing is for. The brain should stay at 1 and 0. Whether a "
             "face detector still finds a face is in the table of faces.",
+            *sample_notes(sampled),
         ),
     )
 
 
-def _pair(values: np.ndarray, worst: object, digits: int) -> Cell:
-    middle, most = float(np.median(values)), float(worst())  # type: ignore[operator]
-    return cell(numbers.value(middle, digits), middle, numbers.value(most, digits))
-
-
-def _percent(change: np.ndarray) -> Cell:
-    if not len(change):
+def _pair(values: Numbers, worst: float, digits: int) -> Cell:
+    if not values.count:
         return Cell(numbers.NOTHING, tone="quiet")
-    middle, most = float(np.median(change)), float(change[np.abs(change).argmax()])
-    return cell(numbers.percent(middle), middle, numbers.percent(most))
+    middle = values.median
+    return cell(numbers.value(middle, digits), middle, numbers.value(worst, digits))
+
+
+def _percent(one: Mask) -> Cell:
+    if not one.change.count:
+        return Cell(numbers.NOTHING, tone="quiet")
+    middle = one.change.median
+    return cell(numbers.percent(middle), middle, numbers.percent(one.worst))

@@ -10,7 +10,7 @@ from defacedask.modality import IMAGES
 from defacedask.report import numbers
 from defacedask.report.run import Run
 from defacedask.report.sections.threshold import image_controls
-from defacedask.tables.evidence import ANY, ORIGINAL, PLAIN, Rate
+from defacedask.tables.evidence import ANY, Rate
 
 __all__ = [
     "by_each",
@@ -100,13 +100,4 @@ def nearest_beyond_chance(run: Run, defacer: str) -> Rate | None:
 
 def testifying(run: Run, defacer: str) -> Rate:
     """Matches among the cases whose own original is matched (by the same recogniser, in the same image)."""
-    key = ["recogniser", "modality", "case"]
-    table = run.by_case
-    originals = table.loc[
-        (table["defacer"] == ORIGINAL) & (table["attack"] == PLAIN) & table["matched"].astype(bool)
-    ]
-    able = set(map(tuple, originals[key].to_numpy()))
-    rows = table.loc[table["defacer"] == defacer]
-    rows = rows.loc[[tuple(k) in able for k in rows[key].to_numpy()]]
-    matched = rows.groupby("case")["matched"].any()
-    return Rate(int(matched.sum()), len(matched))
+    return run.looked.testifying(defacer)

@@ -43,7 +43,7 @@ def limit_words(limit: float) -> str:
 
 def _used(run: Run) -> dict[str, float]:
     """Tolerances of the recognisers that looked; of all where nobody did."""
-    looked = {c.recogniser for c in run.controls} or set(run.tables["recognition"]["recogniser"])
+    looked = {c.recogniser for c in run.controls} or set(run.looked.recognisers)
     return {name: value for name, value in run.tolerances.items() if name in looked or not looked}
 
 

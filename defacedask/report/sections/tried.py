@@ -18,9 +18,9 @@ _SURFACES = {"RTSTRUCT": BODY, "RTDOSE": DOSE, "PT": PET}
 
 def attacks_tried(run: Run, defacer: str) -> list[str]:
     """Attacks of which a defacer has rows, built-in ones in their order, then others."""
-    rows = run.by_case.loc[run.by_case["defacer"] == defacer]
     found = set()
-    for modality, attack in set(zip(rows["modality"], rows["attack"], strict=True)):
+    own = [(key[1], attacks) for key, attacks in run.looked.attacks.items() if key[0] == defacer]
+    for modality, attack in {(modality, attack) for modality, attacks in own for attack in attacks}:
         if modality in _SURFACES:
             found.add(_SURFACES[modality])
             if attack == PLAIN:
@@ -44,9 +44,9 @@ def tried_lines(run: Run) -> list[str]:
     looked = [d for d in run.defacers if d != CONTROL and len(attacks_tried(run, d))]
     if not looked:
         return ["Nothing was tried to recognise anybody: that nobody was recognised means nothing."]
-    rows = run.by_case.loc[run.by_case["defacer"].isin(looked)]
-    recognisers = list(dict.fromkeys(rows["recogniser"]))
-    images = [m for m in IMAGES if (rows["modality"] == m).any()]
+    rows = [key for key in run.looked.attacks if key[0] in looked]
+    recognisers = list(dict.fromkeys(recogniser for _, _, recogniser in rows))
+    images = [m for m in IMAGES if any(modality == m for _, modality, _ in rows)]
     persons = run.tables["verification"]["gallery_size"].dropna()
     number = int(persons.max()) if len(persons) else 0
     size = f" of {number} {'person' if number == 1 else 'persons'}" if number else ""

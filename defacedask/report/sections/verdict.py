@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from defacedask.modality import IMAGES
 from defacedask.report import figures, numbers
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import control_exact, utility
@@ -83,15 +82,13 @@ def _headline(run: Run) -> Verdict:
             f"The cost result is void: the convert-only control changed {differing} of {compared} values "
             f"(by up to {numbers.value(largest)}); it must change none."
         )
-    statuses = run.tables["cases"]["status"]
-    if len(statuses) and not (statuses == "done").any() and not _tested(run):
-        first = (
-            f"Nothing was defaced: all {len(statuses)} cases were refused or failed; the reasons are below."
-        )
+    looked = run.cases.rows
+    if looked and not run.cases.statuses["done"] and not _tested(run):
+        first = f"Nothing was defaced: all {looked} cases were refused or failed; the reasons are below."
         return Verdict("void", first, more)
     controls = image_controls(run)
     if not controls:
-        if len(run.by_case):
+        if run.looked.cases:
             first = (
                 "The privacy result is void: no original was looked at, so the positive control is missing."
             )
@@ -162,19 +159,12 @@ def _headline(run: Run) -> Verdict:
 def _left_out(run: Run) -> list[str]:
     """Say what could not be judged, and of how many cases."""
     found = []
-    cases = run.tables["recognition"]
-    if "comparable" in cases and len(cases):
-        able = cases.loc[cases["modality"].isin(IMAGES) & (cases["defacer"] != ORIGINAL)]
-        judged = (
-            able.assign(known=able["comparable"].fillna(True).astype(bool)).groupby("case")["known"].any()
+    if run.looked.lacking:
+        found.append(
+            f"Not judged: {run.looked.lacking} of {run.looked.judged} cases, for there is no face of their person to "
+            "compare with; see the positive control."
         )
-        lacking = int((~judged).sum())
-        if lacking:
-            found.append(
-                f"Not judged: {lacking} of {len(judged)} cases, for there is no face of their person to compare "
-                "with; see the positive control."
-            )
-    if len(run.tables["cases"]) and not len(run.tables["radiomics"]):
+    if run.cases.rows and not run.features.rows:
         found.append("What defacing cost in radiomics was not judged: no structure was measured in this run.")
     return found
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from defacedask.faces.rates import sweep
 from defacedask.faces.tolerances import tolerance_of
 from defacedask.modality import IMAGES
 from defacedask.report import figures, numbers
+from defacedask.report.gathered.looks import GRID
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import Run
 from defacedask.report.sections.privacy import first_cell, rate_cell
-from defacedask.tables.evidence import ANY, ORIGINAL, PLAIN, Rate, any_attack
+from defacedask.tables.evidence import ANY, ORIGINAL, PLAIN, Rate
 
 __all__ = ["recognition_figures", "verification_table"]
 
@@ -132,40 +132,28 @@ def recognition_figures(run: Run) -> list[dict[str, Any]]:
     list of dict
         title, and figures (svg, caption); images of patients before other surfaces.
     """
-    cases = run.by_case
-    if not len(cases):
-        return []
     found = []
-    groups = list(dict.fromkeys(zip(cases["modality"], cases["recogniser"], strict=True)))
+    groups = list(dict.fromkeys(key[1:] for key in run.looked.attacks))
     several = len({r for _, r in groups}) > 1
     groups.sort(key=lambda g: (IMAGES.index(g[0]) if g[0] in IMAGES else 9, g[1]))
     for number, (modality, recogniser) in enumerate(groups):
-        part = cases.loc[(cases["modality"] == modality) & (cases["recogniser"] == recogniser)]
         name = f"{modality}, {recogniser}" if several else modality
-        drawn = _figures(run, part, modality, recogniser, number, name)
+        drawn = _figures(run, modality, recogniser, number, name)
         if drawn:
             found.append({"title": name, "figures": drawn})
     return found
 
 
-def _figures(
-    run: Run, cases: pd.DataFrame, modality: str, recogniser: str, number: int, name: str
-) -> list[dict[str, Any]]:
-    if cases["distance"].isna().all():
+def _figures(run: Run, modality: str, recogniser: str, number: int, name: str) -> list[dict[str, Any]]:
+    nearest = {key[0]: one for key, one in run.looked.swept.items() if key[1:] == (modality, recogniser)}
+    if not any(one.known for one in nearest.values()):
         return []
-    joined = any_attack(cases)
-    names = [n for n in (ORIGINAL, *run.defacers) if (joined["defacer"] == n).any()]
-    counts = joined.groupby("defacer")["case"].nunique()
+    names = [n for n in (ORIGINAL, *run.defacers) if n in nearest]
 
     def look(defacer: str) -> int | None:
         return None if defacer == ORIGINAL else run.look(defacer)
 
-    grid = np.linspace(0, 1, 201)
-    swept = []
-    for defacer in names:
-        nearest = joined.loc[joined["defacer"] == defacer].groupby("case")["distance"].min()
-        share = sweep(nearest.to_numpy(dtype=float), grid.tolist())
-        swept.append(figures.Curve(f"{defacer} ({counts[defacer]} cases)", look(defacer), grid, share))
+    swept = [figures.Curve(f"{d} ({nearest[d].cases} cases)", look(d), GRID, nearest[d].swept) for d in names]
     limit = max(
         (c.limit for c in run.controls if (c.modality, c.recogniser) == (modality, recogniser)),
         default=tolerance_of(run.tolerances, recogniser),
