@@ -7,13 +7,17 @@ import dataclasses
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from defacedask.flow.executors import Executor, LaterExecutor, executor_for
 from defacedask.flow.lock import check_seen, only_run
 from defacedask.flow.result import Graph, Piece
 from defacedask.flow.run import Progress, run_cases
 from defacedask.flow.stage import Stage, check_resources, submit_case, submit_whole_case
+
+if TYPE_CHECKING:
+    from defacedask.flow.away import Away
+    from defacedask.flow.depot import Depot
 
 __all__ = ["Flow", "flow_on"]
 
@@ -34,6 +38,8 @@ class Flow(Generic[RunT]):
         Of this run.
     brief : callable, optional
         Piece -> what of it is handed on; the rest stays on disk.
+    depot : Depot, optional
+        Where the run's folder is objects; it is held.
     """
 
     stages: tuple[Stage[RunT], ...]
@@ -41,6 +47,12 @@ class Flow(Generic[RunT]):
     kept: Path
     token: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     brief: Callable[[Piece], Piece] | None = None
+    depot: Depot | None = None
+
+    @property
+    def away(self) -> Away | None:
+        """Where the run's folder is objects."""
+        return None if self.depot is None else self.depot.away
 
     def submit(self, run: RunT, case: Any, case_id: str, defacers: Iterable[str], priority: int = 0) -> Graph:
         """Submit all stages of one case; see `defacedask.flow.stage.submit_case`."""
@@ -54,6 +66,7 @@ class Flow(Generic[RunT]):
             kept=self.kept,
             priority=priority,
             token=self.token,
+            away=self.away,
         )
 
     def run(
@@ -80,12 +93,17 @@ class Flow(Generic[RunT]):
             Called with each case before it is submitted.
         """
 
-        def submit(case: Any, priority: int) -> Graph:
+        def begin(case: Any) -> None:
             before(case)
+            if self.depot:
+                self.depot.push(case_id(case))
+
+        def submit(case: Any, priority: int) -> Graph:
+            begin(case)
             return self.submit(run, case, case_id(case), defacers, priority)
 
         def whole(case: Any, priority: int) -> Graph:
-            before(case)
+            begin(case)
             return submit_whole_case(
                 self.stages,
                 run,
@@ -97,11 +115,18 @@ class Flow(Generic[RunT]):
                 priority=priority,
                 token=self.token,
                 brief=self.brief,
+                away=self.away,
             )
 
+        if self.depot:
+            self.depot.keep_key()
         brief = self.brief or (lambda piece: piece)
         for case, pieces in run_cases(cases, submit, self.executor, progress, case_id=case_id, whole=whole):
+            if self.depot:
+                self.depot.bring(case_id(case))
             yield case, [brief(piece) for piece in pieces]
+            if self.depot:
+                self.depot.push(case_id(case))
 
 
 @contextlib.contextmanager
@@ -113,6 +138,7 @@ def flow_on(
     command: str,
     cases: int,
     brief: Callable[[Piece], Piece] | None = None,
+    depot: Depot | None = None,
 ) -> Iterator[Flow[RunT]]:
     """Hold a folder for one run of a flow, whose results are kept below it.
 
@@ -128,6 +154,8 @@ def flow_on(
         For `defacedask.flow.status`.
     brief : callable, optional
         See `Flow`.
+    depot : Depot, optional
+        Where the run's folder is objects: held, so that no worker needs to see the folder.
 
     Raises
     ------
@@ -136,12 +164,14 @@ def flow_on(
     OutputError
         If nothing can be written there.
     """
-    flow = Flow(tuple(stages), executor_for(client), folder / "pieces", brief=brief)
+    flow = Flow(tuple(stages), executor_for(client), folder / "pieces", brief=brief, depot=depot)
     if isinstance(flow.executor, LaterExecutor):
-        flow.executor.checks += [
-            lambda opened: check_resources(flow.stages, opened),
-            lambda opened: check_seen(folder, opened),
-        ]
+        flow.executor.checks.append(lambda opened: check_resources(flow.stages, opened))
+        if depot is None:
+            flow.executor.checks.append(lambda opened: check_seen(folder, opened))
+    if depot is not None:
+        # what is beside the cases is made of many of them, and these are here
+        flow.executor.at_home = True
     check_resources(flow.stages, flow.executor)
-    with only_run(folder, flow.executor, command=command, cases=cases):
+    with only_run(folder, None if depot else flow.executor, command=command, cases=cases):
         yield flow

@@ -16,6 +16,7 @@ from defacedask.errors import ConfigError
 from defacedask.flow.result import Graph, Name, Piece, run_piece
 
 if TYPE_CHECKING:
+    from defacedask.flow.away import Away
     from defacedask.flow.executors import Executor
     from defacedask.flow.result import Outcome
 
@@ -146,6 +147,7 @@ def _steps(
     defacers: tuple[str, ...],
     kept: str | Path,
     token: str,
+    away: Away | None,
 ) -> Iterator[Step]:
     """Steps of a case, in the order given."""
     shared: dict[str, Any] = {}
@@ -158,7 +160,7 @@ def _steps(
             name = (stage.name, case_id, defacer)
             needs = tuple(_needed(need, case_id, defacer, known) for need in stage.needs)
             known.add(name)
-            options = {
+            options: dict[str, Any] = {
                 "folder": str(kept),
                 "stage": stage.name,
                 "case": case_id,
@@ -168,7 +170,11 @@ def _steps(
                 "limit": stage.seconds,
                 "rows": False,
             }
-            work = (stage.function, dict(stage.arguments(task)))
+            arguments = dict(stage.arguments(task))
+            if away is not None:
+                options |= {"depends": away.outward(options["depends"]), "away": away}
+                arguments = away.outward(arguments)
+            work = (stage.function, arguments)
             yield Step(name, needs, work, options, dict(stage.resources))
 
 
@@ -183,6 +189,7 @@ def submit_case(
     kept: str | Path,
     priority: int = 0,
     token: str = "",
+    away: Away | None = None,
 ) -> Graph:
     """Submit all stages of one case, in the order given, each as a task of its own.
 
@@ -202,6 +209,8 @@ def submit_case(
         Larger goes first.
     token : str
         Of the run: the same for all its cases, another for the next run.
+    away : Away, optional
+        See `defacedask.flow.result.run_piece`.
 
     Returns
     -------
@@ -209,7 +218,7 @@ def submit_case(
         (stage, case, defacer) -> future of a `Piece`. Its rows stay on disk.
     """
     graph: Graph = {}
-    for step in _steps(stages, run, case, case_id, tuple(defacers), kept, token):
+    for step in _steps(stages, run, case, case_id, tuple(defacers), kept, token, away):
         graph[step.name] = executor.submit(
             run_piece,
             *step.work,
@@ -234,6 +243,7 @@ def submit_whole_case(
     priority: int = 0,
     token: str = "",
     brief: Callable[[Piece], Piece] | None = None,
+    away: Away | None = None,
 ) -> Graph:
     """Submit a case as one task that runs its stages one after the other: a tenth of the work for the scheduler.
 
@@ -243,7 +253,7 @@ def submit_whole_case(
 
     Parameters
     ----------
-    stages, run, case, case_id, defacers, executor, kept, priority, token
+    stages, run, case, case_id, defacers, executor, kept, priority, token, away
         As in `submit_case`.
     brief : callable, optional
         Piece -> what of it is sent to the client.
@@ -258,7 +268,7 @@ def submit_whole_case(
     parts = [
         (resources, list(part))
         for resources, part in itertools.groupby(
-            _steps(stages, run, case, case_id, tuple(defacers), kept, token),
+            _steps(stages, run, case, case_id, tuple(defacers), kept, token, away),
             key=lambda step: step.resources,
         )
     ]
@@ -294,6 +304,8 @@ def run_steps(work: Steps, before: Sequence[Piece] = ()) -> list[Piece]:
     found: dict[Name, Piece] = {(piece.stage, piece.case, piece.defacer): piece for piece in before}
     for step in work.steps:
         found[step.name] = run_piece(*step.work, *(found[need] for need in step.needs), **step.options)
+    for away in {step.options["away"] for step in work.steps if "away" in step.options}:
+        away.let_go(work.steps[0].name[1])
     return [work.brief(piece) if work.brief else piece for piece in found.values()]
 
 

@@ -1,0 +1,310 @@
+"""Stages of a run whose folder is objects: a case comes to the worker, and what became of it goes back as one commit.
+
+Each task has a folder of its own for its case, which looks as the run's folder would. What is handed from stage to
+stage, kept and sent home names the run's address in place of any folder, so that it means the same everywhere.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from defacedask.config import option
+from defacedask.errors import DefacedaskError, OutputError, RemoteError
+from defacedask.flow.faults import Begun
+from defacedask.flow.result import FAILED, Outcome, Piece, run_piece, settled_piece
+from defacedask.io.remote.checkout import Checkout
+from defacedask.io.remote.objects import Objects
+from defacedask.io.remote.trees import Tree
+from defacedask.io.store import consolidate
+
+__all__ = ["CASES", "FILES", "SMALL", "VOXELS", "Away", "part_of", "passing", "tree_of"]
+
+#: Kinds of files of a case: results and plans; volumes; what is to be passed on.
+SMALL, VOXELS, FILES = "small", "voxels", "files"
+#: Below the run's address.
+CASES = "cases"
+#: Stages that look at the files that an earlier run wrote.
+WRITING = ("export",)
+#: Cases that a process keeps between two of their tasks.
+KEPT_CASES = 3
+
+
+def part_of(path: str) -> str:
+    """What kind of file a path of the run's folder is."""
+    if ".zarr/" in path:
+        return VOXELS
+    return FILES if path.startswith(("out/", "defaced/")) else SMALL
+
+
+def passing(path: str) -> bool:
+    """Whether a file only tells what else is in its store: two stages of a case may write it at a time."""
+    return part_of(path) == VOXELS and path.endswith("/zarr.json")
+
+
+def tree_of(objects: Objects, case: str) -> Tree:
+    """Where a case lies."""
+    return Tree(objects, f"{CASES}/{case}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Away:
+    """What a task needs to know of a run whose folder is objects.
+
+    Attributes
+    ----------
+    address : str
+        Of the run.
+    epoch : int
+        Number of the run, see `defacedask.io.remote.lease.Lease`.
+    kept : str
+        Where results lie in the run's folder, such as ``store/pieces``.
+    roots : tuple of (str, str)
+        Folders of the machine where the run was started, and what they are called everywhere; the longest first.
+    scratch : str
+        Folder for tasks that run in a process that is no worker of a cluster.
+    """
+
+    address: str
+    epoch: int
+    kept: str
+    roots: tuple[tuple[str, str], ...]
+    scratch: str
+
+    def outward(self, value: Any) -> Any:
+        """With the run's address for folders of the machine where it was started."""
+        return _renamed(value, self.roots)
+
+    def run(
+        self,
+        function: Callable[..., Outcome],
+        arguments: dict[str, Any],
+        *before: Piece,
+        token: str = "",
+        limit: float = 0.0,
+        rows: bool = True,
+        **name: Any,
+    ) -> Piece:
+        """As `defacedask.flow.result.run_piece`, here, on a case that lies there."""
+        case, stage = name["case"], name["stage"]
+        try:
+            with self._taken(case) as here:
+                here.checkout.bring((SMALL,))
+                folder = str(here.root / self.kept)
+                kept = settled_piece(function, arguments, *before, rows=rows, folder=folder, **name)
+                if kept is not None:
+                    return kept
+                here.checkout.bring((SMALL, VOXELS, *((FILES,) if stage in WRITING else ())))
+                piece = run_piece(
+                    here.renaming(function),
+                    arguments,
+                    *before,
+                    token=token,
+                    limit=limit,
+                    rows=rows,
+                    folder=folder,
+                    begin=functools.partial(_BegunAway, here.checkout.tree),
+                    **name,
+                )
+                here.push(self.epoch)
+                return dataclasses.replace(piece, reason=here.outward(piece.reason))
+        except DefacedaskError as error:
+            # the service, or another run: nobody else's case would fare better
+            fatal = isinstance(error, RemoteError) or bool(getattr(error, "fatal", False))
+            return Piece(stage, case, name["defacer"], "", FAILED, str(error), fatal=fatal)
+
+    def let_go(self, case: str) -> None:
+        """Remove what is kept here of a case for its next task."""
+        for here in _FREE.pop((self.address, self.epoch, case), ()):
+            here.remove()
+
+    @contextlib.contextmanager
+    def _taken(self, case: str) -> Iterator[_Here]:
+        """A folder with a case, for one task; it is kept for the next one if nothing went wrong."""
+        key = (self.address, self.epoch, case)
+        with _LOCK:
+            free = _FREE.get(key)
+            here = free.pop() if free else None
+        here = here or _Here(_objects(self.address), self.address, case, self._scratch())
+        try:
+            yield here
+        except BaseException:
+            here.remove()
+            raise
+        if here.stale:
+            here.remove()
+            return
+        with _LOCK:
+            _FREE.setdefault(key, []).append(here)
+            _FREE.move_to_end(key)
+            old = [_FREE.popitem(last=False)[1] for _ in range(len(_FREE) - KEPT_CASES)]
+        for one in itertools.chain(*old):
+            one.remove()
+
+    def _scratch(self) -> Path:
+        base = option("store.scratch") or _of_worker() or self.scratch
+        digest = hashlib.sha256(f"{self.address} {self.epoch}".encode()).hexdigest()[:12]
+        place = Path(base) / f"cases-{digest}-{os.getpid()}"
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Path(tempfile.mkdtemp(dir=place))
+
+
+#: Folders of cases that no task has just now.
+_FREE: collections.OrderedDict[tuple[str, int, str], list[_Here]] = collections.OrderedDict()
+_LOCK = threading.Lock()
+
+
+@functools.lru_cache(maxsize=4)
+def _objects(address: str) -> Objects:
+    return Objects(address)
+
+
+def _of_worker() -> str:
+    """Folder of the worker that this task runs on; empty without one."""
+    if "distributed.worker" not in sys.modules:
+        return ""
+    from distributed import get_worker
+
+    try:
+        return str(get_worker().local_directory)
+    except ValueError:
+        return ""
+
+
+class _Here:
+    """One case in a folder of this process."""
+
+    def __init__(self, objects: Objects, address: str, case: str, folder: Path) -> None:
+        self.folder, self.root, self.case = folder, folder / "run", case
+        self.roots = ((str(self.root), address),)
+        self.back = ((address, str(self.root)),)
+        #: What is here is not what is there.
+        self.stale = False
+        self.checkout = Checkout(
+            tree_of(objects, case),
+            folder / "index.json",
+            lambda path: self.root / path,
+            self._files,
+            part_of,
+            passing,
+        )
+
+    def _files(self) -> Iterator[str]:
+        for base, folders, files in os.walk(self.root):
+            folders[:] = [name for name in folders if ".partial-" not in name]
+            inside = Path(base).relative_to(self.root).as_posix()
+            for name in files:
+                if not name.endswith((".begun", ".late")):
+                    yield name if inside == "." else f"{inside}/{name}"
+
+    def push(self, epoch: int) -> None:
+        """Commit what has changed."""
+        pushed = self.checkout.push(epoch)
+        self.stale = pushed.other
+        while pushed.merged:
+            # another stage of the case was at work at the same time: what tells of both is made of both
+            self.checkout.bring((SMALL, VOXELS))
+            for store in self.root.glob("**/*.zarr"):
+                consolidate(str(store))
+            pushed = self.checkout.push(epoch)
+
+    def renaming(self, function: Callable[..., Outcome]) -> Callable[..., Outcome]:
+        """A stage that is given folders of this process, and gives back the run's address."""
+
+        def renamed(*before: Piece, **arguments: Any) -> Outcome:
+            try:
+                found = function(*_renamed(before, self.back), **_renamed(arguments, self.back))
+            except DefacedaskError as error:
+                error.message = self.outward(error.message)
+                error.args = (error.message, *error.args[1:])
+                raise
+            return Outcome(self.outward(found.rows), self.outward(found.facts))
+
+        return renamed
+
+    def outward(self, value: Any) -> Any:
+        """With the run's address for this folder, also within sentences."""
+        return _renamed(value, self.roots, anywhere=True)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _renamed(value: Any, roots: tuple[tuple[str, str], ...], anywhere: bool = False) -> Any:
+    """Some arguments, facts or results with other names for folders."""
+    if isinstance(value, str):
+        for old, new in roots:
+            if anywhere and old in value:
+                value = value.replace(old, new)
+            elif value == old or value.startswith(f"{old}/"):
+                return new + value[len(old) :]
+        return value
+    if isinstance(value, Path):
+        return Path(_renamed(str(value), roots, anywhere))
+    if isinstance(value, Piece):
+        return dataclasses.replace(value, facts=_renamed(value.facts, roots, anywhere))
+    if isinstance(value, dict):
+        return {_renamed(k, roots, anywhere): _renamed(v, roots, anywhere) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(_renamed(one, roots, anywhere) for one in value)
+    return value
+
+
+class _BegunAway(Begun):
+    """The sign as an object: a worker elsewhere sees it.
+
+    Parameters
+    ----------
+    tree : Tree
+        Of the case.
+    result, token
+        See `Begun`.
+    """
+
+    def __init__(self, tree: Tree, result: Path, token: str) -> None:
+        self.tree, self.name = tree, f"begun/{result.stem}"
+        super().__init__(result, token)
+
+    def _read(self) -> dict[str, Any]:
+        text = self.tree.objects.read(f"{self.tree.name}/{self.name}")
+        try:
+            known = json.loads(text or b"")
+        except ValueError:
+            return {}
+        return known if isinstance(known, dict) and known.get("token") == self.token else {}
+
+    def _write(self, text: str) -> None:
+        self.tree.objects.write(f"{self.tree.name}/{self.name}", text.encode())
+
+    def _was_late(self) -> bool:
+        return self.tree.objects.read(f"{self.tree.name}/{self.name}.late") is not None
+
+    def _end_after(self, limit: float, stack: contextlib.ExitStack) -> None:
+        super()._end_after(limit, stack)
+        # a process that is ended says nothing any more: said a little before
+        soon = threading.Timer(max(limit - min(5.0, limit / 4), 0.0), self._say_late)
+        soon.daemon = True
+        soon.start()
+        stack.callback(soon.cancel)
+
+    def _say_late(self) -> None:
+        with contextlib.suppress(DefacedaskError):
+            self.tree.objects.write(f"{self.tree.name}/{self.name}.late", b"late")
+
+    def _end(self) -> None:
+        super()._end()
+        with contextlib.suppress(DefacedaskError, OutputError):
+            self.tree.remove([self.name, f"{self.name}.late"])
