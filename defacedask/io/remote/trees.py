@@ -25,6 +25,8 @@ FORMAT = 1
 _COMMIT = "commit-"
 #: Times that a reader, or a writer, is overtaken before something else must be wrong.
 _OVERTAKEN = 20
+#: Commits before it that a commit knows: a writer is not overtaken by more between two of its steps.
+_REMEMBERED = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +61,15 @@ class State:
         Path -> name of its layer.
     layers : dict
         Name -> `Layer`; only those that hold a file.
+    history : tuple of str
+        What tells this commit, and those that it builds on, from all others; the last is its own.
     """
 
     number: int = 0
     epoch: int = 0
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     layers: dict[str, Layer] = dataclasses.field(default_factory=dict)
+    history: tuple[str, ...] = ()
 
     def part_of(self, path: str) -> str:
         """What kind of file a path is."""
@@ -75,7 +80,15 @@ class State:
         files = {path: layer for path, layer in self.files.items() if path not in change.gone}
         files |= change.files
         known = {**self.layers, **change.layers}
-        return State(self.number + 1, epoch, files, {name: known[name] for name in set(files.values())})
+        layers = {name: known[name] for name in set(files.values())}
+        return State(self.number + 1, epoch, files, layers, self._history())
+
+    def renewed(self, epoch: int) -> State:
+        """The same as a commit of another run."""
+        return dataclasses.replace(self, number=self.number + 1, epoch=epoch, history=self._history())
+
+    def _history(self) -> tuple[str, ...]:
+        return (*self.history[-_REMEMBERED:], secrets.token_hex(8))
 
     def to_bytes(self) -> bytes:
         """As the object holds it."""
@@ -85,8 +98,7 @@ class State:
         facts = {
             "format": FORMAT,
             "epoch": self.epoch,
-            # no two commits are the same object
-            "nonce": secrets.token_hex(8),
+            "history": list(self.history),
             "layers": [
                 {"name": name, **dataclasses.asdict(self.layers[name]), "files": paths}
                 for name, paths in inside.items()
@@ -110,7 +122,7 @@ class State:
             if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
                 raise ValueError(f"{path} leads elsewhere")
         layers = {one["name"]: Layer(one["size"], one["sha256"], one["part"]) for one in facts["layers"]}
-        return cls(number, int(facts["epoch"]), files, layers)
+        return cls(number, int(facts["epoch"]), files, layers, tuple(facts["history"]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,17 +229,20 @@ class Tree:
             after = now.with_change(change, epoch)
             mark = self._commit(after.number)
             if self.objects.create(mark, after.to_bytes()):
-                last = _last(self.objects.names(self.name))
-                if last == after.number:
-                    # a writer that comes later builds on this commit: what it does not name is nobody's
-                    # where that fails, the next run sweeps
+                last = self.latest()
+                if after.history[-1] in last.history:
+                    # who comes later builds on this commit: what it does not name is nobody's. Where removing it
+                    # fails, the next run sweeps
                     with contextlib.suppress(RemoteError):
                         self.remove(set(now.layers) - set(after.layers))
                         self.remove([self._name_of(now.number)] if now.number else [])
-                    return after, merged
-                # this number had been used and removed: the tree is further on
+                    return last, merged or last.number != after.number
+                # this number had been used and removed long ago: the tree is further on
                 self.objects.remove([mark])
-            merged, now = True, self.latest()
+                now = last
+            else:
+                now = self.latest()
+            merged = True
         raise StoreError(f"{self._said()} changes all the time.", "See which runs are at work there.")
 
     def sweep(self, there: Iterable[str], epoch: int) -> State:
@@ -245,7 +260,7 @@ class Tree:
         lost = {name for name in names if name.endswith(".tar")} - set(state.layers)
         if lost:
             # who put these knew an earlier commit, and is refused the next one
-            after = dataclasses.replace(state, number=state.number + 1, epoch=epoch)
+            after = state.renewed(epoch)
             if not self.objects.create(self._commit(after.number), after.to_bytes()):
                 return self.latest()
             self.remove(lost)
