@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from defacedask.config import option
-from defacedask.errors import DefacedaskError, OutputError, RemoteError
+from defacedask.errors import DefacedaskError, OutputError, RemoteError, StoreError, writing
 from defacedask.flow.faults import Begun
 from defacedask.flow.result import FAILED, Outcome, Piece, run_piece, settled_piece
 from defacedask.io.remote.checkout import Checkout
 from defacedask.io.remote.objects import Objects
 from defacedask.io.remote.trees import Tree
 from defacedask.io.store import consolidate
+from defacedask.whole_files import replacing
 
 __all__ = ["CASES", "FILES", "SMALL", "VOXELS", "Away", "part_of", "passing", "tree_of"]
 
@@ -76,6 +77,8 @@ class Away:
         Folders of the machine where the run was started, and what they are called everywhere; the longest first.
     scratch : str
         Folder for tasks that run in a process that is no worker of a cluster.
+    shared : tuple of (str, str)
+        Files that are of no case: what they are called, and the object of each.
     """
 
     address: str
@@ -83,6 +86,7 @@ class Away:
     kept: str
     roots: tuple[tuple[str, str], ...]
     scratch: str
+    shared: tuple[tuple[str, str], ...] = ()
 
     def outward(self, value: Any) -> Any:
         """With the run's address for folders of the machine where it was started."""
@@ -109,7 +113,7 @@ class Away:
                     return kept
                 here.checkout.bring((SMALL, VOXELS, *((FILES,) if stage in WRITING else ())))
                 piece = run_piece(
-                    here.renaming(function),
+                    here.renaming(function, self._shared(arguments)),
                     arguments,
                     *before,
                     token=token,
@@ -125,6 +129,20 @@ class Away:
             # the service, or another run: nobody else's case would fare better
             fatal = isinstance(error, RemoteError) or bool(getattr(error, "fatal", False))
             return Piece(stage, case, name["defacer"], "", FAILED, str(error), fatal=fatal)
+
+    def _shared(self, arguments: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+        """Bring files that are of no case and are named among the arguments: their names everywhere, and here."""
+        named = set(_texts(arguments))
+        found = []
+        for name, thing in self.shared:
+            if name in named:
+                path = self._place() / thing
+                if not path.exists():
+                    with writing(f"the file {path.name}"), replacing(path) as aside:
+                        if not _objects(self.address).fetch(thing, aside):
+                            raise StoreError(f"{name} has gone.", "Run the same command again.")
+                found.append((name, str(path)))
+        return tuple(found)
 
     def let_go(self, case: str) -> None:
         """Remove what is kept here of a case for its next task."""
@@ -155,11 +173,16 @@ class Away:
             one.remove()
 
     def _scratch(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self._place()))
+
+    def _place(self) -> Path:
+        """Folder of this process for the run."""
         base = option("store.scratch") or _of_worker() or self.scratch
         digest = hashlib.sha256(f"{self.address} {self.epoch}".encode()).hexdigest()[:12]
         place = Path(base) / f"cases-{digest}-{os.getpid()}"
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Path(tempfile.mkdtemp(dir=place))
+        with writing(f"the folder {place}"):
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return place
 
 
 #: Folders of cases that no task has just now.
@@ -221,12 +244,15 @@ class _Here:
                 consolidate(str(store))
             pushed = self.checkout.push(epoch)
 
-    def renaming(self, function: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    def renaming(
+        self, function: Callable[..., Outcome], shared: tuple[tuple[str, str], ...] = ()
+    ) -> Callable[..., Outcome]:
         """A stage that is given folders of this process, and gives back the run's address."""
 
         def renamed(*before: Piece, **arguments: Any) -> Outcome:
             try:
-                found = function(*_renamed(before, self.back), **_renamed(arguments, self.back))
+                back = (*shared, *self.back)
+                found = function(*_renamed(before, back), **_renamed(arguments, back))
             except DefacedaskError as error:
                 error.message = self.outward(error.message)
                 error.args = (error.message, *error.args[1:])
@@ -261,6 +287,17 @@ def _renamed(value: Any, roots: tuple[tuple[str, str], ...], anywhere: bool = Fa
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         return type(value)(_renamed(one, roots, anywhere) for one in value)
     return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _texts(one)
 
 
 class _BegunAway(Begun):

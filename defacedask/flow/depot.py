@@ -19,12 +19,14 @@ from defacedask.io.remote.checkout import Checkout
 from defacedask.io.remote.lease import LEASE, Lease
 from defacedask.io.remote.objects import Objects
 from defacedask.io.store import writing
-from defacedask.whole_files import write_whole
+from defacedask.whole_files import file_hash, write_whole
 
 __all__ = ["Depot"]
 
 #: Of the folder on this machine: lists of what was brought, and the address.
 INDEX, ADDRESS = ".objects", "address"
+#: Of the address: files that are of no case.
+SHARED = "shared"
 #: Cases that are brought at a time.
 AT_ONCE = 8
 
@@ -36,25 +38,35 @@ class Depot:
     ----------
     address : str
         Such as ``s3://BUCKET/RUN``.
-    place : Path
-        Folder of this machine that stands for it, absolute.
+    home : Path
+        Folder of this machine for what is here of it, absolute.
+    place : Path, optional
+        Folder that stands for it, in ``home``; by default that itself.
     own : str
-        Part of that folder where the run keeps its own data: ``""``, or ``store``.
+        Part of it where the run keeps its own data: ``""``, or ``store``.
     out : Path, optional
-        Output folder, where it does not lie in ``place``.
+        Output folder, where it does not lie there.
     lease : float
         Seconds without a sign of life after which a run is taken for dead.
     """
 
     def __init__(
-        self, address: str, place: Path, *, own: str = "", out: Path | None = None, lease: float = LEASE
+        self,
+        address: str,
+        home: Path,
+        *,
+        place: Path | None = None,
+        own: str = "",
+        out: Path | None = None,
+        lease: float = LEASE,
     ) -> None:
         self.objects = Objects(address)
-        self.address, self.place, self.own = self.objects.address, place, own
-        self.out = None if out is None or place in out.parents else out
+        self.address, self.home, self.place, self.own = self.objects.address, home, place or home, own
+        self.out = None if out is None or self.place in (out, *out.parents) else out
         self._lease = Lease(self.objects, lease)
         self._key = "/".join(filter(None, [own, "run.key"]))
         self._clear: set[str] = set()
+        self._shared: dict[str, str] = {}
 
     @property
     def away(self) -> Away:
@@ -67,7 +79,8 @@ class Depot:
             self._lease.number,
             "/".join(filter(None, [self.own, "pieces"])),
             tuple(sorted(roots, key=lambda root: -len(root[0]))),
-            str(self.place / INDEX / "scratch"),
+            str(self.home / INDEX / "scratch"),
+            tuple(self._shared.items()),
         )
 
     @contextlib.contextmanager
@@ -85,8 +98,11 @@ class Depot:
         with self._lease.held():
             self._bring_key()
             self._bring_all()
+            self.objects.remove(self.objects.names(SHARED))
             yield self
-            self.keep_key()
+            # what was changed of a case that was not run
+            for path in sorted((self.home / INDEX).glob("*.json")):
+                self.push(path.stem)
 
     def claim(self) -> None:
         """Let the folder of this machine stand for the address.
@@ -97,21 +113,21 @@ class Depot:
             If it is that of another address, or holds anything else.
         OutputError
         """
-        note = self.place / INDEX / ADDRESS
+        note = self.home / INDEX / ADDRESS
         try:
             known = note.read_text(encoding="utf-8").strip()
         except OSError:
             known = ""
         if known == self.address:
             return
-        if known or (self.place.is_dir() and any(self.place.iterdir())):
+        if known or (self.home.is_dir() and any(self.home.iterdir())):
             what = f"that of {known}" if known else "not empty"
             raise ConfigError(
-                f"the folder {self.place}, which is to stand for {self.address} here, is {what}.",
+                f"the folder {self.home}, which is to stand for {self.address} here, is {what}.",
                 "Remove it, or start from another folder.",
             )
-        with writing(f"the folder {self.place}"):
-            self.place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with writing(f"the folder {self.home}"):
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_whole(note, self.address + "\n", 0o600)
 
     def _bring_key(self) -> None:
@@ -144,7 +160,7 @@ class Depot:
             for _ in threads.map(bring, sorted(there)):
                 pass
         # what is here of cases that are not there
-        known = {path.stem for path in (self.place / INDEX).glob("*.json")} - set(there)
+        known = {path.stem for path in (self.home / INDEX).glob("*.json")} - set(there)
         for case in known | set(self._cases_here()) - set(there):
             for path in self._own(case):
                 self._where(path).unlink(missing_ok=True)
@@ -181,6 +197,23 @@ class Depot:
         """Remove the volumes of a case with the next `push`."""
         self._clear.add(case)
 
+    def share(self, path: Path) -> None:
+        """Let every task that is given the name of a file of the run have it.
+
+        Parameters
+        ----------
+        path : Path
+            Of a file that stays as it is, in the folder that stands for the address.
+
+        Raises
+        ------
+        RemoteError
+        """
+        inside = path.relative_to(self.place).as_posix()
+        name = f"{SHARED}/{file_hash(path)}"
+        self.objects.send(path, name)
+        self._shared[f"{self.address}/{inside}"] = name
+
     def _checkout(self, case: str) -> Checkout:
         return Checkout(
             tree_of(self.objects, case),
@@ -192,7 +225,7 @@ class Depot:
         )
 
     def _index(self, case: str) -> Path:
-        return self.place / INDEX / f"{case}.json"
+        return self.home / INDEX / f"{case}.json"
 
     def _where(self, path: str) -> Path:
         if self.out is not None and path.startswith("out/"):

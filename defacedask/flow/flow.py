@@ -54,6 +54,11 @@ class Flow(Generic[RunT]):
         """Where the run's folder is objects."""
         return None if self.depot is None else self.depot.away
 
+    def share(self, path: Path) -> None:
+        """Let the stages have a file of the run that is of no case, wherever they run."""
+        if self.depot:
+            self.depot.share(path)
+
     def submit(self, run: RunT, case: Any, case_id: str, defacers: Iterable[str], priority: int = 0) -> Graph:
         """Submit all stages of one case; see `defacedask.flow.stage.submit_case`."""
         return submit_case(

@@ -161,7 +161,8 @@ def deface(
     trial : sequence of str or mapping
         What de-identified headers say of a trial, ``NAME=VALUE`` of `defacedask.runs.trial.FIELDS`.
     work : path or str, optional
-        Folder for the run's own data, or an fsspec address (`defacedask.runs.outputs.output_of`); by default ``OUT.work`` beside the output, or in the current folder.
+        Folder for the run's own data, or an fsspec address (`defacedask.runs.outputs.output_of`); by default
+        ``OUT.work`` beside the output, or in the current folder.
     key : bytes, optional
         Of the UID map; by default that of ``WORK/run.key``.
     client : distributed.Client, or callable that gives one, optional

@@ -92,8 +92,9 @@ def output_of(out: str | Path, work: str | Path | None = None, *, own: str = "")
         Folder, or an fsspec address such as ``s3://BUCKET/FOLDER``.
     work : path or str, optional
         Folder of the run, or an address: then workers need no folder that all of them see, and ``LAST.local`` in the
-        current folder stands for it on this machine, where ``LAST`` is the last part of the address. Where ``out`` is an address by default ``FOLDER.work`` in the current one. A run that is
-        to be resumed, or whose workers lie elsewhere, needs one that stays and that all of them see.
+        current folder stands for it on this machine, where ``LAST`` is the last part of the address. Where ``out``
+        is an address by default ``FOLDER.work`` in the current one. A run that is to be resumed, or whose workers lie
+        elsewhere, needs an address, or a folder that stays and that all of them see.
     own : str
         Part of the run's folder that holds its own data: ``store`` of a study.
 
@@ -126,7 +127,7 @@ def _away(out: str | Path, work: str, own: str) -> Output:
             f"a study keeps its data below its output, and {out} is a folder while {work} is an address.",
             "Let --out be an address, too, or leave --work out.",
         )
-    depot = Depot(work, place / "out" if own else place, own=own, out=folder)
+    depot = Depot(work, place, place=folder if own else place, own=own, out=folder)
     depot.claim()
     return Output(folder, place, Target(str(out)) if remote else None, depot)
 

@@ -70,9 +70,7 @@ class Checkout:
         self.seen: dict[str, tuple[str, list[int]]] = {}
         self._load()
 
-    def bring(
-        self, parts: Collection[str], state: State | None = None, *, strict: bool = False
-    ) -> State:
+    def bring(self, parts: Collection[str], state: State | None = None, *, strict: bool = False) -> State:
         """Let the files here be those of the last commit.
 
         Parameters

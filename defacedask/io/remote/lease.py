@@ -14,6 +14,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from defacedask.errors import ConfigError, DefacedaskError, OutputError
 from defacedask.io.remote.objects import Objects
@@ -163,8 +164,8 @@ def _name(number: int) -> str:
 def _boot() -> str:
     """What tells one start of this machine, or container, from another; empty where nothing does."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip() + os.readlink("/proc/self/ns/pid")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 

@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from defacedask.errors import ConfigError, DefacedaskError, RemoteError
 from defacedask.io.remote.files import open_address

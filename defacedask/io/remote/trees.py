@@ -135,9 +135,7 @@ class Change:
 
     def meets(self, base: State, other: State) -> set[str]:
         """Paths that it touches, and that another writer touched since ``base``."""
-        return {
-            path for path in (*self.files, *self.gone) if base.files.get(path) != other.files.get(path)
-        }
+        return {path for path in (*self.files, *self.gone) if base.files.get(path) != other.files.get(path)}
 
 
 class Tree:
