@@ -18,18 +18,20 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from defacedask.config import option
 from defacedask.errors import DefacedaskError, OutputError, RemoteError, StoreError, writing
 from defacedask.flow.faults import Begun
+from defacedask.flow.lending import borrow, texts
 from defacedask.flow.result import FAILED, Outcome, Piece, run_piece, settled_piece
 from defacedask.io.remote.checkout import Checkout
 from defacedask.io.remote.objects import Objects
 from defacedask.io.remote.trees import Tree
-from defacedask.io.store import consolidate
+from defacedask.io.store import called_as, consolidate
 from defacedask.whole_files import replacing
 
 __all__ = ["CASES", "FILES", "SMALL", "VOXELS", "Away", "part_of", "passing", "tree_of"]
@@ -79,6 +81,8 @@ class Away:
         Folder for tasks that run in a process that is no worker of a cluster.
     shared : tuple of (str, str)
         Files that are of no case: what they are called, and the object of each.
+    lent : tuple of str
+        Object with the input of the case, and one of the files in it; empty where workers see the input.
     """
 
     address: str
@@ -87,6 +91,13 @@ class Away:
     roots: tuple[tuple[str, str], ...]
     scratch: str
     shared: tuple[tuple[str, str], ...] = ()
+    lent: tuple[str, ...] = ()
+
+    def inward(self, name: str) -> str:
+        """What it is called on the machine where the run was started."""
+        return str(
+            _renamed(name, tuple((new, old) for old, new in sorted(self.roots, key=lambda r: -len(r[1]))))
+        )
 
     def outward(self, value: Any) -> Any:
         """With the run's address for folders of the machine where it was started."""
@@ -113,7 +124,7 @@ class Away:
                     return kept
                 here.checkout.bring((SMALL, VOXELS, *((FILES,) if stage in WRITING else ())))
                 piece = run_piece(
-                    here.renaming(function, self._shared(arguments)),
+                    here.renaming(function, self._shared(arguments), here.borrowed(self.lent)),
                     arguments,
                     *before,
                     token=token,
@@ -132,7 +143,7 @@ class Away:
 
     def _shared(self, arguments: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         """Bring files that are of no case and are named among the arguments: their names everywhere, and here."""
-        named = set(_texts(arguments))
+        named = set(texts(arguments)) if self.shared else set()
         found = []
         for name, thing in self.shared:
             if name in named:
@@ -214,6 +225,9 @@ class _Here:
         self.folder, self.root, self.case = folder, folder / "run", case
         self.roots = ((str(self.root), address),)
         self.back = ((address, str(self.root)),)
+        #: Input that was lent: its path here -> what it is called everywhere.
+        self.called: dict[str, str] = {}
+        self._lent = ""
         #: What is here is not what is there.
         self.stale = False
         self.checkout = Checkout(
@@ -233,6 +247,15 @@ class _Here:
                 if not name.endswith((".begun", ".late")):
                     yield name if inside == "." else f"{inside}/{name}"
 
+    def borrowed(self, lent: tuple[str, ...]) -> dict[str, str]:
+        """Input that this process does not see: what it is called everywhere -> its path here."""
+        if not lent or _readable(Path(lent[1])):
+            return {}
+        if self._lent != lent[0]:
+            found = borrow(self.checkout.tree.objects, lent[0], self.folder / "input")
+            self._lent, self.called = lent[0], {path: name for name, path in found.items()}
+        return {name: path for path, name in self.called.items()}
+
     def push(self, epoch: int) -> None:
         """Commit what has changed."""
         pushed = self.checkout.push(epoch)
@@ -245,14 +268,21 @@ class _Here:
             pushed = self.checkout.push(epoch)
 
     def renaming(
-        self, function: Callable[..., Outcome], shared: tuple[tuple[str, str], ...] = ()
+        self,
+        function: Callable[..., Outcome],
+        shared: tuple[tuple[str, str], ...] = (),
+        borrowed: Mapping[str, str] | None = None,
     ) -> Callable[..., Outcome]:
         """A stage that is given folders of this process, and gives back the run's address."""
+        known = {**dict(shared), **(borrowed or {})}
 
         def renamed(*before: Piece, **arguments: Any) -> Outcome:
             try:
-                back = (*shared, *self.back)
-                found = function(*_renamed(before, back), **_renamed(arguments, back))
+                with called_as(self.outward):
+                    found = function(
+                        *_renamed(before, self.back, known=known),
+                        **_renamed(arguments, self.back, known=known),
+                    )
             except DefacedaskError as error:
                 error.message = self.outward(error.message)
                 error.args = (error.message, *error.args[1:])
@@ -263,15 +293,37 @@ class _Here:
 
     def outward(self, value: Any) -> Any:
         """With the run's address for this folder, also within sentences."""
-        return _renamed(value, self.roots, anywhere=True)
+        return _renamed(value, self.roots, anywhere=True, known=self.called)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _renamed(value: Any, roots: tuple[tuple[str, str], ...], anywhere: bool = False) -> Any:
-    """Some arguments, facts or results with other names for folders."""
+def _readable(path: Path) -> bool:
+    try:
+        with path.open("rb"):
+            return True
+    except OSError:
+        return False
+
+
+def _renamed(
+    value: Any,
+    roots: tuple[tuple[str, str], ...],
+    anywhere: bool = False,
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
+    """Some arguments, facts or results with other names for folders, and for files that are ``known``."""
+
+    def again(one: Any) -> Any:
+        return _renamed(one, roots, anywhere, known)
+
     if isinstance(value, str):
+        if value in known:
+            return known[value]
+        if anywhere:
+            for old, new in known.items():
+                value = value.replace(old, new)
         for old, new in roots:
             if anywhere and old in value:
                 value = value.replace(old, new)
@@ -279,25 +331,14 @@ def _renamed(value: Any, roots: tuple[tuple[str, str], ...], anywhere: bool = Fa
                 return new + value[len(old) :]
         return value
     if isinstance(value, Path):
-        return Path(_renamed(str(value), roots, anywhere))
+        return Path(again(str(value)))
     if isinstance(value, Piece):
-        return dataclasses.replace(value, facts=_renamed(value.facts, roots, anywhere))
+        return dataclasses.replace(value, facts=again(value.facts))
     if isinstance(value, dict):
-        return {_renamed(k, roots, anywhere): _renamed(v, roots, anywhere) for k, v in value.items()}
+        return {again(key): again(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)(_renamed(one, roots, anywhere) for one in value)
+        return type(value)(map(again, value))
     return value
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _texts(one)
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _texts(one)
 
 
 class _BegunAway(Begun):

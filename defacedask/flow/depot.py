@@ -15,6 +15,7 @@ from pathlib import Path
 
 from defacedask.errors import ConfigError
 from defacedask.flow.away import CASES, FILES, SMALL, VOXELS, Away, part_of, tree_of
+from defacedask.flow.lending import INPUTS
 from defacedask.io.remote.checkout import Checkout
 from defacedask.io.remote.lease import LEASE, Lease
 from defacedask.io.remote.objects import Objects
@@ -100,6 +101,7 @@ class Depot:
             self._bring_all()
             self.objects.remove(self.objects.names(SHARED))
             yield self
+            self.objects.remove(self.objects.names(INPUTS))
             # what was changed of a case that was not run
             for path in sorted((self.home / INDEX).glob("*.json")):
                 self.push(path.stem)
@@ -115,20 +117,23 @@ class Depot:
         """
         note = self.home / INDEX / ADDRESS
         try:
-            known = note.read_text(encoding="utf-8").strip()
+            known, _, out = note.read_text(encoding="utf-8").strip().partition("\n")
         except OSError:
-            known = ""
-        if known == self.address:
-            return
-        if known or (self.home.is_dir() and any(self.home.iterdir())):
+            known = out = ""
+        if known != self.address and (known or (self.home.is_dir() and any(self.home.iterdir()))):
             what = f"that of {known}" if known else "not empty"
             raise ConfigError(
                 f"the folder {self.home}, which is to stand for {self.address} here, is {what}.",
                 "Remove it, or start from another folder.",
             )
+        if known and out == str(self.out or ""):
+            return
         with writing(f"the folder {self.home}"):
             self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_whole(note, self.address + "\n", 0o600)
+            # what is known of files in another output folder is not known of those in this one
+            for path in (self.home / INDEX).glob("*.json"):
+                path.unlink()
+            write_whole(note, f"{self.address}\n{self.out or ''}\n", 0o600)
 
     def _bring_key(self) -> None:
         if (content := self.objects.read(self._key)) is not None:
@@ -192,9 +197,11 @@ class Depot:
         if drop or checkout.changed():
             checkout.state = checkout.tree.latest()
             checkout.push(self._lease.number, drop=drop, mine=True)
+        if drop:
+            self.objects.remove(self.objects.names(f"{INPUTS}/{case}"))
 
     def clear(self, case: str) -> None:
-        """Remove the volumes of a case with the next `push`."""
+        """Remove the volumes of a case, and the input that was lent for it, with the next `push`."""
         self._clear.add(case)
 
     def share(self, path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from defacedask.flow.executors import Executor, LaterExecutor, executor_for
+from defacedask.flow.lending import Lender
 from defacedask.flow.lock import check_seen, only_run
 from defacedask.flow.result import Graph, Piece
 from defacedask.flow.run import Progress, run_cases
@@ -40,6 +41,8 @@ class Flow(Generic[RunT]):
         Piece -> what of it is handed on; the rest stays on disk.
     depot : Depot, optional
         Where the run's folder is objects; it is held.
+    lender : Lender, optional
+        Of input that workers do not see.
     """
 
     stages: tuple[Stage[RunT], ...]
@@ -48,6 +51,7 @@ class Flow(Generic[RunT]):
     token: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     brief: Callable[[Piece], Piece] | None = None
     depot: Depot | None = None
+    lender: Lender | None = None
 
     @property
     def away(self) -> Away | None:
@@ -72,6 +76,7 @@ class Flow(Generic[RunT]):
             priority=priority,
             token=self.token,
             away=self.away,
+            lender=self.lender,
         )
 
     def run(
@@ -121,6 +126,7 @@ class Flow(Generic[RunT]):
                 token=self.token,
                 brief=self.brief,
                 away=self.away,
+                lender=self.lender,
             )
 
         if self.depot:
@@ -175,6 +181,10 @@ def flow_on(
         if depot is None:
             flow.executor.checks.append(lambda opened: check_seen(folder, opened))
     if depot is not None:
+        lender = Lender(depot.objects, flow.executor)
+        flow = dataclasses.replace(flow, lender=lender)
+        if isinstance(flow.executor, LaterExecutor):
+            flow.executor.checks.append(lender.opened)
         # what is beside the cases is made of many of them, and these are here
         flow.executor.at_home = True
     check_resources(flow.stages, flow.executor)

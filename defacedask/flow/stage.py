@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from defacedask.errors import ConfigError
 from defacedask.flow.result import Graph, Name, Piece, run_piece
+from defacedask.io.store import called_as
 
 if TYPE_CHECKING:
     from defacedask.flow.away import Away
     from defacedask.flow.executors import Executor
+    from defacedask.flow.lending import Lender
     from defacedask.flow.result import Outcome
 
 __all__ = ["EACH_DEFACER", "HOUR", "Stage", "Task", "check_resources", "submit_case", "submit_whole_case"]
@@ -165,17 +167,31 @@ def _steps(
                 "stage": stage.name,
                 "case": case_id,
                 "defacer": defacer,
-                "depends": stage.depends(task),
+                "depends": None,
                 "token": token,
                 "limit": stage.seconds,
                 "rows": False,
             }
             arguments = dict(stage.arguments(task))
-            if away is not None:
-                options |= {"depends": away.outward(options["depends"]), "away": away}
+            if away is None:
+                options["depends"] = stage.depends(task)
+            else:
+                # the same wherever the run is started
+                with called_as(away.outward):
+                    options |= {"depends": away.outward(stage.depends(task)), "away": away}
                 arguments = away.outward(arguments)
             work = (stage.function, arguments)
             yield Step(name, needs, work, options, dict(stage.resources))
+
+
+def _lent(steps: Iterable[Step], case: str, away: Away | None, lender: Lender | None) -> list[Step]:
+    """Steps of a case, with the input that workers do not see."""
+    steps = list(steps)
+    if away is not None and lender is not None:
+        own = lender.see(case, steps, away)
+        for step in steps:
+            step.options["away"] = own
+    return steps
 
 
 def submit_case(
@@ -190,6 +206,7 @@ def submit_case(
     priority: int = 0,
     token: str = "",
     away: Away | None = None,
+    lender: Lender | None = None,
 ) -> Graph:
     """Submit all stages of one case, in the order given, each as a task of its own.
 
@@ -211,6 +228,8 @@ def submit_case(
         Of the run: the same for all its cases, another for the next run.
     away : Away, optional
         See `defacedask.flow.result.run_piece`.
+    lender : Lender, optional
+        Of input that workers do not see.
 
     Returns
     -------
@@ -218,7 +237,10 @@ def submit_case(
         (stage, case, defacer) -> future of a `Piece`. Its rows stay on disk.
     """
     graph: Graph = {}
-    for step in _steps(stages, run, case, case_id, tuple(defacers), kept, token, away):
+    steps = _lent(
+        _steps(stages, run, case, case_id, tuple(defacers), kept, token, away), case_id, away, lender
+    )
+    for step in steps:
         graph[step.name] = executor.submit(
             run_piece,
             *step.work,
@@ -244,6 +266,7 @@ def submit_whole_case(
     token: str = "",
     brief: Callable[[Piece], Piece] | None = None,
     away: Away | None = None,
+    lender: Lender | None = None,
 ) -> Graph:
     """Submit a case as one task that runs its stages one after the other: a tenth of the work for the scheduler.
 
@@ -253,7 +276,7 @@ def submit_whole_case(
 
     Parameters
     ----------
-    stages, run, case, case_id, defacers, executor, kept, priority, token, away
+    stages, run, case, case_id, defacers, executor, kept, priority, token, away, lender
         As in `submit_case`.
     brief : callable, optional
         Piece -> what of it is sent to the client.
@@ -268,7 +291,9 @@ def submit_whole_case(
     parts = [
         (resources, list(part))
         for resources, part in itertools.groupby(
-            _steps(stages, run, case, case_id, tuple(defacers), kept, token, away),
+            _lent(
+                _steps(stages, run, case, case_id, tuple(defacers), kept, token, away), case_id, away, lender
+            ),
             key=lambda step: step.resources,
         )
     ]
