@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.errors import StoreError, writing
+from defacedask.errors import ConfigError, StoreError, writing
 from defacedask.flow.result import settled_piece
 from defacedask.io.remote.objects import Objects
 
@@ -67,6 +67,8 @@ class Lender:
         Raises
         ------
         OutputError, RemoteError
+        ConfigError
+            For NIfTI, whose sidecars lie beside it and above.
         """
         files = self._files(steps, away)
         if not files:
@@ -104,6 +106,13 @@ class Lender:
 
     def _lend(self) -> None:
         name, files = self._now
+        if any(path.name.endswith((".nii", ".nii.gz")) for path in files.values()):
+            error = ConfigError(
+                "workers do not see the NIfTI input, and its sidecars lie beside it.",
+                "Let them read its folder, under the same path: a volume that is mounted read-only will do.",
+            )
+            error.fatal = True  # type: ignore[attr-defined]  # no fault of the case that was the first
+            raise error
         if name in self.objects.names(name.rpartition("/")[0]):
             return
         with writing("the input that workers do not see"), tempfile.TemporaryDirectory() as folder:

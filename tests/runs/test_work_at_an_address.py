@@ -120,6 +120,7 @@ def test_workers_that_share_no_folder_leave_what_those_do_that_share_one(
     assert tree(tmp_path / "elsewhere/run.local/out") == tree(tmp_path / "local")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("half_space", "memory")
 def test_a_run_that_is_killed_at_any_time_is_gone_on_with(patients, tmp_path, monkeypatch):
     assert deface(patients, tmp_path / "local", "half_space", key=KEY, work=tmp_path / "w").ok
