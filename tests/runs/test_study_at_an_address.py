@@ -11,13 +11,17 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+from support.elsewhere import reads, set_up
 from support.export_kit import HalfSpace, half_space, judge_as, save_plan, tree, write_patient  # noqa: F401
 from support.faulty_store import memory  # noqa: F401
+from support.object_store import s3  # noqa: F401
 
 import defacedask as dd
+from defacedask.cluster import connect
 from defacedask.defacers import get_defacer
 from defacedask.errors import ConfigError
 from defacedask.flow import away as aways
+from defacedask.flow.executors import DaskExecutor
 from defacedask.flow.result import Outcome, Piece
 from defacedask.io.store import CaseStore
 from defacedask.runs import study_stages
@@ -44,14 +48,22 @@ def count(ingested: Piece, *before: Piece, case: str, settings: Any, defacer: st
     return Outcome({"radiomics": rows}, {"twins": len(twins)})
 
 
+def nothing(*before: Piece, **options: Any) -> Outcome:
+    """In place of a stage."""
+    return Outcome()
+
+
+STUBS = {
+    "look": look,
+    **dict.fromkeys(("judge_faces", "measure_geometry", "measure_utility"), nothing),
+    **dict.fromkeys(("measure_original", "measure_radiomics"), count),
+}
+
+
 @pytest.fixture
 def patients(tmp_path, monkeypatch):
-    monkeypatch.setattr(study_stages, "look", look)
-    monkeypatch.setattr(study_stages, "judge_faces", lambda *before, **options: Outcome())
-    for name in ("measure_geometry", "measure_utility"):
-        monkeypatch.setattr(study_stages, name, lambda *before, **options: Outcome())
-    monkeypatch.setattr(study_stages, "measure_original", count)
-    monkeypatch.setattr(study_stages, "measure_radiomics", count)
+    for name, stub in STUBS.items():
+        monkeypatch.setattr(study_stages, name, stub)
     monkeypatch.chdir(tmp_path)
     write_patient(tmp_path / "in")
     yield tmp_path / "in"
@@ -105,6 +117,34 @@ def test_a_study_leaves_the_same_at_an_address(patients, tmp_path, monkeypatch):
     assert [name for name in fs.find("/bucket/run") if "/lease/" not in name] == [
         name for name in run if "/lease/" not in name
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("half_space")
+def test_workers_that_share_no_folder_leave_what_those_do_that_share_one(
+    s3,  # noqa: F811
+    patients,
+    tmp_path,
+    monkeypatch,
+):
+    s3.mkdir("bucket")
+    here = study(patients, tmp_path / "local")
+    with connect("local", 2) as client:
+        ours = [str(tmp_path / name) for name in ("in", "local", "run.local")]
+        monkeypatch.setattr(DaskExecutor, "blind", lambda self, path: ["a worker"])
+        assert len(set(client.run(set_up, ours, study_stages, STUBS).values())) == 2
+        assert set(client.run(reads, str(tmp_path / "local")).values()) == {False}
+        # one case: each stage is a task, and those of two defacers are on two workers at a time
+        there = study(patients, "s3://bucket/out", work="s3://bucket/run", client=client)
+    assert there.tables["cases"]["status"].tolist() == ["done"]
+    assert tables(there.out) == tables(here.out)
+    s3.get("bucket/out", str(tmp_path / "back"), recursive=True)
+    for part in ("defaced", "pictures"):
+        assert tree(tmp_path / "back" / part) == tree(here.out / part)
+    # the store tells of all that is in it, whoever wrote last
+    names = [str(name) for name in s3.find("bucket/run/cases")]
+    assert not [name for name in names if "begun" in name]
+    assert not s3.find("bucket/run/inputs")
 
 
 @pytest.mark.usefixtures("memory")

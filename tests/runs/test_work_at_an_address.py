@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import pytest
 from click.testing import CliRunner
-from support import export_kit
+from support.elsewhere import reads, set_up
 from support.export_kit import half_space, judge_as, stub_look, tree, write_patient  # noqa: F401
 from support.faulty_store import Killed, Watched, memory  # noqa: F401
 from support.object_store import s3  # noqa: F401
@@ -47,35 +47,6 @@ def never() -> None:
     raise AssertionError("a cluster was asked for")
 
 
-def forbid(folders: list[str]) -> None:
-    """Let this process open nothing below some folders: it cannot be set back."""
-
-    def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and isinstance(arguments[0], (str, bytes)):
-            path = os.fsdecode(arguments[0])
-            if any(path.startswith(f"{folder}/") for folder in folders):
-                raise PermissionError(f"{path} lies on another machine")
-
-    sys.addaudithook(audit)
-
-
-def set_up(folders: list[str], dask_worker: Any = None) -> str:
-    """What the fixtures do, in a worker; gives its own folder."""
-    forbid(folders)
-    patch = pytest.MonkeyPatch()
-    export_kit.half_space.__wrapped__(patch)
-    patch.setattr(witnessing, "judge", judge_as(1.0))
-    patch.setattr(deface_stages, "look_protected", stub_look)
-    return str(dask_worker.local_directory)
-
-
-def reads(folder: str) -> bool:
-    try:
-        return bool(next(Path(folder).rglob("*.jsonl")).read_text())
-    except PermissionError:
-        return False
-
-
 @pytest.mark.usefixtures("half_space")
 def test_workers_that_share_no_folder_leave_what_those_do_that_share_one(
     s3,  # noqa: F811
@@ -90,7 +61,7 @@ def test_workers_that_share_no_folder_leave_what_those_do_that_share_one(
         # the input, too; that it is there they would see all the same
         ours = [str(tmp_path / name) for name in ("in", "local", "w", "run.local")]
         monkeypatch.setattr(DaskExecutor, "blind", lambda self, path: ["a worker"])
-        assert len(set(client.run(set_up, ours).values())) == 2
+        assert len(set(client.run(set_up, ours, deface_stages, {"look_protected": stub_look}).values())) == 2
         # the positive control: a worker that looks at our folders is stopped
         assert set(client.run(reads, str(tmp_path / "local")).values()) == {False}
         assert reads(str(tmp_path / "local"))
