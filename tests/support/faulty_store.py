@@ -38,9 +38,11 @@ class Watched:
                 return found(*arguments, **options)  # a sign of life, which comes at any time
             number, self.count = self.count, self.count + 1
             self.watch(number, "before")
-            out = found(*arguments, **options)
-            self.watch(number, "after")
-            return out
+            try:
+                return found(*arguments, **options)
+            finally:
+                # also of what fails, as the removal of what is not there
+                self.watch(number, "after")
 
         return watched
 
