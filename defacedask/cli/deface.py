@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from defacedask.cli.consoles import table_console
-from defacedask.cli.outputs import FOLDER, OUT
+from defacedask.cli.outputs import OUT
 from defacedask.cli.release_options import protect_options, release_options
 from defacedask.cli.running import device_option
 from defacedask.cli.verbose import performance_option
@@ -32,7 +32,11 @@ from defacedask.errors import printable
     show_default=True,
     help="Input that says it is defaced: leave it out, deface it again, or pass its files on as they came.",
 )
-@click.option("--work", type=FOLDER, help="Folder for the run's own data [OUT.work].")
+@click.option(
+    "--work",
+    type=OUT,
+    help="Folder for the run's own data [OUT.work], or an address (s3://BUCKET/RUN): workers then share no folder.",
+)
 @click.option("--key", type=click.Path(path_type=Path), help="File of the UID map's key [WORK/run.key].")
 @click.option("--keep-work", is_flag=True, help="Keep the original voxels in the work folder.")
 @click.option(
@@ -61,7 +65,7 @@ def command(
     masks: tuple[str, ...],
     ids: Path | None,
     trial: tuple[str, ...],
-    work: Path | None,
+    work: Path | str | None,
     key: Path | None,
     keep_work: bool,
     cluster: str,
@@ -121,7 +125,8 @@ def command(
         "masks": masks,
         "ids": ids,
         "trial": trial,
-        "work": place,
+        # an address again: what it is on this machine is held there
+        "work": work if output.depot else place,
         "keep_work": keep_work,
         "device": chosen_device(device),
     }

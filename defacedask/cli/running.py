@@ -18,6 +18,7 @@ from defacedask.cli.verbose import performance_option
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from defacedask.flow.depot import Depot
     from defacedask.flow.result import Piece
     from defacedask.runs.study import StudyResult
 
@@ -109,11 +110,12 @@ def run_study(
     reference: str | None = None,
     sample: bool = False,
     performance_report: str | None = None,
+    depot: Depot | None = None,
     **options: Any,
 ) -> StudyResult:
     """Run a study with a progress bar on a cluster; options as in `defacedask.runs.study.study`.
 
-    With ``sample`` one patient is written after it, see `defacedask.runs.sample`.
+    With ``sample`` one patient is written after it, see `defacedask.runs.sample`. ``depot`` is held.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -154,7 +156,9 @@ def run_study(
                 write_sample(prepared, tables)
 
             later = write_one if sample else None
-            return run(prepared, client=client, progress=show, reference=reference, before_report=later)
+            return run(
+                prepared, client=client, progress=show, reference=reference, before_report=later, depot=depot
+            )
 
 
 def finish(result: StudyResult, key: bytes | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from defacedask.cli.outputs import FOLDER, OUT
+from defacedask.cli.outputs import OUT
 from defacedask.cli.release_options import release_options
 from defacedask.cli.running import finish, run_study, study_options
 from defacedask.errors import printable
@@ -21,7 +21,11 @@ from defacedask.errors import printable
     type=OUT,
     help="Folder for everything it leaves, or an address (s3://BUCKET/FOLDER).",
 )
-@click.option("--work", type=FOLDER, help="Where it works if --out is an address [FOLDER.work].")
+@click.option(
+    "--work",
+    type=OUT,
+    help="Where it works if --out is an address [FOLDER.work]; an address, too: workers then share no folder.",
+)
 @study_options
 @click.option("--export/--no-export", default=True, show_default=True, help="Write the defaced DICOM.")
 @release_options
@@ -31,7 +35,7 @@ from defacedask.errors import printable
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def command(
-    inputs: tuple[str, ...], out: Path | str, work: Path | None, dry_run: bool, **options: Any
+    inputs: tuple[str, ...], out: Path | str, work: Path | str | None, dry_run: bool, **options: Any
 ) -> None:
     r"""Compare defacers on your own patients: the face, the radiomics, the dose; tables and a report.
 
@@ -53,7 +57,7 @@ def command(
     from defacedask.runs.outputs import output_of
     from defacedask.runs.study import resolve_defacers
 
-    output = output_of(out, work)
+    output = output_of(out, work, own="store")
     found = scan(*localise(inputs, output.folder / "store" / "fetched", say=click.echo))
     for note in found.notes:
         click.echo(printable(f"Note: {note}"), err=True)
@@ -73,8 +77,9 @@ def command(
             click.echo(printable(f"skipped: {skip.path}: {skip.reason}"))
         click.echo(f"{len(found.cases)} cases x {', '.join(names)}; nothing was done (--dry-run).")
         return
-    result = run_study(found, output.folder, **options)
-    output.publish(_key(output.folder, options["seed"]), say=click.echo)
+    with output.held():
+        result = run_study(found, output.folder, depot=output.depot, **options)
+        output.publish(_key(output.folder, options["seed"]), say=click.echo)
     finish(result)
 
 

@@ -64,11 +64,12 @@ def kubernetes_spec(
         command += ["--resources", settings["worker-resources"]]
     worker = {
         **_container("worker", image, command, {**ONE_THREAD, **_SCRATCH}, settings["resources"]),
-        "volumeMounts": [
-            {"name": "scratch", "mountPath": "/tmp"},
-            {"name": "cohort", "mountPath": settings["mount"]},
-        ],
+        "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],
     }
+    volumes: list[dict[str, Any]] = [{"name": "scratch", "emptyDir": {}}]
+    if settings["claim"] is not None:
+        worker["volumeMounts"].append({"name": "cohort", "mountPath": settings["mount"]})
+        volumes.append({"name": "cohort", "persistentVolumeClaim": {"claimName": settings["claim"]}})
     if settings["secret"]:
         worker["envFrom"] = [{"secretRef": {"name": settings["secret"], "optional": True}}]
     limit = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(allowed_failures)}
@@ -92,8 +93,6 @@ def kubernetes_spec(
         "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],
     }
     labels = {"app.kubernetes.io/part-of": "defacedask"}
-    scratch = {"name": "scratch", "emptyDir": {}}
-    cohort = {"name": "cohort", "persistentVolumeClaim": {"claimName": settings["claim"]}}
     return {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskCluster",
@@ -102,11 +101,11 @@ def kubernetes_spec(
             "worker": {
                 "replicas": workers or settings["workers"],
                 "metadata": {"labels": dict(labels)},
-                "spec": _pod(worker, [scratch, cohort], settings),
+                "spec": _pod(worker, volumes, settings),
             },
             "scheduler": {
                 "metadata": {"labels": dict(labels)},
-                "spec": _pod(scheduler, [dict(scratch)], settings),
+                "spec": _pod(scheduler, [{"name": "scratch", "emptyDir": {}}], settings),
                 "service": {
                     "type": "ClusterIP",
                     "selector": {"dask.org/cluster-name": name, "dask.org/component": "scheduler"},

@@ -81,10 +81,12 @@ class DaskExecutor:
         self._waiting = as_completed(loop=client.loop)
         self._token, self._numbers = secrets.token_hex(16), itertools.count()
         self._threads, self._asked = 0, -BELIEVED
+        #: Whether work beside the cases is done here: workers do not see the run's folder.
+        self.at_home = False
 
-    def beside(self) -> DaskExecutor:
+    def beside(self) -> DaskExecutor | HereExecutor:
         """Another executor on the same cluster, whose futures nobody else waits for."""
-        return DaskExecutor(self.client)
+        return HereExecutor() if self.at_home else DaskExecutor(self.client)
 
     @property
     def threads(self) -> int:
@@ -170,6 +172,7 @@ class HereExecutor:
 
     #: One after the other, so that no case is worth a task of its own.
     window, threads = 1, sys.maxsize
+    at_home = True
 
     def __init__(self) -> None:
         self._waiting: collections.deque[_Done] = collections.deque()
@@ -229,10 +232,12 @@ class LaterExecutor:
         self._there: DaskExecutor | None = None
         #: Called with the executor of the cluster before anything runs there.
         self.checks: list[Callable[[DaskExecutor], None]] = []
+        #: See `DaskExecutor`.
+        self.at_home = False
 
     def beside(self) -> DaskExecutor | HereExecutor:
         """Another executor whose futures nobody else waits for; here, as long as nothing had to run."""
-        return HereExecutor() if self._there is None else self._there.beside()
+        return HereExecutor() if self._there is None or self.at_home else self._there.beside()
 
     @property
     def window(self) -> int:

@@ -98,12 +98,20 @@ class Begun:
             return {}
         return known if isinstance(known, dict) and known.get("token") == self.token else {}
 
+    def _write(self, text: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(text, encoding="utf-8")
+
+    def _says_late(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.late.stat().st_size > 0
+        return False
+
     def died(self) -> str:
         """Why it must not be begun again, as a sentence; empty where it may."""
         if int(self._known.get("times", 0)) < DEATHS:
             return ""
-        with contextlib.suppress(OSError):
-            self.was_late = self.late.stat().st_size > 0
+        self.was_late = self._says_late()
         self._end()
         if self.was_late:
             limit = float(self._known.get("limit", 0.0))
@@ -129,14 +137,17 @@ class Begun:
             stack.callback(self._end)
             # if these cannot be written, the result cannot either, and says so
             with contextlib.suppress(OSError):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.path.write_text(json.dumps(note), encoding="utf-8")
+                self._write(json.dumps(note))
                 if timed:
-                    late = stack.enter_context(self.late.open("w", encoding="utf-8"))
-                    # works without the interpreter's lock, which the work may hold for ever
-                    faulthandler.dump_traceback_later(limit, exit=True, file=late)
-                    stack.callback(faulthandler.cancel_dump_traceback_later)
+                    self._end_after(limit, stack)
             yield
+
+    def _end_after(self, limit: float, stack: contextlib.ExitStack) -> None:
+        self.late.parent.mkdir(parents=True, exist_ok=True)
+        late = stack.enter_context(self.late.open("w", encoding="utf-8"))
+        # works without the interpreter's lock, which the work may hold for ever
+        faulthandler.dump_traceback_later(limit, exit=True, file=late)
+        stack.callback(faulthandler.cancel_dump_traceback_later)
 
     def _end(self) -> None:
         for path in (self.path, self.late):

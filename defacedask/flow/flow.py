@@ -7,13 +7,18 @@ import dataclasses
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from defacedask.flow.executors import Executor, LaterExecutor, executor_for
+from defacedask.flow.lending import Lender
 from defacedask.flow.lock import check_seen, only_run
 from defacedask.flow.result import Graph, Piece
 from defacedask.flow.run import Progress, run_cases
 from defacedask.flow.stage import Stage, check_resources, submit_case, submit_whole_case
+
+if TYPE_CHECKING:
+    from defacedask.flow.away import Away
+    from defacedask.flow.depot import Depot
 
 __all__ = ["Flow", "flow_on"]
 
@@ -34,6 +39,10 @@ class Flow(Generic[RunT]):
         Of this run.
     brief : callable, optional
         Piece -> what of it is handed on; the rest stays on disk.
+    depot : Depot, optional
+        Where the run's folder is objects; it is held.
+    lender : Lender, optional
+        Of input that workers do not see.
     """
 
     stages: tuple[Stage[RunT], ...]
@@ -41,6 +50,18 @@ class Flow(Generic[RunT]):
     kept: Path
     token: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     brief: Callable[[Piece], Piece] | None = None
+    depot: Depot | None = None
+    lender: Lender | None = None
+
+    @property
+    def away(self) -> Away | None:
+        """Where the run's folder is objects."""
+        return None if self.depot is None else self.depot.away
+
+    def share(self, path: Path) -> None:
+        """Let the stages have a file of the run that is of no case, wherever they run."""
+        if self.depot:
+            self.depot.share(path)
 
     def submit(
         self,
@@ -65,6 +86,8 @@ class Flow(Generic[RunT]):
             kept=self.kept,
             priority=priority,
             token=f"{self.token}-{chance}",
+            away=self.away,
+            lender=self.lender,
         )
 
     def run(
@@ -91,12 +114,17 @@ class Flow(Generic[RunT]):
             Called with each case before it is submitted.
         """
 
-        def submit(case: Any, priority: int, chance: int) -> Graph:
+        def begin(case: Any) -> None:
             before(case)
+            if self.depot:
+                self.depot.push(case_id(case))
+
+        def submit(case: Any, priority: int, chance: int) -> Graph:
+            begin(case)
             return self.submit(run, case, case_id(case), defacers, priority, chance)
 
         def whole(case: Any, priority: int) -> Graph:
-            before(case)
+            begin(case)
             return submit_whole_case(
                 self.stages,
                 run,
@@ -108,11 +136,19 @@ class Flow(Generic[RunT]):
                 priority=priority,
                 token=f"{self.token}-0",
                 brief=self.brief,
+                away=self.away,
+                lender=self.lender,
             )
 
+        if self.depot:
+            self.depot.keep_key()
         brief = self.brief or (lambda piece: piece)
         for case, pieces in run_cases(cases, submit, self.executor, progress, case_id=case_id, whole=whole):
+            if self.depot:
+                self.depot.bring(case_id(case))
             yield case, [brief(piece) for piece in pieces]
+            if self.depot:
+                self.depot.push(case_id(case))
 
 
 @contextlib.contextmanager
@@ -124,6 +160,7 @@ def flow_on(
     command: str,
     cases: int,
     brief: Callable[[Piece], Piece] | None = None,
+    depot: Depot | None = None,
 ) -> Iterator[Flow[RunT]]:
     """Hold a folder for one run of a flow, whose results are kept below it.
 
@@ -139,6 +176,8 @@ def flow_on(
         For `defacedask.flow.status`.
     brief : callable, optional
         See `Flow`.
+    depot : Depot, optional
+        Where the run's folder is objects: held, so that no worker needs to see the folder.
 
     Raises
     ------
@@ -147,12 +186,18 @@ def flow_on(
     OutputError
         If nothing can be written there.
     """
-    flow = Flow(tuple(stages), executor_for(client), folder / "pieces", brief=brief)
+    flow = Flow(tuple(stages), executor_for(client), folder / "pieces", brief=brief, depot=depot)
     if isinstance(flow.executor, LaterExecutor):
-        flow.executor.checks += [
-            lambda opened: check_resources(flow.stages, opened),
-            lambda opened: check_seen(folder, opened),
-        ]
+        flow.executor.checks.append(lambda opened: check_resources(flow.stages, opened))
+        if depot is None:
+            flow.executor.checks.append(lambda opened: check_seen(folder, opened))
+    if depot is not None:
+        lender = Lender(depot.objects, flow.executor)
+        flow = dataclasses.replace(flow, lender=lender)
+        if isinstance(flow.executor, LaterExecutor):
+            flow.executor.checks.append(lender.opened)
+        # what is beside the cases is made of many of them, and these are here
+        flow.executor.at_home = True
     check_resources(flow.stages, flow.executor)
-    with only_run(folder, flow.executor, command=command, cases=cases):
+    with only_run(folder, None if depot else flow.executor, command=command, cases=cases):
         yield flow

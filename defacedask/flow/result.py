@@ -17,7 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from defacedask.flow.faults import Begun, patiently
 from defacedask.flow.telling import tell
 from defacedask.io.store import writing
 from defacedask.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from defacedask.flow.away import Away
 
 __all__ = [
     "Graph",
@@ -186,6 +189,8 @@ def run_piece(
     token: str = "",
     limit: float = 0.0,
     rows: bool = True,
+    away: Away | None = None,
+    begin: Callable[[Path, str], Begun] = Begun,
 ) -> Piece:
     """Run one stage, or take what an earlier run left if nothing it depends on has changed.
 
@@ -209,28 +214,35 @@ def run_piece(
         Seconds after which a worker process that is still at it is ended; 0: none.
     rows : bool
         Whether its rows come along; they are on disk in any case. Without, only the tables they are for are named.
+    away : Away, optional
+        Where the run's folder is objects, and no folder that all see: the case comes here first, and goes back.
+    begin : callable
+        Gives the sign that it has begun.
 
     Returns
     -------
     Piece
         Never raises for what goes wrong inside the stage.
     """
-    kept, key = _settled(before, folder, stage, case, defacer, depends)
+    name = {"stage": stage, "case": case, "defacer": defacer, "depends": depends}
+    if away is not None:
+        return away.run(function, arguments, *before, token=token, limit=limit, rows=rows, **name)
+    kept, key = _settled(before, folder, **name)
     if kept is not None:
         return kept if rows else _without_rows(kept)
     path = piece_path(folder, case, stage, defacer)
     piece = Piece(stage, case, defacer, key)
-    begun = Begun(path, token)
+    begun = begin(path, token)
     if why := begun.died():
         piece.status, piece.reason, piece.died = FAILED, f"{stage}: {why}", not begun.was_late
         piece = _kept(path, piece)
         tell(piece)
         return piece
     _reset_peak()
-    begin = time.perf_counter()
+    started = time.perf_counter()
     with begun.watched(limit):
         _fill(piece, lambda: function(*before, **arguments))
-    piece.seconds = time.perf_counter() - begin
+    piece.seconds = time.perf_counter() - started
     piece.peak_rss_mb = _peak_mb()
     piece = _kept(path, piece)
     tell(piece)
@@ -244,6 +256,7 @@ def settled_piece(
     rows: bool = True,
     token: str = "",
     limit: float = 0.0,
+    away: Away | None = None,
     **name: Any,
 ) -> Piece | None:
     """What `run_piece` would give of the same arguments without running anything; None if the stage must run."""

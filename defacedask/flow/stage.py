@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from defacedask.config import option
 from defacedask.errors import ConfigError
 from defacedask.flow.result import Graph, Name, Piece, run_piece
+from defacedask.io.store import called_as
 
 if TYPE_CHECKING:
+    from defacedask.flow.away import Away
     from defacedask.flow.executors import Executor
+    from defacedask.flow.lending import Lender
     from defacedask.flow.result import Outcome
 
 __all__ = ["EACH_DEFACER", "HOUR", "Stage", "Task", "check_resources", "submit_case", "submit_whole_case"]
@@ -148,6 +151,7 @@ def _steps(
     defacers: tuple[str, ...],
     kept: str | Path,
     token: str,
+    away: Away | None,
 ) -> Iterator[Step]:
     """Steps of a case, in the order given."""
     shared: dict[str, Any] = {}
@@ -161,18 +165,36 @@ def _steps(
             name = (stage.name, case_id, defacer)
             needs = tuple(_needed(need, case_id, defacer, known) for need in stage.needs)
             known.add(name)
-            options = {
+            options: dict[str, Any] = {
                 "folder": str(kept),
                 "stage": stage.name,
                 "case": case_id,
                 "defacer": defacer,
-                "depends": stage.depends(task),
+                "depends": None,
                 "token": token,
                 "limit": stage.seconds * patience,
                 "rows": False,
             }
-            work = (stage.function, dict(stage.arguments(task)))
+            arguments = dict(stage.arguments(task))
+            if away is None:
+                options["depends"] = stage.depends(task)
+            else:
+                # the same wherever the run is started
+                with called_as(away.outward):
+                    options |= {"depends": away.outward(stage.depends(task)), "away": away}
+                arguments = away.outward(arguments)
+            work = (stage.function, arguments)
             yield Step(name, needs, work, options, dict(stage.resources))
+
+
+def _lent(steps: Iterable[Step], case: str, away: Away | None, lender: Lender | None) -> list[Step]:
+    """Steps of a case, with the input that workers do not see."""
+    steps = list(steps)
+    if away is not None and lender is not None:
+        own = lender.see(case, steps, away)
+        for step in steps:
+            step.options["away"] = own
+    return steps
 
 
 def submit_case(
@@ -186,6 +208,8 @@ def submit_case(
     kept: str | Path,
     priority: int = 0,
     token: str = "",
+    away: Away | None = None,
+    lender: Lender | None = None,
 ) -> Graph:
     """Submit all stages of one case, in the order given, each as a task of its own.
 
@@ -205,6 +229,10 @@ def submit_case(
         Larger goes first.
     token : str
         Of the run: the same for all its cases, another for the next run.
+    away : Away, optional
+        See `defacedask.flow.result.run_piece`.
+    lender : Lender, optional
+        Of input that workers do not see.
 
     Returns
     -------
@@ -212,7 +240,10 @@ def submit_case(
         (stage, case, defacer) -> future of a `Piece`. Its rows stay on disk.
     """
     graph: Graph = {}
-    for step in _steps(stages, run, case, case_id, tuple(defacers), kept, token):
+    steps = _lent(
+        _steps(stages, run, case, case_id, tuple(defacers), kept, token, away), case_id, away, lender
+    )
+    for step in steps:
         graph[step.name] = executor.submit(
             run_piece,
             *step.work,
@@ -237,6 +268,8 @@ def submit_whole_case(
     priority: int = 0,
     token: str = "",
     brief: Callable[[Piece], Piece] | None = None,
+    away: Away | None = None,
+    lender: Lender | None = None,
 ) -> Graph:
     """Submit a case as one task that runs its stages one after the other: a tenth of the work for the scheduler.
 
@@ -246,7 +279,7 @@ def submit_whole_case(
 
     Parameters
     ----------
-    stages, run, case, case_id, defacers, executor, kept, priority, token
+    stages, run, case, case_id, defacers, executor, kept, priority, token, away, lender
         As in `submit_case`.
     brief : callable, optional
         Piece -> what of it is sent to the client.
@@ -261,7 +294,9 @@ def submit_whole_case(
     parts = [
         (resources, list(part))
         for resources, part in itertools.groupby(
-            _steps(stages, run, case, case_id, tuple(defacers), kept, token),
+            _lent(
+                _steps(stages, run, case, case_id, tuple(defacers), kept, token, away), case_id, away, lender
+            ),
             key=lambda step: step.resources,
         )
     ]
@@ -297,6 +332,8 @@ def run_steps(work: Steps, before: Sequence[Piece] = ()) -> list[Piece]:
     found: dict[Name, Piece] = {(piece.stage, piece.case, piece.defacer): piece for piece in before}
     for step in work.steps:
         found[step.name] = run_piece(*step.work, *(found[need] for need in step.needs), **step.options)
+    for away in {step.options["away"] for step in work.steps if "away" in step.options}:
+        away.let_go(work.steps[0].name[1])
     return [work.brief(piece) if work.brief else piece for piece in found.values()]
 
 

@@ -63,6 +63,7 @@ def fill_matrix(
     place = prepared.folder / "store" / "crops.json"
     with writing("the faces of the sample"):
         write_whole(place, text)
+    flow.share(place)
     last = dataclasses.replace(
         flow,
         stages=_stages(settings.device, str(place), digest),

@@ -160,8 +160,9 @@ def deface(
         Table of a trial's own ids for patients (`defacedask.runs.trial.read_ids`); only with ``deidentify``.
     trial : sequence of str or mapping
         What de-identified headers say of a trial, ``NAME=VALUE`` of `defacedask.runs.trial.FIELDS`.
-    work : path, optional
-        Folder for the run's own data; by default ``OUT.work`` beside the output, or in the current folder.
+    work : path or str, optional
+        Folder for the run's own data, or an fsspec address (`defacedask.runs.outputs.output_of`); by default
+        ``OUT.work`` beside the output, or in the current folder.
     key : bytes, optional
         Of the UID map; by default that of ``WORK/run.key``.
     client : distributed.Client, or callable that gives one, optional
@@ -218,7 +219,12 @@ def deface(
     table = None if ids is None else read_ids(ids)
     given = facts_by_case(table, about, found.cases)
     make_output(folder, place)
-    with flow_on(place, stages(device), client, command="deface", cases=len(found.cases)) as flow:
+    with (
+        output.held(),
+        flow_on(
+            place, stages(device), client, command="deface", cases=len(found.cases), depot=output.depot
+        ) as flow,
+    ):
         run_key = key or read_key(place / "run.key")
         files = [f for case in whole.cases for s in case.series for f in s.files]
         names = output_names(files, inputs_of(whole, inputs), [s.path for s in found.skipped])
@@ -229,7 +235,7 @@ def deface(
         context = DefaceRun(
             folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people, given
         )
-        context.device = device
+        context.device, context.depot = device, output.depot
         for leftover in folder.glob(".partial-*"):
             remove(str(leftover))
         # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now

@@ -31,6 +31,7 @@ from defacedask.runs.case_row import case_row
 from defacedask.runs.trial import trial_code
 
 if TYPE_CHECKING:
+    from defacedask.flow.depot import Depot
     from defacedask.io.dicom.catalogue import Case, Scan
     from defacedask.io.dicom.export.words import Words
     from defacedask.io.dicom.people import People
@@ -167,6 +168,7 @@ class DefaceRun:
     #: Case of one image -> the case that it is a part of (`defacedask.runs.apart`).
     part_of: dict[str, str] = dataclasses.field(default_factory=dict)
     device: str = CPU
+    depot: Depot | None = None
 
     @functools.cached_property
     def code(self) -> dict[str, str]:
@@ -242,6 +244,8 @@ class DefaceRun:
         if not last.ok:
             last = self._refuse(case, last)
         elif not keep_work:
+            if self.depot:
+                self.depot.clear(case.id)
             with contextlib.suppress(OSError):  # what is left is removed by the next run
                 remove(store_path(str(self.work / "store"), case.id))
         looked = own["look"].facts if "look" in own else {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from defacedask.errors import ConfigError, RefusedError
+from defacedask.flow.depot import Depot
 from defacedask.io.remote import Said, is_remote
 from defacedask.io.remote.publish import Target
 
@@ -28,11 +31,30 @@ class Output:
         Of the run's own data, where it is given or the output is an address.
     target : Target, optional
         Where the output is copied to.
+    depot : Depot, optional
+        Where the run's own data lie, if that is an address; ``work`` then stands for it on this machine.
     """
 
     folder: Path
     work: Path | None
     target: Target | None = None
+    depot: Depot | None = None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the address of the run's own data, if it is one, for this run alone.
+
+        Raises
+        ------
+        ConfigError
+            If another run holds it.
+        RemoteError
+        """
+        if self.depot is None:
+            yield
+            return
+        with self.depot.held():
+            yield
 
     def publish(self, key: bytes = b"", say: Said = lambda _: None) -> None:
         """Copy the output to its address, if it has one, after it passed its verification.
@@ -57,32 +79,66 @@ class Output:
         done = self.target.publish(self.folder, PRIVATE)
         say(
             f"{self.target.address}: {done.sent} files sent, {done.unchanged} unchanged, {done.removed} removed; "
-            f"originals and keys stay in {self.work}."
+            f"originals and keys stay in {self.depot.address if self.depot else self.work}."
         )
 
 
-def output_of(out: str | Path, work: str | Path | None = None) -> Output:
+def output_of(out: str | Path, work: str | Path | None = None, *, own: str = "") -> Output:
     """Where a run of ``--out`` works.
 
     Parameters
     ----------
     out : path or str
         Folder, or an fsspec address such as ``s3://BUCKET/FOLDER``.
-    work : path, optional
-        Folder of the run; where ``out`` is an address by default ``FOLDER.work`` in the current one. A run that is
-        to be resumed, or whose workers lie elsewhere, needs one that stays and that all of them see.
+    work : path or str, optional
+        Folder of the run, or an address: then workers need no folder that all of them see, and ``LAST.local`` in the
+        current folder stands for it on this machine, where ``LAST`` is the last part of the address. Where ``out``
+        is an address by default ``FOLDER.work`` in the current one. A run that is to be resumed, or whose workers lie
+        elsewhere, needs an address, or a folder that stays and that all of them see.
+    own : str
+        Part of the run's folder that holds its own data: ``store`` of a study.
 
     Raises
     ------
     ConfigError, RemoteError
         If the address cannot take a folder.
     """
-    own = None if work is None else Path(work).absolute()
+    if work is not None and is_remote(str(work)):
+        return _away(out, str(work), own)
+    given = None if work is None else Path(work).absolute()
     if not is_remote(str(out)):
-        return Output(Path(out).absolute(), own)
-    last = re.sub(r"[^\w.-]", "_", str(out).rstrip("/").rsplit("/", 1)[-1]) or "out"
-    own = own or Path(f"{last}.work").absolute()
-    return Output(own / "out", own, Target(str(out)))
+        return Output(Path(out).absolute(), given)
+    place = given or Path(f"{_last(out)}.work").absolute()
+    return Output(place / "out", place, Target(str(out)))
+
+
+def _away(out: str | Path, work: str, own: str) -> Output:
+    """Output of a run whose own data lie at an address."""
+    place = Path(f"{_last(work)}.local").absolute()
+    remote = is_remote(str(out))
+    if remote and _within(str(out), work):
+        raise ConfigError(
+            f"{out} and {work} lie within each other, and the run's own data hold the original images.",
+            "Choose two addresses.",
+        )
+    folder = place / "out" if remote else Path(out).absolute()
+    if own and not remote:
+        raise ConfigError(
+            f"a study keeps its data below its output, and {out} is a folder while {work} is an address.",
+            "Let --out be an address, too, or leave --work out.",
+        )
+    depot = Depot(work, place, place=folder if own else place, own=own, out=folder)
+    depot.claim()
+    return Output(folder, place, Target(str(out)) if remote else None, depot)
+
+
+def _within(one: str, other: str) -> bool:
+    a, b = (f"{address.rstrip('/')}/" for address in (one, other))
+    return a.startswith(b) or b.startswith(a)
+
+
+def _last(address: str | Path) -> str:
+    return re.sub(r"[^\w.-]", "_", str(address).rstrip("/").rsplit("/", 1)[-1]) or "out"
 
 
 def local_folder(out: str | Path) -> Path:

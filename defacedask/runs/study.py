@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from defacedask.defacers import get_defacer
-from defacedask.errors import RefusedError
+from defacedask.errors import ConfigError, RefusedError
 from defacedask.flow.executors import device_for
 from defacedask.flow.flow import Flow, flow_on
 from defacedask.flow.result import Piece, receipt
@@ -39,6 +39,7 @@ from defacedask.tables.lazy import LazyTables
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
+    from defacedask.flow.depot import Depot
     from defacedask.runs.release import Release
     from defacedask.tables.cohort import Cohort
     from defacedask.tables.written import Written
@@ -189,8 +190,9 @@ def study(
         Folder for everything that is left: store, tables, report, files. A second run with the same folder does
         only what is missing or has changed. Or an fsspec address such as ``s3://BUCKET/FOLDER``, to which all but
         the store is copied at the end.
-    work : path, optional
-        Where the run works if ``out`` is an address; by default ``FOLDER.work`` in the current folder.
+    work : path or str, optional
+        Where the run works if ``out`` is an address; by default ``FOLDER.work`` in the current folder. May be an
+        address, too: `defacedask.runs.outputs.output_of`.
     defacers : str, sequence of str, or mapping
         Names, or ``all`` (the study's four), with options as in ``quickshear:form=published``; or name -> options.
         The convert-only control ``none`` always runs beside them.
@@ -256,35 +258,36 @@ def study(
     OutputError
         If ``out`` cannot be written, at the start or at any time; the run ends, what was finished stays.
     """
-    output = output_of(out, work)
-    prepared = prepare(
-        cases,
-        output.folder,
-        defacers=defacers,
-        recogniser=recogniser,
-        tolerance=tolerance,
-        seed=seed,
-        pictures=pictures,
-        export=export,
-        deidentify=deidentify,
-        private=private,
-        allow_visible=allow_visible,
-        allow_reversible=allow_reversible,
-        masks=masks,
-        ids=ids,
-        trial=trial,
-        gallery=gallery,
-        forced_matrix=forced_matrix,
-        feature_classes=feature_classes,
-        protect=protect,
-        margin_mm=margin_mm,
-        attacks=attacks,
-        allow_upload=allow_upload,
-        device=device_for(device, client),
-        arms=arms,
-    )
-    result = run(prepared, client=client, progress=progress, reference=reference)
-    output.publish(prepared.run_key)
+    output = output_of(out, work, own="store")
+    with output.held():
+        prepared = prepare(
+            cases,
+            output.folder,
+            defacers=defacers,
+            recogniser=recogniser,
+            tolerance=tolerance,
+            seed=seed,
+            pictures=pictures,
+            export=export,
+            deidentify=deidentify,
+            private=private,
+            allow_visible=allow_visible,
+            allow_reversible=allow_reversible,
+            masks=masks,
+            ids=ids,
+            trial=trial,
+            gallery=gallery,
+            forced_matrix=forced_matrix,
+            feature_classes=feature_classes,
+            protect=protect,
+            margin_mm=margin_mm,
+            attacks=attacks,
+            allow_upload=allow_upload,
+            device=device_for(device, client),
+            arms=arms,
+        )
+        result = run(prepared, client=client, progress=progress, reference=reference, depot=output.depot)
+        output.publish(prepared.run_key)
     return result
 
 
@@ -295,10 +298,17 @@ def run(
     progress: Progress | None = None,
     reference: str | Path | None = None,
     before_report: Callable[[MutableMapping[str, pd.DataFrame]], None] | None = None,
+    depot: Depot | None = None,
 ) -> StudyResult:
     """Run what `prepare` made ready; arguments and errors as in `study`.
 
     ``before_report`` is called with the tables when they are written and the page is not; it may change them.
+    ``depot`` is held, and is where the run's folder is objects.
+
+    Raises
+    ------
+    ConfigError
+        If a recogniser is a service, and workers have no folder that all of them see.
     """
     from defacedask.report import write_report
     from defacedask.report.run import read_run
@@ -306,6 +316,11 @@ def run(
     from defacedask.tables.rows import About
     from defacedask.tables.written import AMENDED
 
+    if depot and prepared.settings.faces.get("face_folder"):
+        raise ConfigError(
+            "a recogniser that is a service needs a folder that all workers see, for what it was sent.",
+            "Let --work be a folder, or choose another recogniser.",
+        )
     context = StudyRun(prepared)
     release = context.release
     with flow_on(
@@ -315,6 +330,7 @@ def run(
         command="study",
         cases=len(prepared.cases),
         brief=receipt,
+        depot=depot,
     ) as flow:
         ids = [case.id for case in prepared.cases]
         cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor)
@@ -326,6 +342,8 @@ def run(
             for _ in flow.run(context, prepared.cases, names, progress):
                 pass
             context.learn()
+            for file, _ in context.lessons.values():
+                flow.share(Path(file))
             last = dataclasses.replace(flow, stages=inverting(prepared.settings.device))
         for case, found in last.run(context, prepared.cases, names, progress):
             if prepared.settings.forced_matrix and _looked(found):

@@ -8,6 +8,7 @@ import pytest
 from support.deploy_kit import DEPLOY, OVERLAYS, Refused, broken_rules, build, load, name_of, pods, validate
 
 import defacedask
+from defacedask.cli import program
 from defacedask.cluster.specs import ONE_THREAD, kubernetes_spec
 from defacedask.config import option
 from defacedask.devices import offers_gpu, resources_of
@@ -34,10 +35,35 @@ def test_every_manifest_fits_its_schema_and_the_restricted_profile(name, tls):
         for pod in pods(manifest):
             assert broken_rules(pod) == [], name_of(manifest)
     kinds = {manifest["kind"] for manifest in found}
-    assert {"DaskCluster", "DaskAutoscaler", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Role"} <= kinds
+    assert {"DaskCluster", "DaskAutoscaler", "Job", "NetworkPolicy", "Role"} <= kinds
+    assert ("PersistentVolumeClaim" in kinds) == (name != "objects")
     assert ("DaskWorkerGroup" in kinds) == (name == "gpu")
     [space] = [m["metadata"]["name"] for m in found if m["kind"] == "Namespace"]
     assert {m["metadata"]["namespace"] for m in found if m["kind"] != "Namespace"} == {space}
+
+
+def test_one_overlay_needs_no_volume_that_several_nodes_mount():
+    found = overlay("objects")
+    mounted = [volume for manifest in found for pod in pods(manifest) for volume in pod["volumes"]]
+    assert {frozenset(volume) for volume in mounted} == {frozenset({"name", "emptyDir"})}
+    [run] = one(found, "Job", "defacedask-study")["spec"]["template"]["spec"]["containers"]
+    arguments = program.get_command(None, "study").make_context("study", list(run["args"][2:])).params
+    addresses = [*arguments["inputs"], arguments["out"], arguments["work"]]
+    assert [str(address).partition("BUCKET")[0] for address in addresses] == ["s3://"] * 3
+    # the rest of the pods is that of the others
+    other = overlay("cpu")
+    [[ours, _], [theirs, _]] = (list(pods(one(some, "DaskCluster"))) for some in (found, other))
+    theirs["volumes"].pop()
+    theirs["containers"][0]["volumeMounts"].pop()
+    assert ours == theirs
+
+
+def test_the_program_asks_for_no_volume_where_there_is_no_claim():
+    settings = {**option("kubernetes"), "name": "defacedask", "service-account": "defacedask", "workers": 1}
+    asked = kubernetes_spec({**settings, "claim": None}, allowed_failures=option("cluster.allowed-failures"))
+    written = copy.deepcopy(one(overlay("objects"), "DaskCluster"))
+    del written["metadata"]["namespace"]
+    assert asked == written
 
 
 def test_the_template_of_the_secret_fits_and_holds_nothing():

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-OVERLAYS = ("kind", "cpu", "gpu")
+OVERLAYS = ("kind", "cpu", "gpu", "objects")
 #: Oldest and newest Kubernetes that manifests are held against.
 KUBERNETES = ("1.29", "1.37")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,20 +48,21 @@ def fetch(address: str, folder: Path, say: Any) -> Path:
                 raise RemoteError(f"there is nothing at {address}.", "Check the address.")
             root = str(path).rstrip("/")
             for name, facts in names.items():
-                _get(fs, name, place / _inside(name, root), facts.get("size"))
+                _get(fs, name, place / _inside(name, root), facts)
             say(f"{len(names)} files fetched from {address}")
             return place
-        size = fs.info(path).get("size")
+        about = fs.info(path)
+        size = about.get("size")
         listed = _list(fs, path, size)
         if listed:
             for number, one in enumerate(listed, 1):
                 other, name = open_address(one)
                 target = place / f"{number:06d}" / _last(name)
-                _get(other, name, target, other.info(name).get("size"))
+                _get(other, name, target, other.info(name))
             say(f"{len(listed)} files fetched from the list {address}")
             return place
         target = place / _last(path)
-        _get(fs, path, target, size)
+        _get(fs, path, target, about)
         say(f"1 file fetched from {address}")
         return target
     except (RemoteError, ConfigError):
@@ -129,8 +133,12 @@ def _list(fs: Any, path: str, size: int | None) -> list[str]:
     return lines if lines and all(_LINE.fullmatch(line) for line in lines) else []
 
 
-def _get(fs: Any, name: str, target: Path, size: int | None) -> None:
-    """Fetch one file, whole or not at all; one of the right size is there already."""
+def _get(fs: Any, name: str, target: Path, about: Mapping[str, Any]) -> None:
+    """Fetch one file, whole or not at all; one of the right size is there already.
+
+    It has the time of change that the service tells: fetched again, elsewhere, it is the same input.
+    """
+    size = about.get("size")
     if target.exists() and size is not None and target.stat().st_size == size:
         return
     with writing(f"the fetched file {target.name}"):
@@ -139,3 +147,5 @@ def _get(fs: Any, name: str, target: Path, size: int | None) -> None:
         fs.get_file(name, str(aside))
         if size is not None and aside.stat().st_size != size:
             raise RemoteError(f"{name} came with {aside.stat().st_size} of {size} bytes.", "Try again.")
+        if isinstance(changed := about.get("LastModified"), datetime.datetime):
+            os.utime(aside, (changed.timestamp(), changed.timestamp()))

@@ -19,12 +19,13 @@ renamed; elsewhere (any fsspec URL) the mark alone decides.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
 import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from defacedask.volume import grid_of_attrs
 __all__ = [
     "CaseStore",
     "StoredStructure",
+    "called_as",
     "consolidate",
     "create_case",
     "input_key",
@@ -60,6 +62,20 @@ _ABOUT = {
 _NESTED = ("unread_structures",)
 
 
+#: What a file of this machine is called everywhere.
+_CALLED: contextvars.ContextVar[Callable[[str], str]] = contextvars.ContextVar("called", default=str)
+
+
+@contextlib.contextmanager
+def called_as(name: Callable[[str], str]) -> Iterator[None]:
+    """While a case's files lie in a folder of this process alone: `input_key` knows them by other names."""
+    token = _CALLED.set(name)
+    try:
+        yield
+    finally:
+        _CALLED.reset(token)
+
+
 def input_key(files: Sequence[str]) -> str:
     """SHA-256 that changes when a case's files change: their paths, sizes and times of change.
 
@@ -67,9 +83,10 @@ def input_key(files: Sequence[str]) -> str:
     size and time in two folders are two.
     """
     digest = hashlib.sha256(f"format {FORMAT}".encode())
-    for name in sorted(files):
+    called = _CALLED.get()
+    for name in sorted(files, key=called):
         facts = Path(name).stat()
-        digest.update(os.fsencode(name) + f"\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(called(name)) + f"\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
