@@ -8,14 +8,15 @@ import time
 
 import pytest
 
+from defacedask import patience
 from defacedask.cluster import connect
 from defacedask.errors import OutputError, RefusedError
-from defacedask.flow import faults
 from defacedask.flow.executors import DaskExecutor
-from defacedask.flow.faults import Begun, patiently
+from defacedask.flow.faults import Begun
 from defacedask.flow.result import Outcome, run_piece
 from defacedask.flow.run import run_cases
 from defacedask.flow.stage import Stage, submit_case
+from defacedask.patience import patiently
 
 
 class Flaky:
@@ -153,7 +154,7 @@ def test_a_poisonous_case_costs_itself_alone_and_its_row_names_the_stage(tmp_pat
 
 
 def test_a_stage_with_passing_trouble_is_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(faults, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(patience, "WAITS", (0.0, 0.0))
     work = Flaky(OSError(errno.EIO, "I/O error"))
     piece = run_piece(
         lambda: Outcome(facts={"said": work()}), {}, folder=str(tmp_path), stage="look", case="c", token="run"
