@@ -66,9 +66,24 @@ def broken(error: Exception, where: str, what: str) -> RemoteError:
             f"the TLS connection to {where} failed ({(reason[0] if reason else text[:120]).strip()}).",
             "Set the option remote.ca-bundle to the certificate that signs the server's.",
         )
-    if isinstance(error, requests.exceptions.Timeout):
+    if _late(error):
         return RemoteError(f"{where} did not answer in time while {what}.", "Try again later.")
     return RemoteError(
         f"{where} cannot be reached, or broke off while {what} ({type(error).__name__}).",
         "Check the address and the network.",
     )
+
+
+def _late(error: Exception) -> bool:
+    """Whether it was time that ran out; requests says so of few of the cases, and urllib3 of all."""
+    import requests
+    from urllib3.exceptions import NewConnectionError
+    from urllib3.exceptions import TimeoutError as Late
+
+    first = error.args[0] if error.args else None
+    causes = (first, getattr(first, "reason", None))
+    if any(
+        isinstance(cause, NewConnectionError) for cause in causes
+    ):  # refused, which some versions call late
+        return False
+    return isinstance(error, requests.exceptions.Timeout) or any(isinstance(cause, Late) for cause in causes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,7 +18,7 @@ requests = pytest.importorskip("requests")
 
 @pytest.fixture
 def server():
-    """It answers with the statuses of its script, one after the other, and then with 200; 0 hangs up."""
+    """It answers with the statuses of its script, one after the other, then with 200; 0 hangs up, -1 is silent."""
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *args):
@@ -26,19 +27,23 @@ def server():
         def do_GET(self):
             found.asked.append(self.headers)
             status = found.script.pop(0) if found.script else 200
+            if status < 0:
+                found.go.wait(60)
             if status == 0:
                 self.close_connection = True
                 return
-            self.send_response(status)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"[]")
+            with contextlib.suppress(OSError):  # nobody waits any more
+                self.send_response(abs(status))
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"[]")
 
     found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.asked, found.script = [], []
+    found.asked, found.script, found.go = [], [], threading.Event()
     found.url = f"http://127.0.0.1:{found.server_port}"
     threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True).start()
     yield found
+    found.go.set()
     found.shutdown()
     found.server_close()
 
@@ -75,6 +80,21 @@ def test_ends_of_a_connection(server):
     assert "failed (certificate verify failed: self-signed certificate)" in str(
         broken(tls, "x.test", "asking")
     )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_silence_is_said_to_be_silence(server, stream):
+    server.script = [-1]
+    with pytest.raises(requests.exceptions.RequestException) as caught:
+        session_of(Access()).get(server.url, timeout=(10, 0.2), stream=stream)
+    assert "did not answer in time" in str(broken(caught.value, "x.test", "asking"))
+    # nobody listens: that is no silence
+    server.go.set()
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(requests.exceptions.RequestException) as caught:
+        session_of(Access()).get(server.url, timeout=(10, 10))
+    assert "cannot be reached" in str(broken(caught.value, "x.test", "asking"))
 
 
 @pytest.mark.parametrize(

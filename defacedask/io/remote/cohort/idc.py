@@ -70,7 +70,7 @@ class Idc:
             from s3fs import S3FileSystem
         except ImportError:
             raise MissingExtraError("to fetch from IDC needs s3fs, which is not installed.", _EXTRA) from None
-        timeout = float(config.option("remote.timeout"))
+        timeout = float(config.option("fetch.timeout"))
         # an address of the environment is that of the user's own store, and not of IDC's
         self._fs = S3FileSystem(
             anon=True,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from defacedask import config
 from defacedask.errors import AccessError, ConfigError, InputError, MissingExtraError, RemoteError, writing
 from defacedask.io.remote.cohort.asked import is_uid
 from defacedask.io.remote.cohort.landing import check_files
@@ -123,7 +124,7 @@ class Nbia:
         self._token = access.token
         # given with each request, so that nothing in ~/.netrc takes its place
         self._session.auth = _Bearer(access.token)
-        self._timeout = (min(access.timeout, 30.0), access.timeout)
+        self._timeout = (min(access.timeout, 30.0), float(config.option("fetch.timeout")))
         self._root = f"{server}/nbia-api/services"
         self._version = "v4"
         if urlsplit(server).hostname not in HOSTS:
