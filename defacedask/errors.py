@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 __all__ = [
     "FULL",
+    "AccessError",
     "ConfigError",
     "ContractError",
     "DefacedaskError",
@@ -94,6 +95,10 @@ class RefusedError(DefacedaskError, ValueError):
 
 class RemoteError(DefacedaskError, ConnectionError):
     """A service elsewhere cannot be reached, does not let us in, or did less than it should."""
+
+
+class AccessError(DefacedaskError, PermissionError):
+    """A service elsewhere has it and does not give it to us: asking again does not help."""
 
 
 class MissingExtraError(DefacedaskError, ImportError):

@@ -29,6 +29,7 @@ COMMANDS = {
     "status": "Say how far a run is, or how it ended.",
     "list": "Name the defacers, recognisers or attacks that there are.",
     "recogniser": "Fetch face networks that others publish.",
+    "fetch": "Get a cohort from TCIA or the Imaging Data Commons.",
 }
 
 

@@ -1,71 +1,22 @@
-"""What a stage does about faults that are not its own: I/O that may pass, a process that dies, work without end."""
+"""What a stage does about faults that are not its own: a process that dies, work without end.
+
+I/O that may pass is tried again by `defacedask.patience`.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import faulthandler
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-__all__ = ["Begun", "patiently"]
+__all__ = ["Begun"]
 
-T = TypeVar("T")
-
-#: Errors of file systems and networks that pass by themselves.
-PASSING = frozenset(
-    {
-        errno.EIO,
-        errno.ESTALE,
-        errno.EAGAIN,
-        errno.ETIMEDOUT,
-        errno.ECONNRESET,
-        errno.ECONNABORTED,
-        errno.EHOSTUNREACH,
-        errno.ENETUNREACH,
-        errno.EREMOTEIO,
-        errno.EPIPE,
-    }
-)
-#: Seconds to wait before each further try.
-WAITS = (1.0, 5.0)
 #: Times that a stage may take its process down before it is given up (`defacedask.flow.run` gives more chances).
 DEATHS = 2
-
-
-def patiently(work: Callable[[], T], waits: tuple[float, ...] | None = None) -> T:
-    """Do some work; again, after a while, where what went wrong may pass.
-
-    Parameters
-    ----------
-    work : callable
-        Safe to repeat.
-    waits : tuple of float, optional
-        Seconds before each further try; by default `WAITS`.
-    """
-    for wait in WAITS if waits is None else waits:
-        try:
-            return work()
-        except Exception as error:
-            if not _may_pass(error):
-                raise
-        time.sleep(wait)
-    return work()
-
-
-def _may_pass(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, is of a kind that passes."""
-    while error is not None:
-        if isinstance(error, (ConnectionError, TimeoutError)):
-            return True
-        if isinstance(error, OSError) and error.errno in PASSING:
-            return True
-        error = error.__cause__
-    return False
 
 
 class Begun:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.errors import FULL, DefacedaskError, OutputError, RefusedError, StoreError
-from defacedask.flow.faults import Begun, patiently
+from defacedask.flow.faults import Begun
 from defacedask.flow.telling import tell
 from defacedask.io.store import writing
+from defacedask.patience import patiently
 from defacedask.whole_files import write_whole
 
 if TYPE_CHECKING:

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from defacedask import patience
 from defacedask.cluster import connect
 from defacedask.errors import OutputError, RefusedError
-from defacedask.flow import faults, run
+from defacedask.flow import run
 from defacedask.flow.executors import DaskExecutor
-from defacedask.flow.faults import Begun, patiently
+from defacedask.flow.faults import Begun
 from defacedask.flow.flow import Flow
 from defacedask.flow.result import Outcome, run_piece
 from defacedask.flow.run import run_cases
 from defacedask.flow.stage import Stage, submit_case
+from defacedask.patience import patiently
 
 
 class Flaky:
@@ -187,7 +189,7 @@ def test_a_stage_that_others_kill_is_not_taken_for_poisonous(tmp_path):
 
 
 def test_a_stage_with_passing_trouble_is_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(faults, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(patience, "WAITS", (0.0, 0.0))
     work = Flaky(OSError(errno.EIO, "I/O error"))
     piece = run_piece(
         lambda: Outcome(facts={"said": work()}), {}, folder=str(tmp_path), stage="look", case="c", token="run"

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from defacedask.errors import InputError
 
-__all__ = ["Found", "find_files", "is_nifti"]
+__all__ = ["UNFINISHED", "Found", "find_files", "is_nifti"]
 
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 MAX_LIST_BYTES = 16 * 2**20
+#: Folder of `defacedask fetch` in its output: halves of series may lie there, and no search enters it.
+UNFINISHED = ".defacedask-fetch"
 
 
 @dataclasses.dataclass
@@ -101,6 +103,8 @@ class _Search:
             folders = []
             for entry in entries:
                 try:
+                    if entry.name == UNFINISHED:
+                        continue
                     if entry.is_dir():
                         folders.append(entry.path)
                     elif entry.is_file():

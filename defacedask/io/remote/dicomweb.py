@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from defacedask.errors import ConfigError, InputError, MissingExtraError, RemoteError
 from defacedask.io.remote.credentials import PASSWORD, TOKEN, USER, access_to
+from defacedask.io.remote.sessions import broken, session_of
 from defacedask.io.store import writing
 
 __all__ = ["fetch", "is_dicomweb", "store"]
@@ -36,7 +37,6 @@ def is_dicomweb(address: str) -> bool:
 def _client(address: str) -> tuple[Any, re.Match[str] | None, dict[str, str]]:
     """Client of the service, what of it the address names, and its query."""
     try:
-        import requests
         from dicomweb_client.api import DICOMwebClient
     except ImportError:
         raise MissingExtraError(
@@ -49,10 +49,7 @@ def _client(address: str) -> tuple[Any, re.Match[str] | None, dict[str, str]]:
     parts = urlsplit(plain)
     found = _STUDIES.match(parts.path)
     root = found["root"] if found else parts.path.rstrip("/")
-    session = _session(requests)
-    session.verify = access.verify
-    if access.certificate:
-        session.cert = access.certificate if len(access.certificate) > 1 else access.certificate[0]
+    session = session_of(access)
     if access.user:
         session.auth = (access.user, access.password)
     elif access.token:
@@ -60,29 +57,6 @@ def _client(address: str) -> tuple[Any, re.Match[str] | None, dict[str, str]]:
     client = DICOMwebClient(f"{parts.scheme}://{parts.netloc}{root}", session=session, timeout=access.timeout)
     client.set_http_retry_params(retry=False)  # it would try a wrong password again; the session does better
     return client, found, dict(parse_qsl(parts.query))
-
-
-def _session(requests: Any) -> Any:
-    """Session that tries again what a busy server asks for, and trusts what it is told to trust and nothing else."""
-    from requests.adapters import HTTPAdapter
-    from urllib3.util import Retry
-
-    class Session(requests.Session):
-        def merge_environment_settings(
-            self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
-        ) -> Any:
-            settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
-            if self.verify is not True:
-                settings["verify"] = self.verify  # an environment variable would win over the option
-            return settings
-
-    session = Session()
-    again = Retry(
-        total=3, connect=0, read=0, backoff_factor=0.5, status_forcelist=(429, 503), raise_on_status=False
-    )
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=again))
-    return session
 
 
 @contextlib.contextmanager
@@ -93,22 +67,10 @@ def _talking(client: Any, what: str) -> Iterator[None]:
     where = f"{client.host}:{client.port}"
     try:
         yield
-    except requests.exceptions.SSLError as error:
-        text = " ".join(str(error.args[0] if error.args else error).split())
-        reason = re.search(r"certificate verify failed: [^(']+|[A-Z_]{8,}", text)
-        raise RemoteError(
-            f"the TLS connection to {where} failed ({(reason[0] if reason else text[:120]).strip()}).",
-            "Set the option remote.ca-bundle to the certificate that signs the server's.",
-        ) from None
-    except requests.exceptions.Timeout:
-        raise RemoteError(f"{where} did not answer in time while {what}.", "Try again later.") from None
     except requests.exceptions.HTTPError as error:
         raise _http_error(error, where, what) from None
     except requests.exceptions.RequestException as error:
-        raise RemoteError(
-            f"{where} cannot be reached, or broke off while {what} ({type(error).__name__}).",
-            "Check the address and the network.",
-        ) from None
+        raise broken(error, where, what) from None
 
 
 def _http_error(error: Any, where: str, what: str) -> RemoteError:
