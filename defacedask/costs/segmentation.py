@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,27 +11,41 @@ from defacedask.anatomy.morphology import erode
 
 if TYPE_CHECKING:
     from defacedask.anatomy.head import Head
+    from defacedask.geometry import Geometry
 
-__all__ = ["compare_masks", "dice", "hd95", "head_masks"]
+__all__ = ["HeadMasks", "compare_masks", "dice", "hd95"]
 
 #: HU of bone, and of air inside the body.
 BONE, AIR = 150.0, -400.0
 
 
-def head_masks(head: Head) -> dict[str, np.ndarray]:
-    """Masks of a head on its working grid, found by its values: body, brain, and on CT bone and airway.
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeadMasks:
+    """Masks of a head, found by its values.
 
-    Returns
-    -------
-    dict
-        ``body``, ``brain``, ``bone`` (above 150 HU) and ``airway`` (below -400 HU, within the closed body).
+    Attributes
+    ----------
+    modality : str
+    grid : Geometry
+        The head's working grid.
+    masks : dict
+        ``body``, ``brain``, and on CT ``bone`` (above 150 HU) and ``airway`` (below -400 HU, within the closed body),
+        (z, y, x) bool arrays on the grid.
     """
-    body = np.asarray(head.body)
-    found = {"body": body, "brain": np.asarray(head.brain)}
-    if head.modality == "CT":
-        values = np.asarray(head.values)
-        found |= {"bone": (values > BONE) & body, "airway": (values < AIR) & body}
-    return found
+
+    modality: str
+    grid: Geometry
+    masks: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, head: Head) -> HeadMasks:
+        """Find them."""
+        body = np.asarray(head.body)
+        found = {"body": body, "brain": np.asarray(head.brain)}
+        if head.modality == "CT":
+            values = np.asarray(head.values)
+            found |= {"bone": (values > BONE) & body, "airway": (values < AIR) & body}
+        return cls(head.modality, head.grid, found)
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
@@ -70,12 +85,12 @@ def hd95(one: np.ndarray, other: np.ndarray, spacing: tuple[float, ...]) -> floa
     return float(max(away))
 
 
-def compare_masks(before: Head, after: Head) -> list[dict[str, Any]]:
+def compare_masks(before: HeadMasks, after: HeadMasks) -> list[dict[str, Any]]:
     """Volumes, overlap and distance of the masks of one head before and after.
 
     Parameters
     ----------
-    before, after : Head
+    before, after : HeadMasks
         Of one image, with the head at the same place.
 
     Returns
@@ -86,14 +101,13 @@ def compare_masks(before: Head, after: Head) -> list[dict[str, Any]]:
     from defacedask.anatomy.grid import resample
 
     rows: list[dict[str, Any]] = []
-    masks, others = head_masks(before), head_masks(after)
     same = before.grid.close_to(after.grid)
-    for name, mask in masks.items():
-        other = others[name]
+    for name, mask in before.masks.items():
+        other = after.masks[name]
         if not same:  # air that was cut away moves the crop of the working grid
             other = resample(other.astype(np.uint8), after.grid, before.grid, nearest=True) > 0
         found = {
-            "volume_ml": (_ml(mask, before), _ml(others[name], after)),
+            "volume_ml": (_ml(mask, before.grid), _ml(after.masks[name], after.grid)),
             "dice": (1.0, dice(mask, other)),
             "hd95_mm": (0.0, hd95(mask, other, before.grid.spacing)),
         }
@@ -104,5 +118,5 @@ def compare_masks(before: Head, after: Head) -> list[dict[str, Any]]:
     return rows
 
 
-def _ml(mask: np.ndarray, head: Head) -> float:
-    return float(mask.sum()) * head.grid.voxel_volume / 1000.0
+def _ml(mask: np.ndarray, grid: Geometry) -> float:
+    return float(mask.sum()) * grid.voxel_volume / 1000.0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.errors import ConfigError, InputError, MissingExtraError
+from defacedask.errors import ConfigError, InputError
 from defacedask.faces.recognition.base import Box, Face, as_rgb
 from defacedask.faces.recognition.face_recognition import FaceRecognition
+from defacedask.faces.recognition.sessions import session_of
 
 __all__ = ["OnnxEmbedding"]
 
@@ -149,24 +149,13 @@ class OnnxEmbedding:
 
 @functools.lru_cache(maxsize=4)
 def _session(path: str, sha256: str = "") -> tuple[Any, str, list[Any]]:
-    try:
-        onnxruntime = importlib.import_module("onnxruntime")
-    except ImportError:
-        raise MissingExtraError(
-            "networks in ONNX files need onnxruntime.", "Install it: pip install 'defacedask[onnx]'."
-        ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
     content = Path(path).read_bytes()  # what is checked is what is loaded
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise InputError(
             f"the network file {path} is not the one that was fetched (its SHA-256 differs).",
             "Fetch it again: defacedask recogniser get NAME.",
         )
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise InputError(f"{path} is not a network that onnxruntime can load ({error}).") from None
+    session = session_of(content, path)
     entry = session.get_inputs()[0]
     if len(session.get_inputs()) != 1 or len(entry.shape) != 4 or 3 not in (entry.shape[1], entry.shape[3]):
         raise InputError(
