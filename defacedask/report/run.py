@@ -129,6 +129,11 @@ class Run:
         found = evidence.positive_controls(self.by_case, self.tolerances, self.tables["controls"])
         return sorted(found, key=lambda c: (c.modality not in IMAGES, c.recogniser))
 
+    @functools.cached_property
+    def detectors(self) -> list[tuple[str, str, evidence.Rate]]:
+        """See `defacedask.tables.evidence.detectors`."""
+        return evidence.detectors(self.tables["controls"])
+
 
 def read_reference(folder: str | Path) -> Reference:
     """Read published tables from a folder of CSV files.

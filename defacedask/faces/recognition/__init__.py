@@ -19,8 +19,10 @@ __all__ = [
     "RecogniserError",
     "analyse_each",
     "as_rgb",
+    "compares",
     "distance_of",
     "get_recogniser",
+    "is_plug_in",
     "open_recogniser",
     "open_recognisers",
     "recogniser_names",
@@ -103,6 +105,11 @@ def _made(name: str, kind: Any, options: dict[str, Any]) -> Any:
         raise ConfigError(f"{name} does not take these options ({error}).", f"It knows: {known}.") from None
 
 
+def compares(recogniser: Any) -> bool:
+    """Whether it tells persons apart; else it says only whether there is a face."""
+    return bool(getattr(recogniser, "compares", True))
+
+
 def is_plug_in(recogniser: Recogniser) -> bool:
     """Whether another package's code is at work."""
     return not type(recogniser).__module__.startswith("defacedask.")
@@ -131,7 +138,8 @@ def open_recogniser(
     """Make a recogniser from what the user gave.
 
     A name; ``onnx:PATH``; ``azure:detect`` (detection alone); a fetched network with options, ``faceres:crop=0.75``;
-    ``face_recognition:net=onnx`` (dlib's network by onnxruntime, under the same name in the tables).
+    ``face_recognition:net=onnx`` (dlib's network by onnxruntime, under the same name in the tables);
+    ``face_recognition:detector=centerface`` (another detector, in the name).
 
     Parameters
     ----------
@@ -160,9 +168,7 @@ def open_recogniser(
         options: dict[str, Any] = {"allow_upload": allow_upload, "folder": folder, "verify": path != "detect"}
         return get_recogniser("azure", **options, **({"per_second": per_second} if per_second else {}))
     if kind in ("face_recognition", "face_recognition_cnn") and path:
-        if path not in ("net=onnx", "net=dlib"):
-            raise ConfigError(f"{path!r} is no option of {kind}.", "It takes net=onnx, which is faster.")
-        return get_recogniser(kind, net=path.removeprefix("net="))
+        return get_recogniser(kind, **_chosen(kind, path))
     if kind in NETS and path:
         from defacedask.faces.recognition.fetched import open_fetched
 
@@ -173,6 +179,19 @@ def open_recogniser(
             f"the recogniser {name} sends rendered pictures of patients' faces to a service.",
             "Use --allow-upload only if the data's usage policy and your site permit it.",
         )
+    return found
+
+
+def _chosen(kind: str, text: str) -> dict[str, Any]:
+    """Options of dlib's recogniser as a user writes them behind its name."""
+    known = {"net": ("dlib", "onnx"), "detector": ("hog", "cnn", "centerface")}
+    found: dict[str, Any] = {}
+    for part in filter(None, text.split(":")):
+        key, _, value = part.partition("=")
+        if value not in known.get(key, ()):
+            several = ", ".join(f"{key}={value}" for key, values in known.items() for value in values)
+            raise ConfigError(f"{part!r} is no option of {kind}.", f"It takes {several}.")
+        found[key] = value
     return found
 
 

@@ -35,7 +35,8 @@ class FaceRecognition:
     detector : str
         ``hog`` or ``cnn``. Measured on renders of ten planning CTs, whole and with the face cut away flat: HOG
         found 10 and 6 faces in 0.03 s, the CNN 8 and 0 in 2 s (0.5 s with ``detect_size=200``). A HOG detection
-        alone is no proof of a face.
+        alone is no proof of a face. ``centerface`` is not dlib's and must be fetched
+        (`defacedask.faces.recognition.centerface`); landmarks are found by dlib in its box.
     upsample : int
         How many times the detector doubles the image: 0 finds faces from about 80 pixels, 1 from 40.
     detect_size : int
@@ -65,8 +66,10 @@ class FaceRecognition:
     remote = False
 
     def __post_init__(self) -> None:
-        if self.detector not in ("hog", "cnn"):
-            raise ConfigError(f"unknown face detector {self.detector!r}.", "Choose from: hog, cnn.")
+        if self.detector not in ("hog", "cnn", "centerface"):
+            raise ConfigError(
+                f"unknown face detector {self.detector!r}.", "Choose from: hog, cnn, centerface."
+            )
         if self.landmarks not in ("small", "large"):
             raise ConfigError(f"unknown landmarks {self.landmarks!r}.", "Choose from: small, large.")
         if self.net not in ("dlib", "onnx"):
@@ -184,6 +187,12 @@ class FaceRecognition:
 
     def _search(self, image: np.ndarray) -> tuple[tuple[Box, float], ...]:
         """Boxes of faces with the detector's confidence, the largest first."""
+        if self.detector == "centerface":
+            from defacedask.faces.recognition.centerface import dlib_box
+            from defacedask.faces.recognition.fetched import fetched_detector
+
+            faces = fetched_detector().locate([image])[0]
+            return tuple((dlib_box(face.box, image.shape), face.score) for face in faces)
         small, scale = _shrunk(image, self.detect_size)
         if self.detector == "hog":
             rects, scores, _ = dlib_models.face_detector().run(small, self.upsample, 0.0)

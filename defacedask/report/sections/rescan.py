@@ -8,6 +8,7 @@ import pandas as pd
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
+from defacedask.report.sections.privacy import detector_words
 from defacedask.tables.derive import in_order
 
 __all__ = ["masks_table", "rescan_table"]
@@ -137,6 +138,7 @@ def masks_table(run: Run) -> Table | None:
             "On a grid of 2 mm; where the head lies is taken from the original. Body, bone and airway lose what was "
             "cut and gain what was added: that is what defacing is for. The brain should stay at 1 and 0. Whether a "
             "face detector still finds a face is in the table of faces.",
+            *detector_words(run),
         ),
     )
 
