@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib.metadata import entry_points
 
 from defacedask.attacks.base import Attack, Attempt
 from defacedask.attacks.names import (
@@ -23,6 +22,7 @@ from defacedask.attacks.names import (
 )
 from defacedask.attacks.target import Target
 from defacedask.errors import ConfigError
+from defacedask.plugins import Plugins
 
 __all__ = [
     "ATTACK_SETS",
@@ -38,6 +38,7 @@ __all__ = [
 
 #: Entry points through which other packages' attacks join: ``name = "module:RECORD"``, an `Attack` of that name.
 GROUP = "defacedask.attacks"
+_PLUGINS = Plugins(GROUP, "attack")
 
 #: Built-in attacks, in the order of the tables. Makers are imported when they are needed.
 BUILT_IN: dict[str, Attack] = {
@@ -108,7 +109,7 @@ ATTACK_SETS: dict[str, tuple[str, ...]] = {
 
 def attack_names() -> list[str]:
     """Names of all attacks, built-in first."""
-    return [*BUILT_IN, *sorted({entry.name for entry in entry_points(group=GROUP)} - set(BUILT_IN))]
+    return [*BUILT_IN, *(name for name in _PLUGINS.names() if name not in BUILT_IN)]
 
 
 def get_attack(name: str) -> Attack:
@@ -119,31 +120,16 @@ def get_attack(name: str) -> Attack:
     ConfigError
         If there is none, or more than one, or a plug-in's cannot be loaded.
     """
-    entries = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
-    if name in BUILT_IN and not entries:
+    _PLUGINS.require_one(name, name in BUILT_IN)
+    if name in BUILT_IN:
         return BUILT_IN[name]
-    if name in BUILT_IN or len(entries) > 1:
-        also = "an attack that is built in" if name in BUILT_IN else "more than one attack"
-        raise ConfigError(
-            f"{name!r} is the name of {also} ({', '.join(entries)}).", "Rename or uninstall the plug-in."
-        )
-    if not entries:
+    found, where = _PLUGINS.load(name)
+    if not where:
         raise ConfigError(
             f"there is no attack {name!r}.", f"Choose from: {', '.join([*ATTACK_SETS, *attack_names()])}."
         )
-    ((value, entry),) = entries.items()
-    try:
-        found = entry.load()
-    except (Exception, SystemExit) as error:
-        raise ConfigError(
-            f"the attack {name!r} ({value}) cannot be loaded: {type(error).__name__}: {error}.",
-            "Mend or uninstall it.",
-        ) from error
     if not isinstance(found, Attack) or found.name != name or not found.makes:
-        raise ConfigError(
-            f"the attack {name!r} ({value}) cannot be used: it is no Attack of that name with a maker.",
-            "Mend or uninstall it.",
-        )
+        raise _PLUGINS.unusable(name, where, "it is no Attack of that name with a maker")
     return found
 
 

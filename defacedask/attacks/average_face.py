@@ -14,6 +14,7 @@ import numpy as np
 from defacedask.attacks.examination import examiner_for
 from defacedask.attacks.names import FORCED
 from defacedask.attacks.template_filled import template_filled
+from defacedask.faces.recognition import compares
 
 if TYPE_CHECKING:
     from defacedask.attacks.base import Attempt
@@ -65,7 +66,7 @@ def average_looks(
     """
     from defacedask.faces.surface import skin_surface
 
-    eyes = [one for one in examiner.recognisers if not one.remote]
+    eyes = [one for one in examiner.recognisers if compares(one) and not one.remote]
     if not eyes:
         return []
     made = average_face(target)

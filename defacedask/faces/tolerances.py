@@ -20,7 +20,7 @@ from defacedask.errors import ConfigError
 __all__ = ["STUDY_NAMES", "choose_tolerances", "largest_distance", "read_tolerances", "tolerance_of"]
 
 #: Recognisers whose distances the study's tolerance is made of: dlib's embedding, whichever detector finds the face.
-STUDY_NAMES = ("face_recognition", "face_recognition_cnn")
+STUDY_NAMES = ("face_recognition", "face_recognition_cnn", "face_recognition_centerface")
 
 _HINT = "Write a number for face_recognition, or NAME=NUMBER for another recogniser, with commas between."
 

@@ -172,6 +172,11 @@ class Run:
         """Positive controls, images of patients before other surfaces."""
         return sorted(self.looked.controls(), key=lambda c: (c.modality not in IMAGES, c.recogniser))
 
+    @functools.cached_property
+    def detectors(self) -> list[tuple[str, str, evidence.Rate]]:
+        """See `defacedask.tables.evidence.detectors`."""
+        return evidence.detectors(self.tables["controls"])
+
 
 def read_reference(folder: str | Path) -> Reference:
     """Read published tables from a folder of CSV files.

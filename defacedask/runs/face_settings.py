@@ -12,7 +12,7 @@ from defacedask.attacks import BUILT_IN, get_attack, resolve_attacks
 from defacedask.defacers.sources import source_hash
 from defacedask.errors import ConfigError
 from defacedask.faces.galleries import ORIGINALS
-from defacedask.faces.recognition import open_recognisers, split_names
+from defacedask.faces.recognition import is_plug_in, open_recognisers, split_names
 from defacedask.faces.tolerances import choose_tolerances
 
 __all__ = ["Tolerance", "check_matrix", "face_settings", "resolve_tolerance", "upload_warning"]
@@ -58,6 +58,7 @@ def face_settings(
         }
     # a plug-in's code belongs to what its attempts came to; ours goes by the version
     others = {name: source_hash(get_attack(name).function) for name in chosen if name not in BUILT_IN}
+    others |= {one.name: source_hash(type(one)) for one in several if is_plug_in(one)}
     if others:
         more["plug_ins"] = others
     return {

@@ -27,6 +27,8 @@ __all__ = [
     "Rate",
     "any_attack",
     "by_case",
+    "comparing",
+    "detectors",
     "limits",
     "originals",
     "positive_controls",
@@ -216,7 +218,7 @@ def positive_controls(
     found = []
     if controls is not None and len(controls):
         largest = limits(controls, tolerances)
-        for row in controls.to_dict("records"):
+        for row in comparing(controls).to_dict("records"):
             comparisons = _count(row["negative_n"])
             # the limit is the larger of tolerance and threshold, so the larger count is that at the limit
             tolerance = tolerance_of(tolerances, row["recogniser"])
@@ -243,6 +245,24 @@ def positive_controls(
     return [
         Control(recogniser, modality, seen, matched, tolerance_of(tolerances, recogniser))
         for (recogniser, modality), (seen, matched) in counts.items()
+    ]
+
+
+def comparing(controls: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the table ``controls`` of recognisers that tell persons apart."""
+    if "compares" not in controls:
+        return controls
+    return controls.loc[controls["compares"].fillna(True).astype(bool)]
+
+
+def detectors(controls: pd.DataFrame | None) -> list[tuple[str, str, Rate]]:
+    """(modality, recogniser, persons with a face of all originals) of those that only find faces."""
+    if controls is None or "compares" not in controls:
+        return []
+    rows = controls.loc[~controls["compares"].fillna(True).astype(bool)].to_dict("records")
+    return [
+        (row["modality"], row["recogniser"], Rate(int(row["persons_detected"]), int(row["persons"])))
+        for row in rows
     ]
 
 

@@ -29,7 +29,7 @@ from defacedask.faces.galleries import (
     gallery_of_originals,
     gallery_of_second_scans,
 )
-from defacedask.faces.identification import Distance, Sighting, identify
+from defacedask.faces.identification import Distance, Scores, Sighting, identify
 from defacedask.faces.open_set import nearest_stranger
 from defacedask.faces.recognition import distance_of, open_recogniser
 from defacedask.faces.verification import BestScores, best_scores, join
@@ -94,6 +94,8 @@ class Judging:
         Group -> largest distance at which a case counts as recognised.
     sample : frozenset of str, optional
         Persons that everybody is compared with; None: all.
+    detecting : set
+        Groups of recognisers that only find faces.
     faces : mapping
         Group -> persons of the gallery of whom a face is known, sorted.
     plain : set
@@ -118,6 +120,7 @@ class Judging:
     specs: Mapping[str, str]
     options: Mapping[str, Any]
     control: pd.DataFrame
+    detecting: frozenset[Group] = frozenset()
 
     def persons(self, key: Key) -> tuple[str, ...]:
         """To whom the values of a kept score belong."""
@@ -243,6 +246,9 @@ class _Judge:
         """Compare some persons; ``own`` are pictures of those outside the sample, for the gallery."""
         everything: dict[str, list[tuple[BestScores, float, dict[str, float]]]] = defaultdict(list)
         for group, some in seen.items():
+            if group in self.judging.detecting:
+                self._detect(some)
+                continue
             known = self._gallery(group, own or {})
             by_defacer: dict[str, dict[str, list[Sighting]]] = {}
             for one in some:
@@ -276,6 +282,14 @@ class _Judge:
             best = join([part for part, _, _ in pairs], [limit for _, limit, _ in pairs])
             strangers = [{case: d / limit for case, d in some.items()} for _, limit, some in pairs]
             self._keep((defacer, *OVERALL), best, _least(strangers), own is not None)
+
+    def _detect(self, probes: Sequence[Sighting]) -> None:
+        """Rows of pictures in which a face was looked for, and that are compared with nobody."""
+        nobody = Scores(tuple(probes), (), np.full((len(probes), 0), math.nan))
+        tries = zip(probes, identify(nobody), strict=True)
+        self.rows += [
+            {**row, "comparable": False} for probe, row in tries if probe.facts["attack"] not in ASIDE
+        ]
 
     def _name(
         self,

@@ -34,7 +34,7 @@ from defacedask.faces.controls import controls
 from defacedask.faces.enrolment import Enrolled
 from defacedask.faces.galleries import ORIGINALS, SECOND_SCAN, Gallery, gallery_of_photographs
 from defacedask.faces.identification import Sighting
-from defacedask.faces.recognition import distance_of
+from defacedask.faces.recognition import compares, distance_of
 from defacedask.faces.tolerances import largest_distance, tolerance_of
 from defacedask.faces.verification import BestScores, Beyond, curves, verification
 from defacedask.flow.executors import Executor, HereExecutor
@@ -115,6 +115,7 @@ def face_tables(
         row, limits[group] = cohort.control(group)
         rows.append(row)
         cohort.enrol(group, row["threshold"])
+    rows += [cohort.detection(group) for group in cohort.detecting]
     control = as_table("controls", rows)
     judging = cohort.judging(limits, control)
     # what a service has compared is remembered here
@@ -138,7 +139,8 @@ def face_tables(
         further.add(key, best, strange)
         for kind, (x, y) in curves(best).items():
             out["curves"] += [{**about, "curve": kind, "x": a, "y": b} for a, b in zip(x, y, strict=True)]
-    attacks = {(d, m, r): len(a) for (m, r), found in cohort.seen.items() for d, a in found.items()}
+    looked = {**cohort.seen, **cohort.detecting}
+    attacks = {(d, m, r): len(a) for (m, r), found in looked.items() for d, a in found.items()}
     tables = {
         "controls": control,
         "agreement": as_table("agreement", agreement_rows(parts, limits)),
@@ -156,6 +158,8 @@ class _Cohort:
         self.folders, self.settings = folders, settings
         #: Group -> defacer -> attacks, as they come.
         self.seen: dict[Group, dict[str, dict[str, None]]] = {}
+        #: The same of recognisers that only find faces.
+        self.detecting: dict[Group, dict[str, dict[str, None]]] = {}
         self.specs: dict[str, str] = {}
         #: Part -> parts that hold other originals of its persons outside the sample.
         self.others: dict[int, set[int]] = {}
@@ -183,6 +187,8 @@ class _Cohort:
             encoded = field("numbers").is_valid() | field("other").is_valid()
             known = read_part(folder, LOOKS, ["person"], filters=encoded & (field("defacer") == ORIGINAL))
             faces |= set(known["person"])
+        silent = [group for group in self.seen if not compares(self.recogniser(group[1]))]
+        self.detecting = {group: self.seen.pop(group) for group in silent}
         most = int(option("recognition.gallery-most"))
         if len(faces) > most:
             drawn = np.random.default_rng(SEED).choice(len(faces), most, replace=False)
@@ -203,7 +209,8 @@ class _Cohort:
             for group, seen in read_looks(folder, filters=[("defacer", "=", ORIGINAL)]).items():
                 pictures[group] += [s for s in seen if self.sample is None or s.person in self.sample]
         plain = {group: self.plain(group, pictures.get(group, [])) for group in self.seen}
-        self._originals = plain
+        silent = {group: self.plain(group, pictures.get(group, [])) for group in self.detecting}
+        self._originals = plain | silent
         kind = self.settings.gallery
         if kind in (ORIGINALS, SECOND_SCAN):
             return galleries(plain, kind)
@@ -217,7 +224,8 @@ class _Cohort:
 
     def plain(self, group: Group, originals: list[Sighting]) -> list[Sighting]:
         """Of the originals only plain pictures are anybody's face: attacks on them are judged as probes."""
-        if "plain" not in self.seen[group].get(ORIGINAL, {}):
+        looked = self.seen if group in self.seen else self.detecting
+        if "plain" not in looked[group].get(ORIGINAL, {}):
             return originals
         return [one for one in originals if one.facts["attack"] == "plain"]
 
@@ -259,6 +267,18 @@ class _Cohort:
             "threshold_note": calibration["reason"],
         }
         return row, largest_distance(tolerance, threshold)
+
+    def detection(self, group: Group) -> dict[str, Any]:
+        """Row of ``controls`` of a recogniser that only finds faces."""
+        assert self.known is not None  # the originals have been read with it
+        found = controls(self._originals[group], Gallery(self.settings.gallery, ()), compares=False)
+        del found["calibration"]
+        return {
+            "modality": group[0],
+            "recogniser": group[1],
+            **found,
+            "threshold_note": "it only finds faces",
+        }
 
     def enrol(self, group: Group, threshold: float) -> None:
         """Train classifiers of the gallery, where originals were rendered for it; say what is compared beside."""
@@ -315,6 +335,7 @@ class _Cohort:
             specs=self.specs,
             options=self.options,
             control=control,
+            detecting=frozenset(self.detecting),
         )
 
     def beside(self, number: int) -> list[Path]:

@@ -134,6 +134,7 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("threshold_tpr", "number", "share of same-person pairs within the threshold", False),
         ("holds", "flag", "the positive control holds"),
         ("reason", "text", "why it does not", False),
+        ("compares", "flag", "the recogniser tells persons apart; else it only finds faces", False),
         ("auc", "number", "area under the ROC of originals against originals", False),
         ("eer", "number", "equal error rate of the same (0..1)", False),
         ("threshold_note", "text", "why there is no threshold, or a caution", False),

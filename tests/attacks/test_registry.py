@@ -94,9 +94,8 @@ def test_a_plug_in_joins_by_name_and_in_no_set(place):
     assert "plug_ins" not in face_settings("face_recognition", "all", False, place)
 
 
+#: Faults of loading are those of all plug-ins (``tests/test_plugins.py``).
 FAULTS = {
-    "does not import": ("import not_there_at_all\n", "inverted = {module}:RECORD", "ModuleNotFoundError"),
-    "has no such record": (CODE, "inverted = {module}:ANOTHER", "AttributeError"),
     "is no attack": ("RECORD = 3\n", "inverted = {module}:RECORD", "is no Attack of that name"),
     "calls itself otherwise": (CODE, "reversed = {module}:RECORD", "of that name"),
     "makes nothing": (
@@ -104,7 +103,7 @@ FAULTS = {
         "inverted = {module}:RECORD",
         "with a maker",
     ),
-    "takes a name that is built in": (CODE, "unmasked = {module}:RECORD", "that is built in"),
+    "takes a name that is built in": (CODE, "unmasked = {module}:RECORD", "'unmasked' is built in"),
 }
 
 
@@ -123,7 +122,7 @@ def test_one_that_cannot_be_used_is_told_in_a_sentence(place, fault):
 def test_two_of_one_name_are_told(place):
     plug(place)
     plug(place, name="downside")
-    with pytest.raises(ConfigError, match="more than one attack"):
+    with pytest.raises(ConfigError, match="the name of 2 attacks"):
         get_attack("inverted")
 
 

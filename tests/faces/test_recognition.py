@@ -20,6 +20,7 @@ from defacedask.faces.recognition import (
     open_recognisers,
     recogniser_names,
 )
+from defacedask.plugins import Plugins
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +90,9 @@ def test_third_party_recognisers_come_by_entry_point(monkeypatch):
         def analyse(self, images, boxes=None):
             return analyse_each(self, images, boxes)
 
-    class Entry:
-        name = "brightness"
-
-        def load(self):
-            return Brightness
-
-    monkeypatch.setattr(recognition, "entry_points", lambda group: [Entry()])
+    kinds = {"brightness": (Brightness, "tests")}
+    monkeypatch.setattr(Plugins, "names", lambda self: sorted(kinds))
+    monkeypatch.setattr(Plugins, "load", lambda self, name: kinds.get(name, (None, "")))
     assert recogniser_names()[-1] == "brightness"
     recogniser = get_recogniser("brightness", scale=2.0)
     assert isinstance(recogniser, Recogniser)

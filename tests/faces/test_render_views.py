@@ -273,3 +273,19 @@ def test_dask_workers_draw_the_same_bytes(head, need_opengl):
         for renderer, pictures in client.gather(jobs).items():
             expected = draw_in_worker(*arrays, renderer)
             assert all(np.array_equal(picture, expected) for picture in pictures)
+
+
+def test_every_pixel_shows_a_triangle_that_nothing_lies_before():
+    rng = np.random.default_rng(2)
+    count, size = 300, 40
+    middles = rng.uniform(0, size, (count, 1, 2)) + np.array([[-3.0, 3.0], [3.0, 3.0], [0.0, -3.0]])
+    near = np.repeat(rng.integers(0, 3, count), 3).astype(float)  # many as near as others
+    points = np.column_stack([middles.reshape(-1, 2), near])
+    faces, values = np.arange(3 * count).reshape(-1, 3), np.repeat(np.arange(count, dtype=float), 3)
+    drawn, depth = rasterise(points, faces, values, size)
+    each = np.array([rasterise(points, faces[k : k + 1], values, size)[1] for k in range(count)])
+    assert np.array_equal(depth, each.max(axis=0))
+    there = depth > -np.inf
+    assert np.array_equal(there, ~np.isnan(drawn))
+    rows, columns = np.nonzero(there)
+    assert np.array_equal(each[drawn[there].round().astype(int), rows, columns], depth[there])

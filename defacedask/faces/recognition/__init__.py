@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from typing import Any
 
-from defacedask.errors import ConfigError
+from defacedask.errors import ConfigError, DefacedaskError
 from defacedask.faces.recognition.base import Box, Face, Recogniser, RecogniserError, analyse_each, as_rgb
 from defacedask.faces.recognition.nets import NETS
+from defacedask.plugins import Plugins
 
 __all__ = [
     "ABOUT",
@@ -19,16 +19,21 @@ __all__ = [
     "RecogniserError",
     "analyse_each",
     "as_rgb",
+    "compares",
     "distance_of",
     "get_recogniser",
+    "is_plug_in",
     "open_recogniser",
     "open_recognisers",
     "recogniser_names",
     "split_names",
 ]
 
-#: Built-in recognisers and the options that make them, imported when asked for. Others join through the entry
-#: point group ``defacedask.recognisers``.
+#: Entry points through which other packages' recognisers join: ``name = "module:Class"``.
+GROUP = "defacedask.recognisers"
+_PLUGINS = Plugins(GROUP, "recogniser")
+
+#: Built-in recognisers and the options that make them, imported when asked for.
 BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
     "face_recognition": ("defacedask.faces.recognition.face_recognition:FaceRecognition", {}),
     "face_recognition_cnn": (
@@ -53,8 +58,7 @@ ABOUT = {
 
 def recogniser_names() -> list[str]:
     """Names of all recognisers, built-in first."""
-    third = {e.name for e in entry_points(group="defacedask.recognisers")}
-    return [*BUILT_IN, *sorted(third - set(BUILT_IN))]
+    return [*BUILT_IN, *(name for name in _PLUGINS.names() if name not in BUILT_IN)]
 
 
 def get_recogniser(name: str = "face_recognition", **options: Any) -> Recogniser:
@@ -63,27 +67,52 @@ def get_recogniser(name: str = "face_recognition", **options: Any) -> Recogniser
     Raises
     ------
     ConfigError
-        For an unknown name or option; the message lists the valid ones.
+        For an unknown name or option (the message lists the valid ones), or a plug-in that cannot be used.
     """
-    kind: Any = None
-    preset: dict[str, Any] = {}
+    _PLUGINS.require_one(name, name in BUILT_IN)
     if name in BUILT_IN:
         path, preset = BUILT_IN[name]
         module, _, attribute = path.partition(":")
-        kind = getattr(importlib.import_module(module), attribute)
-    for entry in entry_points(group="defacedask.recognisers") if kind is None else ():
-        if entry.name == name:
-            kind = entry.load()
-            break
-    if kind is None:
+        return _made(name, getattr(importlib.import_module(module), attribute), {**preset, **options})
+    kind, where = _PLUGINS.load(name)
+    if not where:
         raise ConfigError(
             f"there is no recogniser {name!r}.", f"Choose from: {', '.join(recogniser_names())}."
         )
+    if not callable(kind):
+        raise _PLUGINS.unusable(name, where, "it is nothing that makes a recogniser")
     try:
-        return kind(**{**preset, **options})
+        made = _made(name, kind, options)
+    except DefacedaskError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _PLUGINS.unusable(name, where, f"{type(error).__name__}: {error}") from error
+    if not isinstance(made, Recogniser):
+        parts = ", ".join(sorted(part for part in _PARTS if not hasattr(made, part)))
+        raise _PLUGINS.unusable(name, where, f"what it makes lacks {parts} of a Recogniser")
+    return made
+
+
+#: What a `Recogniser` has.
+_PARTS = ("name", "tolerance", "remote", "detect", "encode", "distance", "analyse")
+
+
+def _made(name: str, kind: Any, options: dict[str, Any]) -> Any:
+    try:
+        return kind(**options)
     except TypeError as error:
         known = ", ".join(getattr(kind, "__dataclass_fields__", {})) or "none"
         raise ConfigError(f"{name} does not take these options ({error}).", f"It knows: {known}.") from None
+
+
+def compares(recogniser: Any) -> bool:
+    """Whether it tells persons apart; else it says only whether there is a face."""
+    return bool(getattr(recogniser, "compares", True))
+
+
+def is_plug_in(recogniser: Recogniser) -> bool:
+    """Whether another package's code is at work."""
+    return not type(recogniser).__module__.startswith("defacedask.")
 
 
 def split_names(text: str | Iterable[str]) -> list[str]:
@@ -108,7 +137,9 @@ def open_recogniser(
 ) -> Recogniser:
     """Make a recogniser from what the user gave.
 
-    A name; ``onnx:PATH``; ``azure:detect`` (detection alone); a fetched network with options, ``faceres:crop=0.75``.
+    A name; ``onnx:PATH``; ``azure:detect`` (detection alone); a fetched network with options, ``faceres:crop=0.75``;
+    ``face_recognition:net=onnx`` (dlib's network by onnxruntime, under the same name in the tables);
+    ``face_recognition:detector=centerface`` (another detector, in the name).
 
     Parameters
     ----------
@@ -136,6 +167,8 @@ def open_recogniser(
             raise ConfigError(f"there is no way {path!r} to use azure.", "Write azure, or azure:detect.")
         options: dict[str, Any] = {"allow_upload": allow_upload, "folder": folder, "verify": path != "detect"}
         return get_recogniser("azure", **options, **({"per_second": per_second} if per_second else {}))
+    if kind in ("face_recognition", "face_recognition_cnn") and path:
+        return get_recogniser(kind, **_chosen(kind, path))
     if kind in NETS and path:
         from defacedask.faces.recognition.fetched import open_fetched
 
@@ -146,6 +179,19 @@ def open_recogniser(
             f"the recogniser {name} sends rendered pictures of patients' faces to a service.",
             "Use --allow-upload only if the data's usage policy and your site permit it.",
         )
+    return found
+
+
+def _chosen(kind: str, text: str) -> dict[str, Any]:
+    """Options of dlib's recogniser as a user writes them behind its name."""
+    known = {"net": ("dlib", "onnx"), "detector": ("hog", "cnn", "centerface")}
+    found: dict[str, Any] = {}
+    for part in filter(None, text.split(":")):
+        key, _, value = part.partition("=")
+        if value not in known.get(key, ()):
+            several = ", ".join(f"{key}={value}" for key, values in known.items() for value in values)
+            raise ConfigError(f"{part!r} is no option of {kind}.", f"It takes {several}.")
+        found[key] = value
     return found
 
 

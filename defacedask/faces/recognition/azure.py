@@ -90,6 +90,11 @@ class AzureFace:
         if self.per_second <= 0 or self.retries < 0 or self.timeout <= 0:
             raise ConfigError("per_second and timeout must be positive and retries 0 or more.")
 
+    @property
+    def compares(self) -> bool:
+        """Whether it may tell persons apart."""
+        return self.verify
+
     # --- the protocol
 
     def detect(self, image: np.ndarray) -> list[Box]:

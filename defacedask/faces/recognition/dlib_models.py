@@ -16,9 +16,17 @@ from typing import Any
 
 from defacedask.errors import MissingExtraError
 
-__all__ = ["cnn_face_detector", "dlib", "face_detector", "face_encoder", "pose_predictor"]
+__all__ = [
+    "cnn_face_detector",
+    "dlib",
+    "face_detector",
+    "face_encoder",
+    "face_encoder_onnx",
+    "pose_predictor",
+]
 
 _HINT = "Install them: pip install dlib-bin face_recognition_models."
+_ENCODER = "dlib_face_recognition_resnet_model_v1.dat"
 _LANDMARKS = {
     "small": "shape_predictor_5_face_landmarks.dat",
     "large": "shape_predictor_68_face_landmarks.dat",
@@ -72,4 +80,20 @@ def pose_predictor(landmarks: str) -> Any:
 @functools.cache
 def face_encoder() -> Any:
     """Network that gives 128 numbers for a face."""
-    return dlib().face_recognition_model_v1(_file("dlib_face_recognition_resnet_model_v1.dat"))
+    return dlib().face_recognition_model_v1(_file(_ENCODER))
+
+
+@functools.cache
+def face_encoder_onnx() -> tuple[Any, str]:
+    """The same network for onnxruntime, and the name of its input; see `convert.dlib_resnet`.
+
+    Raises
+    ------
+    MissingExtraError
+        Without onnxruntime, or onnx, which writes the network down.
+    """
+    from defacedask.faces.recognition.convert.dlib_resnet import convert_dlib_resnet
+    from defacedask.faces.recognition.sessions import session_of
+
+    session = session_of(convert_dlib_resnet(Path(_file(_ENCODER)).read_bytes()), "dlib's network")
+    return session, session.get_inputs()[0].name

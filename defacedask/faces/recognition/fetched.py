@@ -11,13 +11,16 @@ from typing import Any
 
 from defacedask import config
 from defacedask.errors import ConfigError
+from defacedask.faces.recognition.centerface import CenterFace
 from defacedask.faces.recognition.nets import Net, net_of
 from defacedask.faces.recognition.onnx import OnnxEmbedding
 
-__all__ = ["fetched", "is_fetched", "networks_folder", "note_of", "open_fetched"]
+__all__ = ["fetched", "fetched_detector", "is_fetched", "networks_folder", "note_of", "open_fetched"]
 
 #: Options that may stand behind a name, and how their text is read.
 _OPTIONS: dict[str, Callable[[str], Any]] = {"crop": float, "detector": str, "metric": str}
+#: Those of a detector.
+_DETECTOR_OPTIONS: dict[str, Callable[[str], Any]] = {"threshold": float}
 
 
 def networks_folder() -> Path:
@@ -53,7 +56,7 @@ def is_fetched(net: Net) -> bool:
     return hashlib.sha256(content).hexdigest() == note["sha256"]
 
 
-def open_fetched(name: str, options: str) -> OnnxEmbedding:
+def open_fetched(name: str, options: str) -> OnnxEmbedding | CenterFace:
     """Open a network with options as a user writes them: ``faceres:crop=0.75:detector=cnn``.
 
     In the tables such a recogniser has its options in its name, so that it may stand beside the one without.
@@ -63,20 +66,21 @@ def open_fetched(name: str, options: str) -> OnnxEmbedding:
     ConfigError
         For an option that is not known or has no such value; and as `fetched`.
     """
+    known = _DETECTOR_OPTIONS if net_of(name).detects else _OPTIONS
     chosen: dict[str, Any] = {}
     for part in filter(None, options.split(":")):
         key, _, value = part.partition("=")
         try:
-            chosen[key] = _OPTIONS[key](value)
+            chosen[key] = known[key](value)
         except (KeyError, ValueError):
             raise ConfigError(
-                f"{part!r} is no option of {name}.", f"It takes {', '.join(f'{k}=VALUE' for k in _OPTIONS)}."
+                f"{part!r} is no option of {name}.", f"It takes {', '.join(f'{k}=VALUE' for k in known)}."
             ) from None
     label = "_".join([name, *(f"{key}_{value}" for key, value in chosen.items())])
     return fetched(name, **chosen, label=label)
 
 
-def fetched(net: str, **options: Any) -> OnnxEmbedding:
+def fetched(net: str, **options: Any) -> OnnxEmbedding | CenterFace:
     """Open a network by its name.
 
     Parameters
@@ -84,7 +88,7 @@ def fetched(net: str, **options: Any) -> OnnxEmbedding:
     net : str
         One of `NETS`.
     **options
-        Instead of its own; see `OnnxEmbedding`.
+        Instead of its own; see `OnnxEmbedding` and `CenterFace`.
 
     Raises
     ------
@@ -99,6 +103,21 @@ def fetched(net: str, **options: Any) -> OnnxEmbedding:
             f"Fetch it once: defacedask recogniser get {net}.",
         )
     file = str(networks_folder() / f"{net}.onnx")
+    if about.detects:
+        return CenterFace(**{"model": file, "label": net, "sha256": note["sha256"], **options})
     return OnnxEmbedding(
         **{**about.options, "model": file, "label": net, "sha256": note["sha256"], **options}
     )
+
+
+def fetched_detector() -> CenterFace:
+    """The detector that other recognisers take faces from.
+
+    Raises
+    ------
+    ConfigError
+        If it was not fetched yet.
+    """
+    found = fetched("centerface")
+    assert isinstance(found, CenterFace)
+    return found

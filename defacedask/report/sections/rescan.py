@@ -10,6 +10,7 @@ from defacedask.report.gathered.masks import Mask
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sampled import sample_notes
+from defacedask.report.sections.privacy import detector_words
 from defacedask.tables.derive import in_order
 from defacedask.tables.sampled import Numbers
 
@@ -132,6 +133,7 @@ def masks_table(run: Run) -> Table | None:
             "cut and gain what was added: that is what defacing is for. The brain should stay at 1 and 0. Whether a "
             "face detector still finds a face is in the table of faces.",
             *sample_notes(sampled),
+            *detector_words(run),
         ),
     )
 
