@@ -20,7 +20,7 @@ from defacedask.tables.sampled import case_hashes, grouped, kept_cases, most_cas
 __all__ = ["MOST_ROWS", "radiomics_tables"]
 
 #: Rows that are held at a time, or those of one defacer and structure, if they are more.
-MOST_ROWS = 500_000
+MOST_ROWS = 250_000
 _PAIR = ["defacer", "structure"]
 _KEY = ["defacer", "modality", "structure"]
 _COLUMNS = (
