@@ -25,7 +25,8 @@ OPTIONS = st.lists(
     uids=st.lists(UIDS, min_size=1), options=OPTIONS, end=st.sampled_from(["\n", "\r\n"]), bom=st.booleans()
 )
 def test_a_manifest_of_any_year(tmp_path_factory, uids, options, end, bom):
-    path = tmp_path_factory.mktemp("m") / "manifest-1.tcia"
+    path = tmp_path_factory.getbasetemp() / "manifests" / "manifest-1.tcia"
+    path.parent.mkdir(exist_ok=True)
     text = end.join([HEAD, *options, "ListOfSeriesToDownload=", *uids, ""])
     path.write_text(text, encoding="utf-8-sig" if bom else "utf-8", newline="")
     asked = read_asked(str(path))
