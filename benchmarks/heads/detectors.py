@@ -4,8 +4,8 @@
 
 DATA is a folder of real heads (see `benchmarks.heads.data`), or of DICOM folders, one a patient. CenterFace must be
 there (`defacedask recogniser get centerface`). ``NAME.npz`` holds the pictures of a head (they identify the
-person), so that a second call goes on; printed are, for each kind of picture, the cases in which each detector finds a
-face in any of four views (pitch -20 to 10 degrees), and CenterFace's best score. No face is there on the back of a
+person), so that a second call goes on; printed are, for each kind of picture, the cases in which each detector finds
+a face in any of four views (pitch -20 to 10 degrees), and CenterFace's best score. No face is there on the back of a
 head, nor where everything before the plane through its middle is cut off.
 """
 

@@ -45,6 +45,7 @@ def count(ingested: Piece, *before: Piece, case: str, settings: Any, defacer: st
     twins = sorted(path.name for path in Path(store.url, "defaced").glob("*"))
     row = {"case": case, "defacer": defacer, "structure": "Brain", "feature": "Mean"}
     rows = [{**row, "original": 2.0, "defaced": 1.0, "percent": 50.0}] if twins else []
+    rows = [] if defacer == "original" else rows  # which may be measured before, and after, there are twins
     return Outcome({"radiomics": rows}, {"twins": len(twins)})
 
 

@@ -164,7 +164,8 @@ class CenterFace:
         tall, wide = (-(-n // _MULTIPLE) * _MULTIPLE for n in image.shape[:2])
         picture = np.asarray(Image.fromarray(image).resize((wide, tall), Image.Resampling.BILINEAR))
         tensor = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
-        faces = _decoded(*(part[0] for part in session.run(None, {name: tensor})), self.threshold)
+        likely, sizes, offsets, marks = (part[0] for part in session.run(None, {name: tensor}))
+        faces = _decoded(likely, sizes, offsets, marks, self.threshold)
         scale = np.array([image.shape[1] / wide, image.shape[0] / tall])
         found = [
             _face(corners * scale, points * scale, score, image.shape) for corners, points, score in faces

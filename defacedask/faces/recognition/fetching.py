@@ -66,6 +66,7 @@ def fetch_networks(nets: Iterable[Net], archive: Path | None = None) -> list[Pat
     found = []
     for package in dict.fromkeys(net.package for net in chosen):
         own = [net for net in chosen if net.package == package]
+        content: bytes | dict[str, bytes]
         if archive is not None:
             content = _read(archive)
         elif package.tool == "npm":

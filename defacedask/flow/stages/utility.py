@@ -45,9 +45,9 @@ def measure_utility(ingested: Piece, looked: Piece, applied: Piece, *, case: str
         for pet in (p for p in store.images if p in given):
             if store.volume(pet).attrs["modality"] != "PT":
                 continue
-            uptake = [loaded(store.volume(one)).values for one in (pet, volume_path(defacer, pet))]
+            was, left = (loaded(store.volume(one)).values for one in (pet, volume_path(defacer, pet)))
             for part in store.structure_sets:
                 parts, grid = store.structures(part), store.geometry(part)
-                compared = compare_uptake(*uptake, store.geometry(pet), parts, grid)
+                compared = compare_uptake(was, left, store.geometry(pet), parts, grid)
                 rows += [{"case": case, "defacer": defacer, "modality": "PT", **row} for row in compared]
     return Outcome(rows={"utility": rows})

@@ -7,6 +7,7 @@ need of a service to be safe.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -134,7 +135,7 @@ class Objects:
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 self._do(
-                    "cannot be removed from", lambda name=name: self.fs.rm_file(self._name(name)), gone=True
+                    "cannot be removed from", functools.partial(self.fs.rm_file, self._name(name)), gone=True
                 )
 
     def changed(self, name: str) -> float | None:
