@@ -53,6 +53,10 @@ def kept_cases(hashes: np.ndarray, most: int) -> tuple[np.ndarray, int | None]:
     return hashes < each[most], int(each[most])
 
 
+#: Small arrays that are held before they are made one.
+_ARRAYS = 64
+
+
 class Numbers:
     """Numbers that come batch by batch.
 
@@ -103,7 +107,7 @@ class Numbers:
         self._values.append(values)
         self._hashes.append(hashes)
         self._held += len(values)
-        if self._held > self._room:
+        if self._held > self._room or len(self._values) > _ARRAYS:
             self._thin()
 
     def _thin(self) -> None:

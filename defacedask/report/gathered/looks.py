@@ -155,7 +155,7 @@ class Looked:
         self._first(rows)
         self._left_out(rows)
         self._detected.append(faces_detected(rows, self._tolerances, self._controls))
-        if len(self._detected) > 50:
+        if len(self._detected) > 4:
             self.detected()
 
     def _count(self, cases: pd.DataFrame) -> None:
