@@ -125,7 +125,6 @@ def test_a_run_that_is_killed_at_any_time_is_gone_on_with(patients, tmp_path, mo
         shared.count, watch["at"] = 0, at
         with pytest.raises(Killed):
             away(patients, "memory")
-            pytest.fail(f"not killed at {at} of {writes}: {shared.count}")
         watch["at"] = -1
         # on another machine, that has nothing
         aways._FREE.clear()
