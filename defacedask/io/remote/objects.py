@@ -134,9 +134,8 @@ class Objects:
         """Remove objects; one that is not there is no fault."""
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                self._do(
-                    "cannot be removed from", functools.partial(self.fs.rm_file, self._name(name)), gone=True
-                )
+                gone = functools.partial(self.fs.rm_file, self._name(name))
+                self._do("cannot be changed", gone, gone=True)
 
     def changed(self, name: str) -> float | None:
         """When an object was put, in seconds of the service's own clock; None if there is none."""
