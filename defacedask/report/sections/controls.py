@@ -10,6 +10,7 @@ from defacedask.report.page import Cell, Head, Table, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.cost import control_exact, untouched_equal
 from defacedask.report.sections.inversion import inversion_lines
+from defacedask.report.sections.planted import planted_lines
 from defacedask.report.sections.privacy import strongest
 from defacedask.report.sections.standing import count_words, testifying
 from defacedask.report.sections.threshold import limit_words, name_of
@@ -138,7 +139,7 @@ def control_table(run: Run) -> Table:
             "of the defaced, median found: " + "; ".join(by),
             good.hits > 0,
         )
-    for line in inversion_lines(run):
+    for line in (*inversion_lines(run), *planted_lines(run)):
         add(line.control, line.must, line.found, line.passed, line.small)
     return Table(
         "controls",
