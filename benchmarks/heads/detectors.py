@@ -2,10 +2,10 @@
 
     python -m benchmarks.heads.detectors DATA --out detectors [--only pt_100,pt_101]
 
-DATA is a folder of real heads (see `benchmarks.heads.data`), or of DICOM folders, one a patient. CenterFace must be
-there (`defacedask recogniser get centerface`). ``NAME.npz`` holds the pictures of a head (they identify the
-person), so that a second call goes on; printed are, for each kind of picture, the cases in which each detector finds
-a face in any of four views (pitch -20 to 10 degrees), and CenterFace's best score. No face is there on the back of a
+DATA is a folder of real heads (see `benchmarks.heads.data`), or of DICOM folders, one a patient. CenterFace must have
+been fetched (`defacedask recogniser get centerface`). ``NAME.npz`` holds the pictures of a head, which identify the
+person, so that a second call goes on. Printed are, for each kind of picture, the heads in which each detector finds a
+face in any of four views (pitch -20 to 10 degrees), and CenterFace's best score. No face is there on the back of a
 head, nor where everything before the plane through its middle is cut off.
 """
 

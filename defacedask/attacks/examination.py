@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.attacks import get_attack
-from defacedask.attacks.names import BEST, FORCED, PET, PLAIN, SYNTHETIC, UNMASKED
+from defacedask.attacks.names import BEST, DEBLURRED, FORCED, PET, PLAIN, SYNTHETIC, UNMASKED
 from defacedask.attacks.target import Target, target_of
 from defacedask.faces.looking import Examiner, best_views
 from defacedask.faces.views import View, view_grid
@@ -273,6 +273,10 @@ class Examination:
     def seeks(self, modality: str) -> bool:
         """Whether what is told to be synthetic in this modality is judged against the original."""
         return SYNTHETIC in self.attacks and modality in self.modalities
+
+    def sharpens(self, modality: str) -> bool:
+        """Whether deblurring of this modality has its control on the original."""
+        return DEBLURRED in self.attacks and modality in self.modalities
 
     def _found(self, examiner: Examiner, shown: Shown) -> tuple[Shown, pyvista.PolyData]:
         """Settle the level of an original, and give the surface at it."""

@@ -172,6 +172,7 @@ def verification(
     repeats: int = 300,
     seed: int = 0,
     beyond: Beyond | None = None,
+    joint: BestScores | None = None,
 ) -> dict[str, Any]:
     """AUC, TPR at fixed FPR, rank-1 and matches of a set of cases, beside what chance gives.
 
@@ -192,6 +193,9 @@ def verification(
     seed : int
     beyond : Beyond, optional
         Cases that count beside those of ``best``, and of which no impostor comparisons are kept.
+    joint : BestScores, optional
+        By what AUC, TPR and EER are told where ``best`` is the smallest distance by several attacks
+        (`defacedask.faces.together`); default: ``best``.
 
     Returns
     -------
@@ -203,9 +207,7 @@ def verification(
         interval: rates get the exact one of Clopper and Pearson, the AUC none. With fewer than six persons there
         is none of the AUC either.
     """
-    rows, own, mine, ranks = best.judged, best.place, best.genuine, best.ranks
-    able = np.zeros(len(own), dtype=bool)
-    able[rows] = True
+    mine, ranks = best.genuine, best.ranks
     rest = best.values[best.others]
     more = beyond or Beyond(0, 0, np.empty(0), np.empty(0))
     every, every_rank = np.append(mine, more.genuine), np.append(ranks, more.ranks)
@@ -235,22 +237,27 @@ def verification(
         for fpr, can in zip(fprs, told, strict=True)
         if not can
     )
-    kept = best.others
+    told_by = joint or best
+    rows, own = told_by.judged, told_by.place
+    able = np.zeros(len(own), dtype=bool)
+    able[rows] = True
+    mine, rest = told_by.genuine, told_by.values[told_by.others]
+    kept = told_by.others
     if len(rest) > ENOUGH:
         kept = kept & (np.random.default_rng(seed).random(kept.shape) < ENOUGH / len(rest))
 
     def figures(drawn: np.ndarray, mask: np.ndarray) -> list[float]:
         some = drawn[able[drawn]]
-        others = best.values[drawn][mask[drawn]]
+        others = told_by.values[drawn][mask[drawn]]
         if not len(some) or not len(others):
             return [math.nan] * len(names)
-        curve = roc(best.values[some, own[some]], others)
+        curve = roc(told_by.values[some, own[some]], others)
         each = [curve.tpr_at(fpr) if can else math.nan for fpr, can in zip(fprs, told, strict=True)]
         return [curve.auc, *each]
 
-    found = figures(np.arange(len(best.cases)), best.others)
-    spans = bootstrap_intervals(lambda drawn: figures(drawn, kept), best.own, repeats=repeats, seed=seed)
-    few = len({best.own[row] for row in rows}) < FEWEST  # of whom nothing can be matched tells nothing
+    found = figures(np.arange(len(told_by.cases)), told_by.others)
+    spans = bootstrap_intervals(lambda drawn: figures(drawn, kept), told_by.own, repeats=repeats, seed=seed)
+    few = len({told_by.own[row] for row in rows}) < FEWEST  # of whom nothing can be matched tells nothing
     for name, value, (low, high) in zip(names, found, spans, strict=True):
         if few or low == high:
             share = name != "auc" and not math.isnan(value)
@@ -259,9 +266,13 @@ def verification(
     return {**out, "eer": roc(mine, rest).eer[0]}
 
 
-def curves(best: BestScores) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
-    """ROC (``fpr``, ``tpr``) and CMC (rank, share of judged cases) of cases, each of at most 201 points."""
-    mine, rest = best.genuine, best.values[best.others]
+def curves(best: BestScores, joint: BestScores | None = None) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
+    """ROC (``fpr``, ``tpr``) and CMC (rank, share of judged cases) of cases, each of at most 201 points.
+
+    ``joint`` as for `verification`: the ROC is of it.
+    """
+    told_by = joint or best
+    mine, rest = told_by.genuine, told_by.values[told_by.others]
     found = {}
     if len(mine) and len(rest):
         line = roc(mine, rest)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["PreparedAttack", "attack", "prepare_attack", "run_attack"]
 
 #: Tables beside those about faces and features.
-TABLES = ("cases", "radiomics", "dose", "unmasking", "synthetic")
+TABLES = ("cases", "radiomics", "dose", "unmasking", "synthetic", "deblurring")
 _NO_PARTNER = "no defaced case belongs to it (by patient, name, grid or voxels); it stays in the gallery"
 _NO_ORIGINAL = "no original belongs to it (by patient, name, grid or voxels)"
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Cohort", "collect", "tabulate"]
 
 #: Tables whose rows the stages make.
-MEASURED = ("radiomics", "dose", "geometry", "unmasking", "inversion", "synthetic", "utility")
+MEASURED = ("radiomics", "dose", "geometry", "unmasking", "inversion", "synthetic", "deblurring", "utility")
 #: Tables that have a part for every few cases.
 PARTED = ("cases", *MEASURED, "exports", "timing")
 #: Table of pictures, a line of JSON each.

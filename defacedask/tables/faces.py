@@ -35,6 +35,7 @@ from defacedask.faces.enrolment import Enrolled
 from defacedask.faces.galleries import ORIGINALS, SECOND_SCAN, Gallery, gallery_of_photographs
 from defacedask.faces.identification import Sighting
 from defacedask.faces.recognition import compares, distance_of
+from defacedask.faces.together import Together
 from defacedask.faces.tolerances import largest_distance, tolerance_of
 from defacedask.faces.verification import BestScores, Beyond, curves, verification
 from defacedask.flow.executors import Executor, HereExecutor
@@ -52,6 +53,7 @@ from defacedask.tables.enrolled import (
 )
 from defacedask.tables.face_scores import (
     ANY,
+    ASIDE,
     OVERALL,
     SCORES,
     Judging,
@@ -129,15 +131,22 @@ def face_tables(
     parts = [Path(one) for one in found]
     out: dict[str, list[dict[str, Any]]] = {"verification": [], "curves": []}
     further = Further(about_cases(folders, cohort.sample), repeats=repeats)
+    joining: dict[Key, Together] = {}
     for key, limit, tolerance, persons in cohort.keys(limits):
         best, beyond, strange = _best(parts, key, persons, judging.persons(key))
+        joint = joining.pop(key).scores() if key in joining else None
+        for joined in _joined_in(key):
+            everybody = judging.persons(joined)
+            joining.setdefault(joined, Together(everybody)).add(best)
         about = dict(zip(("defacer", "modality", "recogniser", "attack"), key, strict=True))
-        row = verification(best, limit=limit, tolerance=tolerance, repeats=repeats, beyond=beyond)
+        row = verification(
+            best, limit=limit, tolerance=tolerance, repeats=repeats, beyond=beyond, joint=joint
+        )
         if beyond:
             row["note"] = "; ".join(filter(None, [row["note"], cohort.sampled]))
         out["verification"].append({**about, **row})
-        further.add(key, best, strange)
-        for kind, (x, y) in curves(best).items():
+        further.add(key, best, strange, joint)
+        for kind, (x, y) in curves(best, joint).items():
             out["curves"] += [{**about, "curve": kind, "x": a, "y": b} for a, b in zip(x, y, strict=True)]
     looked = {**cohort.seen, **cohort.detecting}
     attacks = {(d, m, r): len(a) for (m, r), found in looked.items() for d, a in found.items()}
@@ -370,6 +379,14 @@ def _others(pairs: np.ndarray, sample: frozenset[str]) -> dict[int, set[int]]:
         for part in together:
             found[part] |= together
     return found
+
+
+def _joined_in(key: Key) -> list[Key]:
+    """Rows whose joint score a row is a part of: those of `score_part` in which its distances are joined."""
+    defacer, *group, attack = key
+    if attack in (ANY, *ASIDE) or gallery_of((group[0], group[1]), attack) != (group[0], group[1]):
+        return []
+    return [(defacer, group[0], group[1], ANY), (defacer, *OVERALL)]
 
 
 def _persons(gallery: Gallery) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from defacedask.faces.million import rank_one_among
 from defacedask.faces.open_set import Searches, open_set
 from defacedask.faces.paired import auc_difference, auc_interval
 from defacedask.faces.rates import upper_bound
-from defacedask.faces.verification import FEWEST, BestScores, join
+from defacedask.faces.together import Together
+from defacedask.faces.verification import FEWEST, BestScores
 from defacedask.flow.stages.places import ORIGINAL
 from defacedask.modality import IMAGES
 from defacedask.tables.enrolled import AVERAGE_ENROLLED
@@ -91,11 +92,14 @@ class Further:
         self._groups: list[dict[str, Any]] = []
         self._scores: dict[Key, BestScores] = {}
 
-    def add(self, key: Key, best: BestScores, strange: np.ndarray) -> None:
-        """Scores of one row, and each case's smallest distance where its own person is not in the gallery."""
+    def add(self, key: Key, best: BestScores, strange: np.ndarray, joint: BestScores | None = None) -> None:
+        """Scores of one row, and each case's smallest distance where its own person is not in the gallery.
+
+        ``joint``: by what an AUC is told where ``best`` is the smallest distance by several attacks.
+        """
         if key[1] not in IMAGES:
             return
-        self._scores[key] = best
+        self._scores[key] = joint or best
         if key[3] not in _SEARCHED:
             return
         about = dict(zip(("defacer", "modality", "recogniser", "attack"), key, strict=True))
@@ -105,7 +109,7 @@ class Further:
         note = "; ".join(filter(None, [found.pop("note"), million.pop("note")]))
         upper = upper_bound(first, len(best.judged))
         self._open.append({**about, **found, "rank_1": first, "rank_1_upper": upper, **million, "note": note})
-        self._groups += [{**about, **row} for row in self._by_group(best)]
+        self._groups += [{**about, **row} for row in self._by_group(best, joint or best)]
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Table -> rows."""
@@ -133,9 +137,14 @@ class Further:
             return None
         parts = [self._scores.get((ORIGINAL, modality, recogniser, name)) for name in wanted]
         there = [part for part in parts if part is not None]
-        return join(there) if there else None
+        if len(there) < 2:
+            return there[0] if there else None
+        together = Together(tuple({person for part in there for person in part.persons}))
+        for part in there:
+            together.add(part)
+        return together.scores()
 
-    def _by_group(self, best: BestScores) -> list[dict[str, Any]]:
+    def _by_group(self, best: BestScores, joint: BestScores) -> list[dict[str, Any]]:
         found = []
         for name in GROUPS:
             labels = [self.about.get(case, {}).get(name, "") for case in best.cases]
@@ -152,7 +161,9 @@ class Further:
                 row |= {"cases": len(rows), "judged": judged, "rank_1": first}
                 row["rank_1_upper"] = upper_bound(first, judged)
                 # everybody is easily told from people of another kind, which is not recognition
-                for end, one in (("", part), ("_within", _among(part, frozenset(part.own)))):
+                same = set(part.cases)
+                told = _some(joint, [k for k, case in enumerate(joint.cases) if case in same])
+                for end, one in (("", told), ("_within", _among(told, frozenset(part.own)))):
                     auc, low, high = auc_interval(one, repeats=self.repeats)
                     row |= {f"auc{end}": auc, f"auc_low{end}": low, f"auc_high{end}": high}
                 found.append(row)

@@ -144,9 +144,14 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
     ),
     "verification": _columns(
         ("defacer", "text", "who defaced; 'original' is the positive control"),
-        ("modality", "text", "what the surface was made from; 'any': the nearest by any of them"),
-        ("recogniser", "text", "which face recogniser looked; 'any': the nearest by any of them"),
-        ("attack", "text", "plain, or what was done before looking; 'any': the nearest by any of them"),
+        ("modality", "text", "what the surface was made from; 'any': all of them joined"),
+        ("recogniser", "text", "which face recogniser looked; 'any': all of them joined"),
+        (
+            "attack",
+            "text",
+            "plain, or what was done before looking; 'any': all joined, counts by the nearest of them, "
+            "auc, tpr and eer by a score in which each weighs by how well it knows other persons",
+        ),
         ("cases", "count", "cases looked at"),
         ("judged", "count", "of these, with their person in the gallery"),
         ("with_face", "count", "cases with a face encoded in any picture", False),
@@ -420,6 +425,16 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("control_dice", "number", "least Dice at weak defacers planted on the original: must be 0.7"),
         ("control_false", "number", "share of the untouched original told to be synthetic: at most 0.15"),
         ("control_holds", "flag", "the controls hold; if not, the row proves nothing"),
+        ("reason", "text", "why they do not", False),
+    ),
+    "deblurring": _columns(
+        ("case", "text", "name of the case"),
+        ("modality", "text", "of the image"),
+        ("untouched_mm", "number", "blur that the original's face seems to have beside its head: must be 0"),
+        ("measured_mm", "number", "the same of the face with a blur of 5 mm planted on it"),
+        ("blurred_found", "number", "share of the face's true skin within 2 mm in that blurred image (0..1)"),
+        ("control_found", "number", "the same once the blur is undone: must be 0.8"),
+        ("control_holds", "flag", "the controls hold; if not, the attack proves nothing about this head"),
         ("reason", "text", "why they do not", False),
     ),
     "timing": _columns(

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from defacedask.anatomy.template import load_template
+from defacedask.attacks import deblurring_judged
 from defacedask.attacks.deblurred import blur_of, blurred_face, deblurred
+from defacedask.attacks.deblurring_judged import PLANTED_MM, deblurring_control
 from defacedask.attacks.planted import planted
 from defacedask.attacks.skin_found import FaceSkin
 from defacedask.attacks.target import target_of
@@ -43,3 +45,22 @@ def test_a_head_that_is_soft_everywhere_was_not_blurred_at_its_face(original):
     soft = gaussian_filter(values, [4.0 / s for s in geometry.spacing])
     whole = target_of(soft, geometry, modality="CT", level=-300.0, pose=np.eye(4))
     assert deblurred(whole) == []
+
+
+def test_the_control_finds_a_planted_blur_and_none_where_there_is_none(original):
+    row = deblurring_control(original)
+    assert row["control_holds"], row["reason"]
+    assert row["untouched_mm"] == 0.0
+    assert row["measured_mm"] == pytest.approx(PLANTED_MM, rel=0.35)
+    assert row["control_found"] >= 0.8 > row["blurred_found"]
+
+
+def test_a_control_that_fails_says_why(original, monkeypatch):
+    monkeypatch.setattr(deblurring_judged, "deblurred", lambda target: [])
+    row = deblurring_control(original)
+    assert not row["control_holds"]
+    assert "0 % of the skin" in row["reason"]
+    monkeypatch.setattr(deblurring_judged, "blur_of", lambda target: 0.0)
+    assert "is not noticed" in deblurring_control(original)["reason"]
+    monkeypatch.setattr(deblurring_judged, "blur_of", lambda target: 3.0)
+    assert "reads as blurred by 3.0 mm" in deblurring_control(original)["reason"]

@@ -10,12 +10,12 @@ import numpy as np
 from defacedask.attacks.inversion.maps import HEIGHTS, face_rays
 from defacedask.attacks.inversion.placement import moved, without_placement
 from defacedask.attacks.inversion.regression import CHANGED, FAR
+from defacedask.faces.rates import bootstrap_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from defacedask.attacks.inversion.placement import moved, without_placement
-from defacedask.attacks.inversion.regression import Known, Prediction
+    from defacedask.attacks.inversion.regression import Known, Prediction
 
 __all__ = ["SURE", "Nearness", "Paired", "nearness", "paired"]
 
@@ -118,7 +118,7 @@ class Paired:
         Of Wilcoxon's signed-rank test, one-sided: it is better.
     auc, low, high : float
         Area under the ROC of the own face against others' by the agreement of the shapes, with its 95 % interval
-        (bootstrap over persons).
+        (bootstrap over persons; none of one person).
     """
 
     persons: int
@@ -155,9 +155,7 @@ def paired(rows: Iterable[tuple[str, float, float, float]]) -> Paired:
     error, average, nearer = each.T
     gain = average - error
     p = 1.0 if not np.any(gain) else float(wilcoxon(gain, alternative="greater").pvalue)
-    rng = np.random.default_rng(0)
-    means = nearer[rng.integers(0, len(nearer), (2000, len(nearer)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = bootstrap_interval(lambda drawn: float(nearer[drawn].mean()), sorted(by), repeats=2000)
     return Paired(
         len(each),
         float(np.median(error)),
@@ -165,6 +163,6 @@ def paired(rows: Iterable[tuple[str, float, float, float]]) -> Paired:
         float(np.median(gain)),
         p,
         float(nearer.mean()),
-        float(low),
-        float(high),
+        low,
+        high,
     )

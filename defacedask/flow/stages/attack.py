@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.attacks.deblurring_judged import deblurring_control
 from defacedask.attacks.examination import Examination, Shown, examiner_for
 from defacedask.attacks.likeness import OTHER_DETAIL, SAME, SAME_DETAIL, Likeness, compare, compare_moved
 from defacedask.attacks.names import BODY, DOSE
@@ -183,7 +184,7 @@ class _Job:
         self.kept: list[dict[str, Any]] = []
         self.theirs: Examiner | None = None
         self.levels: dict[str, float] = {}
-        self.rows: dict[str, list[dict[str, Any]]] = {"unmasking": [], "synthetic": []}
+        self.rows: dict[str, list[dict[str, Any]]] = {"unmasking": [], "synthetic": [], "deblurring": []}
         self.grids: dict[str, Geometry] = {}  # of the images that structures lie on
 
     def run(self) -> None:
@@ -288,8 +289,11 @@ class _Job:
             target = self.examination.target(shown, self.theirs.pose, to_template, mask)
         surface = self.examination.defaced(self.theirs, shown, self.own.looks, to_template, target)
         in_place = head is not None and self.theirs.pose is head.pose
-        unmasks, seeks = self.examination.judges(modality), self.examination.seeks(modality)
-        if in_place and head is not None and target is not None and (unmasks or seeks):
+        unmasks, seeks, sharpens = (
+            wants(modality)
+            for wants in (self.examination.judges, self.examination.seeks, self.examination.sharpens)
+        )
+        if in_place and head is not None and target is not None and (unmasks or seeks or sharpens):
             was = Shown(path, modality, real_values(original).values, before, shown.level, drop)
             source = self.examination.target(was, head.pose, head.to_template)
             about = {"case": self.original.id, "defacer": self.name}
@@ -299,6 +303,8 @@ class _Job:
             if seeks:
                 found_again = judged_synthetic(source, target, controls_of(source))
                 self.rows["synthetic"] += [{**about, **row} for row in found_again]
+            if sharpens and (control := deblurring_control(source)):
+                self.rows["deblurring"].append({"case": self.original.id, **control})
         self._keep(self.name, shown, surface, self.theirs)
         return 1
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from defacedask.attacks import ATTACK_SETS, get_attack
 from defacedask.attacks.average_face import average_looks
+from defacedask.attacks.deblurring_judged import deblurring_control
 from defacedask.attacks.enrolment import enrol
 from defacedask.attacks.examination import Examination, Shown, examiner_for
 from defacedask.attacks.names import BODY, ENROLMENT, FILLED, INVERSION
@@ -87,7 +88,7 @@ class _Job:
     levels: dict[str, float] = dataclasses.field(default_factory=dict)
     kept: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     rows: dict[str, list[dict[str, Any]]] = dataclasses.field(
-        default_factory=lambda: {"unmasking": [], "synthetic": []}
+        default_factory=lambda: {"unmasking": [], "synthetic": [], "deblurring": []}
     )
     enrolled: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     controls: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
@@ -153,7 +154,8 @@ class _Job:
         if ENROLMENT in self.examination.attacks and modality in self.examination.modalities:
             self.enrolled += enrol(self.examination, self.examiner, shown)
         filled = FILLED in self.examination.attempts(modality)
-        if not (filled or self._judged(modality)):
+        sharpens = self.examination.sharpens(modality)
+        if not (filled or sharpens or self._judged(modality)):
             return
         target = self._target(shown)
         del shown  # its room is needed
@@ -163,6 +165,8 @@ class _Job:
             self.controls[path] = control_shares(target)
         if self.examination.seeks(modality):
             self.synthetic_controls[path] = controls_of(target)
+        if sharpens and (row := deblurring_control(target)):
+            self.rows["deblurring"].append({"case": self.case, **row})
 
     def _defaced(self, path: str, modality: str, shown: Shown) -> None:
         assert self.own is not None

@@ -12,7 +12,7 @@ from defacedask.tables.batches import Reader
 from defacedask.tables.evidence import Rate
 from defacedask.tables.sampled import Numbers, case_hashes, grouped, kept_cases, most_cases
 
-__all__ = ["Unmasked", "inverted", "unmasked"]
+__all__ = ["Unmasked", "inverted", "of_some", "unmasked"]
 
 
 class Unmasked:
@@ -60,14 +60,7 @@ def unmasked(read: Reader) -> dict[str, Unmasked]:
 
 def inverted(read: Reader, columns: Sequence[str]) -> tuple[pd.DataFrame, bool]:
     """Rows of ``inversion`` with their persons, of many cases those of a sample; and whether they are."""
-    held = pd.DataFrame()
-    below: int | None = None
-    for rows in read("inversion", columns):
-        rows = rows.assign(hash=case_hashes(rows["case"]))
-        held = pd.concat([held, rows], ignore_index=True) if len(held) else rows
-        inside, found = kept_cases(held["hash"].to_numpy(), most_cases())
-        if found is not None:
-            held, below = held.loc[inside], found
+    held, sampled = of_some(read, "inversion", columns)
     if not len(held):
         return held, False
     names: dict[str, str] = {}
@@ -75,5 +68,19 @@ def inverted(read: Reader, columns: Sequence[str]) -> tuple[pd.DataFrame, bool]:
     for rows in read("cases", ("case", "patient")):
         rows = rows.loc[rows["case"].isin(mine)]
         names |= dict(zip(rows["case"], rows["patient"].fillna(rows["case"]), strict=True))
-    held = held.assign(person=held["case"].map(names).fillna(held["case"]))
+    return held.assign(person=held["case"].map(names).fillna(held["case"])), sampled
+
+
+def of_some(read: Reader, table: str, columns: Sequence[str]) -> tuple[pd.DataFrame, bool]:
+    """Rows of a table, of many cases those of a sample; and whether they are."""
+    held = pd.DataFrame()
+    below: int | None = None
+    for rows in read(table, columns):
+        rows = rows.assign(hash=case_hashes(rows["case"]))
+        held = pd.concat([held, rows], ignore_index=True) if len(held) else rows
+        inside, found = kept_cases(held["hash"].to_numpy(), most_cases())
+        if found is not None:
+            held, below = held.loc[inside], found
+    if not len(held):
+        return held, False
     return held.drop(columns="hash").reset_index(drop=True), below is not None

@@ -90,7 +90,8 @@ def _words(one: Paired) -> str:
     if not one.persons:
         return "nothing of the face was changed"
     p = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
+    span = f" ({one.low:.2f} to {one.high:.2f})" if one.persons > 1 else ""
     return (
         f"error {numbers.value(one.error_mm)} mm, the average face’s {numbers.value(one.average_mm)} mm, {p}, own "
-        f"face against others’ AUC {one.auc:.2f} ({one.low:.2f} to {one.high:.2f}), {one.persons} persons"
+        f"face against others’ AUC {one.auc:.2f}{span}, {one.persons} persons"
     )

@@ -57,8 +57,8 @@ def joined(run: Run, defacer: str) -> pd.Series | None:
 def by_each(run: Run, defacer: str) -> list[pd.Series]:
     """Rows of the table ``verification`` that can testify: all together, and each recogniser where there are several.
 
-    What all see together is blurred by the one that sees least: a rank or an AUC by any of them counts, as a match
-    does.
+    Who is nearest by any of them is blurred by the one that sees least, and a joint AUC by what few persons teach: a
+    rank or an AUC by any one of them counts, as a match does.
     """
     together = joined(run, defacer)
     table = run.tables["verification"]

@@ -73,7 +73,10 @@ def verification_table(run: Run) -> Table | None:
             "persons. By chance: the same best-of-all-tries taken against every other person. Matches that are no "
             "more than that may be hits and no recognition.",
             "FPR: share of comparisons with other persons that match; TPR: share of cases matched with their own; "
-            "AUC: how often the own person is nearer than another. Counts have exact 95 % intervals; those of AUC "
+            "AUC: how often the own person is nearer than another. Where attacks, images or recognisers are joined "
+            "(any), counts are by the nearest of them; AUC and TPR are by a joint score in which each weighs by how "
+            "well it knows other persons, so that what sees nothing blurs nothing. Counts have exact 95 % intervals; "
+            "those of AUC "
             "and TPR are bootstrapped over persons, and exact for a TPR of 0 and 100 %; an AUC has none where every "
             "draw gives the same, or of fewer than six persons. A false positive rate smaller than one of the "
             "comparisons with other persons cannot be measured and is not printed: 1 % needs 100, 0.1 % needs 1000.",
