@@ -4,7 +4,8 @@
 
 Each run is a process of its own. Results are made up, kept on disk as workers keep them, and told to the client as
 receipts; parts are made here, as without a cluster. ``--most`` persons are everybody's gallery; of more than
-``--sample`` cases medians are of a sample. Then the release heeds what was found (`defacedask.runs.release`), and the page is written.
+``--sample`` cases medians are of a sample. Then the release heeds what was found (`defacedask.runs.release`), and the
+page is written.
 """
 
 from __future__ import annotations

@@ -108,7 +108,8 @@ class Together:
             )
         )
         rows = np.array([self._row[key] for key in zip(part.cases, part.own, strict=True)], dtype=int)
-        at = np.ix_(rows, [self._column[person] for person in part.persons])
+        columns = np.array([self._column[person] for person in part.persons], dtype=int)
+        at = np.ix_(rows, columns)
         there = ~np.isnan(deviates)
         found = np.where(there, deviates, 0.0)
         self._sums.weighted[at] += weights[:, None] * found
