@@ -22,6 +22,8 @@ from pathlib import Path
 __all__ = ["main"]
 
 POISONS = ("abort", "segfault", "loop", "locked", "memory")
+#: Beginnings of columns that no two runs share, or that tell of the gallery, in which the poisonous cases are missing.
+APART = ("seconds", "peak_rss", "reason", "rank_of_own", "gallery_size", "nearest_other")
 PLUG_IN = '''
 import ctypes, dataclasses, json, os, re
 from typing import ClassVar
@@ -135,8 +137,8 @@ def tell(out: Path, poisons: dict[str, str]) -> None:
             continue
         clean, poisoned = (pd.read_csv(file) for file in files)
         clean, poisoned = (one[~one["case"].isin(who)].reset_index(drop=True) for one in (clean, poisoned))
-        timed = [name for name in clean if name.startswith(("seconds", "peak_rss"))]
-        same = clean.drop(columns=timed).equals(poisoned.drop(columns=timed))
+        left_out = [name for name in clean if name.startswith(APART)]
+        same = clean.drop(columns=left_out).equals(poisoned.drop(columns=left_out))
         print(f"{table}: {len(clean)} rows of the others, {'equal' if same else 'DIFFERENT'}")
 
 
