@@ -22,7 +22,7 @@ from pathlib import Path
 __all__ = ["main"]
 
 POISONS = ("abort", "segfault", "loop", "locked", "memory")
-#: Beginnings of columns that no two runs share, or that tell of the gallery, in which the poisonous cases are missing.
+#: Beginnings of columns that no two runs share, or that tell of the gallery, in which the poisonous cases lack.
 APART = ("seconds", "peak_rss", "reason", "rank_of_own", "gallery_size", "nearest_other")
 PLUG_IN = '''
 import ctypes, dataclasses, json, os, re

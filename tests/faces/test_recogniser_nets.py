@@ -223,7 +223,7 @@ def test_each_known_network_is_pinned_and_told():
         assert net.package.licence
         assert re.fullmatch(r"\d+\.\d+\.\d+", net.package.version)
         assert all(re.fullmatch("[0-9a-f]{64}", one) for one in [net.package.sha256, *net.files.values()])
-        assert net.form in ("tfjs", "tflite")
+        assert net.form in ("tfjs", "tflite", "onnx")
         assert (net.form == "tfjs") == bool(net.outputs)
 
 

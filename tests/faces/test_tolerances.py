@@ -28,7 +28,7 @@ from defacedask.tables.files import read_tables
 
 #: The same eyes on three scales: on the first strangers lie below 0.3, on the second nobody does.
 FACTORS = {"small": 0.1, "large": 10.0, "fixed": 0.1}
-DLIB = ("face_recognition", "face_recognition_cnn")
+DLIB = ("face_recognition", "face_recognition_cnn", "face_recognition_centerface")
 
 
 @pytest.mark.parametrize(
