@@ -3,9 +3,9 @@
     uv run python -m benchmarks.cohort_tables --cases 300,1200,4800 [--most 20] [--figure cohort_tables.svg]
 
 Each run is a process of its own. Results are made up, kept on disk as workers keep them, and told to the client as
-receipts; parts are made here, as without a cluster. ``--most`` persons are everybody's gallery; of more than ``--sample``
-cases medians are of a sample. Then the release
-heeds what was found (`defacedask.runs.release`), and the page is written.
+receipts; parts are made here, as without a cluster. ``--most`` persons are everybody's gallery; of more than
+``--sample`` cases medians are of a sample. Then the release heeds what was found (`defacedask.runs.release`), and the
+page is written.
 """
 
 from __future__ import annotations
