@@ -190,6 +190,10 @@ def test_a_picture_is_looked_at_once_by_all_that_take_its_faces(network, monkeyp
     seen[..., 1] += 40
     examiner = Examiner([eye, *nets], np.eye(4))
     examiner.show([seen], ["front"], path="images/CT", modality="CT", level=0.0)
+    # what is seen depends on both files
+    assert nets[0].fingerprint.split() == [
+        hashlib.sha256((home / name).read_bytes()).hexdigest() for name in ("mean.onnx", "centerface.onnx")
+    ]
     assert len(asked) == 1
     finder, first, second = examiner.looks
     assert finder["box"] == first["box"] == second["box"]
@@ -223,6 +227,8 @@ def test_dlib_takes_its_faces_too(network, monkeypatch):
     recogniser = open_recogniser("face_recognition:detector=centerface")
     assert recogniser.name == "face_recognition_centerface"
     assert recogniser.tolerance == 0.3
+    assert recogniser.fingerprint == eye.fingerprint
+    assert get_recogniser().fingerprint == ""
     seen = picture((12, 15, 0.8, 0, 0))
     assert recogniser.detect(seen) == [dlib_box(eye.detect(seen)[0], seen.shape)]
     with pytest.raises(ConfigError, match="detector=centerface"):

@@ -82,6 +82,24 @@ def test_the_own_distance_teaches_nothing_about_itself():
     assert after[7] < before[7]
 
 
+def test_what_is_nearer_than_all_strangers_keeps_its_order():
+    """Rates at few false matches are told by the nearest of all, which ranks alone would not tell apart."""
+    sure = attack(21, 12.0)
+    assert auc(sure) == 1
+    assert auc(together([sure, attack(22, 12.0, scale=4.0)])) == 1
+    # one stranger is nearer than everybody else's strangers, and farther than everybody's own
+    near = sure.values.copy()
+    near[3, 4] = (np.nanmin(near[sure.others]) + sure.genuine.max()) / 2
+    assert auc(together([BestScores(sure.cases, sure.own, sure.persons, near)])) == 1
+
+
+def test_distances_that_are_all_alike_tell_nothing():
+    same = BestScores(tuple(f"c{p}" for p in PERSONS), PERSONS, PERSONS, np.full((30, 30), 0.4))
+    assert auc(together([same])) == 0.5
+    sees = attack(23, 1.5)
+    assert np.allclose(together([sees, same]).values, together([sees]).values)
+
+
 def test_units_do_not_matter():
     one, other = attack(3, 1.0), attack(4, 0.7)
     metres = [BestScores(p.cases, p.own, p.persons, 5.0 + 100.0 * p.values) for p in (one, other)]

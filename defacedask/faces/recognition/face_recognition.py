@@ -84,6 +84,15 @@ class FaceRecognition:
         """``face_recognition``, or ``face_recognition_cnn`` with the other detector."""
         return "face_recognition" if self.detector == "hog" else f"face_recognition_{self.detector}"
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the detector's file, where that was fetched; "" for dlib's own."""
+        if self.detector != "centerface":
+            return ""
+        from defacedask.faces.recognition.fetched import fetched_detector
+
+        return fetched_detector().fingerprint
+
     def detect(self, image: np.ndarray) -> list[Box]:
         """Find faces, the largest first."""
         return [face.box for face in self._analyse([image], None, None, encode="boxes")[0]]

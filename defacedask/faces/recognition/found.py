@@ -40,7 +40,7 @@ class Found:
         search : callable
             Must give something that is never changed: everybody gets the same.
         """
-        key = settings, image.shape, hashlib.blake2b(image.data, digest_size=16).digest()
+        key = settings, image.shape, hashlib.blake2b(image.tobytes(), digest_size=16).digest()
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)

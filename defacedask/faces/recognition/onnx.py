@@ -96,8 +96,9 @@ class OnnxEmbedding:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the file: what is seen depends on it."""
-        return self.sha256 or hashlib.sha256(Path(self.model).read_bytes()).hexdigest()
+        """SHA-256 of the file, and of the detector's where that was fetched: what is seen depends on them."""
+        own = self.sha256 or hashlib.sha256(Path(self.model).read_bytes()).hexdigest()
+        return " ".join(filter(None, [own, self._finder.fingerprint]))
 
     @property
     def _finder(self) -> FaceRecognition | CenterFace:
