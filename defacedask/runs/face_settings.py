@@ -47,7 +47,8 @@ def face_settings(
     more: dict[str, Any] = {}
     several = open_recognisers(names, allow_upload=allow_upload)
     # a file of another content is another recogniser
-    networks = {one.name: one.fingerprint for one in several if getattr(one, "fingerprint", "")}
+    files = {one.name: getattr(one, "fingerprint", "") for one in several}
+    networks = {name: file for name, file in files.items() if file}
     if any(one.remote for one in several):
         more = {
             "allow_upload": True,
