@@ -8,6 +8,7 @@ from typing import Any
 from defacedask.inputs import folder_of
 from defacedask.report import numbers
 from defacedask.report.run import CONTROL, Run, read_run
+from defacedask.report.sampled import sample_notes
 from defacedask.report.templating import rendered
 from defacedask.tables.files import write_files
 
@@ -92,6 +93,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "virtual": run.virtual,
         "sign": dose.SIGN,
         "tradeoff": verdict.tradeoff(run),
+        "sampled": " ".join(sample_notes(run.features.sampled)),
         "controls": controls.control_table(run),
         "faces": privacy.faces_table(run),
         "attacks": privacy.attacks_table(run),

@@ -10,6 +10,7 @@ import pandas as pd
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
+from defacedask.report.sampled import sample_notes
 from defacedask.report.sections.cost import large_change
 from defacedask.report.sections.harm import LEAST_GY, Harm, harm, said_dose
 from defacedask.report.sections.privacy import beyond_chance, strongest
@@ -52,6 +53,7 @@ def glance_table(run: Run) -> Table | None:
             "that sees most counts. Chance: other persons matched by as "
             "many tries; one of the gallery drawn. Intervals (95\u00a0%): exact for counts, over persons for the AUC "
             "(none with fewer than six persons, or where every draw gives the same).",
+            *sample_notes(run.features.sampled),
         ),
     )
 
