@@ -11,8 +11,8 @@ The score is a sum of log likelihood ratios, as independent normal evidence adds
 - a distance counts by how many deviations it is nearer than the median stranger is by that attack: no recogniser's
   unit is left;
 - it weighs by the mean deviate of the own persons, less its standard error, or not at all where that is below zero;
-- both are learnt without the person that is judged: on four fifths of the persons for the other fifth. So an attack
-  that sees nothing weighs nothing but for noise, and adds nothing but for noise.
+- weights are learnt without the person that is judged: on four fifths of the persons for the other fifth. So an
+  attack that sees nothing weighs nothing but for noise, and adds nothing but for noise; one alone keeps its AUC.
 
 Where no attack weighs anything all weigh the same: then nothing is told, with the usual noise. What the attacker is
 taken to know is what he can find out with heads of his own and a public defacer.
@@ -67,24 +67,21 @@ class Together:
 
     def add(self, part: BestScores) -> None:
         """Add what one attack came to. Too few persons to learn from: nothing is learnt of it."""
+        known = part.values[part.others & ~np.isnan(part.values)]
+        if not len(known):
+            self._take(part, np.full(part.values.shape, math.nan), np.zeros(len(part.cases)))
+            return
+        # of strangers alone, and the same for all cases: an attack by itself keeps the order of its distances
+        strange = _Strangers.of(known)
+        deviates, judged = strange(part.values), part.judged
+        own = strange(part.genuine)
         fold = {person: k % FOLDS for k, person in enumerate(sorted({*part.own, *part.persons}))}
-        rows = np.array([fold[person] for person in part.own], dtype=int)
-        columns = np.array([fold[person] for person in part.persons], dtype=int)
-        deviates = np.full(part.values.shape, math.nan)
+        folds = np.array([fold[person] for person in part.own], dtype=int)
         weights = np.zeros(len(part.cases))
-        judged = np.zeros(len(part.cases), dtype=bool)
-        judged[part.judged] = True
         for number in range(FOLDS):
-            mine, rest = rows == number, rows != number
-            strangers = part.values[np.ix_(rest, columns != number)]
-            known = strangers[part.others[np.ix_(rest, columns != number)] & ~np.isnan(strangers)]
-            if not mine.any() or not len(known):
-                continue
-            strange = _Strangers.of(known)
-            deviates[mine] = strange(part.values[mine])
-            taught = np.flatnonzero(rest & judged)
-            own = strange(part.values[taught, part.place[taught]])
-            weights[mine] = _weight(own, [part.own[k] for k in taught])
+            taught = folds[judged] != number
+            persons = [part.own[row] for row in judged[taught]]
+            weights[folds == number] = _weight(own[taught], persons)
         self._take(part, deviates, weights)
 
     def scores(self) -> BestScores:
