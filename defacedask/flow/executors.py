@@ -19,6 +19,7 @@ import dask.utils
 
 from defacedask.config import option
 from defacedask.devices import CUDA, chosen_device, require_card
+from defacedask.flow.forgetting import EVERY, ask_to_forget
 from defacedask.flow.result import Name, run_piece, settled_piece
 
 __all__ = ["DaskExecutor", "Executor", "HereExecutor", "LaterExecutor", "device_for", "executor_for"]
@@ -111,12 +112,15 @@ class DaskExecutor:
         **kwargs: Any,
     ) -> Any:
         """Future of ``function(*args, **kwargs)``; futures among ``args`` are waited for by the scheduler."""
+        number = next(self._numbers)
+        if number % EVERY == EVERY - 1:
+            ask_to_forget(self.client)
         future = self.client.submit(
             function,
             *args,
             # the stage leads, so that the dashboard groups by it; the token keeps two runs apart, and the number two
             # submissions of one
-            key=(f"{name[0]}-{self._token}", *name[1:], next(self._numbers)),
+            key=(f"{name[0]}-{self._token}", *name[1:], number),
             priority=priority,
             resources=resources or None,
             retries=0,
