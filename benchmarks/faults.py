@@ -33,7 +33,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["compare_files", "compare_tables", "main"]
+__all__ = ["cluster", "compare_files", "compare_tables", "cpu_seconds", "main", "results"]
 
 #: Beginnings of the names of columns that no two runs share.
 OF_THE_RUN = ("seconds", "peak_rss")
@@ -65,7 +65,7 @@ def run(name: str, options: argparse.Namespace) -> list[object]:
     study = [sys.executable, "-m", "defacedask", "study", str(options.patients), "--out", str(folder)]
     study += ["--seed", "1", "--defacers", options.defacers, "--attacks", options.attacks, "--no-pictures"]
     whole = results(options.out / "undisturbed")
-    begun, spent = time.monotonic(), _cpu()
+    begun, spent = time.monotonic(), cpu_seconds()
     kills = 0
     with (options.out / f"{name}.log").open("w") as log, cluster(options.workers) as (address, nannies):
         over = threading.Event()
@@ -89,7 +89,7 @@ def run(name: str, options: argparse.Namespace) -> list[object]:
         killer.join()
         kills += len(killed)
     load = os.getloadavg()[2]
-    wall, cpu = time.monotonic() - begun, _cpu() - spent
+    wall, cpu = time.monotonic() - begun, cpu_seconds() - spent
     return [name, round(wall), round(cpu), kills, round(load, 1), program.returncode]
 
 
@@ -98,7 +98,8 @@ def results(folder: Path) -> int:
     return sum(1 for _ in (folder / "store" / "pieces").glob("*/*.json"))
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
+    """CPU seconds of all child processes that ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
