@@ -67,13 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--poisons", default=",".join(POISONS), help="with commas, in the order of the cases")
     parser.add_argument("--patience", default="0.01", help="of a stage's two hours")
     options = parser.parse_args(arguments)
     out: Path = options.out
     patients = out / "patients"
     made = ["--subjects", str(options.cases), "--size", "coarse", "--modality", "CT"]
     _program("phantom", *made, "--out", str(patients))
-    poisons = _poison(patients, out)
+    poisons = _poison(patients, out, options.poisons.split(","))
     install(out / "plug-in")
     env = {"POISONS": str(out / "poisons.json"), "DASK_DEFACEDASK__CLUSTER__PATIENCE": options.patience}
     env |= {"PYTHONPATH": os.pathsep.join([str(out / "plug-in"), str(Path.cwd())])}
@@ -103,14 +104,14 @@ def _program(*words: str, check: bool = True, **env: str) -> int:
     ).returncode
 
 
-def _poison(patients: Path, out: Path) -> dict[str, str]:
+def _poison(patients: Path, out: Path, names: Sequence[str]) -> dict[str, str]:
     """Frame of reference -> what happens to its case."""
     from defacedask.io.dicom.catalogue import scan
 
     frames = {case.id: case.frame_of_reference for case in scan(patients).cases}
-    chosen = sorted(frames)[1 : 1 + len(POISONS)]
-    (out / "who.json").write_text(json.dumps(dict(zip(chosen, POISONS, strict=True))))
-    return {frames[case]: how for case, how in zip(chosen, POISONS, strict=True)}
+    chosen = sorted(frames)[1 : 1 + len(names)]
+    (out / "who.json").write_text(json.dumps(dict(zip(chosen, names, strict=True))))
+    return {frames[case]: how for case, how in zip(chosen, names, strict=True)}
 
 
 def install(folder: Path) -> None:
