@@ -96,11 +96,6 @@ class Scores:
         return self.values[rows, columns]
 
     @property
-    def genuine_persons(self) -> list[str]:
-        """The person of each element of `genuine`."""
-        return [self.probes[k].person for k in self._own()[0]]
-
-    @property
     def impostor(self) -> np.ndarray:
         """Distances of all probes to all other persons."""
         return self.values[self.others]

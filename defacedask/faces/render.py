@@ -1,7 +1,7 @@
 """Pictures of a skin surface from a camera locked to the head, without a display or a GPU.
 
-Two renderers draw the same picture. ``software`` is NumPy alone: it needs no OpenGL library, runs in any thread
-and process, and gives the same bytes on every machine of a cluster. ``vtk`` draws with VTK off screen.
+NumPy alone draws them: that needs no OpenGL library, runs in any thread and process, and gives the same bytes on
+every machine of a cluster.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from defacedask.errors import ConfigError, InputError
+from defacedask.errors import InputError
 from defacedask.faces.software import rasterise
 from defacedask.faces.surface import HEAD_BOX, skin_level, skin_surface, write_surface
 from defacedask.faces.views import (
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
 __all__ = [
     "FACE",
     "HEAD_BOX",
-    "RENDERERS",
     "STUDY_VIEWS",
     "Framing",
     "View",
-    "render_depth",
     "render_view",
     "render_views",
     "skin_level",
@@ -45,8 +43,6 @@ __all__ = [
     "view_grid",
     "write_surface",
 ]
-
-RENDERERS = ("software", "vtk")
 
 
 def render_view(
@@ -58,7 +54,6 @@ def render_view(
     light: str = "studio",
     size: int = 400,
     framing: Framing = FACE,
-    renderer: str = "software",
 ) -> np.ndarray:
     """Draw one view; see `render_views`.
 
@@ -68,7 +63,7 @@ def render_view(
         RGB, contiguous.
     """
     view = View(yaw, pitch, light)
-    return render_views(surface, pose, [view], size=size, framing=framing, renderer=renderer)[0]
+    return render_views(surface, pose, [view], size=size, framing=framing)[0]
 
 
 def render_views(
@@ -78,7 +73,6 @@ def render_views(
     *,
     size: int = 400,
     framing: Framing = FACE,
-    renderer: str = "software",
 ) -> list[np.ndarray]:
     """Draw several views of a surface.
 
@@ -93,8 +87,6 @@ def render_views(
         Width and height, pixels.
     framing : Framing
         What part of the head frame fills the picture.
-    renderer : str
-        ``software`` or ``vtk``.
 
     Returns
     -------
@@ -103,22 +95,14 @@ def render_views(
 
     Raises
     ------
-    ConfigError
-        For an unknown renderer.
     InputError
         If the pose is not a rigid map, or the surface has no normals.
-    MissingExtraError
-        With ``vtk``, if there is no OpenGL library to draw with.
 
     Notes
     -----
     Safe to call from any thread.
     """
     matrix = _rigid(pose)
-    if _is_vtk(renderer):
-        from defacedask.faces.render_vtk import draw
-
-        return draw(surface, matrix, tuple(views), int(size), framing)
     points, normals, faces = _arrays(surface, matrix)
     pictures = []
     for view in views:
@@ -128,41 +112,6 @@ def render_views(
         colour = np.where(np.isnan(skin), np.array(BACKGROUND, np.float32), skin)
         pictures.append((np.clip(colour, 0, 1) * 255 + 0.5).astype(np.uint8))
     return pictures
-
-
-def render_depth(
-    surface: pyvista.PolyData,
-    pose: np.ndarray | None = None,
-    *,
-    yaw: float = 0.0,
-    pitch: float = 0.0,
-    size: int = 400,
-    framing: Framing = FACE,
-    renderer: str = "software",
-) -> np.ndarray:
-    """Draw an orthographic depth picture.
-
-    Returns
-    -------
-    (size, size) float32 array
-        mm by which the skin lies in front of the plane through the framing's focus (positive: nearer to the
-        camera); NaN where there is none. A pixel is ``framing.extent / size`` mm wide.
-    """
-    matrix, view = _rigid(pose), View(yaw, pitch)
-    flat = Framing(framing.focus, framing.extent, math.inf)
-    if _is_vtk(renderer):
-        from defacedask.faces.render_vtk import draw
-
-        return draw(surface, matrix, (view,), int(size), flat, depth=True)[0]
-    points, _, faces = _arrays(surface, matrix)
-    seen = _project(points, view, flat, size)
-    return rasterise(seen, faces, seen[:, 2], size)[0]
-
-
-def _is_vtk(renderer: str) -> bool:
-    if renderer not in RENDERERS:
-        raise ConfigError(f"unknown renderer {renderer!r}.", f"Choose from: {', '.join(RENDERERS)}.")
-    return renderer == "vtk"
 
 
 def _rigid(pose: np.ndarray | None) -> np.ndarray:

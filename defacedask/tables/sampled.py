@@ -25,7 +25,6 @@ __all__ = [
     "kept_cases",
     "most_cases",
     "pooled",
-    "sampled_words",
 ]
 
 #: Of the sample of cases.
@@ -204,13 +203,3 @@ def grouped(rows: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[tuple[Has
     names = zip(*(rows[key].iloc[order[cuts]].to_numpy(dtype=object) for key in keys), strict=True)
     for key, begin, end in zip(names, cuts, [*cuts[1:], len(order)], strict=True):
         yield key, order[begin:end]
-
-
-def sampled_words(cases: int | None = None) -> str:
-    """Say that figures are of a sample."""
-    return (
-        f"of more than {most_cases()} cases a sample of so many (those with the smallest hash, seed {SEED}); counts, "
-        "means and extremes are of all cases"
-        if cases is None
-        else f"a sample of {cases} cases (those with the smallest hash, seed {SEED})"
-    )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support.made_heads import around, balls
+from support.vtk_pictures import render_depth
 
 from defacedask.anatomy.template import load_template
 from defacedask.attacks import ATTACK_SETS, BUILT_IN, Target, attempts, resolve_attacks
@@ -12,7 +13,7 @@ from defacedask.attacks.target import target_of
 from defacedask.attacks.template_filled import template_filled
 from defacedask.attacks.unmasking import peeled, texture_split, unmasked
 from defacedask.errors import ConfigError
-from defacedask.faces.render import Framing, render_depth, render_views, skin_level, skin_surface, view_grid
+from defacedask.faces.render import Framing, render_views, skin_level, skin_surface, view_grid
 from defacedask.volume import geometry_of, real_values
 
 FRAME = Framing(focus=(0, 0, 0), extent=220.0)

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from support.made_heads import HEAD, around, balls
+from support.offscreen import NoOpenGL, opengl
+from support.vtk_pictures import render_depth, vtk_depth, vtk_views
 
-from defacedask.errors import ConfigError, InputError, MissingExtraError
-from defacedask.faces import gl
+from defacedask.errors import ConfigError, InputError
 from defacedask.faces.render import (
-    RENDERERS,
     Framing,
     View,
-    render_depth,
     render_view,
     render_views,
     skin_surface,
@@ -36,8 +35,8 @@ def head():
 @pytest.fixture(scope="module")
 def need_opengl():
     try:
-        gl.opengl()
-    except MissingExtraError as error:
+        opengl()
+    except NoOpenGL as error:
         pytest.skip(str(error))
 
 
@@ -62,11 +61,11 @@ def test_frontal_picture_is_upright_with_the_left_ear_on_the_right(head):
     assert column == pytest.approx(99.5, abs=2)
 
 
-@pytest.mark.parametrize("renderer", ["software", "vtk"])
+@pytest.mark.parametrize("renderer", ["ours", "vtk"])
 def test_depth_is_in_millimetres(head, renderer, request):
     if renderer == "vtk":
         request.getfixturevalue("need_opengl")
-    depth = render_depth(head, size=220, framing=FRAME, renderer=renderer)
+    depth = (render_depth if renderer == "ours" else vtk_depth)(head, size=220, framing=FRAME)
     assert np.nanmax(depth) == pytest.approx(92, abs=1.0)  # nose: 78 + 14 mm in front of the centre
     y, x = np.indices(depth.shape) - 109.5
     skull = (np.hypot(x, y) < 60) & (np.hypot(x, y - 20) > 25)
@@ -134,27 +133,21 @@ def test_lights_differ_and_are_named(head):
     assert View(15, -10).name == "yaw+15_pitch-10"
 
 
-def test_software_draws_what_vtk_draws(head, need_opengl):
+def test_ours_draws_what_vtk_draws(head, need_opengl):
     views = [View(0, 0), View(40, -20, "head"), View(-90, 30, "side")]
     for framing in (FRAME, Framing((0, 0, 0), 220.0, math.inf)):
         ours = render_views(head, None, views, size=250, framing=framing)
-        theirs = render_views(head, None, views, size=250, framing=framing, renderer="vtk")
+        theirs = vtk_views(head, views, size=250, framing=framing)
         for a, b in zip(ours, theirs, strict=True):
             gap = np.abs(a.astype(int) - b)
             assert gap.mean() < 0.6
             assert (gap.max(axis=-1) > 16).mean() < 0.01  # only pixels on an outline
 
 
-@pytest.mark.parametrize("renderer", ["software", "vtk"])
-def test_any_thread_draws_the_same_bytes(head, renderer, request):
-    if renderer == "vtk":
-        request.getfixturevalue("need_opengl")
-    expected = render_view(head, yaw=10, size=150, framing=FRAME, renderer=renderer)
+def test_any_thread_draws_the_same_bytes(head):
+    expected = render_view(head, yaw=10, size=150, framing=FRAME)
     with ThreadPoolExecutor(4) as pool:
-        jobs = [
-            pool.submit(render_view, head, yaw=10, size=150, framing=FRAME, renderer=renderer)
-            for _ in range(8)
-        ]
+        jobs = [pool.submit(render_view, head, yaw=10, size=150, framing=FRAME) for _ in range(8)]
         assert all(np.array_equal(job.result(), expected) for job in jobs)
 
 
@@ -163,11 +156,6 @@ def test_empty_surface_is_background():
     surface = skin_surface(np.full(geometry.shape, -1000.0), geometry, level=-250.0)
     assert background(render_view(surface, size=64)).all()
     assert np.isnan(render_depth(surface, size=64)).all()
-
-
-def test_unknown_renderer(head):
-    with pytest.raises(ConfigError, match="software, vtk"):
-        render_view(head, renderer="crayon")
 
 
 # --- the rasteriser
@@ -207,39 +195,6 @@ def test_mesh_has_no_cracks(rng):
     assert (drawn == 1).all()
 
 
-# --- OpenGL that is not there
-
-
-@pytest.mark.parametrize(
-    "probe",
-    [
-        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
-        "print('black')",
-        "raise ImportError('libEGL.so.1: cannot open shared object file')",
-    ],
-)
-def test_without_opengl_vtk_is_refused_with_what_to_install(head, probe, monkeypatch):
-    monkeypatch.setattr(gl, "_PROBE", probe)
-    monkeypatch.delenv("VTK_DEFAULT_OPENGL_WINDOW", raising=False)
-    gl.opengl.cache_clear()
-    try:
-        with pytest.raises(MissingExtraError, match="off-screen OpenGL") as caught:
-            render_view(head, renderer="vtk")
-        assert "libegl1" in caught.value.hint
-        assert render_view(head, size=32).shape == (32, 32, 3)  # the default needs none of it
-    finally:
-        gl.opengl.cache_clear()
-
-
-def test_probe_draws_in_a_child_and_tells_vtk(need_opengl, monkeypatch):
-    monkeypatch.delenv("VTK_DEFAULT_OPENGL_WINDOW", raising=False)
-    gl.opengl.cache_clear()
-    try:
-        assert gl.opengl() in ("vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow")
-    finally:
-        gl.opengl.cache_clear()
-
-
 def test_importing_the_views_imports_no_vtk():
     import subprocess
 
@@ -251,16 +206,16 @@ def test_importing_the_views_imports_no_vtk():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def draw_in_worker(points, normals, faces, renderer):
+def draw_in_worker(points, normals, faces):
     import pyvista
 
     surface = pyvista.PolyData.from_regular_faces(points, faces)
     surface.point_data["Normals"] = normals
-    return render_view(surface, yaw=20, size=100, framing=FRAME, renderer=renderer)
+    return render_view(surface, yaw=20, size=100, framing=FRAME)
 
 
 @pytest.mark.slow
-def test_dask_workers_draw_the_same_bytes(head, need_opengl):
+def test_dask_workers_draw_the_same_bytes(head):
     from distributed import Client, LocalCluster
 
     arrays = [np.asarray(head.points), np.asarray(head.point_data["Normals"]), np.asarray(head.regular_faces)]
@@ -269,10 +224,9 @@ def test_dask_workers_draw_the_same_bytes(head, need_opengl):
         Client(cluster) as client,
     ):
         data = client.scatter(arrays)
-        jobs = {r: [client.submit(draw_in_worker, *data, r, pure=False) for _ in range(4)] for r in RENDERERS}
-        for renderer, pictures in client.gather(jobs).items():
-            expected = draw_in_worker(*arrays, renderer)
-            assert all(np.array_equal(picture, expected) for picture in pictures)
+        jobs = [client.submit(draw_in_worker, *data, pure=False) for _ in range(4)]
+        expected = draw_in_worker(*arrays)
+        assert all(np.array_equal(picture, expected) for picture in client.gather(jobs))
 
 
 def test_every_pixel_shows_a_triangle_that_nothing_lies_before():

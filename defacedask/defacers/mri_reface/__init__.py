@@ -267,18 +267,6 @@ class MriRefacePlan(Plan):
         for box in self._air.tiles(geometry, np.eye(4), AIR_FROM, xp):
             yield box, geometry.block([s.start for s in box], [s.stop for s in box])
 
-    def new_body(self, geometry: Geometry, xp: Any = np) -> Any:
-        """Where, in the replaced part, the average's body lies (for contours that follow the skin).
-
-        Returns
-        -------
-        bool array of ``geometry.shape``
-        """
-        out = xp.zeros(geometry.shape, dtype=bool)
-        for box, part, where in self._tiles(geometry, xp):
-            out[box] = ((where[0] > 0) & (where[1] <= 0)).reshape(part.shape)
-        return out
-
     # --- what
 
     def _checked(self, name: str, geometry: Geometry) -> Stack:

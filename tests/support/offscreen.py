@@ -16,17 +16,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from defacedask.errors import MissingExtraError
-
-__all__ = ["on_render_thread", "opengl"]
+__all__ = ["NoOpenGL", "on_render_thread", "opengl"]
 
 _VARIABLE = "VTK_DEFAULT_OPENGL_WINDOW"
 #: Windows that need no display: hardware or Mesa through EGL, then Mesa's software renderer alone.
 _WINDOWS = ("vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow")
-_HINT = (
-    "Install Mesa's EGL (Debian and Ubuntu: libegl1 libgl1-mesa-dri; Fedora: mesa-libEGL mesa-dri-drivers) "
-    "or its software renderer (libosmesa6), or take renderer='software', which needs neither."
-)
 _PROBE = """
 from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper, vtkRenderer, vtkRenderWindow
 import vtkmodules.vtkRenderingOpenGL2
@@ -53,6 +47,10 @@ _thread: ThreadPoolExecutor | None = None
 T = TypeVar("T")
 
 
+class NoOpenGL(Exception):
+    """There is nothing to draw with."""
+
+
 @functools.lru_cache(maxsize=1)
 def opengl() -> str:
     """Find a way to draw without a display and make VTK use it.
@@ -64,8 +62,8 @@ def opengl() -> str:
 
     Raises
     ------
-    MissingExtraError
-        If nothing works; the hint names what to install.
+    NoOpenGL
+        If nothing works.
     """
     chosen = os.environ.get(_VARIABLE)
     said = ""
@@ -87,9 +85,7 @@ def opengl() -> str:
             return window
         lines = [line for line in result.stderr.splitlines() if line.strip()]
         said = lines[-1] if lines else f"ended with code {result.returncode}"
-    raise MissingExtraError(
-        f"VTK cannot draw on this machine: there is no off-screen OpenGL ({said}).", _HINT
-    )
+    raise NoOpenGL(f"VTK cannot draw on this machine: there is no off-screen OpenGL ({said}).")
 
 
 def on_render_thread(function: Callable[..., T], *args: object, **kwargs: object) -> T:
@@ -100,12 +96,3 @@ def on_render_thread(function: Callable[..., T], *args: object, **kwargs: object
             _thread = ThreadPoolExecutor(1, thread_name_prefix="defacedask-render")
         thread = _thread
     return thread.submit(function, *args, **kwargs).result()
-
-
-def _after_fork() -> None:
-    global _thread, _lock
-    _thread, _lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -1,31 +1,55 @@
-"""Draw a surface with VTK, off screen: for comparison with the software renderer, and where a GPU is at hand."""
+"""Pictures by VTK: another renderer, which shares nothing with the one that is tested; and depth pictures of both."""
 
 from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from defacedask.faces.gl import on_render_thread, opengl
-from defacedask.faces.views import AMBIENT, BACKGROUND, DIFFUSE, SKIN, Framing, View
+from defacedask.faces import render
+from defacedask.faces.software import rasterise
+from defacedask.faces.views import AMBIENT, BACKGROUND, DIFFUSE, FACE, SKIN, Framing, View
+from support.offscreen import on_render_thread, opengl
 
-__all__ = ["draw"]
+__all__ = ["render_depth", "vtk_depth", "vtk_views"]
 
 
-def draw(
-    surface: Any, pose: np.ndarray, views: tuple[View, ...], size: int, framing: Framing, depth: bool = False
+def vtk_views(
+    surface: Any, views: Sequence[View], *, size: int = 400, framing: Framing = FACE
 ) -> list[np.ndarray]:
-    """Draw views (RGB) or depth pictures; see `defacedask.faces.render`.
+    """What `defacedask.faces.render.render_views` draws, of a head in its own frame, by VTK.
 
     Raises
     ------
-    MissingExtraError
-        If there is no OpenGL library to draw with.
+    NoOpenGL
+        If there is no library to draw with.
     """
     opengl()
-    return on_render_thread(_draw, surface, pose, views, size, framing, depth)
+    return on_render_thread(_draw, surface, np.eye(4), tuple(views), size, framing, False)
+
+
+def vtk_depth(surface: Any, *, size: int = 400, framing: Framing = FACE) -> np.ndarray:
+    """Depth from the front; see `render_depth`."""
+    opengl()
+    flat = Framing(framing.focus, framing.extent, math.inf)
+    return on_render_thread(_draw, surface, np.eye(4), (View(),), size, flat, True)[0]
+
+
+def render_depth(
+    surface: Any, *, yaw: float = 0.0, pitch: float = 0.0, size: int = 400, framing: Framing = FACE
+) -> np.ndarray:
+    """Orthographic depth by the product's rasteriser.
+
+    (size, size) float32: mm by which the skin lies in front of the plane through the framing's focus, NaN where
+    there is none. A pixel is ``framing.extent / size`` mm wide.
+    """
+    view, flat = View(yaw, pitch), Framing(framing.focus, framing.extent, math.inf)
+    points, _, faces = render._arrays(surface, np.eye(4))
+    seen = render._project(points, view, flat, size)
+    return rasterise(seen, faces, seen[:, 2], size)[0]
 
 
 _local = threading.local()
