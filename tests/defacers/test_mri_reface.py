@@ -208,7 +208,12 @@ def test_maps_follow_the_image(rng):
     xs, ys = np.array(turned).T
     assert np.interp(200, xs, ys) == pytest.approx(600, rel=0.1)
     fat = np.concatenate([rng.normal(-105, 5, 900), rng.normal(40, 5, 900)])
-    assert dict(ct_map(fat))[-95.0] == pytest.approx(-105, abs=1)
+    knots = dict(ct_map(fat, rng.normal(-1020, 4, 900)))
+    assert knots[-95.0] == pytest.approx(-105, abs=1)
+    assert knots[-1000.0] == pytest.approx(-1020, abs=1)
+    # too little air to tell, and what only stands around the patient
+    assert dict(ct_map(fat, np.full(200, -1020.0)))[-1000.0] == -1000
+    assert dict(ct_map(fat, np.full(900, -200.0)))[-1000.0] == -1000
 
 
 def test_unknown_places_take_their_neighbours_values():

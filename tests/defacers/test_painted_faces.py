@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.painted import painted
+from support.painted import KEY, painted
 
-from defacedask.defacers import plan_from_dict
+from defacedask.anatomy.head import Head
+from defacedask.defacers import get_defacer, plan_from_dict
 from defacedask.faces.surface_change import surface_change
 from defacedask.volume import geometry_of
 
@@ -68,3 +69,19 @@ def test_a_plan_survives_json_is_small_and_keeps_its_secret(planned):
     part = head.volume[40:44]
     assert np.array_equal(again.apply(part).values, plan.apply(part).values)
     assert "a secret" not in json.dumps(plan.summary(), default=str)
+
+
+@pytest.mark.parametrize("name", LETTERS)
+def test_no_value_of_what_is_painted_stands_out(name):
+    """Tissue that were cut off at one value, or air that is not this image's, would tell what is new."""
+    whole = painted(name, "CT")[0].volume
+    values = whole.values.astype(np.float32)
+    grain = np.random.default_rng(3).normal(0, 12, values.shape)
+    noisy = np.where(values < -950, -1024, values) + grain
+    volume = whole.copy(data=np.maximum(noisy, -1024).astype(whole.dtype))
+    after = get_defacer(name).plan(Head(volume), key=KEY).apply(volume).values
+    new = after[after != volume.values]
+    tissue = new[(new > -20) & (new < 140)]
+    assert np.unique(tissue, return_counts=True)[1].max() < 0.06 * tissue.size
+    theirs = volume.values[volume.values < -980]
+    assert np.median(new[new < -980]) == pytest.approx(np.median(theirs), abs=4)

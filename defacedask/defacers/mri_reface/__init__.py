@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from defacedask.defacers.mri_reface.refacing import Fit
     from defacedask.defacers.protect import Protected
 
-__all__ = ["FEATHER", "SOFT", "STEP", "MriReface", "MriRefacePlan", "in_steps"]
+__all__ = ["FEATHER", "STEP", "MriReface", "MriRefacePlan", "in_steps"]
 
 #: mm over which new and old values mix.
 FEATHER = 3.5
@@ -76,8 +76,10 @@ NEAR = 6.0
 #: mm below the new skin from which on all above the old skin is solid, and its least value in each average.
 CRUST = 2.0
 SOLID = {"average_ct": -20.0, "average_t1": 120.0}
-#: HU from which the patient had bone, and up to which tissue laid elsewhere goes.
+#: HU from which the patient had bone, and the most that tissue laid elsewhere has, but for its noise.
 BONE, SOFT = 150.0, 80.0
+#: Which knot of a CT's palette is lean tissue (see `intensity.ct_map`).
+LEAN = 3
 
 
 @functools.cache
@@ -301,9 +303,9 @@ class MriRefacePlan(Plan):
             flat = (at[0] * part.shape[1] + at[1]) * part.shape[2] + at[2]
             share = xp.clip(where[0][flat] * xp.float32(1 / FEATHER), 0, 1)
             share = share * share * (3 - 2 * share)
-            new = self._values(part, at, where[1][flat], geometry, modality, xp)
             s, i = (xp.broadcast_to(r[box[0]], part.shape)[at] for r in (slope, intercept))
             old = stored[box][at].astype(np.float32) * s + i
+            new = self._values(part, at, where[1][flat], old, geometry, modality, xp)
             new = self._settled(new, old, where[1][flat], part, at, modality, xp)
             out[box][at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
         return out
@@ -314,7 +316,7 @@ class MriRefacePlan(Plan):
         x, y, z = self._template(geometry, xp)
         flat = (at[0] * geometry.shape[1] + at[1]) * geometry.shape[2] + at[2]
         above = self._where.at((x[flat], y[flat], z[flat]), xp)[1]
-        new = self._values(geometry, at, above, geometry, modality, xp)
+        new = self._values(geometry, at, above, values[at], geometry, modality, xp)
         out = values.copy()
         out[at] = self._settled(new, values[at], above, geometry, at, modality, xp)
         return out
@@ -322,9 +324,7 @@ class MriRefacePlan(Plan):
     def _settled(
         self, new: Any, old: Any, above: Any, part: Geometry, at: tuple[Any, ...], modality: str, xp: Any
     ) -> Any:
-        """New values that know the old ones."""
-        if modality == "CT":
-            return _softened(new, old, xp)
+        """What stays of the old values."""
         if modality != "RTDOSE" or self.palette.modality != modality:
             return new
         # far below both skins the dose shows neither, and is what a physicist wants to keep
@@ -334,7 +334,14 @@ class MriRefacePlan(Plan):
         return xp.where(keep < 1, new + keep * (old - new), old)
 
     def _values(
-        self, part: Geometry, at: tuple[Any, ...], above: Any, geometry: Geometry, modality: str, xp: Any
+        self,
+        part: Geometry,
+        at: tuple[Any, ...],
+        above: Any,
+        old: Any,
+        geometry: Geometry,
+        modality: str,
+        xp: Any,
     ) -> Any:
         """New real values, float32, at the voxels ``at`` of a part; ``above`` is their mm above the new skin."""
         palette = self.palette
@@ -352,7 +359,7 @@ class MriRefacePlan(Plan):
             value = average.at(tuple(h - s for h, s in zip(here, shift, strict=True)), xp)[0]
             painted[near] = _fleshed(value, above[near], height, SOLID[palette.template], xp)
         if modality == "CT":
-            return self._ct(painted, places, xp)
+            return self._ct(painted, old, places, xp)
         if modality == "MR":
             octaves = self._field.at(head, xp)[0] * xp.float32(GAIN_STEP)
             gain = exp2(octaves.astype(xp.float64), xp).astype(xp.float32)
@@ -367,16 +374,24 @@ class MriRefacePlan(Plan):
         noise = palette.noise.air + (palette.noise.tissue - palette.noise.air) * body
         return xp.maximum(palette.air + (low - palette.air) * body + noise * grain, 0).astype(xp.float32)
 
-    def _ct(self, painted: Any, places: tuple[Any, ...], xp: Any) -> Any:
+    def _ct(self, painted: Any, old: Any, places: tuple[Any, ...], xp: Any) -> Any:
         noise = self.palette.noise
         body = xp.clip((painted + 1000) / 900, 0, 1)
         grain = NoiseField(self.key, noise.lattice, noise.sigma, "noise").at(places, xp)
         amplitude = noise.air + (noise.tissue - noise.air) * body
-        return (self._mean(painted, xp) + amplitude * grain).astype(xp.float32)
+        return (self._mean(painted, old, xp) + amplitude * grain).astype(xp.float32)
 
-    def _mean(self, painted: Any, xp: Any) -> Any:
-        """CT without its noise."""
-        return self.palette.paint(painted, xp)
+    def _mean(self, painted: Any, old: Any, xp: Any) -> Any:
+        """CT without its noise; no bone where the patient had none: the average's skull need not fit in this head.
+
+        Were the noise cut off there, too, a sixth of the new tissue would have one and the same value.
+        """
+        mean = self.palette.paint(painted, xp)
+        return xp.where(old < xp.float32(BONE), xp.minimum(mean, xp.float32(self._lean)), mean)
+
+    @property
+    def _lean(self) -> float:
+        return min(self.palette.knots[LEAN][1], SOFT)
 
     def _mr(self, painted: Any, gain: Any, places: tuple[Any, ...], xp: Any) -> Any:
         palette = self.palette
@@ -438,11 +453,6 @@ def _fleshed(value: Any, above: Any, height: Any, least: float, xp: Any) -> Any:
         height / xp.float32(2.0) + xp.float32(1.0), 0, 1
     )
     return value + layer * xp.maximum(xp.float32(least) - value, 0)
-
-
-def _softened(new: Any, old: Any, xp: Any) -> Any:
-    """CT: no bone where the patient had none; the average's skull need not fit inside the patient's skin."""
-    return xp.where(old < xp.float32(BONE), xp.minimum(new, xp.float32(SOFT)), new)
 
 
 @functools.cache

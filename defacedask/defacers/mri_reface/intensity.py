@@ -118,20 +118,24 @@ UNKNOWN = Palette(
 )
 
 
-def ct_map(values: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Map of HU: the average's fat and muscle to the patient's, all else as it is.
+def ct_map(values: np.ndarray, air: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Map of HU: the average's fat, muscle and air to the patient's, all else as it is.
 
     Parameters
     ----------
     values : array
         HU of the patient's soft tissue near the face.
+    air : array
+        HU around the patient: scanners, and what is done to images after them, differ in what air has.
     """
+    empty = air[air < -900]
+    air_to = float(np.median(empty)) if empty.size > 300 else -1000.0
     fat = values[(values > -160) & (values < -40)]
     lean = values[(values > 0) & (values < 140)]
     fat_to = float(np.median(fat)) if fat.size > 300 else -95.0
     lean_to = float(np.median(lean)) if lean.size > 300 else 55.0
     return (
-        (-1000.0, -1000.0),
+        (-1000.0, air_to),
         (-700.0, -700.0),
         (-95.0, fat_to),
         (55.0, lean_to),

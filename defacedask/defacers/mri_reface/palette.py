@@ -175,7 +175,8 @@ def _palette(
     inner = inner if inner.sum() > 300 else (old < -9) & seen
     noise = _noise(volume, to_template, inner, (old > 6) & (new > 6) & seen)
     if modality == "CT":
-        return Palette(modality, "average_ct", ct_map(values[near]), noise, empty, 0.0, -1000.0, float("inf"))
+        knots = ct_map(values[near], air)
+        return Palette(modality, "average_ct", knots, noise, empty, 0.0, knots[0][1], float("inf"))
     mean = max(robust_air(air), 0.0)
     if modality == "PT":
         body = values[tissue & (values > 0)]
@@ -192,7 +193,7 @@ def _palette(
     noise = Noise(tissue_noise, channel, affine, noise.sigma)
     average = _average_at("average_t1", shift)
     bright = near & (values > 2 * mean) & (average > 30)
-    knots: tuple[tuple[float, float], ...] = (
+    knots = (
         (0.0, 0.0),
         (330.0, float(np.median(values[near])) if near.any() else 0.0),
     )

@@ -19,7 +19,7 @@ import numpy as np
 
 from defacedask.defacers.base import Defacer
 from defacedask.defacers.fields import Stack
-from defacedask.defacers.mri_reface import FEATHER, SOFT, STEP, MriRefacePlan, in_steps
+from defacedask.defacers.mri_reface import FEATHER, STEP, MriRefacePlan, in_steps
 from defacedask.defacers.mri_reface.average import FIT_GRID
 from defacedask.errors import ConfigError
 from defacedask.sampling import apply_affine
@@ -35,8 +35,6 @@ __all__ = ["Surrogate", "SurrogatePlan"]
 
 #: mm beside bone, and beside protected structures, over which new and old values mix.
 SHARP = 1.0
-#: Which knot of a CT's palette is lean tissue (see `mri_reface.intensity.ct_map`).
-LEAN = 3
 #: mm around the coarse bone within which the bone's own voxels, in HU from `BONE` on, stay.
 AROUND, BONE = 3.5, 150.0
 
@@ -81,10 +79,9 @@ class SurrogatePlan(MriRefacePlan):
     def _to_bone(self) -> Stack:
         return Stack(self._bone_mm[None], FIT_GRID)
 
-    def _mean(self, painted: Any, xp: Any) -> Any:
-        # no bone is painted; were the noise cut off there, too, a fifth of the fill would have that very value
-        lean = min(self.palette.knots[LEAN][1], SOFT)
-        return xp.minimum(super()._mean(painted, xp), xp.float32(lean))
+    def _mean(self, painted: Any, old: Any, xp: Any) -> Any:
+        # no bone is painted anywhere
+        return xp.minimum(self.palette.paint(painted, xp), xp.float32(self._lean))
 
     def _settled(
         self, new: Any, old: Any, above: Any, part: Geometry, at: tuple[Any, ...], modality: str, xp: Any
