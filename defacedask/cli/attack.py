@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from defacedask.cli.outputs import FOLDER
+from defacedask.cli.running import retry_option
 from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
 
@@ -56,6 +57,7 @@ __all__ = ["command"]
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
 @click.option("--dry-run", is_flag=True, help="Say what belongs together, and do nothing.")
 @performance_option
+@retry_option
 def command(
     original: Path,
     defaced: Path,

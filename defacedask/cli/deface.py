@@ -10,7 +10,7 @@ import click
 from defacedask.cli.consoles import table_console
 from defacedask.cli.outputs import OUT
 from defacedask.cli.release_options import protect_options, release_options
-from defacedask.cli.running import device_option
+from defacedask.cli.running import device_option, retry_option
 from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
 
@@ -51,6 +51,7 @@ from defacedask.errors import printable
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @performance_option
+@retry_option
 def command(
     inputs: tuple[str, ...],
     defacer: str,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from defacedask.flow.result import Piece
     from defacedask.runs.study import StudyResult
 
-__all__ = ["device_option", "finish", "run_study", "study_options"]
+__all__ = ["device_option", "finish", "retry_option", "run_study", "study_options"]
 
 #: Of every command that defaces.
 device_option = click.option(
@@ -30,6 +30,23 @@ device_option = click.option(
     type=click.Choice(["auto", "cpu", "cuda"]),
     default=None,
     help="Where kernels run: cuda is a card of NVIDIA's, auto takes one where a worker has it. [auto]",
+)
+
+
+def _set_retry(context: click.Context, parameter: click.Parameter, value: bool | None) -> None:
+    if value is not None:
+        import dask.config
+
+        context.with_resource(dask.config.set({"defacedask.cluster.retry-failed": value}))
+
+
+#: Of every command that goes on where an earlier run stopped; the command itself gets no argument from it.
+retry_option = click.option(
+    "--retry-failed/--no-retry-failed",
+    default=None,
+    expose_value=False,
+    callback=_set_retry,
+    help="Whether what failed in an earlier run with the same --out is tried again. [retry]",
 )
 
 
@@ -93,6 +110,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         device_option,
         click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report."),
         performance_option,
+        retry_option,
     ]
     command = protect_options(command)
     for add in reversed(options):

@@ -111,6 +111,7 @@ class Away:
         token: str = "",
         limit: float = 0.0,
         rows: bool = True,
+        again: bool = True,
         **name: Any,
     ) -> Piece:
         """As `defacedask.flow.result.run_piece`, here, on a case that lies there."""
@@ -119,7 +120,9 @@ class Away:
             with self._taken(case) as here:
                 here.checkout.bring((SMALL,))
                 folder = str(here.root / self.kept)
-                kept = settled_piece(function, arguments, *before, rows=rows, folder=folder, **name)
+                kept = settled_piece(
+                    function, arguments, *before, rows=rows, again=again, folder=folder, **name
+                )
                 if kept is not None:
                     return kept
                 here.checkout.bring((SMALL, VOXELS, *((FILES,) if stage in WRITING else ())))
@@ -130,6 +133,7 @@ class Away:
                     token=token,
                     limit=limit,
                     rows=rows,
+                    again=again,
                     folder=folder,
                     begin=functools.partial(_BegunAway, here.checkout.tree),
                     **name,

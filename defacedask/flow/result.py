@@ -190,6 +190,7 @@ def run_piece(
     token: str = "",
     limit: float = 0.0,
     rows: bool = True,
+    again: bool = True,
     away: Away | None = None,
     begin: Callable[[Path, str], Begun] = Begun,
 ) -> Piece:
@@ -215,6 +216,8 @@ def run_piece(
         Seconds after which a worker process that is still at it is ended; 0: none.
     rows : bool
         Whether its rows come along; they are on disk in any case. Without, only the tables they are for are named.
+    again : bool
+        Whether what failed in an earlier run is tried again.
     away : Away, optional
         Where the run's folder is objects, and no folder that all see: the case comes here first, and goes back.
     begin : callable
@@ -227,8 +230,10 @@ def run_piece(
     """
     name = {"stage": stage, "case": case, "defacer": defacer, "depends": depends}
     if away is not None:
-        return away.run(function, arguments, *before, token=token, limit=limit, rows=rows, **name)
-    kept, key = _settled(before, folder, **name)
+        return away.run(
+            function, arguments, *before, token=token, limit=limit, rows=rows, again=again, **name
+        )
+    kept, key = _settled(before, folder, again=again, **name)
     if kept is not None:
         return kept if rows else _without_rows(kept)
     path = piece_path(folder, case, stage, defacer)
@@ -257,11 +262,12 @@ def settled_piece(
     rows: bool = True,
     token: str = "",
     limit: float = 0.0,
+    again: bool = True,
     away: Away | None = None,
     **name: Any,
 ) -> Piece | None:
     """What `run_piece` would give of the same arguments without running anything; None if the stage must run."""
-    kept, _ = _settled(before, **name)
+    kept, _ = _settled(before, again=again, **name)
     return kept if rows or kept is None else _without_rows(kept)
 
 
@@ -270,7 +276,13 @@ def _without_rows(piece: Piece) -> Piece:
 
 
 def _settled(
-    before: tuple[Piece, ...], folder: str, stage: str, case: str, defacer: str, depends: Any
+    before: tuple[Piece, ...],
+    folder: str,
+    stage: str,
+    case: str,
+    defacer: str,
+    depends: Any,
+    again: bool,
 ) -> tuple[Piece | None, str]:
     """The result of a stage that need not run, and the key."""
     from defacedask import __version__
@@ -284,8 +296,10 @@ def _settled(
     parts = [__version__, stage, case, defacer, depends, [piece.key_for(defacer) for piece in before]]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
     kept = _load(piece_path(folder, case, stage, defacer))
-    # what failed is tried again: the machine may have been at fault
-    good = kept is not None and kept.key == key and kept.status in (DONE, REFUSED)
+    good = kept is not None and kept.key == key
+    # what failed is tried again, if nobody says otherwise: the machine may have been at fault
+    if good and kept is not None and kept.status not in (DONE, REFUSED):
+        good = not again and not kept.fatal
     return (kept if good else None), key
 
 

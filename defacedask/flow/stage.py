@@ -156,7 +156,7 @@ def _steps(
     """Steps of a case, in the order given."""
     shared: dict[str, Any] = {}
     known: set[Name] = set()
-    patience = float(option("cluster.patience"))
+    patience, again = float(option("cluster.patience")), bool(option("cluster.retry-failed"))
     for stage in stages:
         for defacer in stage.whose(defacers):
             task = Task(run, case, defacer, shared)
@@ -174,6 +174,7 @@ def _steps(
                 "token": token,
                 "limit": stage.seconds * patience,
                 "rows": False,
+                "again": again,
             }
             arguments = dict(stage.arguments(task))
             if away is None:

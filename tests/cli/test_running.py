@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 
+import click
+import pytest
+from click.testing import CliRunner
 from support.small_run import GOOD, tables, write
 
 from defacedask.cli.deface import _summary
-from defacedask.cli.running import finish
+from defacedask.cli.running import finish, retry_option
+from defacedask.config import option
 from defacedask.runs.deface import DefaceResult
 from defacedask.runs.study import StudyResult
 from defacedask.tables.derive import derive_tables
@@ -102,3 +106,16 @@ def test_clipped_targets_of_deface_are_red_and_in_the_last_lines(tmp_path, capsy
     assert f"a: target clipped: RTSTRUCT: {clipped}" in red[0]
     assert "Targets were clipped in 1 of 2 cases: PTV70." in red[1]
     assert said.index(red[1]) > said.index("Parotid_L")
+
+
+@pytest.mark.parametrize(
+    ("given", "retried"), [([], True), (["--no-retry-failed"], False), (["--retry-failed"], True)]
+)
+def test_whether_failures_are_tried_again_holds_for_one_command(given, retried):
+    @click.command()
+    @retry_option
+    def command():
+        click.echo(option("cluster.retry-failed"))
+
+    assert CliRunner().invoke(command, given).output.strip() == str(retried)
+    assert option("cluster.retry-failed") is True

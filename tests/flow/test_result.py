@@ -8,7 +8,7 @@ import pytest
 
 from defacedask.errors import InputError, OutputError, RefusedError
 from defacedask.flow import result as pieces
-from defacedask.flow.result import Outcome, Piece, piece_path, run_piece
+from defacedask.flow.result import Outcome, Piece, piece_path, run_piece, settled_piece
 
 calls: list[int] = []
 
@@ -106,6 +106,37 @@ def test_what_failed_is_tried_again_and_what_was_refused_is_not(tmp_path):
     run(refuses, tmp_path, depends="r")
     run(refuses, tmp_path, depends="r")
     assert calls == [1, 1, 2]
+
+
+def test_what_failed_stays_as_it_is_if_so_wanted(tmp_path):
+    working = []
+
+    def fails(*before):
+        calls.append(1)
+        if not working:
+            raise RuntimeError("no luck")
+        return Outcome()
+
+    first = run(fails, tmp_path)
+    options = {"folder": str(tmp_path), "stage": "s", "case": "c", "defacer": "d"}
+    working.append(1)
+    assert run_piece(fails, {}, **options, again=False) == first
+    assert settled_piece(fails, {}, **options, depends=None, again=False) == first
+    assert calls == [1]
+    # another input, or another option, is another matter
+    assert run_piece(fails, {}, **options, depends="x", again=False).ok
+    assert settled_piece(fails, {}, **options, depends=None) is None
+
+
+def test_a_full_disk_is_looked_at_again_in_any_case(tmp_path):
+    def fails(*before):
+        calls.append(1)
+        raise OutputError("the disk is full.", fatal=True)
+
+    options = {"folder": str(tmp_path), "stage": "s", "case": "c", "defacer": "d"}
+    assert run_piece(fails, {}, **options).fatal
+    run_piece(fails, {}, **options, again=False)
+    assert calls == [1, 1]
 
 
 def test_records_are_whole_json(tmp_path):

@@ -76,3 +76,25 @@ def test_a_slow_machine_may_ask_for_patience(tmp_path, monkeypatch, patience):
     with dask.config.set({"defacedask.cluster.patience": patience}):
         submit_case(flow(), "run", "data", "case", ("a", "b"), HereExecutor(), kept=tmp_path)
     assert set(limits) == {patience * 2 * HOUR}
+
+
+def test_what_failed_is_left_alone_where_the_configuration_says_so(tmp_path):
+    tries = []
+
+    def fails(*before, **arguments):
+        tries.append(1)
+        raise RuntimeError("no luck")
+
+    stages = (Stage("bad", fails, lambda task: {}), Stage("after", do, lambda task: {}, needs=("bad",)))
+
+    def run(retry):
+        with dask.config.set({"defacedask.cluster.retry-failed": retry}):
+            graph = submit_case(stages, "run", "data", "case", (), HereExecutor(), kept=tmp_path)
+        return [future.result() for future in graph.values()]
+
+    first = run(True)
+    assert run(False) == first
+    assert len(tries) == 1
+    assert [piece.upstream for piece in first] == [False, True]
+    run(True)
+    assert len(tries) == 2
