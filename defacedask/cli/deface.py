@@ -10,7 +10,7 @@ import click
 from defacedask.cli.consoles import table_console
 from defacedask.cli.outputs import OUT
 from defacedask.cli.release_options import protect_options, release_options
-from defacedask.cli.running import device_option, retry_option
+from defacedask.cli.running import UndoneLines, device_option, retry_option
 from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
 
@@ -203,12 +203,12 @@ def _run(
         bar = stack.enter_context(Progress(*columns, console=console))
         task = bar.add_task("tasks", total=None)
 
+        undone = UndoneLines()
+
         def show(finished: int, total: int, piece: Piece | None) -> None:
             bar.update(task, completed=finished, total=total)
             if piece is not None and piece.status != DONE and not piece.upstream:
-                bar.console.print(
-                    printable(f"{piece.case}: {piece.status}: {piece.reason}"), markup=False, soft_wrap=True
-                )
+                bar.console.print(printable(undone.line(piece)), markup=False, soft_wrap=True)
 
         result = deface(found, out, defacer, client=client, progress=show, **options)
     _summary(result)

@@ -13,6 +13,7 @@ import click
 from defacedask.cli.consoles import table_console
 from defacedask.cli.release_options import protect_options
 from defacedask.cli.verbose import performance_option
+from defacedask.errors import printable
 
 # all else is imported where it is used: `--help` needs none of it
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from defacedask.flow.result import Piece
     from defacedask.runs.study import StudyResult
 
-__all__ = ["device_option", "finish", "retry_option", "run_study", "study_options"]
+__all__ = ["UndoneLines", "device_option", "finish", "retry_option", "run_study", "study_options"]
 
 #: Of every command that defaces.
 device_option = click.option(
@@ -48,6 +49,27 @@ retry_option = click.option(
     callback=_set_retry,
     help="Whether what failed in an earlier run with the same --out is tried again. [retry]",
 )
+
+
+class UndoneLines:
+    """Lines of stages that were not done; a long reason that many cases share is told once in full."""
+
+    #: Reasons that are remembered; many name a number of their own case.
+    MOST = 100
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[str, str], str] = {}
+
+    def line(self, piece: Piece) -> str:
+        """What a piece came to."""
+        who = f"{piece.case} by {piece.defacer}" if piece.defacer else piece.case
+        first = self._first.get((piece.defacer, piece.reason))
+        if first is not None and first != piece.case:
+            return f"{who}: {piece.status}, for the same reason as {first}"
+        self._first[piece.defacer, piece.reason] = piece.case
+        if len(self._first) > self.MOST:
+            del self._first[next(iter(self._first))]
+        return f"{who}: {piece.status}: {piece.reason}"
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,13 +183,12 @@ def run_study(
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("tasks", total=None)
 
+            undone = UndoneLines()
+
             def show(finished: int, total: int, piece: Piece | None) -> None:
                 bar.update(task, completed=finished, total=total)
                 if piece is not None and piece.status != DONE and not piece.upstream:
-                    who = f" by {piece.defacer}" if piece.defacer else ""
-                    bar.console.print(
-                        f"{piece.case}{who}: {piece.status}: {piece.reason}", markup=False, soft_wrap=True
-                    )
+                    bar.console.print(printable(undone.line(piece)), markup=False, soft_wrap=True)
 
             def write_one(tables: MutableMapping[str, Any]) -> None:
                 bar.console.print("writing the defaced DICOM of one patient")

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 from support.small_run import GOOD, tables, write
 
 from defacedask.cli.deface import _summary
-from defacedask.cli.running import finish, retry_option
+from defacedask.cli.running import UndoneLines, finish, retry_option
 from defacedask.config import option
+from defacedask.flow.result import FAILED, REFUSED, Piece
 from defacedask.runs.deface import DefaceResult
 from defacedask.runs.study import StudyResult
 from defacedask.tables.derive import derive_tables
@@ -119,3 +120,32 @@ def test_whether_failures_are_tried_again_holds_for_one_command(given, retried):
 
     assert CliRunner().invoke(command, given).output.strip() == str(retried)
     assert option("cluster.retry-failed") is True
+
+
+def test_a_reason_that_many_cases_share_is_told_once():
+    undone = UndoneLines()
+
+    def lines(*pieces):
+        return [undone.line(Piece("s", case, by, "", status, why)) for case, by, status, why in pieces]
+
+    assert lines(
+        ("a", "carina", REFUSED, "it covers."),
+        ("b", "carina", REFUSED, "it covers."),
+        ("c", "quickshear", REFUSED, "it covers."),
+        ("d", "", FAILED, "no room."),
+        ("d", "", FAILED, "no room."),
+    ) == [
+        "a by carina: refused: it covers.",
+        "b by carina: refused, for the same reason as a",
+        "c by quickshear: refused: it covers.",
+        "d: failed: no room.",
+        "d: failed: no room.",
+    ]
+
+
+def test_only_so_many_reasons_are_remembered():
+    undone = UndoneLines()
+    for k in range(2 * undone.MOST):
+        undone.line(Piece("s", f"case {k}", "", "", FAILED, f"reason {k}"))
+    assert undone.line(Piece("s", "x", "", "", FAILED, "reason 0")) == "x: failed: reason 0"
+    assert "same reason" in undone.line(Piece("s", "x", "", "", FAILED, f"reason {2 * undone.MOST - 1}"))
