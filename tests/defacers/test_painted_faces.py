@@ -84,4 +84,4 @@ def test_no_value_of_what_is_painted_stands_out(name):
     tissue = new[(new > -20) & (new < 140)]
     assert np.unique(tissue, return_counts=True)[1].max() < 0.06 * tissue.size
     theirs = volume.values[volume.values < -980]
-    assert np.median(new[new < -980]) == pytest.approx(np.median(theirs), abs=4)
+    assert new[new < -980].mean() == pytest.approx(theirs.mean(), abs=5)
