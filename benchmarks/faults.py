@@ -8,6 +8,7 @@ workers that are processes of their own.
 
 - ``undisturbed``: nothing happens.
 - ``workers``: every so many seconds a worker process is killed (SIGKILL); its nanny starts another.
+- ``objects``: the same, and all that the run keeps is in an object store (moto's server): workers share no folder.
 - ``client``: the program is killed three times, when a quarter, a half and three quarters of the results are there,
   and started again with the same command.
 
@@ -32,6 +33,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import fsspec
+
+from benchmarks.object_store import store
 
 __all__ = ["cluster", "compare_files", "compare_tables", "cpu_seconds", "main", "results"]
 
@@ -61,22 +66,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(name: str, options: argparse.Namespace) -> list[object]:
     """One study; its name, wall and CPU seconds, kills, load of the machine, and exit status."""
-    folder = options.out / name
-    study = [sys.executable, "-m", "defacedask", "study", str(options.patients), "--out", str(folder)]
+    folder = (options.out / name).absolute()
+    patients = str(options.patients.absolute())
+    study = [sys.executable, "-m", "defacedask", "study", patients, "--out", str(folder)]
+    if name == "objects":
+        study = [*study[:-1], "s3://bucket/out", "--work", "s3://bucket/run"]
     study += ["--seed", "1", "--defacers", options.defacers, "--attacks", options.attacks, "--no-pictures"]
     whole = results(options.out / "undisturbed")
     begun, spent = time.monotonic(), cpu_seconds()
     kills = 0
-    with (options.out / f"{name}.log").open("w") as log, cluster(options.workers) as (address, nannies):
+    with (
+        store() if name == "objects" else contextlib.nullcontext(),
+        (options.out / f"{name}.log").open("w") as log,
+        cluster(options.workers) as (address, nannies),
+    ):
         over = threading.Event()
         killer = threading.Thread(target=lambda: None)
         killed: list[int] = []
-        if name == "workers":
+        if name in ("workers", "objects"):
             killer = threading.Thread(target=_kill_workers, args=(nannies, options.every, over, killed))
         killer.start()
         waits = list(CLIENT_DIES) if name == "client" else []
         while True:
-            program = subprocess.Popen([*study, "--cluster", address], stdout=log, stderr=log)
+            program = subprocess.Popen(
+                [*study, "--cluster", address], stdout=log, stderr=log, cwd=options.out.absolute()
+            )
             while program.poll() is None:
                 if waits and results(folder) >= waits[0] * whole:
                     waits.pop(0)
@@ -88,6 +102,8 @@ def run(name: str, options: argparse.Namespace) -> list[object]:
         over.set()
         killer.join()
         kills += len(killed)
+        if name == "objects":
+            fsspec.filesystem("s3").get("bucket/out/", str(folder), recursive=True)
     load = os.getloadavg()[2]
     wall, cpu = time.monotonic() - begun, cpu_seconds() - spent
     return [name, round(wall), round(cpu), kills, round(load, 1), program.returncode]
