@@ -54,3 +54,26 @@ def test_the_sharpest_is_shown_and_all_together_where_nobody_sees_more():
         assert sharpest(seen(any=12, blind=1, other=12), "cut", by)["recogniser"] == "any"
         assert sharpest(seen(any=3, one=3), "cut", by)["recogniser"] == "any"
         assert sharpest(seen(any=3, one=3), "else", by) is None
+
+
+def test_two_persons_do_not_hide_forty():
+    """MR of two persons, told apart, beside a CT of forty: the two say nothing, however large their share."""
+    common = {"defacer": "cut", "recogniser": "r", "attack": "any"}
+    two = common | {"modality": "MR", "gallery_size": 2, "judged": 2, "rank_1": 2, "auc": 1.0}
+    forty = common | {"modality": "CT", "gallery_size": 40, "judged": 40, "rank_1": 9, "auc": 0.7}
+    other = common | {
+        "recogniser": "s",
+        "modality": "CT",
+        "gallery_size": 40,
+        "judged": 40,
+        "rank_1": 3,
+        "auc": 0.6,
+    }
+    run = SimpleNamespace(tables={"verification": pd.DataFrame([two, forty, other])})
+    assert sharpest(run, "cut", "auc")["modality"] == "CT"
+    assert sharpest(run, "cut", "rank_1")["rank_1"] == 9
+    alone = SimpleNamespace(
+        tables={"verification": pd.DataFrame([two, two | {"recogniser": "s", "auc": 0.5}])}
+    )
+    assert sharpest(alone, "cut", "auc")["auc"] == 1.0
+    assert sharpest(alone, "cut", "rank_1")["rank_1"] == 2

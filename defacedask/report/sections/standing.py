@@ -23,6 +23,9 @@ __all__ = [
     "testifying",
 ]
 
+#: Cases below which an AUC is shown only where there is no other; it has no interval then.
+FEW_PERSONS = 6
+
 
 def count_words(rate: Rate) -> str:
     """Write a count of cases, unbroken."""
@@ -73,11 +76,27 @@ def by_each(run: Run, defacer: str) -> list[pd.Series]:
 
 
 def sharpest(run: Run, defacer: str, by: str) -> pd.Series | None:
-    """Of `by_each` the row with the largest ``rank_1`` or ``auc``; all together where nobody sees more."""
+    """Of `by_each` the row that tells most; all together where nobody sees more.
+
+    By ``auc`` the largest, of a few persons only where no row has more: two who are told apart have an AUC of 1. By
+    ``rank_1`` the one that chance explains least: two of two in a gallery of two are less than ten of forty.
+    """
     rows = by_each(run, defacer)
     known = [row for row in rows if int(row["judged"]) and pd.notna(row[by])]
-    share = [row[by] / (int(row["judged"]) if by == "rank_1" else 1) for row in known]
-    return known[int(np.argmax(share))] if known else rows[0] if rows else None
+    if not known:
+        return rows[0] if rows else None
+    if by == "rank_1":
+        return known[int(np.argmin([_by_chance(row) for row in known]))]
+    known = [row for row in known if int(row["judged"]) >= FEW_PERSONS] or known
+    return known[int(np.argmax([row[by] for row in known]))]
+
+
+def _by_chance(row: pd.Series) -> float:
+    """How likely so many are nearest to the right person where one of the gallery is drawn."""
+    size = row["gallery_size"]
+    if pd.isna(size) or int(size) < 2:
+        return 1.0
+    return float(binom.sf(int(row["rank_1"]) - 1, int(row["judged"]), 1 / int(size)))
 
 
 def nearest_beyond_chance(run: Run, defacer: str) -> Rate | None:
@@ -92,9 +111,8 @@ def nearest_beyond_chance(run: Run, defacer: str) -> Rate | None:
     ]
     found = []
     for row in rows:
-        rate = Rate(int(row["rank_1"]), int(row["judged"]))
-        if binom.sf(rate.hits - 1, rate.cases, 1 / int(row["gallery_size"])) < 0.05 / len(rows):
-            found.append(rate)
+        if _by_chance(row) < 0.05 / len(rows):
+            found.append(Rate(int(row["rank_1"]), int(row["judged"])))
     return max(found, key=lambda rate: rate.share, default=None)
 
 
