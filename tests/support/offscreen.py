@@ -1,8 +1,6 @@
-"""Off-screen OpenGL for VTK: found once, in a process that may crash, and used from one thread.
+"""Off-screen OpenGL for VTK, found once, in a process that may crash.
 
-VTK ends the process with a segmentation fault where it finds no library to draw with, and an OpenGL context
-belongs to the thread that made it while Dask runs tasks on any thread. So the first use asks a child process
-what works, and everything is drawn on one thread of this process.
+VTK ends the process with a segmentation fault where it finds no library to draw with.
 """
 
 from __future__ import annotations
@@ -11,12 +9,8 @@ import functools
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
-__all__ = ["NoOpenGL", "on_render_thread", "opengl"]
+__all__ = ["NoOpenGL", "opengl"]
 
 _VARIABLE = "VTK_DEFAULT_OPENGL_WINDOW"
 #: Windows that need no display: hardware or Mesa through EGL, then Mesa's software renderer alone.
@@ -41,10 +35,6 @@ window.GetPixelData(0, 0, 15, 15, 0, pixels, 0)
 middle = [pixels.GetValue(3 * (8 * 16 + 8) + k) for k in range(3)]
 print("drawn" if max(middle) > 0 else "black")
 """
-
-_lock = threading.Lock()
-_thread: ThreadPoolExecutor | None = None
-T = TypeVar("T")
 
 
 class NoOpenGL(Exception):
@@ -86,13 +76,3 @@ def opengl() -> str:
         lines = [line for line in result.stderr.splitlines() if line.strip()]
         said = lines[-1] if lines else f"ended with code {result.returncode}"
     raise NoOpenGL(f"VTK cannot draw on this machine: there is no off-screen OpenGL ({said}).")
-
-
-def on_render_thread(function: Callable[..., T], *args: object, **kwargs: object) -> T:
-    """Run a function on this process's one render thread and wait for it."""
-    global _thread
-    with _lock:
-        if _thread is None:
-            _thread = ThreadPoolExecutor(1, thread_name_prefix="defacedask-render")
-        thread = _thread
-    return thread.submit(function, *args, **kwargs).result()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from defacedask.faces import render
 from defacedask.faces.software import rasterise
 from defacedask.faces.views import AMBIENT, BACKGROUND, DIFFUSE, FACE, SKIN, Framing, View
-from support.offscreen import on_render_thread, opengl
+from support.offscreen import opengl
 
 __all__ = ["render_depth", "vtk_depth", "vtk_views"]
 
@@ -28,14 +28,14 @@ def vtk_views(
         If there is no library to draw with.
     """
     opengl()
-    return on_render_thread(_draw, surface, np.eye(4), tuple(views), size, framing, False)
+    return _draw(surface, tuple(views), size, framing)
 
 
 def vtk_depth(surface: Any, *, size: int = 400, framing: Framing = FACE) -> np.ndarray:
     """Depth from the front; see `render_depth`."""
     opengl()
     flat = Framing(framing.focus, framing.extent, math.inf)
-    return on_render_thread(_draw, surface, np.eye(4), (View(),), size, flat, True)[0]
+    return _draw(surface, (View(),), size, flat, depth=True)[0]
 
 
 def render_depth(
@@ -52,58 +52,50 @@ def render_depth(
     return rasterise(seen, faces, seen[:, 2], size)[0]
 
 
-_local = threading.local()
-
-
+@functools.cache
 def _scene() -> Any:
-    """Window, renderer, mapper, actor and lamps of the render thread, made once."""
-    if not hasattr(_local, "scene"):
-        import vtkmodules.vtkRenderingOpenGL2  # noqa: F401 (registers the implementation)
-        from vtkmodules.vtkRenderingCore import (
-            vtkActor,
-            vtkLight,
-            vtkPolyDataMapper,
-            vtkRenderer,
-            vtkRenderWindow,
-        )
+    """Window, renderer, mapper and lamps, made once."""
+    import vtkmodules.vtkRenderingOpenGL2  # noqa: F401 (registers the implementation)
+    from vtkmodules.vtkRenderingCore import (
+        vtkActor,
+        vtkLight,
+        vtkPolyDataMapper,
+        vtkRenderer,
+        vtkRenderWindow,
+    )
 
-        window, renderer, mapper, actor = vtkRenderWindow(), vtkRenderer(), vtkPolyDataMapper(), vtkActor()
-        window.SetOffScreenRendering(1)
-        window.SetMultiSamples(0)  # four samples cost four times the time in software
-        window.AddRenderer(renderer)
-        renderer.SetBackground(*BACKGROUND)
-        renderer.AutomaticLightCreationOff()
-        lamps = [vtkLight(), vtkLight()]
-        for lamp in lamps:
-            lamp.SetLightTypeToSceneLight()
-            lamp.PositionalOff()
-            renderer.AddLight(lamp)
-        mapper.ScalarVisibilityOff()
-        actor.SetMapper(mapper)
-        skin = actor.GetProperty()
-        skin.SetInterpolationToGouraud()
-        skin.SetColor(*SKIN)
-        skin.SetAmbient(AMBIENT)
-        skin.SetDiffuse(DIFFUSE)
-        skin.SetSpecular(0.0)
-        renderer.AddActor(actor)
-        _local.scene = (window, renderer, mapper, actor, lamps)
-    return _local.scene
+    window, renderer, mapper, actor = vtkRenderWindow(), vtkRenderer(), vtkPolyDataMapper(), vtkActor()
+    window.SetOffScreenRendering(1)
+    window.SetMultiSamples(0)  # four samples cost four times the time in software
+    window.AddRenderer(renderer)
+    renderer.SetBackground(*BACKGROUND)
+    renderer.AutomaticLightCreationOff()
+    lamps = [vtkLight(), vtkLight()]
+    for lamp in lamps:
+        lamp.SetLightTypeToSceneLight()
+        lamp.PositionalOff()
+        renderer.AddLight(lamp)
+    mapper.ScalarVisibilityOff()
+    actor.SetMapper(mapper)
+    skin = actor.GetProperty()
+    skin.SetInterpolationToGouraud()
+    skin.SetColor(*SKIN)
+    skin.SetAmbient(AMBIENT)
+    skin.SetDiffuse(DIFFUSE)
+    skin.SetSpecular(0.0)
+    renderer.AddActor(actor)
+    return window, renderer, mapper, lamps
 
 
 def _draw(
-    surface: Any, pose: np.ndarray, views: tuple[View, ...], size: int, framing: Framing, depth: bool
+    surface: Any, views: tuple[View, ...], size: int, framing: Framing, depth: bool = False
 ) -> list[np.ndarray]:
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkCommonCore import vtkFloatArray, vtkUnsignedCharArray
     from vtkmodules.vtkCommonDataModel import vtkPolyData
-    from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-    window, renderer, mapper, actor, lamps = _scene()
+    window, renderer, mapper, lamps = _scene()
     window.SetSize(size, size)
-    matrix = vtkMatrix4x4()
-    matrix.DeepCopy(pose.ravel().tolist())
-    actor.SetUserMatrix(matrix)
     mapper.SetInputData(surface)
     camera = renderer.GetActiveCamera()
     focus, room = np.array(framing.focus), 400.0
