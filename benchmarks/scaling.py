@@ -1,4 +1,4 @@
-"""What a second worker is worth, and what a cohort of many patients would need.
+"""What a second worker is worth.
 
     uv run python -m benchmarks.scaling PATIENTS --out FOLDER [--workers 1,2,1,2] [--defacers none,quickshear]
         [--attacks basic]

@@ -296,11 +296,11 @@ def _settled(
     parts = [__version__, stage, case, defacer, depends, [piece.key_for(defacer) for piece in before]]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
     kept = _load(piece_path(folder, case, stage, defacer))
-    good = kept is not None and kept.key == key
+    if kept is None or kept.key != key:
+        return None, key
     # what failed is tried again, if nobody says otherwise: the machine may have been at fault
-    if good and kept is not None and kept.status not in (DONE, REFUSED):
-        good = not again and not kept.fatal
-    return (kept if good else None), key
+    stays = kept.status in (DONE, REFUSED) or not (again or kept.fatal)
+    return (kept if stays else None), key
 
 
 def _fill(piece: Piece, work: Callable[[], Outcome]) -> None:
