@@ -133,7 +133,7 @@ def measure(count: int, most: int, sample: int) -> dict[str, Any]:
             cohort = Cohort(folder, [_name(k) for k in range(count)], settings, HereExecutor())
             for k in range(count):
                 case = _name(k)
-                found = _receipts(folder / "store" / "pieces", case, k)
+                found = _receipts(folder / "store" / "results", case, k)
                 cohort.add(About(case, case, "CT", False, "FM"[k % 2], 20 + k % 60), found)
             cohort.parts()
         with steps.step("tables"):
@@ -165,14 +165,14 @@ def _receipts(kept: Path, case: str, number: int) -> Iterator[Any]:
     import numpy as np
 
     from defacedask.costs.features import TEN_FEATURES
-    from defacedask.flow.result import Outcome, receipt, run_piece
+    from defacedask.flow.result import Outcome, receipt, run_task
 
     draw = np.random.default_rng(number)
     own = draw.normal(size=128) / 16
 
     def kept_as(stage: str, defacer: str, outcome: Outcome) -> Any:
         return receipt(
-            run_piece(lambda: outcome, {}, folder=str(kept), stage=stage, case=case, defacer=defacer)
+            run_task(lambda: outcome, {}, folder=str(kept), stage=stage, case=case, defacer=defacer)
         )
 
     for defacer, away in (("original", 0.01), *zip(DEFACERS, (0.01, 0.1), strict=True)):

@@ -111,7 +111,7 @@ def run(name: str, options: argparse.Namespace) -> list[object]:
 
 def results(folder: Path) -> int:
     """Results that are kept of a run."""
-    return sum(1 for _ in (folder / "store" / "pieces").glob("*/*.json"))
+    return sum(1 for _ in (folder / "store" / "results").glob("*/*.json"))
 
 
 def cpu_seconds() -> float:

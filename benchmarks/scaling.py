@@ -62,7 +62,7 @@ def run(number: int, workers: int, options: argparse.Namespace) -> list[object]:
         wall = time.monotonic() - begun
         load = os.getloadavg()[0]
     cpu = cpu_seconds() - spent
-    times = [file.stat().st_mtime for file in (folder / "store" / "pieces").glob("*/*.json")]
+    times = [file.stat().st_mtime for file in (folder / "store" / "results").glob("*/*.json")]
     cases = max(times) - min(times) if times else 0.0
     return [workers, round(wall, 1), round(cases, 1), round(cpu, 1), results(folder), round(load, 1), status]
 

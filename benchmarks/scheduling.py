@@ -28,7 +28,7 @@ from typing import Any
 
 __all__ = ["main", "stub"]
 
-#: Numbers of a usual piece: an embedding for each look, some rows a structure.
+#: Numbers of a usual result: an embedding for each look, some rows a structure.
 FACTS = {"looks": [[0.1234567] * 128] * 4, "notes": ["a note of usual length, as a look leaves it"]}
 ROWS = {"radiomics": [{"structure": "Brainstem", "feature": "Mean", "original": 1.5, "defaced": 1.5}] * 20}
 #: Samples a run.
@@ -124,8 +124,8 @@ def measure(
         names = [f"case-{k:06d}" for k in range(count)]
         begun = time.perf_counter()
         spent = [sum(p.cpu_times()[:2]) for p in processes]
-        for done, (case, pieces) in enumerate(running.run(None, names, defacers, case_id=str), 1):
-            assert all(piece.ok for piece in pieces), pieces
+        for done, (case, results) in enumerate(running.run(None, names, defacers, case_id=str), 1):
+            assert all(result.ok for result in results), results
             # what was kept would fill the disk; a run keeps it
             shutil.rmtree(Path(kept) / case, ignore_errors=True)
             if done % max(1, count // SAMPLES) == 0 or done == count:

@@ -10,7 +10,7 @@ import dask.array
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from support.export_kit import HalfSpace, applied_on, geometry, half_space, stub_look, tree, write_patient  # noqa: F401
+from support.export_kit import HalfSpace, applied_on, geometry, half_space, stub_plan, tree, write_patient  # noqa: F401
 
 from defacedask.backend import namespace
 from defacedask.cli.deface import command
@@ -200,7 +200,7 @@ def test_blocks_go_to_the_device_and_come_back(volume, cupy):
 
 def test_deface_writes_the_same_files(tmp_path, monkeypatch, cupy):
     """CT and dose, with a half-space instead of a head; and nothing is done again for another device."""
-    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
     write_patient(tmp_path / "in")
     trees = {}
     for device in ("cpu", "cuda", "auto"):
@@ -214,7 +214,7 @@ def test_deface_writes_the_same_files(tmp_path, monkeypatch, cupy):
             assert (asked.uploads > 0) == (device != "cpu")
     assert trees["cpu"] == trees["cuda"] == trees["auto"]
     assert len(trees["cpu"]) > 10
-    begun = (tmp_path / "cpu.work/pieces").rglob("apply-*.json")
+    begun = (tmp_path / "cpu.work/results").rglob("apply-*.json")
     before = {path: path.stat().st_mtime_ns for path in begun}
     assert deface(tmp_path / "in", tmp_path / "cpu", "half_space", key=KEY, device="cuda").ok
     assert before == {path: path.stat().st_mtime_ns for path in before}

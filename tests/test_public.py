@@ -129,7 +129,7 @@ def test_an_active_client_is_used_and_paths_keep_their_shape(virtual_patients, s
         client.get_task_stream()  # what ran is noted from here on
         done = dd.deface(virtual_patients / "VP-0001", tmp_path / "a", "quickshear")
         stages = {str(task["key"]).strip("('").split("-")[0] for task in client.get_task_stream()}
-    assert {"ingest", "look", "apply", "export"} <= stages
+    assert {"ingest", "plan", "apply", "export"} <= stages
     assert done.ok
     again = dd.deface([scan.cases[0]], tmp_path / "b", "quickshear", inputs=[virtual_patients / "VP-0001"])
     names = [

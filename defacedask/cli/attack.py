@@ -115,7 +115,7 @@ def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -
 
     from defacedask.cli.running import finish
     from defacedask.cluster import connect_later
-    from defacedask.flow.result import DONE, Piece
+    from defacedask.flow.result import DONE, TaskResult
     from defacedask.runs.attack import run_attack
     from defacedask.runs.face_settings import upload_warning
     from defacedask.tables.batches import batches
@@ -142,13 +142,13 @@ def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -
         bar = stack.enter_context(Progress(*columns, console=console))
         task = bar.add_task("pairs", total=None)
 
-        def show(finished: int, total: int, piece: Piece | None) -> None:
+        def show(finished: int, total: int, result: TaskResult | None) -> None:
             bar.update(task, completed=finished, total=total)
-            if piece is not None and piece.status != DONE:
-                say(f"{piece.case}: {piece.status}: {piece.reason}")
-            elif piece is not None:
-                for note in piece.facts.get("notes", []):
-                    say(f"{piece.case}: {note}")
+            if result is not None and result.status != DONE:
+                say(f"{result.case}: {result.status}: {result.reason}")
+            elif result is not None:
+                for note in result.facts.get("notes", []):
+                    say(f"{result.case}: {note}")
 
         result = run_attack(prepared, client=client, progress=show)
     finish(result)

@@ -189,7 +189,7 @@ def _run(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from defacedask.cluster import connect_later
-    from defacedask.flow.result import DONE, Piece
+    from defacedask.flow.result import DONE, TaskResult
     from defacedask.runs.deface import deface
 
     console = Console(stderr=True)
@@ -205,10 +205,10 @@ def _run(
 
         undone = UndoneLines()
 
-        def show(finished: int, total: int, piece: Piece | None) -> None:
+        def show(finished: int, total: int, result: TaskResult | None) -> None:
             bar.update(task, completed=finished, total=total)
-            if piece is not None and piece.status != DONE and not piece.upstream:
-                bar.console.print(printable(undone.line(piece)), markup=False, soft_wrap=True)
+            if result is not None and result.status != DONE and not result.upstream:
+                bar.console.print(printable(undone.line(result)), markup=False, soft_wrap=True)
 
         result = deface(found, out, defacer, client=client, progress=show, **options)
     _summary(result)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from defacedask.flow.depot import Depot
-    from defacedask.flow.result import Piece
+    from defacedask.flow.result import TaskResult
     from defacedask.runs.study import StudyResult
 
 __all__ = ["UndoneLines", "device_option", "finish", "retry_option", "run_study", "study_options"]
@@ -60,16 +60,16 @@ class UndoneLines:
     def __init__(self) -> None:
         self._first: dict[tuple[str, str], str] = {}
 
-    def line(self, piece: Piece) -> str:
-        """What a piece came to."""
-        who = f"{piece.case} by {piece.defacer}" if piece.defacer else piece.case
-        first = self._first.get((piece.defacer, piece.reason))
-        if first is not None and first != piece.case:
-            return f"{who}: {piece.status}, for the same reason as {first}"
-        self._first[piece.defacer, piece.reason] = piece.case
+    def line(self, result: TaskResult) -> str:
+        """What a result came to."""
+        who = f"{result.case} by {result.defacer}" if result.defacer else result.case
+        first = self._first.get((result.defacer, result.reason))
+        if first is not None and first != result.case:
+            return f"{who}: {result.status}, for the same reason as {first}"
+        self._first[result.defacer, result.reason] = result.case
         if len(self._first) > self.MOST:
             del self._first[next(iter(self._first))]
-        return f"{who}: {piece.status}: {piece.reason}"
+        return f"{who}: {result.status}: {result.reason}"
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -185,10 +185,10 @@ def run_study(
 
             undone = UndoneLines()
 
-            def show(finished: int, total: int, piece: Piece | None) -> None:
+            def show(finished: int, total: int, result: TaskResult | None) -> None:
                 bar.update(task, completed=finished, total=total)
-                if piece is not None and piece.status != DONE and not piece.upstream:
-                    bar.console.print(printable(undone.line(piece)), markup=False, soft_wrap=True)
+                if result is not None and result.status != DONE and not result.upstream:
+                    bar.console.print(printable(undone.line(result)), markup=False, soft_wrap=True)
 
             def write_one(tables: MutableMapping[str, Any]) -> None:
                 bar.console.print("writing the defaced DICOM of one patient")

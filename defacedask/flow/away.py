@@ -27,7 +27,7 @@ from defacedask.config import option
 from defacedask.errors import DefacedaskError, OutputError, RemoteError, StoreError, writing
 from defacedask.flow.faults import Begun
 from defacedask.flow.lending import borrow, texts
-from defacedask.flow.result import FAILED, Outcome, Piece, run_piece, settled_piece
+from defacedask.flow.result import FAILED, Outcome, TaskResult, run_task, settled_result
 from defacedask.io.remote.checkout import Checkout
 from defacedask.io.remote.objects import Objects
 from defacedask.io.remote.trees import Tree
@@ -74,7 +74,7 @@ class Away:
     epoch : int
         Number of the run, see `defacedask.io.remote.lease.Lease`.
     kept : str
-        Where results lie in the run's folder, such as ``store/pieces``.
+        Where results lie in the run's folder, such as ``store/results``.
     roots : tuple of (str, str)
         Folders of the machine where the run was started, and what they are called everywhere; the longest first.
     scratch : str
@@ -107,26 +107,26 @@ class Away:
         self,
         function: Callable[..., Outcome],
         arguments: dict[str, Any],
-        *before: Piece,
+        *before: TaskResult,
         token: str = "",
         limit: float = 0.0,
         rows: bool = True,
         again: bool = True,
         **name: Any,
-    ) -> Piece:
-        """As `defacedask.flow.result.run_piece`, here, on a case that lies there."""
+    ) -> TaskResult:
+        """As `defacedask.flow.result.run_task`, here, on a case that lies there."""
         case, stage = name["case"], name["stage"]
         try:
             with self._taken(case) as here:
                 here.checkout.bring((SMALL,))
                 folder = str(here.root / self.kept)
-                kept = settled_piece(
+                kept = settled_result(
                     function, arguments, *before, rows=rows, again=again, folder=folder, **name
                 )
                 if kept is not None:
                     return kept
                 here.checkout.bring((SMALL, VOXELS, *((FILES,) if stage in WRITING else ())))
-                piece = run_piece(
+                result = run_task(
                     here.renaming(function, self._shared(arguments), here.borrowed(self.lent)),
                     arguments,
                     *before,
@@ -139,11 +139,11 @@ class Away:
                     **name,
                 )
                 here.push(self.epoch)
-                return dataclasses.replace(piece, reason=here.outward(piece.reason))
+                return dataclasses.replace(result, reason=here.outward(result.reason))
         except DefacedaskError as error:
             # the service, or another run: nobody else's case would fare better
             fatal = isinstance(error, RemoteError) or bool(getattr(error, "fatal", False))
-            return Piece(stage, case, name["defacer"], "", FAILED, str(error), fatal=fatal)
+            return TaskResult(stage, case, name["defacer"], "", FAILED, str(error), fatal=fatal)
 
     def _shared(self, arguments: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         """Bring files that are of no case and are named among the arguments: their names everywhere, and here."""
@@ -280,7 +280,7 @@ class _Here:
         """A stage that is given folders of this process, and gives back the run's address."""
         known = {**dict(shared), **(borrowed or {})}
 
-        def renamed(*before: Piece, **arguments: Any) -> Outcome:
+        def renamed(*before: TaskResult, **arguments: Any) -> Outcome:
             try:
                 with called_as(self.outward):
                     found = function(
@@ -336,7 +336,7 @@ def _renamed(
         return value
     if isinstance(value, Path):
         return Path(again(str(value)))
-    if isinstance(value, Piece):
+    if isinstance(value, TaskResult):
         return dataclasses.replace(value, facts=again(value.facts))
     if isinstance(value, dict):
         return {again(key): again(one) for key, one in value.items()}

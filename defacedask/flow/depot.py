@@ -78,7 +78,7 @@ class Depot:
         return Away(
             self.address,
             self._lease.number,
-            "/".join(filter(None, [self.own, "pieces"])),
+            "/".join(filter(None, [self.own, "results"])),
             tuple(sorted(roots, key=lambda root: -len(root[0]))),
             str(self.home / INDEX / "scratch"),
             tuple(self._shared.items()),
@@ -256,5 +256,5 @@ class Depot:
                 yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
 
     def _cases_here(self) -> list[str]:
-        pieces = self.place / self.own / "pieces"
-        return [path.name for path in pieces.iterdir()] if pieces.is_dir() else []
+        results = self.place / self.own / "results"
+        return [path.name for path in results.iterdir()] if results.is_dir() else []

@@ -20,7 +20,7 @@ import dask.utils
 from defacedask.config import option
 from defacedask.devices import CUDA, chosen_device, require_card
 from defacedask.flow.forgetting import EVERY, ask_to_forget
-from defacedask.flow.result import Name, run_piece, settled_piece
+from defacedask.flow.result import Name, run_task, settled_result
 
 __all__ = ["DaskExecutor", "Executor", "HereExecutor", "LaterExecutor", "device_for", "executor_for"]
 
@@ -264,8 +264,8 @@ class LaterExecutor:
     ) -> Any:
         """Future of a task, finished where its result is kept."""
         known = tuple(a.value if isinstance(a, _Done) else a for a in args)
-        if self._there is None and function is run_piece:
-            kept = settled_piece(*known, **kwargs)
+        if self._there is None and function is run_task:
+            kept = settled_result(*known, **kwargs)
             if kept is not None:
                 return self._here.submit(_given, kept, name=name)
         return self._opened().submit(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from defacedask.flow.executors import Executor, LaterExecutor, executor_for
 from defacedask.flow.lending import Lender
 from defacedask.flow.lock import check_seen, only_run
-from defacedask.flow.result import Graph, Piece
+from defacedask.flow.result import Graph, TaskResult
 from defacedask.flow.run import Progress, run_cases
 from defacedask.flow.stage import Stage, check_resources, submit_case, submit_whole_case
 
@@ -38,7 +38,7 @@ class Flow(Generic[RunT]):
     token : str
         Of this run.
     brief : callable, optional
-        Piece -> what of it is handed on; the rest stays on disk.
+        TaskResult -> what of it is handed on; the rest stays on disk.
     depot : Depot, optional
         Where the run's folder is objects; it is held.
     lender : Lender, optional
@@ -49,7 +49,7 @@ class Flow(Generic[RunT]):
     executor: Executor
     kept: Path
     token: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
-    brief: Callable[[Piece], Piece] | None = None
+    brief: Callable[[TaskResult], TaskResult] | None = None
     depot: Depot | None = None
     lender: Lender | None = None
 
@@ -99,7 +99,7 @@ class Flow(Generic[RunT]):
         *,
         case_id: Callable[[Any], str] = lambda case: case.id,
         before: Callable[[Any], None] = lambda case: None,
-    ) -> Iterator[tuple[Any, list[Piece]]]:
+    ) -> Iterator[tuple[Any, list[TaskResult]]]:
         """Run all cases; see `defacedask.flow.run.run_cases`.
 
         Parameters
@@ -142,11 +142,11 @@ class Flow(Generic[RunT]):
 
         if self.depot:
             self.depot.keep_key()
-        brief = self.brief or (lambda piece: piece)
-        for case, pieces in run_cases(cases, submit, self.executor, progress, case_id=case_id, whole=whole):
+        brief = self.brief or (lambda result: result)
+        for case, results in run_cases(cases, submit, self.executor, progress, case_id=case_id, whole=whole):
             if self.depot:
                 self.depot.bring(case_id(case))
-            yield case, [brief(piece) for piece in pieces]
+            yield case, [brief(result) for result in results]
             if self.depot:
                 self.depot.push(case_id(case))
 
@@ -159,7 +159,7 @@ def flow_on(
     *,
     command: str,
     cases: int,
-    brief: Callable[[Piece], Piece] | None = None,
+    brief: Callable[[TaskResult], TaskResult] | None = None,
     depot: Depot | None = None,
 ) -> Iterator[Flow[RunT]]:
     """Hold a folder for one run of a flow, whose results are kept below it.
@@ -186,7 +186,7 @@ def flow_on(
     OutputError
         If nothing can be written there.
     """
-    flow = Flow(tuple(stages), executor_for(client), folder / "pieces", brief=brief, depot=depot)
+    flow = Flow(tuple(stages), executor_for(client), folder / "results", brief=brief, depot=depot)
     if isinstance(flow.executor, LaterExecutor):
         flow.executor.checks.append(lambda opened: check_resources(flow.stages, opened))
         if depot is None:

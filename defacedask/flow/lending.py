@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import ConfigError, StoreError, writing
-from defacedask.flow.result import settled_piece
+from defacedask.flow.result import settled_result
 from defacedask.io.remote.objects import Objects
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _settled(steps: Sequence[Step]) -> bool:
     """Whether an earlier run left all results of a case."""
     found: dict[Any, Any] = {}
     for step in steps:
-        kept = settled_piece(*step.work, *(found[need] for need in step.needs), **step.options)
+        kept = settled_result(*step.work, *(found[need] for need in step.needs), **step.options)
         if kept is None:
             return False
         found[step.name] = kept

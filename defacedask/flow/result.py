@@ -1,7 +1,7 @@
-"""Finished pieces of work: what a stage did to one case, kept so that a second run does only what is missing.
+"""Finished results of work: what a stage did to one case, kept so that a second run does only what is missing.
 
-A piece is a small JSON file. It carries the key of everything it was made from (inputs, options, version, the
-pieces before it), its outcome, what it cost, and its rows for the tables. An error in a stage is a piece too:
+A result is a small JSON file. It carries the key of everything it was made from (inputs, options, version, the
+results before it), its outcome, what it cost, and its rows for the tables. An error in a stage is a result too:
 it never leaves the worker as an exception, so one bad case cannot stop the rest.
 """
 
@@ -35,21 +35,21 @@ __all__ = [
     "Graph",
     "Name",
     "Outcome",
-    "Piece",
     "Receipt",
+    "TaskResult",
     "forget",
-    "kept_piece",
+    "kept_result",
     "load",
-    "piece_path",
     "receipt",
-    "run_piece",
-    "settled_piece",
+    "result_path",
+    "run_task",
+    "settled_result",
     "whole",
 ]
 
 #: (stage, case, defacer) of a task; the defacer is empty where the stage concerns the whole case.
 Name = tuple[str, str, str]
-#: Future of the `Piece` of each stage; of several where one task runs them all.
+#: Future of the `TaskResult` of each stage; of several where one task runs them all.
 Graph = dict[Name, Any]
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Outcome:
 
 
 @dataclasses.dataclass
-class Piece:
+class TaskResult:
     """Outcome of one stage on one case (and defacer), with its record.
 
     Attributes
@@ -86,13 +86,13 @@ class Piece:
     status : str
         done | refused | failed.
     reason : str
-        One sentence for refused and failed pieces.
+        One sentence for refused and failed results.
     seconds, peak_rss_mb : float
         Wall time, and the largest resident memory of the process while it ran.
     fatal : bool
         The run cannot go on (disk full, output not writable).
     upstream : bool
-        It did not run: a piece before it was refused or failed.
+        It did not run: a result before it was refused or failed.
     died : bool
         Its process ended in the middle of it, again and again, and not because it took too long.
     """
@@ -119,38 +119,38 @@ class Piece:
     def key_for(self, defacer: str) -> str:
         """What the stages after it depend on, for one defacer.
 
-        A piece that serves several defacers may name one key for each in ``facts["keys"]``: then one more
+        A result that serves several defacers may name one key for each in ``facts["keys"]``: then one more
         defacer leaves what the others did as it is.
         """
         return self.facts.get("keys", {}).get(defacer, self.key)
 
 
-def piece_path(folder: str | Path, case: str, stage: str, defacer: str = "") -> Path:
-    """File of a piece: FOLDER/CASE/STAGE[-DEFACER].json."""
+def result_path(folder: str | Path, case: str, stage: str, defacer: str = "") -> Path:
+    """File of a result: FOLDER/CASE/STAGE[-DEFACER].json."""
     return Path(folder) / case / (f"{stage}-{defacer}.json" if defacer else f"{stage}.json")
 
 
-def load(folder: str | Path, piece: Piece) -> Piece | None:
+def load(folder: str | Path, result: TaskResult) -> TaskResult | None:
     """The whole of a result of which a part was handed on; None if it is not kept, or is another one's by now."""
-    found = _load(piece_path(folder, piece.case, piece.stage, piece.defacer))
-    return found if found is not None and found.key == piece.key else None
+    found = _load(result_path(folder, result.case, result.stage, result.defacer))
+    return found if found is not None and found.key == result.key else None
 
 
-def kept_piece(folder: str | Path, case: str, stage: str, defacer: str = "") -> Piece | None:
+def kept_result(folder: str | Path, case: str, stage: str, defacer: str = "") -> TaskResult | None:
     """A result as it is kept, whatever it was made from; None if there is none."""
-    return _load(piece_path(folder, case, stage, defacer))
+    return _load(result_path(folder, case, stage, defacer))
 
 
-class Receipt(Piece):
+class Receipt(TaskResult):
     """What of a result the client needs to know: how it went. Its rows and facts stay on disk, see `whole`."""
 
 
-def receipt(piece: Piece) -> Receipt:
+def receipt(result: TaskResult) -> Receipt:
     """The receipt of a result that is kept."""
-    return Receipt(**{**vars(piece), "rows": {}, "facts": {}})
+    return Receipt(**{**vars(result), "rows": {}, "facts": {}})
 
 
-def whole(folder: str | Path, piece: Piece) -> Piece:
+def whole(folder: str | Path, result: TaskResult) -> TaskResult:
     """A result with its rows and facts.
 
     Raises
@@ -158,30 +158,30 @@ def whole(folder: str | Path, piece: Piece) -> Piece:
     StoreError
         If they are not there any more.
     """
-    if not isinstance(piece, Receipt) or piece.upstream or not piece.key:
-        return piece
-    found = load(folder, piece)
+    if not isinstance(result, Receipt) or result.upstream or not result.key:
+        return result
+    found = load(folder, result)
     if found is None:
-        if piece.status == FAILED:
-            return piece
+        if result.status == FAILED:
+            return result
         raise StoreError(
-            f"the record of {piece.stage} of {piece.case} has gone, or changed, while the run was at work.",
+            f"the record of {result.stage} of {result.case} has gone, or changed, while the run was at work.",
             "Run the same command again.",
         )
-    return dataclasses.replace(piece, rows=found.rows, facts=found.facts)
+    return dataclasses.replace(result, rows=found.rows, facts=found.facts)
 
 
 def forget(folder: str | Path, case: str, stage: str, defacer: str = "") -> None:
-    """Remove a piece that is kept, if there is one, so that its stage runs again."""
+    """Remove a result that is kept, if there is one, so that its stage runs again."""
     # something else may stand in its place: then there is none
     with contextlib.suppress(OSError):
-        piece_path(folder, case, stage, defacer).unlink()
+        result_path(folder, case, stage, defacer).unlink()
 
 
-def run_piece(
+def run_task(
     function: Callable[..., Outcome],
     arguments: dict[str, Any],
-    *before: Piece,
+    *before: TaskResult,
     folder: str,
     stage: str,
     case: str,
@@ -193,7 +193,7 @@ def run_piece(
     again: bool = True,
     away: Away | None = None,
     begin: Callable[[Path, str], Begun] = Begun,
-) -> Piece:
+) -> TaskResult:
     """Run one stage, or take what an earlier run left if nothing it depends on has changed.
 
     Parameters
@@ -202,14 +202,14 @@ def run_piece(
         Stage: ``function(*before, **arguments) -> Outcome``.
     arguments : dict
         Its keyword arguments.
-    *before : Piece
+    *before : TaskResult
         What it builds on; if one of them is not done, this one is not run and tells the same reason.
     folder : str
-        Where pieces are kept.
+        Where results are kept.
     stage, case, defacer : str
         Its name.
     depends : JSON-able, optional
-        Options and hashes that its outcome depends on, beside the version and the pieces before it.
+        Options and hashes that its outcome depends on, beside the version and the results before it.
     token : str
         Of the run. With one, a stage whose process died twice in this run is not begun a third time.
     limit : float
@@ -225,7 +225,7 @@ def run_piece(
 
     Returns
     -------
-    Piece
+    TaskResult
         Never raises for what goes wrong inside the stage.
     """
     name = {"stage": stage, "case": case, "defacer": defacer, "depends": depends}
@@ -236,66 +236,66 @@ def run_piece(
     kept, key = _settled(before, folder, again=again, **name)
     if kept is not None:
         return kept if rows else _without_rows(kept)
-    path = piece_path(folder, case, stage, defacer)
-    piece = Piece(stage, case, defacer, key)
+    path = result_path(folder, case, stage, defacer)
+    result = TaskResult(stage, case, defacer, key)
     begun = begin(path, token)
     if why := begun.died():
-        piece.status, piece.reason, piece.died = FAILED, f"{stage}: {why}", not begun.was_late
-        piece = _kept(path, piece)
-        tell(piece)
-        return piece
+        result.status, result.reason, result.died = FAILED, f"{stage}: {why}", not begun.was_late
+        result = _kept(path, result)
+        tell(result)
+        return result
     _reset_peak()
     started = time.perf_counter()
     with begun.watched(limit):
-        _fill(piece, lambda: function(*before, **arguments))
-    piece.seconds = time.perf_counter() - started
-    piece.peak_rss_mb = _peak_mb()
-    piece = _kept(path, piece)
-    tell(piece)
-    return piece if rows else _without_rows(piece)
+        _fill(result, lambda: function(*before, **arguments))
+    result.seconds = time.perf_counter() - started
+    result.peak_rss_mb = _peak_mb()
+    result = _kept(path, result)
+    tell(result)
+    return result if rows else _without_rows(result)
 
 
-def settled_piece(
+def settled_result(
     function: Callable[..., Outcome],
     arguments: dict[str, Any],
-    *before: Piece,
+    *before: TaskResult,
     rows: bool = True,
     token: str = "",
     limit: float = 0.0,
     again: bool = True,
     away: Away | None = None,
     **name: Any,
-) -> Piece | None:
-    """What `run_piece` would give of the same arguments without running anything; None if the stage must run."""
+) -> TaskResult | None:
+    """What `run_task` would give of the same arguments without running anything; None if the stage must run."""
     kept, _ = _settled(before, again=again, **name)
     return kept if rows or kept is None else _without_rows(kept)
 
 
-def _without_rows(piece: Piece) -> Piece:
-    return dataclasses.replace(piece, rows={table: [] for table in piece.rows})
+def _without_rows(result: TaskResult) -> TaskResult:
+    return dataclasses.replace(result, rows={table: [] for table in result.rows})
 
 
 def _settled(
-    before: tuple[Piece, ...],
+    before: tuple[TaskResult, ...],
     folder: str,
     stage: str,
     case: str,
     defacer: str,
     depends: Any,
     again: bool,
-) -> tuple[Piece | None, str]:
+) -> tuple[TaskResult | None, str]:
     """The result of a stage that need not run, and the key."""
     from defacedask import __version__
 
-    for piece in before:
-        if not piece.ok:
-            lost = Piece(
-                stage, case, defacer, "", piece.status, piece.reason, fatal=piece.fatal, upstream=True
+    for result in before:
+        if not result.ok:
+            lost = TaskResult(
+                stage, case, defacer, "", result.status, result.reason, fatal=result.fatal, upstream=True
             )
             return lost, ""
-    parts = [__version__, stage, case, defacer, depends, [piece.key_for(defacer) for piece in before]]
+    parts = [__version__, stage, case, defacer, depends, [result.key_for(defacer) for result in before]]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-    kept = _load(piece_path(folder, case, stage, defacer))
+    kept = _load(result_path(folder, case, stage, defacer))
     if kept is None or kept.key != key:
         return None, key
     # what failed is tried again, if nobody says otherwise: the machine may have been at fault
@@ -303,43 +303,43 @@ def _settled(
     return (kept if stays else None), key
 
 
-def _fill(piece: Piece, work: Callable[[], Outcome]) -> None:
-    """Do the work; whatever comes of it, an error too, is in the piece."""
-    stage = piece.stage
+def _fill(result: TaskResult, work: Callable[[], Outcome]) -> None:
+    """Do the work; whatever comes of it, an error too, is in the result."""
+    stage = result.stage
     try:
         outcome = patiently(work)
-        piece.rows, piece.facts = outcome.rows, outcome.facts
+        result.rows, result.facts = outcome.rows, outcome.facts
     except RefusedError as error:
-        piece.status, piece.reason = REFUSED, str(error)
+        result.status, result.reason = REFUSED, str(error)
     except OutputError as error:
-        piece.status, piece.reason, piece.fatal = FAILED, str(error), error.fatal
+        result.status, result.reason, result.fatal = FAILED, str(error), error.fatal
     except DefacedaskError as error:
-        piece.status, piece.reason = FAILED, str(error)
+        result.status, result.reason = FAILED, str(error)
     except MemoryError:
-        piece.status, piece.reason = (
+        result.status, result.reason = (
             FAILED,
             f"{stage} ran out of memory; give the workers more, or use fewer of them.",
         )
     except OSError as error:
-        piece.status, piece.reason = FAILED, f"{stage}: {error.strerror or error}"
-        piece.fatal = error.errno in FULL
+        result.status, result.reason = FAILED, f"{stage}: {error.strerror or error}"
+        result.fatal = error.errno in FULL
     except Exception as error:
-        piece.status, piece.reason = FAILED, f"{stage}: {type(error).__name__}: {error}"
-        piece.facts = {"traceback": traceback.format_exc()}
-        log.warning("%s of %s %s failed", stage, piece.case, piece.defacer, exc_info=True)
+        result.status, result.reason = FAILED, f"{stage}: {type(error).__name__}: {error}"
+        result.facts = {"traceback": traceback.format_exc()}
+        log.warning("%s of %s %s failed", stage, result.case, result.defacer, exc_info=True)
 
 
-def _kept(path: Path, piece: Piece) -> Piece:
-    """The piece, once it is on disk; a failed one if it cannot be."""
+def _kept(path: Path, result: TaskResult) -> TaskResult:
+    """The result, once it is on disk; a failed one if it cannot be."""
     try:
-        with writing(f"the record of {piece.stage} of {piece.case}"):
-            _save(path, piece)
+        with writing(f"the record of {result.stage} of {result.case}"):
+            _save(path, result)
     except OutputError as error:
-        piece.status, piece.reason, piece.fatal = FAILED, str(error), error.fatal
+        result.status, result.reason, result.fatal = FAILED, str(error), error.fatal
     except Exception as error:  # facts that cannot be kept concern this case alone
-        piece.status, piece.reason = FAILED, f"the record of {piece.stage} cannot be kept ({error})."
-        piece.rows, piece.facts = {}, {}
-    return piece
+        result.status, result.reason = FAILED, f"the record of {result.stage} cannot be kept ({error})."
+        result.rows, result.facts = {}, {}
+    return result
 
 
 def _plain(value: Any) -> Any:
@@ -349,21 +349,21 @@ def _plain(value: Any) -> Any:
         return value.item()
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} cannot be kept in a piece")
+    raise TypeError(f"{type(value).__name__} cannot be kept in a result")
 
 
-def _save(path: Path, piece: Piece) -> None:
+def _save(path: Path, result: TaskResult) -> None:
     # `dataclasses.asdict` would copy all of it first, which takes longer than to write it
-    write_whole(path, json.dumps(vars(piece), default=_plain))
+    write_whole(path, json.dumps(vars(result), default=_plain))
 
 
-def _load(path: Path) -> Piece | None:
+def _load(path: Path) -> TaskResult | None:
     try:
-        piece = Piece(**json.loads(path.read_text(encoding="utf-8")))
+        result = TaskResult(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    whole = isinstance(piece.facts, dict) and isinstance(piece.rows, dict) and isinstance(piece.key, str)
-    return piece if whole else None
+    whole = isinstance(result.facts, dict) and isinstance(result.rows, dict) and isinstance(result.key, str)
+    return result if whole else None
 
 
 def _reset_peak() -> None:

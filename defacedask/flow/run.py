@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import DefacedaskError, OutputError
-from defacedask.flow.result import FAILED, Name, Piece
+from defacedask.flow.result import FAILED, Name, TaskResult
 
 if TYPE_CHECKING:
     from defacedask.flow.executors import Executor
 
 __all__ = ["CHANCES", "Progress", "run_cases"]
 
-Progress = Callable[[int, int, Piece | None], None]
+Progress = Callable[[int, int, TaskResult | None], None]
 
 #: More times that a case is begun whose process died, alone and at the end: it may have died of a neighbour, or been
 #: killed from outside.
@@ -33,20 +33,21 @@ def run_cases(
     *,
     case_id: Callable[[Any], str],
     whole: Callable[[Any, int], Mapping[Name, Any]] | None = None,
-) -> Iterator[tuple[Any, list[Piece]]]:
+) -> Iterator[tuple[Any, list[TaskResult]]]:
     """Run all cases; each comes back with its results as soon as it has finished.
 
     Parameters
     ----------
     cases : sequence
     submit : callable
-        ``submit(case, priority, chance)`` -> (stage, case, defacer) -> future of a `Piece`, or of the list of those
-        that have this future. The chance is 0, or 1 to `CHANCES` where its process died before.
+        ``submit(case, priority, chance)`` -> (stage, case, defacer) -> future of a `TaskResult`, or of the list
+        of those that have this future. The chance is 0, or 1 to `CHANCES` where its process died before.
     executor : Executor
     progress : callable, optional
-        ``progress(finished, total, piece)``: tasks that have finished, an estimate of all, and the one that just has.
+        ``progress(finished, total, result)``: tasks that have finished, an estimate of all, and the one that
+        just has.
     case_id : callable
-        Id of a case: one that cannot even be submitted is a failed piece of the stage ``submit``.
+        Id of a case: one that cannot even be submitted is a failed result of the stage ``submit``.
     whole : callable, optional
         ``whole(case, priority)``: as ``submit``, as few tasks as can be; used as long as there are more cases to come
         than tasks run at a time.
@@ -54,13 +55,13 @@ def run_cases(
     Yields
     ------
     case : object
-    pieces : list of Piece
+    results : list of TaskResult
         One for each of its futures.
 
     Raises
     ------
     OutputError
-        If a piece says that nothing more can be written; what was finished stays.
+        If a result says that nothing more can be written; what was finished stays.
     """
     flight = _Flight(cases, submit, executor, progress, case_id, whole)
     try:
@@ -76,7 +77,7 @@ class _Open:
 
     case: Any
     missing: dict[Any, list[Name]]
-    pieces: list[Piece] = dataclasses.field(default_factory=list)
+    results: list[TaskResult] = dataclasses.field(default_factory=list)
     chance: int = 0
     lost: bool = False
 
@@ -100,7 +101,7 @@ class _Flight:
     tasks: int = 0
     finished: int = 0
 
-    def run(self) -> Iterator[tuple[Any, list[Piece]]]:
+    def run(self) -> Iterator[tuple[Any, list[TaskResult]]]:
         queue = iter(enumerate(self.cases))
         unlucky: list[_Open] = []
         self._tell(None)
@@ -116,7 +117,7 @@ class _Flight:
                     ready.append(one)
             while ready:
                 done = ready.pop()
-                yield done.case, done.pieces
+                yield done.case, done.results
             if not flying:
                 break
             ended = self._next()
@@ -131,7 +132,7 @@ class _Flight:
                 one = self._start(one.case, 0, one.chance + 1)
                 while one.missing:
                     self._next()
-            yield one.case, one.pieces
+            yield one.case, one.results
 
     def _start(self, case: Any, priority: int, chance: int = 0) -> _Open:
         """Submit a case; what finished before is kept on disk, so that only what is missing runs again."""
@@ -143,16 +144,16 @@ class _Flight:
                 raise
             what = str(error) if isinstance(error, DefacedaskError) else f"{type(error).__name__}: {error}"
             reason = f"it could not be started: {what}"
-            one.pieces.append(Piece("submit", self.case_id(case), "", "", FAILED, reason))
+            one.results.append(TaskResult("submit", self.case_id(case), "", "", FAILED, reason))
             graph = {}
         if not chance:
             self.begun += 1
-            self.tasks += len(graph) + len(one.pieces)
+            self.tasks += len(graph) + len(one.results)
         for name, future in graph.items():
             one.missing.setdefault(future, []).append(name)
         self.owners |= dict.fromkeys(one.missing, one)
-        for piece in one.pieces:
-            self._count(piece)
+        for result in one.results:
+            self._count(result)
         return one
 
     def _submit(self, case: Any, priority: int, chance: int) -> Mapping[Name, Any]:
@@ -170,35 +171,35 @@ class _Flight:
         names = one.missing.pop(future)
         try:
             found = future.result()
-            pieces = found if isinstance(found, list) else [found]
+            results = found if isinstance(found, list) else [found]
         except Exception as error:
             # a stage never raises: the process that ran it was lost
             reason = (
                 f"{names[0][0]}: the worker process was lost in each of {CHANCES + 1} tries "
                 f"({type(error).__name__}); it may lack memory, see the worker's log."
             )
-            pieces = [Piece(*name, "", FAILED, reason, died=True) for name in names]
-        if not one.lost and any(piece.died for piece in pieces) and one.lose():
-            self.finished -= len(one.pieces)
-        one.pieces += pieces
-        for piece in pieces:
+            results = [TaskResult(*name, "", FAILED, reason, died=True) for name in names]
+        if not one.lost and any(result.died for result in results) and one.lose():
+            self.finished -= len(one.results)
+        one.results += results
+        for result in results:
             if not one.lost:
-                self._count(piece)
-            if piece.fatal and not piece.upstream:
+                self._count(result)
+            if result.fatal and not result.upstream:
                 raise OutputError(
-                    piece.reason, "What was finished stays; the same command goes on from there.", fatal=True
+                    result.reason, "What was finished stays; the same command goes on from there.", fatal=True
                 )
         return None if one.missing else one
 
-    def _count(self, piece: Piece) -> None:
+    def _count(self, result: TaskResult) -> None:
         self.finished += 1
-        self._tell(piece)
+        self._tell(result)
 
-    def _tell(self, piece: Piece | None) -> None:
+    def _tell(self, result: TaskResult | None) -> None:
         if self.progress:
             later = len(self.cases) - self.begun
             each = self.tasks / self.begun if self.begun else 0.0
-            self.progress(self.finished, self.tasks + round(later * each), piece)
+            self.progress(self.finished, self.tasks + round(later * each), result)
 
     def give_up(self) -> None:
         """Cancel what is still in flight."""

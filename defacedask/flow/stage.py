@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from defacedask.config import option
 from defacedask.errors import ConfigError
-from defacedask.flow.result import Graph, Name, Piece, run_piece
+from defacedask.flow.result import Graph, Name, TaskResult, run_task
 from defacedask.io.store import called_as
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Step:
     needs : tuple
         Names of the steps that it builds on.
     work : tuple
-        Function and arguments, as `defacedask.flow.result.run_piece` takes them.
+        Function and arguments, as `defacedask.flow.result.run_task` takes them.
     options : dict
         The rest of what it takes.
     resources : mapping
@@ -231,14 +231,14 @@ def submit_case(
     token : str
         Of the run: the same for all its cases, another for the next run.
     away : Away, optional
-        See `defacedask.flow.result.run_piece`.
+        See `defacedask.flow.result.run_task`.
     lender : Lender, optional
         Of input that workers do not see.
 
     Returns
     -------
     dict
-        (stage, case, defacer) -> future of a `Piece`. Its rows stay on disk.
+        (stage, case, defacer) -> future of a `TaskResult`. Its rows stay on disk.
     """
     graph: Graph = {}
     steps = _lent(
@@ -246,7 +246,7 @@ def submit_case(
     )
     for step in steps:
         graph[step.name] = executor.submit(
-            run_piece,
+            run_task,
             *step.work,
             *(graph[need] for need in step.needs),
             name=step.name,
@@ -268,7 +268,7 @@ def submit_whole_case(
     kept: str | Path,
     priority: int = 0,
     token: str = "",
-    brief: Callable[[Piece], Piece] | None = None,
+    brief: Callable[[TaskResult], TaskResult] | None = None,
     away: Away | None = None,
     lender: Lender | None = None,
 ) -> Graph:
@@ -283,12 +283,12 @@ def submit_whole_case(
     stages, run, case, case_id, defacers, executor, kept, priority, token, away, lender
         As in `submit_case`.
     brief : callable, optional
-        Piece -> what of it is sent to the client.
+        TaskResult -> what of it is sent to the client.
 
     Returns
     -------
     dict
-        (stage, case, defacer) -> the one future, of a list of `Piece`.
+        (stage, case, defacer) -> the one future, of a list of `TaskResult`.
     """
     names: list[Name] = []
     future: Any = None
@@ -321,21 +321,21 @@ class Steps:
     ----------
     steps : list of Step
     brief : callable or None
-        Piece -> what is given back of it.
+        TaskResult -> what is given back of it.
     """
 
-    def __init__(self, steps: Sequence[Step], brief: Callable[[Piece], Piece] | None) -> None:
+    def __init__(self, steps: Sequence[Step], brief: Callable[[TaskResult], TaskResult] | None) -> None:
         self.steps, self.brief = steps, brief
 
 
-def run_steps(work: Steps, before: Sequence[Piece] = ()) -> list[Piece]:
-    """Run steps one after the other, on what was done before; gives all pieces, also those from before."""
-    found: dict[Name, Piece] = {(piece.stage, piece.case, piece.defacer): piece for piece in before}
+def run_steps(work: Steps, before: Sequence[TaskResult] = ()) -> list[TaskResult]:
+    """Run steps one after the other, on what was done before; gives all results, also those from before."""
+    found: dict[Name, TaskResult] = {(result.stage, result.case, result.defacer): result for result in before}
     for step in work.steps:
-        found[step.name] = run_piece(*step.work, *(found[need] for need in step.needs), **step.options)
+        found[step.name] = run_task(*step.work, *(found[need] for need in step.needs), **step.options)
     for away in {step.options["away"] for step in work.steps if "away" in step.options}:
         away.let_go(work.steps[0].name[1])
-    return [work.brief(piece) if work.brief else piece for piece in found.values()]
+    return [work.brief(result) if work.brief else result for result in found.values()]
 
 
 def _needed(need: str | tuple[str, str], case: str, defacer: str, known: set[Name]) -> Name:

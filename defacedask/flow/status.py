@@ -108,7 +108,7 @@ def status_of(out: str | Path) -> Status:
     results: dict[str, Counter[str]] = {}
     seconds: defaultdict[str, float] = defaultdict(float)
     cases = set()
-    for path, since in _files(folder / "pieces"):
+    for path, since in _files(folder / "results"):
         if path.suffix == ".begun":
             stage = path.stem
             if found.state in ("running", "unknown"):

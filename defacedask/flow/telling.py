@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from defacedask.config import option
 
 if TYPE_CHECKING:
-    from defacedask.flow.result import Piece
+    from defacedask.flow.result import TaskResult
 
 __all__ = ["JsonLines", "tell"]
 
@@ -19,15 +19,15 @@ __all__ = ["JsonLines", "tell"]
 FIELDS = ("stage", "case", "defacer", "status", "reason", "seconds", "peak_rss_mb")
 
 
-def tell(piece: Piece) -> None:
+def tell(result: TaskResult) -> None:
     """Tell how a stage went; cases are named, so that the log stays on site as the data do."""
-    who = f"{piece.case} by {piece.defacer}" if piece.defacer else piece.case
-    about = {name: getattr(piece, name) for name in FIELDS}
-    _log().info("%s of %s: %s in %.1f s", piece.stage, who, piece.status, piece.seconds, extra=about)
+    who = f"{result.case} by {result.defacer}" if result.defacer else result.case
+    about = {name: getattr(result, name) for name in FIELDS}
+    _log().info("%s of %s: %s in %.1f s", result.stage, who, result.status, result.seconds, extra=about)
     if counters := _counters():
-        counters["stages"].labels(piece.stage, piece.status).inc()
-        counters["seconds"].labels(piece.stage).inc(piece.seconds)
-        counters["peak"].labels(piece.stage).set(piece.peak_rss_mb * 2**20)
+        counters["stages"].labels(result.stage, result.status).inc()
+        counters["seconds"].labels(result.stage).inc(result.seconds)
+        counters["peak"].labels(result.stage).set(result.peak_rss_mb * 2**20)
 
 
 class JsonLines(logging.Formatter):

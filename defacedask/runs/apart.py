@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import StoreError
 from defacedask.flow.result import DONE, forget
-from defacedask.flow.stages.shelf import Shelf, record_path
+from defacedask.flow.stages.case_export import CaseExport, record_path
 from defacedask.runs.already import take_back
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def forget_regrouped(run: DefaceRun, cases: Sequence[Case]) -> None:
             continue
         if any(here.get(digest, name) != name for digest in written):
             take_back(part, run.out)
-            forget(run.work / "pieces", name, "export", run.defacer)
+            forget(run.work / "results", name, "export", run.defacer)
 
 
 def images_apart(run: DefaceRun, case: Case) -> list[Case]:
@@ -129,7 +129,7 @@ def _apart(case: Case, series: Series) -> Case:
 def _names_on_record(run: DefaceRun, case: Case) -> dict[str, str]:
     """Source file -> its path in the record."""
     naming = run.release.naming(run.run_key, run.people)
-    shelf = Shelf(
+    files = CaseExport(
         case,
         run.defacer,
         run.out,
@@ -142,4 +142,4 @@ def _names_on_record(run: DefaceRun, case: Case) -> dict[str, str]:
         naming.get("people"),
         run.trial_of(case),
     )
-    return {file: shelf.relative(file) for series in case.images for file in series.files}
+    return {file: files.relative(file) for series in case.images for file in series.files}

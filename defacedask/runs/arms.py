@@ -13,7 +13,7 @@ from defacedask.defacers import defacer_names, valid_name
 from defacedask.errors import ConfigError, InputError
 from defacedask.flow.stages.arm_commands import split_command
 from defacedask.flow.stages.ingest import input_state
-from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.inputs import nothing_found, scan_of
 
 if TYPE_CHECKING:

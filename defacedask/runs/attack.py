@@ -11,12 +11,12 @@ from defacedask import config
 from defacedask.attacks.pairing import Pair, Pairing, pair_cases
 from defacedask.errors import ConfigError, InputError
 from defacedask.flow.flow import flow_on
-from defacedask.flow.result import Piece, receipt, whole
+from defacedask.flow.result import TaskResult, receipt, whole
 from defacedask.flow.run import Progress
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage
 from defacedask.flow.stages.attack import attack_case, check_kind
 from defacedask.flow.stages.ingest import input_state
-from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.inputs import nothing_found, scan_of
 from defacedask.phantom.virtual import is_virtual
 from defacedask.runs.face_settings import Tolerance, face_settings, resolve_tolerance
@@ -89,7 +89,7 @@ def attack(
     client : distributed.Client, optional
         Where tasks run; by default on the active client, and without one here, one after the other.
     progress : callable, optional
-        ``progress(finished, total, piece)``.
+        ``progress(finished, total, result)``.
 
     Returns
     -------
@@ -174,18 +174,18 @@ def run_attack(
     ) as flow:
         ids = [case.id for case, _ in jobs]
         cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor, measured=TABLES)
-        for (case, pair), pieces in flow.run(
+        for (case, pair), results in flow.run(
             prepared, jobs, (prepared.name,), progress, case_id=lambda job: job[0].id
         ):
-            piece = whole(prepared.folder / KEPT, pieces[-1])
-            cohort.add(About.of(case), _looks(prepared, piece), _row(prepared, case, pair, piece))
+            result = whole(prepared.folder / KEPT, results[-1])
+            cohort.add(About.of(case), _looks(prepared, result), _row(prepared, case, pair, result))
         return StudyResult(prepared.folder, cohort.finish(_skipped(prepared)), write_report(prepared.folder))
 
 
-def _brief(piece: Piece) -> Piece:
+def _brief(result: TaskResult) -> TaskResult:
     """What is sent to the client: how it went, and what is said of it at once."""
-    notes = {"notes": piece.facts["notes"]} if "notes" in piece.facts else {}
-    return dataclasses.replace(receipt(piece), facts=notes)
+    notes = {"notes": result.facts["notes"]} if "notes" in result.facts else {}
+    return dataclasses.replace(receipt(result), facts=notes)
 
 
 def stages() -> tuple[Stage[PreparedAttack], ...]:
@@ -225,20 +225,20 @@ def _depends(prepared: PreparedAttack, original: Case, pair: Pair | None) -> lis
     ]
 
 
-def _looks(prepared: PreparedAttack, piece: Piece) -> list[Piece]:
+def _looks(prepared: PreparedAttack, result: TaskResult) -> list[TaskResult]:
     """What was seen of a pair, as the stages of a study tell it: of the original, and of the defaced head."""
     out = []
     for who, part in ((ORIGINAL, "original"), (prepared.name, "defaced")):
-        facts = {"recognisers": piece.facts.get("recognisers", {}), "looks": piece.facts.get(part, [])}
+        facts = {"recognisers": result.facts.get("recognisers", {}), "looks": result.facts.get(part, [])}
         own = who == prepared.name
         if own:
-            facts["pictures"] = piece.facts.get("pictures", [])
-        rows = piece.rows if own else {}
-        out.append(Piece("faces", piece.case, who, piece.key, piece.status, facts=facts, rows=rows))
+            facts["pictures"] = result.facts.get("pictures", [])
+        rows = result.rows if own else {}
+        out.append(TaskResult("faces", result.case, who, result.key, result.status, facts=facts, rows=rows))
     return out
 
 
-def _row(prepared: PreparedAttack, case: Case, pair: Pair | None, piece: Piece) -> dict[str, Any]:
+def _row(prepared: PreparedAttack, case: Case, pair: Pair | None, result: TaskResult) -> dict[str, Any]:
     """Row of the table ``cases``."""
     alone = prepared.pairing.reasons.get(case.id, _NO_PARTNER)
     paired = f"paired by {pair.how} with {pair.defaced.id}." if pair else f"{alone}."
@@ -247,11 +247,11 @@ def _row(prepared: PreparedAttack, case: Case, pair: Pair | None, piece: Piece) 
         "patient": case.patient_id,
         "modality": case.primary.modality,
         "virtual": is_virtual(case),
-        "status": piece.status,
-        "reason": piece.reason,
-        "peak_rss_mb": piece.peak_rss_mb,
-        "notes": " ".join([paired, *piece.facts.get("notes", [])]),
-        "seconds_attack": piece.seconds,
+        "status": result.status,
+        "reason": result.reason,
+        "peak_rss_mb": result.peak_rss_mb,
+        "notes": " ".join([paired, *result.facts.get("notes", [])]),
+        "seconds_attack": result.seconds,
     }
 
 

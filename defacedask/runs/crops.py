@@ -16,10 +16,10 @@ import numpy as np
 
 from defacedask.errors import writing
 from defacedask.faces.crops import Known
-from defacedask.flow.result import kept_piece, receipt
+from defacedask.flow.result import kept_result, receipt
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
 from defacedask.flow.stages.crops import compare_crops, write_known
-from defacedask.flow.stages.places import KEPT, ORIGINAL
+from defacedask.flow.stages.layout import KEPT, ORIGINAL
 from defacedask.runs.study_stages import StudyRun, stages
 from defacedask.tables.crops import CROPS, matrix_rows
 from defacedask.tables.evidence import limits
@@ -67,18 +67,18 @@ def fill_matrix(
     last = dataclasses.replace(
         flow,
         stages=_stages(settings.device, str(place), digest),
-        brief=lambda piece: piece if piece.stage == CROPS else receipt(piece),
+        brief=lambda result: result if result.stage == CROPS else receipt(result),
     )
     found = [
-        piece
-        for _, pieces in last.run(context, cases, settings.judged, progress)
-        for piece in pieces
-        if piece.stage == CROPS
+        result
+        for _, results in last.run(context, cases, settings.judged, progress)
+        for result in results
+        if result.stage == CROPS
     ]
     known = limits(read_table(prepared.folder / "tables", "controls"), settings.tolerance)
     order = {case.id: k for k, case in enumerate(cases)}
     ranks = {name: k for k, name in enumerate(settings.judged)}
-    found.sort(key=lambda piece: (ranks[piece.defacer], order[piece.case]))
+    found.sort(key=lambda result: (ranks[result.defacer], order[result.case]))
     write_tables(prepared.folder, {"forced_matrix": matrix_rows(found, known, len(cases), SEED)})
 
 
@@ -97,8 +97,8 @@ def _known(
     for person in map(str, order):
         if len(chosen) == most:
             break
-        piece = kept_piece(kept, first[person].id, "faces", ORIGINAL)
-        looks = piece.facts.get("looks", ()) if piece else ()
+        result = kept_result(kept, first[person].id, "faces", ORIGINAL)
+        looks = result.facts.get("looks", ()) if result else ()
         seen = [look for look in looks if look["attack"] == "plain" and look["detected"] and look["encoding"]]
         # a service's encodings are not numbers
         seen = [look for look in seen if not isinstance(look["encoding"], str)]
@@ -127,7 +127,7 @@ def _stages(device: str, place: str, digest: str) -> tuple[Stage[StudyRun], ...]
     before = [
         one
         for one in stages(device)
-        if one.name in ("ingest", "look", "apply") or (one.name, one.each) == ("faces", ORIGINAL)
+        if one.name in ("ingest", "plan", "apply") or (one.name, one.each) == ("faces", ORIGINAL)
     ]
     return (
         *before,
@@ -136,7 +136,7 @@ def _stages(device: str, place: str, digest: str) -> tuple[Stage[StudyRun], ...]
             compare_crops,
             arguments,
             lambda task: [task.run.settings.faces, digest],
-            needs=("ingest", "look", ("faces", ORIGINAL), "apply"),
+            needs=("ingest", "plan", ("faces", ORIGINAL), "apply"),
             each=EACH_DEFACER,
             seconds=6 * HOUR,
         ),

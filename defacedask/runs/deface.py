@@ -1,4 +1,4 @@
-"""Deface a cohort and write it out: ingest, look, apply and export of every case, without the evaluation.
+"""Deface a cohort and write it out: ingest, plan, apply and export of every case, without the evaluation.
 
 What the run needs for itself (the original voxels, plans, the key of the UID map) lies in a work folder apart from
 the output, which holds nothing but defaced files and their record.
@@ -174,7 +174,7 @@ def deface(
     device : str, optional
         Where kernels run: ``cpu``, ``cuda``, or ``auto`` (on a card where a worker has one).
     progress : callable, optional
-        ``progress(finished, total, piece)``.
+        ``progress(finished, total, result)``.
 
     Returns
     -------
@@ -244,13 +244,13 @@ def deface(
             take_back(path, folder)
         for case in set(copies) - {case.id for case in found.cases}:
             take_back(record_path(context.record, case, defacer), folder)
-            forget(place / "pieces", case, "export", defacer)
+            forget(place / "results", case, "export", defacer)
 
         by_case: dict[str, dict[str, Any]] = {}
 
         def deface_all(some: Sequence[Case]) -> None:
-            for case, pieces in flow.run(context, some, (defacer,), progress, before=context.begin):
-                by_case[case.id] = context.finish(case, pieces, keep_work)
+            for case, results in flow.run(context, some, (defacer,), progress, before=context.begin):
+                by_case[case.id] = context.finish(case, results, keep_work)
 
         cases, ran = list(found.cases), list(found.cases)
         own = record_path(context.record, "data-sets", defacer)

@@ -18,14 +18,14 @@ from defacedask.defacers import code_of
 from defacedask.devices import AUTO, CPU, resources_of
 from defacedask.errors import StoreError
 from defacedask.flow.release_options import ReleaseOptions
-from defacedask.flow.result import FAILED, Outcome, Piece
+from defacedask.flow.result import FAILED, Outcome, TaskResult
 from defacedask.flow.stage import EACH_DEFACER, Stage, Task
 from defacedask.flow.stages.apply import apply
 from defacedask.flow.stages.export import export, not_taken_back, refuse
 from defacedask.flow.stages.ingest import case_key, ingest
+from defacedask.flow.stages.layout import store_path, volume_path
 from defacedask.flow.stages.lost import forget_lost
-from defacedask.flow.stages.places import store_path, volume_path
-from defacedask.flow.stages.plans import look
+from defacedask.flow.stages.plans import make_plans
 from defacedask.io.store import CaseStore, remove
 from defacedask.runs.case_row import case_row
 from defacedask.runs.trial import trial_code
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from defacedask.io.dicom.export.words import Words
     from defacedask.io.dicom.people import People
 
-__all__ = ["DefaceRun", "look_protected", "stages"]
+__all__ = ["DefaceRun", "plan_protected", "stages"]
 
 
-def look_protected(
-    ingested: Piece,
+def plan_protected(
+    ingested: TaskResult,
     *,
     root: str,
     plans: str,
@@ -60,7 +60,7 @@ def look_protected(
         If there is no head, no plan, or a pattern names no structure of the case: what was to be kept cannot be.
     """
     ingest(case=case, root=root)
-    return look(
+    return make_plans(
         ingested,
         plans=plans,
         defacers={defacer: dict(options)},
@@ -74,8 +74,8 @@ def look_protected(
 
 
 def apply_plan(
-    ingested: Piece,
-    looked: Piece,
+    ingested: TaskResult,
+    planned: TaskResult,
     *,
     root: str,
     plans: str,
@@ -85,13 +85,13 @@ def apply_plan(
 ) -> Outcome:
     """`defacedask.flow.stages.apply.apply`; the store of a finished case was cleared away and may be made again."""
     ingest(case=case, root=root)
-    return apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer, device=device)
+    return apply(ingested, planned, plans=plans, case=case["id"], defacer=defacer, device=device)
 
 
 def export_case(
-    ingested: Piece,
-    looked: Piece,
-    applied: Piece,
+    ingested: TaskResult,
+    planned: TaskResult,
+    applied: TaskResult,
     *,
     root: str,
     plans: str,
@@ -107,8 +107,8 @@ def export_case(
     except StoreError:
         # on whatever worker this is: the values are the same
         where = CPU if device == CPU else AUTO
-        apply(ingested, looked, plans=plans, case=case["id"], defacer=defacer, device=where)
-    return export(ingested, looked, applied, plans=plans, case=case, **options)
+        apply(ingested, planned, plans=plans, case=case["id"], defacer=defacer, device=where)
+    return export(ingested, planned, applied, plans=plans, case=case, **options)
 
 
 def stages(device: str = AUTO) -> tuple[Stage[DefaceRun], ...]:
@@ -116,8 +116,8 @@ def stages(device: str = AUTO) -> tuple[Stage[DefaceRun], ...]:
     return (
         Stage("ingest", ingest, lambda task: task.run.what(task), lambda task: _state(task.case)),
         Stage(
-            "look",
-            look_protected,
+            "plan",
+            plan_protected,
             lambda task: {**task.run.who(task), **task.run.choice, "run_key": task.run.run_key},
             lambda task: [task.run.choice, task.run.secret],
             needs=("ingest",),
@@ -127,7 +127,7 @@ def stages(device: str = AUTO) -> tuple[Stage[DefaceRun], ...]:
             "apply",
             apply_plan,
             lambda task: {**task.run.who(task), "device": task.run.device},
-            needs=("ingest", "look"),
+            needs=("ingest", "plan"),
             each=EACH_DEFACER,
             resources=resources_of(device),
         ),
@@ -136,7 +136,7 @@ def stages(device: str = AUTO) -> tuple[Stage[DefaceRun], ...]:
             export_case,
             lambda task: task.run.exported(task),
             lambda task: task.run.export_depends(task.case),
-            needs=("ingest", "look", "apply"),
+            needs=("ingest", "plan", "apply"),
             each=EACH_DEFACER,
         ),
     )
@@ -186,7 +186,7 @@ class DefaceRun:
 
     def begin(self, case: Case) -> None:
         """Before the stages of a case are submitted: forget its export if output that is on record is gone."""
-        forget_lost(self.record, case.id, self.defacer, out=self.out, kept=self.work / "pieces")
+        forget_lost(self.record, case.id, self.defacer, out=self.out, kept=self.work / "results")
 
     def what(self, task: Task[DefaceRun]) -> dict[str, Any]:
         """Arguments of all stages."""
@@ -198,7 +198,7 @@ class DefaceRun:
 
     @property
     def choice(self) -> dict[str, Any]:
-        """What the look depends on."""
+        """What the plans depend on."""
         return {
             "options": self.options,
             "protect": self.protect,
@@ -237,9 +237,9 @@ class DefaceRun:
             facts["trial"] = trial_code(trial, self.run_key)
         return [facts, self.secret]
 
-    def finish(self, case: Case, pieces: Sequence[Piece], keep_work: bool) -> dict[str, Any]:
+    def finish(self, case: Case, results: Sequence[TaskResult], keep_work: bool) -> dict[str, Any]:
         """Row of a case; what is refused leaves nothing in the output."""
-        own = {piece.stage: piece for piece in pieces}
+        own = {result.stage: result for result in results}
         last = own.get("export") or own["submit"]
         if not last.ok:
             last = self._refuse(case, last)
@@ -248,9 +248,9 @@ class DefaceRun:
                 self.depot.clear(case.id)
             with contextlib.suppress(OSError):  # what is left is removed by the next run
                 remove(store_path(str(self.work / "store"), case.id))
-        looked = own["look"].facts if "look" in own else {}
-        outcome = looked.get("plans", {}).get(self.defacer, {})
-        notes = [note for s in ("ingest", "look") if s in own for note in own[s].facts.get("notes", [])]
+        planned = own["plan"].facts if "plan" in own else {}
+        outcome = planned.get("plans", {}).get(self.defacer, {})
+        notes = [note for s in ("ingest", "plan") if s in own for note in own[s].facts.get("notes", [])]
         return case_row(
             case,
             last.status,
@@ -269,10 +269,10 @@ class DefaceRun:
             targets=last.facts.get("targets", []) if last.ok else [],
             not_to_be_analysed=last.facts.get("not_to_be_analysed", []),
             new_patient_id=last.facts.get("new_patient_id", ""),
-            seconds=sum(piece.seconds for piece in own.values()),
+            seconds=sum(result.seconds for result in own.values()),
         )
 
-    def _refuse(self, case: Case, last: Piece) -> Piece:
+    def _refuse(self, case: Case, last: TaskResult) -> TaskResult:
         """Take back what an earlier run left of a case; if that fails, the case's own row says so."""
         try:
             refuse(

@@ -20,7 +20,7 @@ from defacedask.devices import CPU, chosen_device
 from defacedask.errors import ConfigError
 from defacedask.faces.galleries import check_gallery
 from defacedask.flow.release_options import ReleaseOptions
-from defacedask.flow.stages.places import KEPT, PLANS
+from defacedask.flow.stages.layout import KEPT, PLANS
 from defacedask.flow.stages.protecting import check_margin, patterns_of
 from defacedask.inputs import nothing_found, scan_of
 from defacedask.io.store import writing
@@ -112,8 +112,8 @@ class Settings:
         return (*self.defacers, *self.arms)
 
     @property
-    def looking(self) -> list[Any]:
-        """What the look at a head depends on, JSON-able."""
+    def planning(self) -> list[Any]:
+        """What the plans of a head depend on, JSON-able."""
         return [self.defacers, self.code, [list(self.protect), self.margin_mm] if self.protect else None]
 
 

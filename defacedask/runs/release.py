@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import RefusedError
 from defacedask.flow.release_options import ReleaseOptions, recognised_reason
-from defacedask.flow.result import FAILED, REFUSED, Piece, forget
+from defacedask.flow.result import FAILED, REFUSED, TaskResult, forget
 from defacedask.flow.stages.export import not_taken_back, record_path, refuse
 from defacedask.flow.stages.lost import forget_lost
 from defacedask.runs.preparing import KEPT, PLANS
@@ -86,30 +86,30 @@ class Release:
     def _names(self, case: Case) -> dict[str, str]:
         return {f: self.names[f] for s in case.series for f in s.files}
 
-    def note(self, case: Case, pieces: Sequence[Piece]) -> list[Piece]:
+    def note(self, case: Case, results: Sequence[TaskResult]) -> list[TaskResult]:
         """Keep in mind who defaced a case that has finished, and take back what there is of the others.
 
         Parameters
         ----------
         case : Case
-        pieces : sequence of Piece
+        results : sequence of TaskResult
             Of the stages before files are written; receipts do.
 
         Returns
         -------
-        list of Piece
+        list of TaskResult
             As given, and for each defacer that did not deface the case one of the stage ``export`` that says so.
         """
-        before = {p.defacer: p for p in pieces if p.stage in ("apply", "submit")}
-        done, out = [], list(pieces)
+        before = {p.defacer: p for p in results if p.stage in ("apply", "submit")}
+        done, out = [], list(results)
         for defacer in self.defacers:
-            piece = before.get(defacer) or before.get("")
-            if piece is not None and piece.ok:
+            result = before.get(defacer) or before.get("")
+            if result is not None and result.ok:
                 done.append(defacer)
                 continue
-            status, reason = (piece.status, piece.reason) if piece else (FAILED, "it was not defaced.")
+            status, reason = (result.status, result.reason) if result else (FAILED, "it was not defaced.")
             out += self._not_written(
-                case, Piece("export", case.id, defacer, "", status, reason, upstream=True)
+                case, TaskResult("export", case.id, defacer, "", status, reason, upstream=True)
             )
         if done != self.defacers:
             self.defaced[case.id] = tuple(done)
@@ -143,51 +143,51 @@ class Release:
     def _defaced(self, case: str) -> Sequence[str]:
         return self.defaced.get(case, self.defacers)
 
-    def withhold(self, case: Case) -> list[Piece]:
+    def withhold(self, case: Case) -> list[TaskResult]:
         """Take back what there is of a case by defacers that did not hide everybody.
 
         Returns
         -------
-        list of Piece
+        list of TaskResult
             Of the stage ``export``, for each defacer that defaced the case and of which nothing is written.
         """
-        return [after for piece in self._refused(case) for after in self._not_written(case, piece)]
+        return [after for result in self._refused(case) for after in self._not_written(case, result)]
 
-    def refusals(self, case: Case) -> list[Piece]:
+    def refusals(self, case: Case) -> list[TaskResult]:
         """What `withhold` gives where everything could be taken back, without doing it."""
-        return [self._said(piece) for piece in self._refused(case)]
+        return [self._said(result) for result in self._refused(case)]
 
-    def _refused(self, case: Case) -> list[Piece]:
+    def _refused(self, case: Case) -> list[TaskResult]:
         return [
-            Piece("export", case.id, defacer, "", REFUSED, why)
+            TaskResult("export", case.id, defacer, "", REFUSED, why)
             for defacer in self._defaced(case.id)
             if (why := self.withheld.get(defacer))
         ]
 
-    def _said(self, piece: Piece) -> Piece:
-        """A piece that says that people were recognised, where it is so."""
-        if piece.defacer in self.recognised and not piece.upstream:
-            return dataclasses.replace(piece, facts={**piece.facts, "recognised": True})
-        return piece
+    def _said(self, result: TaskResult) -> TaskResult:
+        """A result that says that people were recognised, where it is so."""
+        if result.defacer in self.recognised and not result.upstream:
+            return dataclasses.replace(result, facts={**result.facts, "recognised": True})
+        return result
 
-    def _not_written(self, case: Case, piece: Piece) -> list[Piece]:
+    def _not_written(self, case: Case, result: TaskResult) -> list[TaskResult]:
         # what it was made from may be the same another time, and then it is to be written again
-        forget(self.folder / KEPT, case.id, "export", piece.defacer)
-        return self.settled(case, [piece])
+        forget(self.folder / KEPT, case.id, "export", result.defacer)
+        return self.settled(case, [result])
 
-    def exported(self, case: Case, pieces: Sequence[Piece]) -> list[Piece]:
+    def exported(self, case: Case, results: Sequence[TaskResult]) -> list[TaskResult]:
         """Results of the exports of a case; where it could not even be begun, of each that was due.
 
         What a stage before the export could not do again it says itself: the tables know that stage as done.
         """
-        begun = [piece for piece in pieces if piece.stage == "export"]
-        lost = [piece for piece in pieces if piece.stage == "submit"]
+        begun = [result for result in results if result.stage == "export"]
+        lost = [result for result in results if result.stage == "submit"]
         begun += [
-            dataclasses.replace(piece, stage="export", defacer=defacer)
-            for piece in lost
+            dataclasses.replace(result, stage="export", defacer=defacer)
+            for result in lost
             for defacer in self.due(case.id)
         ]
-        return self.settled(case, [dataclasses.replace(piece, upstream=False) for piece in begun])
+        return self.settled(case, [dataclasses.replace(result, upstream=False) for result in begun])
 
     def forget_lost(self, case: Case) -> None:
         """Forget exports of a case of which a file that is on record is gone, so that they are written again."""
@@ -220,31 +220,31 @@ class Release:
             out.append({"recognised": True})
         return out
 
-    def settled(self, case: Case, pieces: Iterable[Piece]) -> list[Piece]:
+    def settled(self, case: Case, results: Iterable[TaskResult]) -> list[TaskResult]:
         """Take back what was refused of a case.
 
         Parameters
         ----------
         case : Case
-        pieces : iterable of Piece
+        results : iterable of TaskResult
             Of the stage ``export``.
 
         Returns
         -------
-        list of Piece
-            As given; where something could not be taken back, the piece is failed and says so.
+        list of TaskResult
+            As given; where something could not be taken back, the result is failed and says so.
         """
-        after: list[Piece] = []
-        for piece in pieces:
-            defacer = piece.defacer
-            piece = self._said(piece)
-            if piece.ok:
-                after.append(piece)
+        after: list[TaskResult] = []
+        for result in results:
+            defacer = result.defacer
+            result = self._said(result)
+            if result.ok:
+                after.append(result)
                 continue
             try:
                 refuse(
                     case,
-                    piece.reason,
+                    result.reason,
                     defacer=defacer,
                     out=self.folder,
                     below=f"defaced/{defacer}",
@@ -254,10 +254,10 @@ class Release:
                     trial=self.prepared.trial.get(case.id, {}),
                     **self.options.naming(self.prepared.run_key, self.prepared.people),
                 )
-                after.append(piece)
+                after.append(result)
             except Exception as error:  # one case's trouble, whatever it is
-                reason = f"{piece.reason} {not_taken_back(error)}"
-                after.append(dataclasses.replace(piece, status=FAILED, reason=reason, upstream=False))
+                reason = f"{result.reason} {not_taken_back(error)}"
+                after.append(dataclasses.replace(result, status=FAILED, reason=reason, upstream=False))
         return after
 
     def record(self, ids: Mapping[str, str] | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from defacedask.flow.result import Piece, kept_piece, run_piece
+from defacedask.flow.result import TaskResult, kept_result, run_task
 from defacedask.flow.stages.export import export
 from defacedask.io.dicom.model import Case
 from defacedask.runs.preparing import CONTROL, KEPT, Prepared
@@ -64,18 +64,18 @@ def write_sample(prepared: Prepared, tables: MutableMapping[str, pd.DataFrame]) 
         If nothing can be written.
     """
     release = Release.of(prepared)
-    done: list[Piece] = []
+    done: list[TaskResult] = []
     written = None
     names = candidates(prepared.folder)
     for case, defacer in [(case, name) for case in prepared.cases for name in names]:
         release.forget_lost(case)
-        piece = _exported(prepared, release, case, defacer)
-        if piece is None:
+        result = _exported(prepared, release, case, defacer)
+        if result is None:
             continue
-        done += release.settled(case, [piece])
-        if piece.ok:
+        done += release.settled(case, [result])
+        if result.ok:
             written = case.id, defacer
-        if piece.ok or len(done) == MOST_TRIES:
+        if result.ok or len(done) == MOST_TRIES:
             break
     release.record()
     tables["exports"] = as_table("exports", export_rows(done))
@@ -83,17 +83,17 @@ def write_sample(prepared: Prepared, tables: MutableMapping[str, pd.DataFrame]) 
     return written
 
 
-def _exported(prepared: Prepared, release: Release, case: Case, defacer: str) -> Piece | None:
+def _exported(prepared: Prepared, release: Release, case: Case, defacer: str) -> TaskResult | None:
     """The export of one case; None where a stage before it was not done."""
     folder = prepared.folder / KEPT
-    names: list[tuple[Any, ...]] = [("ingest",), ("look",), ("apply", defacer)]
-    before = [kept_piece(folder, case.id, *name) for name in names]
-    if any(piece is None or not piece.ok for piece in before):
+    names: list[tuple[Any, ...]] = [("ingest",), ("plan",), ("apply", defacer)]
+    before = [kept_result(folder, case.id, *name) for name in names]
+    if any(result is None or not result.ok for result in before):
         return None
-    return run_piece(
+    return run_task(
         export,
         {"case": case.to_dict(), **release.arguments(case, defacer)},
-        *(piece for piece in before if piece is not None),
+        *(result for result in before if result is not None),
         folder=str(folder),
         stage="export",
         case=case.id,

@@ -17,9 +17,9 @@ from defacedask.defacers import get_defacer
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.flow.executors import device_for
 from defacedask.flow.flow import Flow, flow_on
-from defacedask.flow.result import Piece, receipt
+from defacedask.flow.result import TaskResult, receipt
 from defacedask.flow.run import Progress
-from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.flow.stages.protecting import (
     check_margin,
     drawn_brain,
@@ -236,7 +236,7 @@ def study(
     device : str
         Where kernels run: ``cpu``, ``cuda``, or ``auto`` (on a card where a worker has one).
     progress : callable
-        ``progress(finished, total, piece)`` after each piece.
+        ``progress(finished, total, result)`` after each result.
     reference : path, optional
         Folder of published tables to print beside ours.
     arms : iterable of str or mapping, optional
@@ -382,9 +382,9 @@ def run(
     return StudyResult(prepared.folder, tables, page)
 
 
-def _looked(pieces: Iterable[Piece]) -> bool:
+def _looked(results: Iterable[TaskResult]) -> bool:
     """Whether the original was looked at."""
-    return any((piece.stage, piece.defacer) == ("faces", ORIGINAL) and piece.ok for piece in pieces)
+    return any((result.stage, result.defacer) == ("faces", ORIGINAL) and result.ok for result in results)
 
 
 def _made(folder: Path) -> list[Path]:
@@ -403,9 +403,9 @@ def _write(
     # first of all no file stays that says what is not true
     held = {}
     for case in cases:
-        pieces = release.withhold(case)
-        if pieces != release.refusals(case):  # all others are known without being kept
-            held[case.id] = pieces
+        results = release.withhold(case)
+        if results != release.refusals(case):  # all others are known without being kept
+            held[case.id] = results
     due = [case for case in cases if release.due(case.id)]
     for case in cases:
         if not release.due(case.id):
@@ -415,13 +415,13 @@ def _write(
     for case, found in last.run(context, due, tuple(release.defacers), progress, before=context.begin):
         exports = release.exported(case, found)
         written.add(case.id, held.pop(case.id, release.refusals(case)) + exports)
-        for piece in exports:
-            if new := piece.facts.get("new_patient_id"):
+        for result in exports:
+            if new := result.facts.get("new_patient_id"):
                 ids[case.id] = new
     release.record(ids)
     return written
 
 
-def _but_exports(piece: Piece) -> Piece:
+def _but_exports(result: TaskResult) -> TaskResult:
     """Receipts, but for exports: of these the tables are told at once."""
-    return piece if piece.stage == "export" else receipt(piece)
+    return result if result.stage == "export" else receipt(result)

@@ -2,13 +2,13 @@
 
 ::
 
-    ingest -> look -> apply (each defacer) -> faces, radiomics, geometry, dose, pictures -> tables -> export -> report
+    ingest -> plan -> apply (each defacer) -> faces, radiomics, geometry, dose, pictures -> tables -> export -> report
                    -> faces and radiomics of the original --^
 
 Where learned inversion is among the attacks, depth maps of all cases come first, and then a prediction of each case
 from those of all others, before the tables. Files are written last: whether they may say that the face is gone is
 known when everybody has been looked for. Every arrow before the tables is a Dask future; what travels along it is a
-`Piece` (numbers and paths). The order stands in `stages`, `inverting` and `writing`.
+`TaskResult` (numbers and paths). The order stands in `stages`, `inverting` and `writing`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from defacedask.flow.stages.inversion import (
     invert_faces,
     measure_depths,
 )
+from defacedask.flow.stages.layout import ORIGINAL, PLANS
 from defacedask.flow.stages.pictures import draw_slices
-from defacedask.flow.stages.places import ORIGINAL, PLANS
-from defacedask.flow.stages.plans import look
+from defacedask.flow.stages.plans import make_plans
 from defacedask.flow.stages.utility import measure_utility
 from defacedask.runs.release import Release
 
@@ -143,8 +143,8 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
             lambda task: input_state(task.case),
         ),
         Stage(
-            "look",
-            look,
+            "plan",
+            make_plans,
             lambda task: {
                 "plans": task.run.plans,
                 "defacers": task.run.settings.defacers,
@@ -154,24 +154,24 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
                 "protect": task.run.settings.protect,
                 "margin_mm": task.run.settings.margin_mm,
             },
-            lambda task: [task.run.settings.looking, task.run.secret],
+            lambda task: [task.run.settings.planning, task.run.secret],
             needs=("ingest",),
         ),
-        Stage("faces", needs=("ingest", "look"), each=ORIGINAL, **faces),
+        Stage("faces", needs=("ingest", "plan"), each=ORIGINAL, **faces),
         Stage(
             "radiomics",
             measure_original,
             lambda task: {"case": task.case.id, "settings": task.run.settings.radiomics},
             lambda task: task.run.settings.radiomics,
-            needs=("ingest", "look"),
+            needs=("ingest", "plan"),
             each=ORIGINAL,
         ),
-        Stage("pictures", needs=("ingest", "look"), each=ORIGINAL, **pictures),
+        Stage("pictures", needs=("ingest", "plan"), each=ORIGINAL, **pictures),
         Stage(
             "apply",
             apply,
             lambda task: {**planned(task), "device": task.run.settings.device},
-            needs=("ingest", "look"),
+            needs=("ingest", "plan"),
             each=EACH_DEFACER,
             when=lambda task: not theirs(task),
             resources=resources_of(device),
@@ -181,25 +181,25 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
             take_arm,
             taken,
             depends_on,
-            needs=("ingest", "look"),
+            needs=("ingest", "plan"),
             each=EACH_DEFACER,
             when=theirs,
             seconds=2 * HOUR + config.option("arms.seconds"),
         ),
-        Stage("faces", needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **faces),
+        Stage("faces", needs=("ingest", "plan", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **faces),
         Stage(
             "radiomics",
             measure_radiomics,
             lambda task: {**who(task), "settings": task.run.settings.radiomics},
             lambda task: task.run.settings.radiomics,
-            needs=("ingest", "look", ("radiomics", ORIGINAL), "apply"),
+            needs=("ingest", "plan", ("radiomics", ORIGINAL), "apply"),
             each=EACH_DEFACER,
         ),
         Stage(
             "geometry",
             measure_geometry,
             planned,
-            needs=("ingest", "look"),
+            needs=("ingest", "plan"),
             each=EACH_DEFACER,
             when=lambda task: not theirs(task),
         ),
@@ -207,15 +207,15 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
             "geometry",
             arm_volumes,
             lambda task: {"case": task.case.id, "arm": task.defacer},
-            needs=("ingest", "look", "apply"),
+            needs=("ingest", "plan", "apply"),
             each=EACH_DEFACER,
             when=theirs,
         ),
-        Stage("dose", measure_dose, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
-        Stage("utility", measure_utility, who, needs=("ingest", "look", "apply"), each=EACH_DEFACER),
-        Stage("pictures", needs=("ingest", "look", "apply"), each=EACH_DEFACER, **pictures),
-        Stage(DEPTHS, needs=("ingest", "look", ("faces", ORIGINAL)), each=ORIGINAL, **depths),
-        Stage(DEPTHS, needs=("ingest", "look", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **depths),
+        Stage("dose", measure_dose, who, needs=("ingest", "plan", "apply"), each=EACH_DEFACER),
+        Stage("utility", measure_utility, who, needs=("ingest", "plan", "apply"), each=EACH_DEFACER),
+        Stage("pictures", needs=("ingest", "plan", "apply"), each=EACH_DEFACER, **pictures),
+        Stage(DEPTHS, needs=("ingest", "plan", ("faces", ORIGINAL)), each=ORIGINAL, **depths),
+        Stage(DEPTHS, needs=("ingest", "plan", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **depths),
     )
 
 
@@ -251,7 +251,7 @@ def inverting(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
                 "lessons": task.run.lessons[task.defacer][0],
             },
             lambda task: [task.run.settings.faces, task.run.lessons[task.defacer][1]],
-            needs=("ingest", "look", ("faces", ORIGINAL), (DEPTHS, ORIGINAL), DEPTHS),
+            needs=("ingest", "plan", ("faces", ORIGINAL), (DEPTHS, ORIGINAL), DEPTHS),
             each=EACH_DEFACER,
             when=lambda task: task.defacer in task.run.lessons,
             seconds=6 * HOUR,
@@ -269,7 +269,7 @@ def writing(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
     def due(task: Task[StudyRun]) -> bool:
         return task.defacer in released(task).due(task.case.id)
 
-    ours = (ingest, look, apply)  # no arm is ever written
+    ours = (ingest, make_plans, apply)  # no arm is ever written
     before = [one for one in stages(device) if one.function in ours]
     return (
         *(dataclasses.replace(one, when=due) if one.each else one for one in before),
@@ -278,7 +278,7 @@ def writing(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
             export,
             lambda task: {"case": task.plain, **released(task).arguments(task.case, task.defacer)},
             lambda task: released(task).depends(task.case, task.defacer),
-            needs=("ingest", "look", "apply"),
+            needs=("ingest", "plan", "apply"),
             each=EACH_DEFACER,
             when=due,
         ),

@@ -19,9 +19,9 @@ import pandas as pd
 
 from defacedask.config import option
 from defacedask.flow.executors import Executor, HereExecutor
-from defacedask.flow.result import Piece, whole
+from defacedask.flow.result import TaskResult, whole
 from defacedask.flow.running import Batches
-from defacedask.flow.stages.places import KEPT, ORIGINAL
+from defacedask.flow.stages.layout import KEPT, ORIGINAL
 from defacedask.io.store import writing
 from defacedask.stamp import package_state
 from defacedask.tables.faces import face_tables
@@ -78,7 +78,7 @@ class Some:
     number : int
         Among the parts.
     cases : sequence of About
-    pieces : sequence of Piece
+    results : sequence of TaskResult
         Whole, or receipts of what is kept.
     defacers : sequence of str
     kept : Path
@@ -91,7 +91,7 @@ class Some:
         self,
         number: int,
         cases: Sequence[About],
-        pieces: Sequence[Piece],
+        results: Sequence[TaskResult],
         defacers: Sequence[str],
         kept: Path,
         rows: Mapping[str, Mapping[str, Any]],
@@ -99,14 +99,14 @@ class Some:
         order = {case.id: k for k, case in enumerate(cases)}
         ranks = {name: k for k, name in enumerate([ORIGINAL, *defacers])}
         self.number, self.cases, self.kept, self.rows = number, cases, kept, rows
-        self.pieces = sorted(pieces, key=lambda p: (order[p.case], p.stage, ranks.get(p.defacer, -1)))
+        self.results = sorted(results, key=lambda p: (order[p.case], p.stage, ranks.get(p.defacer, -1)))
 
     @property
     def name(self) -> str:
         """Of the part: the same for the same results."""
         from defacedask import __version__
 
-        made = [__version__, list(map(vars, self.cases)), list(map(vars, self.pieces)), self.rows]
+        made = [__version__, list(map(vars, self.cases)), list(map(vars, self.results)), self.rows]
         digest = hashlib.sha256(json.dumps(made, default=str, sort_keys=True).encode()).hexdigest()
         return f"{self.number:06d}-{digest[:16]}"
 
@@ -122,29 +122,29 @@ def tabulate(some: Some, rows: Path) -> str:
     out = rows / some.name
     if out.exists():
         return str(out)
-    pieces = [whole(some.kept, piece) for piece in some.pieces]
+    results = [whole(some.kept, result) for result in some.results]
     patients = {case.id: case.patient_id or case.id for case in some.cases}
-    rows_of_cases = [some.rows.get(row["case"], row) for row in case_rows(some.cases, pieces)]
+    rows_of_cases = [some.rows.get(row["case"], row) for row in case_rows(some.cases, results)]
     tables: dict[str, Any] = {
-        "cases": with_exports(as_table("cases", rows_of_cases), pieces),
-        **{name: as_table(name, [r for p in pieces for r in p.rows.get(name, ())]) for name in MEASURED},
-        "exports": as_table("exports", export_rows(pieces)),
-        "timing": as_table("timing", timing_rows(pieces)),
+        "cases": with_exports(as_table("cases", rows_of_cases), results),
+        **{name: as_table(name, [r for p in results for r in p.rows.get(name, ())]) for name in MEASURED},
+        "exports": as_table("exports", export_rows(results)),
+        "timing": as_table("timing", timing_rows(results)),
     }
     # results that were kept from an earlier version may have it the other way round
     tables["dose"]["difference"] = tables["dose"]["original"] - tables["dose"]["defaced"]
     specs = {
         name: spec
-        for piece in pieces
-        if piece.stage in LOOKING and piece.ok
-        for name, spec in piece.facts.get("recognisers", {}).items()
+        for result in results
+        if result.stage in LOOKING and result.ok
+        for name, spec in result.facts.get("recognisers", {}).items()
     }
     for kind in (LOOKS, ENROLLED):
-        tables[kind] = looks_table(sightings(pieces, patients, kind), specs)
+        tables[kind] = looks_table(sightings(results, patients, kind), specs)
     pictures = [
-        json.dumps({**picture, "patient": patients[piece.case]})
-        for piece in pieces
-        for picture in piece.facts.get("pictures", ())
+        json.dumps({**picture, "patient": patients[result.case]})
+        for result in results
+        for picture in result.facts.get("pictures", ())
     ]
     tables[PICTURES] = pd.DataFrame({"json": pd.Series(pictures, dtype=object)})
     write_parts(out, tables)
@@ -180,14 +180,14 @@ class Cohort:
         self.rows = folder / ROWS
         self._place = {case: k for k, case in enumerate(cases)}
         self._count = len(cases)
-        self._open: dict[int, dict[str, tuple[About, list[Piece]]]] = defaultdict(dict)
+        self._open: dict[int, dict[str, tuple[About, list[TaskResult]]]] = defaultdict(dict)
         self._told: dict[str, Mapping[str, Any]] = {}
         self._parts = Batches(executor, tabulate)
 
-    def add(self, case: About, pieces: Iterable[Piece], row: Mapping[str, Any] | None = None) -> None:
+    def add(self, case: About, results: Iterable[TaskResult], row: Mapping[str, Any] | None = None) -> None:
         """One case has finished; ``row`` is its row in ``cases``, where it is not the usual one."""
         number = self.number_of(case.id)
-        self._open[number][case.id] = (case, list(pieces))
+        self._open[number][case.id] = (case, list(results))
         if row is not None:
             self._told[case.id] = row
         if len(self._open[number]) == self.size_of(number):
@@ -199,7 +199,7 @@ class Cohort:
         part = Some(
             number,
             [about for about, _ in found],
-            [piece for _, pieces in found for piece in pieces],
+            [result for _, results in found for result in results],
             self.settings.judged,
             self.folder / KEPT,
             {case: self._told.pop(case) for case in some if case in self._told},
@@ -281,14 +281,14 @@ def collect(
     folder: Path,
     cases: Sequence[Case],
     skipped: Sequence[Skipped],
-    pieces: Iterable[Piece],
+    results: Iterable[TaskResult],
     settings: Settings,
 ) -> LazyTables:
     """Make and write all tables of results that are at hand; see `Cohort`."""
     cohort = Cohort(folder, [case.id for case in cases], settings, HereExecutor())
-    by_case: dict[str, list[Piece]] = defaultdict(list)
-    for piece in pieces:
-        by_case[piece.case].append(piece)
+    by_case: dict[str, list[TaskResult]] = defaultdict(list)
+    for result in results:
+        by_case[result.case].append(result)
     for case in cases:
         cohort.add(About.of(case), by_case[case.id])
     return cohort.finish(dataclasses.asdict(skip) for skip in skipped)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.faces.verification import BestScores, verification
-from defacedask.flow.result import Piece
+from defacedask.flow.result import TaskResult
 from defacedask.tables.looks import Group
 
 __all__ = ["CROPS", "matrix_rows"]
@@ -20,7 +20,7 @@ CROPS = "crops"
 
 
 def matrix_rows(
-    pieces: Iterable[Piece],
+    results: Iterable[TaskResult],
     limits: Mapping[Group, float],
     persons: int,
     seed: int,
@@ -31,7 +31,7 @@ def matrix_rows(
 
     Parameters
     ----------
-    pieces : iterable of Piece
+    results : iterable of TaskResult
         Of the stage `CROPS`, whole.
     limits : mapping
         (modality, recogniser) -> largest distance at which a case counts as recognised.
@@ -42,11 +42,11 @@ def matrix_rows(
     """
     left_out: dict[str, int] = defaultdict(int)
     found: dict[tuple[str, str, str], list[tuple[str, dict[str, Any]]]] = defaultdict(list)
-    for piece in pieces:
-        if piece.stage == CROPS and not piece.ok:
-            left_out[piece.defacer] += 1
-        for one in piece.facts.get("crops", ()) if piece.stage == CROPS and piece.ok else ():
-            found[piece.defacer, one["modality"], one["recogniser"]].append((piece.case, one))
+    for result in results:
+        if result.stage == CROPS and not result.ok:
+            left_out[result.defacer] += 1
+        for one in result.facts.get("crops", ()) if result.stage == CROPS and result.ok else ():
+            found[result.defacer, one["modality"], one["recogniser"]].append((result.case, one))
     rows = []
     for (defacer, modality, recogniser), some in found.items():
         limit = limits.get((modality, recogniser), math.nan)

@@ -33,7 +33,7 @@ from defacedask.faces.identification import Distance, Scores, Sighting, identify
 from defacedask.faces.open_set import nearest_stranger
 from defacedask.faces.recognition import distance_of, open_recogniser
 from defacedask.faces.verification import BestScores, best_scores, join
-from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.modality import IMAGES
 from defacedask.tables.derive import faces_detected
 from defacedask.tables.enrolled import AVERAGE_ENROLLED, named, read_classifiers

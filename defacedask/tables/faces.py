@@ -40,7 +40,7 @@ from defacedask.faces.tolerances import largest_distance, tolerance_of
 from defacedask.faces.verification import BestScores, Beyond, curves, verification
 from defacedask.flow.executors import Executor, HereExecutor
 from defacedask.flow.running import all_done
-from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.tables.agreement import agreement_rows
 from defacedask.tables.derive import sum_detection
 from defacedask.tables.enrolled import (

@@ -24,7 +24,7 @@ from defacedask.faces.paired import auc_difference, auc_interval
 from defacedask.faces.rates import upper_bound
 from defacedask.faces.together import Together
 from defacedask.faces.verification import FEWEST, BestScores
-from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.modality import IMAGES
 from defacedask.tables.enrolled import AVERAGE_ENROLLED
 from defacedask.tables.evidence import ANY

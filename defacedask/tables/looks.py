@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from defacedask.faces.identification import Sighting
-from defacedask.flow.result import Piece
+from defacedask.flow.result import TaskResult
 from defacedask.tables.parts import read_part
 
 __all__ = [
@@ -53,23 +53,23 @@ _SPECS = b"recognisers"
 
 
 def sightings(
-    pieces: Iterable[Piece], patients: Mapping[str, str], kind: str = LOOKS
+    results: Iterable[TaskResult], patients: Mapping[str, str], kind: str = LOOKS
 ) -> dict[Group, list[Sighting]]:
-    """(modality, recogniser) -> what was seen, from the pieces of the stages `LOOKING`; `LOOKS` or `ENROLLED`."""
+    """(modality, recogniser) -> what was seen, from the results of the stages `LOOKING`; `LOOKS` or `ENROLLED`."""
     groups: dict[Group, list[Sighting]] = defaultdict(list)
-    for piece in pieces:
-        for look in piece.facts.get(kind, ()) if piece.stage in LOOKING and piece.ok else ():
+    for result in results:
+        for look in result.facts.get(kind, ()) if result.stage in LOOKING and result.ok else ():
             facts = {
-                "case": piece.case,
-                "defacer": piece.defacer,
+                "case": result.case,
+                "defacer": result.defacer,
                 "modality": look["modality"],
-                "recogniser": look.get("recogniser") or piece.facts["recogniser"],
+                "recogniser": look.get("recogniser") or result.facts["recogniser"],
                 "attack": look["attack"],
                 "variant": look.get("variant", ""),
                 "forced": look.get("forced", False),
                 "level": look["level"],
             }
-            seen = Sighting(patients[piece.case], look["view"], look["encoding"], look["detected"], facts)
+            seen = Sighting(patients[result.case], look["view"], look["encoding"], look["detected"], facts)
             groups[facts["modality"], facts["recogniser"]].append(seen)
     return groups
 

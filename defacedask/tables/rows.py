@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from defacedask.flow.result import DONE, FAILED, REFUSED, Piece
+from defacedask.flow.result import DONE, FAILED, REFUSED, TaskResult
 from defacedask.io.dicom.about import sequence_of
 from defacedask.phantom.virtual import is_virtual
 
@@ -51,65 +51,65 @@ class About:
         )
 
 
-def export_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
+def export_rows(results: Iterable[TaskResult]) -> list[dict[str, Any]]:
     """One row a case and defacer: whether it was written, and what is known of what was."""
     return [
         {
-            "case": piece.case,
-            "defacer": piece.defacer,
-            "status": piece.status,
-            "reason": piece.reason,
-            "instances": sum(piece.facts.get("written", {}).values()),
-            "held_back": len(piece.facts.get("held_back", ())),
-            "face_moved": piece.facts.get("face_moved"),
-            "visible": piece.facts.get("visible"),
-            "reversible": piece.facts.get("reversible"),
-            "recognised": piece.facts.get("recognised"),
-            "targets": "; ".join(piece.facts.get("targets", ())),
+            "case": result.case,
+            "defacer": result.defacer,
+            "status": result.status,
+            "reason": result.reason,
+            "instances": sum(result.facts.get("written", {}).values()),
+            "held_back": len(result.facts.get("held_back", ())),
+            "face_moved": result.facts.get("face_moved"),
+            "visible": result.facts.get("visible"),
+            "reversible": result.facts.get("reversible"),
+            "recognised": result.facts.get("recognised"),
+            "targets": "; ".join(result.facts.get("targets", ())),
         }
-        for piece in pieces
-        if piece.stage == EXPORT
+        for result in results
+        if result.stage == EXPORT
     ]
 
 
-def timing_rows(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
-    """One row a piece that ran: what it took, in this run or in the one that it was kept from."""
+def timing_rows(results: Iterable[TaskResult]) -> list[dict[str, Any]]:
+    """One row a result that ran: what it took, in this run or in the one that it was kept from."""
     return [
         {
-            "case": piece.case,
-            "stage": piece.stage,
-            "defacer": piece.defacer,
-            "status": piece.status,
-            "seconds": piece.seconds,
-            "peak_rss_mb": piece.peak_rss_mb,
+            "case": result.case,
+            "stage": result.stage,
+            "defacer": result.defacer,
+            "status": result.status,
+            "seconds": result.seconds,
+            "peak_rss_mb": result.peak_rss_mb,
         }
-        for piece in pieces
-        if not piece.upstream
+        for result in results
+        if not result.upstream
     ]
 
 
-def case_rows(cases: Sequence[About], pieces: Iterable[Piece]) -> list[dict[str, Any]]:
+def case_rows(cases: Sequence[About], results: Iterable[TaskResult]) -> list[dict[str, Any]]:
     """One row a case: what became of it, why, and what it cost; exports are not looked at, see `with_exports`.
 
     A case is *refused* if nothing could be defaced, *failed* if anything went wrong, else *done*; a defacer that
     refused a case that others did is named in the reason.
     """
-    by_case: dict[str, list[Piece]] = defaultdict(list)
-    for piece in pieces:
-        if piece.stage != EXPORT:
-            by_case[piece.case].append(piece)
+    by_case: dict[str, list[TaskResult]] = defaultdict(list)
+    for result in results:
+        if result.stage != EXPORT:
+            by_case[result.case].append(result)
     rows = []
     for case in cases:
         own = by_case[case.id]
-        statuses = {piece.status for piece in own}
-        nothing = not any(piece.stage == "apply" and piece.ok for piece in own)
+        statuses = {result.status for result in own}
+        nothing = not any(result.stage == "apply" and result.ok for result in own)
         status = FAILED if FAILED in statuses else REFUSED if nothing else DONE
         seconds: dict[str, float] = defaultdict(float)
-        for piece in own:
-            if not piece.upstream:
-                seconds[f"seconds_{piece.stage}"] += piece.seconds
-        noted = [piece for stage in ("ingest", "look", "apply") for piece in own if piece.stage == stage]
-        notes = [note for piece in noted for note in piece.facts.get("notes", ())]
+        for result in own:
+            if not result.upstream:
+                seconds[f"seconds_{result.stage}"] += result.seconds
+        noted = [result for stage in ("ingest", "plan", "apply") for result in own if result.stage == stage]
+        notes = [note for result in noted for note in result.facts.get("notes", ())]
         rows.append(
             {
                 "case": case.id,
@@ -121,7 +121,7 @@ def case_rows(cases: Sequence[About], pieces: Iterable[Piece]) -> list[dict[str,
                 "sequence": case.sequence,
                 "status": status,
                 "reason": _reasons(own),
-                "peak_rss_mb": max((piece.peak_rss_mb for piece in own), default=float("nan")),
+                "peak_rss_mb": max((result.peak_rss_mb for result in own), default=float("nan")),
                 **seconds,
                 "notes": " ".join(notes),
                 **_kept(own),
@@ -130,35 +130,35 @@ def case_rows(cases: Sequence[About], pieces: Iterable[Piece]) -> list[dict[str,
     return rows
 
 
-def with_exports(cases: pd.DataFrame, pieces: Iterable[Piece]) -> pd.DataFrame:
+def with_exports(cases: pd.DataFrame, results: Iterable[TaskResult]) -> pd.DataFrame:
     """The table ``cases`` with what became of the exports: files are written when the tables have been judged.
 
     Parameters
     ----------
     cases : DataFrame
         Of some cases, without these exports.
-    pieces : iterable of Piece
+    results : iterable of TaskResult
         Of any stage; of the exports of cases of the table, each is counted once.
 
     Returns
     -------
     DataFrame
-        A case of which an export failed is *failed*; reasons, seconds and the peak are those of all its pieces.
+        A case of which an export failed is *failed*; reasons, seconds and the peak are those of all its results.
     """
-    by_case: dict[str, list[Piece]] = defaultdict(list)
-    for piece in pieces:
-        if piece.stage == EXPORT:
-            by_case[piece.case].append(piece)
+    by_case: dict[str, list[TaskResult]] = defaultdict(list)
+    for result in results:
+        if result.stage == EXPORT:
+            by_case[result.case].append(result)
     out, seconds = cases.copy(), f"seconds_{EXPORT}"
     place = {case: k for k, case in zip(out.index, out["case"], strict=True)}
     for case, own in by_case.items():
         row = place[case]
-        if any(piece.status == FAILED for piece in own):
+        if any(result.status == FAILED for result in own):
             out.loc[row, "status"] = FAILED
         out.loc[row, "reason"] = " ".join(filter(None, [str(out.loc[row, "reason"]), _reasons(own)]))
-        peak = max(piece.peak_rss_mb for piece in own)
+        peak = max(result.peak_rss_mb for result in own)
         out.loc[row, "peak_rss_mb"] = np.fmax(out.loc[row, "peak_rss_mb"], peak)
-        ran = [piece.seconds for piece in own if not piece.upstream]
+        ran = [result.seconds for result in own if not result.upstream]
         if ran and seconds not in out.columns:
             out[seconds] = float("nan")
         if ran:
@@ -166,21 +166,21 @@ def with_exports(cases: pd.DataFrame, pieces: Iterable[Piece]) -> pd.DataFrame:
     return out
 
 
-def _reasons(pieces: Iterable[Piece]) -> str:
-    """Why pieces are not done, each reason once, with the defacers that it is about."""
+def _reasons(results: Iterable[TaskResult]) -> str:
+    """Why results are not done, each reason once, with the defacers that it is about."""
     found: dict[str, list[str]] = {}
-    for piece in pieces:
-        if piece.status != DONE and not piece.upstream:
-            found.setdefault(piece.reason, []).append(piece.defacer)
+    for result in results:
+        if result.status != DONE and not result.upstream:
+            found.setdefault(result.reason, []).append(result.defacer)
     return " ".join(
         f"{', '.join(n for n in names if n)}: {reason}" if any(names) else reason
         for reason, names in found.items()
     )
 
 
-def _kept(pieces: Iterable[Piece]) -> dict[str, Any]:
+def _kept(results: Iterable[TaskResult]) -> dict[str, Any]:
     """What of the face protected structures leave, by defacer; the worst as a number."""
-    plans = [piece.facts.get("plans", {}) for piece in pieces if piece.stage == "look"]
+    plans = [result.facts.get("plans", {}) for result in results if result.stage == "plan"]
     found = {name: one["remains"] for each in plans for name, one in each.items() if "remains" in one}
     return {
         "face_kept_percent": max((one["percent"] for one in found.values()), default=float("nan")),

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from defacedask.flow.result import Piece
+from defacedask.flow.result import TaskResult
 from defacedask.flow.running import Batches
-from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.tables.files import as_table
 from defacedask.tables.parts import join_parts, keep_parts, read_part, write_parts
 from defacedask.tables.rows import export_rows, timing_rows, with_exports
@@ -41,20 +41,20 @@ class Amendment:
     ----------
     part : Path
         Of the tables of these cases, from `defacedask.tables.cohort.tabulate`.
-    pieces : sequence of Piece
+    results : sequence of TaskResult
         Of the stage ``export``, with their facts.
     defacers : sequence of str
     """
 
-    def __init__(self, part: Path, pieces: Iterable[Piece], defacers: Sequence[str]) -> None:
+    def __init__(self, part: Path, results: Iterable[TaskResult], defacers: Sequence[str]) -> None:
         self.part = part
         self.ranks = {name: k for k, name in enumerate([ORIGINAL, *defacers])}
-        self.pieces = sorted(pieces, key=lambda p: (p.case, self.ranks[p.defacer]))
+        self.results = sorted(results, key=lambda p: (p.case, self.ranks[p.defacer]))
 
     @property
     def name(self) -> str:
         """Of the part: the same for the same results."""
-        made = json.dumps(list(map(vars, self.pieces)), default=str, sort_keys=True)
+        made = json.dumps(list(map(vars, self.results)), default=str, sort_keys=True)
         return f"{self.part.name}-{hashlib.sha256(made.encode()).hexdigest()[:16]}"
 
 
@@ -63,9 +63,9 @@ def amend(some: Amendment, rows: Path) -> str:
     out = rows / some.name
     if out.exists():
         return str(out)
-    cases = with_exports(read_part(some.part, "cases"), some.pieces)
+    cases = with_exports(read_part(some.part, "cases"), some.results)
     order = {case: k for k, case in enumerate(cases["case"])}
-    new = {"exports": export_rows(some.pieces), "timing": timing_rows(some.pieces)}
+    new = {"exports": export_rows(some.results), "timing": timing_rows(some.results)}
     tables = {"cases": as_table("cases", cases)}
     for name, made in new.items():
         both = [t for t in (read_part(some.part, name), as_table(name, made)) if len(t)]
@@ -97,20 +97,20 @@ class Written:
     def __init__(self, cohort: Cohort, executor: Executor) -> None:
         self.cohort, self.rows = cohort, cohort.folder / ROWS
         self._before = cohort.parts()
-        self._open: dict[int, dict[str, list[Piece]]] = defaultdict(dict)
+        self._open: dict[int, dict[str, list[TaskResult]]] = defaultdict(dict)
         self._parts = Batches(executor, amend)
 
-    def add(self, case: str, pieces: Iterable[Piece]) -> None:
+    def add(self, case: str, results: Iterable[TaskResult]) -> None:
         """What became of all exports of a case, once for each case of the cohort; may be nothing."""
         number = self.cohort.number_of(case)
-        self._open[number][case] = list(pieces)
+        self._open[number][case] = list(results)
         if len(self._open[number]) == self.cohort.size_of(number):
             self._close(number)
 
     def _close(self, number: int) -> None:
-        pieces = [piece for found in self._open.pop(number).values() for piece in found]
-        if pieces:
-            some = Amendment(self._before[number], pieces, self.cohort.settings.judged)
+        results = [result for found in self._open.pop(number).values() for result in found]
+        if results:
+            some = Amendment(self._before[number], results, self.cohort.settings.judged)
             self._parts.begin(number, some, self.rows)
 
     def parts(self) -> list[Path]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support import make
-from support.export_kit import geometry, half_space, head_ct, stub_look, tree, write_patient  # noqa: F401
+from support.export_kit import geometry, half_space, head_ct, stub_plan, tree, write_patient  # noqa: F401
 
 from defacedask.cli.deface import command
 from defacedask.errors import ConfigError, DefacedaskError, InputError
-from defacedask.flow.result import Piece
+from defacedask.flow.result import TaskResult
 from defacedask.io.dicom.catalogue import scan
 from defacedask.io.dicom.export.audit import read_lines
 from defacedask.runs import deface as defacing
@@ -22,9 +22,9 @@ from defacedask.verify import verify
 
 
 @pytest.fixture(autouse=True)
-def quick_look(monkeypatch):
+def quick_plan(monkeypatch):
     """Half-spaces instead of heads: looking at one is tested elsewhere."""
-    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
 
 
 def run(*arguments: object):
@@ -226,10 +226,10 @@ def test_record_is_there_after_an_interruption(cohort, tmp_path, monkeypatch):
     assert found.written == 16
 
 
-def test_pieces_tell_no_key(tmp_path):
+def test_results_tell_no_key(tmp_path):
     write_patient(tmp_path / "in")
     run(tmp_path / "in", "--out", tmp_path / "out")
     key = (tmp_path / "out.work" / "run.key").read_text().strip()
-    for path in (tmp_path / "out.work" / "pieces").rglob("*.json"):
+    for path in (tmp_path / "out.work" / "results").rglob("*.json"):
         assert key not in path.read_text()
-        assert Piece(**json.loads(path.read_text())).ok
+        assert TaskResult(**json.loads(path.read_text())).ok

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from support import make
-from support.export_kit import geometry, half_space, head_ct, stub_look  # noqa: F401
+from support.export_kit import geometry, half_space, head_ct, stub_plan  # noqa: F401
 
 from defacedask.cli.deface import command
 from defacedask.errors import OutputError
-from defacedask.flow.stages import shelf
+from defacedask.flow.stages import case_export
 from defacedask.io.dicom.export.audit import read_lines
 from defacedask.runs import deface_stages
 from defacedask.verify import verify
 
 
 @pytest.fixture(autouse=True)
-def quick_look(monkeypatch):
-    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+def quick_plan(monkeypatch):
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
 
 
 def run(folder: Path, *more: object):
@@ -118,7 +118,7 @@ def test_a_file_where_a_folder_should_be(two):
         assert outcome(run(two)) == FIRST_FAILS
 
 
-@pytest.mark.parametrize("place", ["store", "pieces", "record", "plans"])
+@pytest.mark.parametrize("place", ["store", "results", "record", "plans"])
 def test_something_in_the_way_of_the_runs_own_data(two, place):
     from defacedask.io.dicom.catalogue import scan
 
@@ -152,9 +152,9 @@ def test_a_damaged_record_is_written_anew(two, text, again):
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", '{"status": "done"}'])
-def test_damaged_pieces_run_again(two, text):
+def test_damaged_results_run_again(two, text):
     assert outcome(run(two)) == BOTH
-    for path in (two / "out.work" / "pieces").rglob("sub-01*/*.json"):
+    for path in (two / "out.work" / "results").rglob("sub-01*/*.json"):
         path.write_text(text)
     assert outcome(run(two)) == BOTH
 
@@ -177,10 +177,10 @@ def test_an_original_that_is_gone_or_closed(two, monkeypatch):
     path = two / "in" / "sub-01" / "sub-01_T1w.nii.gz"
     apply = deface_stages.apply_plan
 
-    def gone(*pieces, case, **options):
+    def gone(*results, case, **options):
         if case["patient_id"] == "sub-01" and path.exists():
             path.rename(path.with_suffix(".away"))
-        return apply(*pieces, case=case, **options)
+        return apply(*results, case=case, **options)
 
     monkeypatch.setattr(deface_stages, "apply_plan", gone)
     done = run(two)
@@ -192,20 +192,20 @@ def test_an_original_that_is_gone_or_closed(two, monkeypatch):
 
 def test_a_case_that_cannot_be_taken_back_says_so(two, monkeypatch):
     assert outcome(run(two)) == BOTH
-    real = shelf.Shelf.give_up
+    real = case_export.CaseExport.give_up
 
     def fails(self, reason):
         if "sub-01" in self.case.id:
             raise PermissionError(errno.EACCES, "Permission denied", "x")
         return real(self, reason)
 
-    def refuses(*pieces, case, **options):
+    def refuses(*results, case, **options):
         if case["patient_id"] == "sub-01":
             raise ValueError("odd")
-        return stub_look(*pieces, case=case, **options)
+        return stub_plan(*results, case=case, **options)
 
-    monkeypatch.setattr(shelf.Shelf, "give_up", fails)
-    monkeypatch.setattr(deface_stages, "look_protected", refuses)
+    monkeypatch.setattr(case_export.CaseExport, "give_up", fails)
+    monkeypatch.setattr(deface_stages, "plan_protected", refuses)
     image(two / "in" / "sub-01" / "sub-01_T1w.nii.gz", 8)
     (two / "in" / "sub-02" / "sub-02_T1w.nii.gz").touch()
     done = run(two)

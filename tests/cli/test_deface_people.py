@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from pydicom.sequence import Sequence
 from support import make
-from support.export_kit import half_space, judge_as, stub_look, write_patient  # noqa: F401
+from support.export_kit import half_space, judge_as, stub_plan, write_patient  # noqa: F401
 
 from defacedask.cli.deface import command as deface
 from defacedask.cli.verify import command as verify_command
@@ -91,7 +91,7 @@ def made(tmp_path_factory):
 
         patch.setitem(defacers.BUILT_IN, "half_space", "support.export_kit:HalfSpaceDefacer")
         patch.setattr(witnessing, "judge", judge_as(1.0))
-        patch.setattr(deface_stages, "look_protected", stub_look)
+        patch.setattr(deface_stages, "plan_protected", stub_plan)
         options = ["--defacer", "half_space", "--cluster", "here", "--deidentify"]
         done = CliRunner().invoke(deface, [str(folder / "in"), "--out", str(folder / "out"), *options])
     assert done.exit_code == 0, done.output

@@ -12,7 +12,7 @@ from support.small_run import GOOD, tables, write
 from defacedask.cli.deface import _summary
 from defacedask.cli.running import UndoneLines, finish, retry_option
 from defacedask.config import option
-from defacedask.flow.result import FAILED, REFUSED, Piece
+from defacedask.flow.result import FAILED, REFUSED, TaskResult
 from defacedask.runs.deface import DefaceResult
 from defacedask.runs.study import StudyResult
 from defacedask.tables.derive import derive_tables
@@ -125,8 +125,8 @@ def test_whether_failures_are_tried_again_holds_for_one_command(given, retried):
 def test_a_reason_that_many_cases_share_is_told_once():
     undone = UndoneLines()
 
-    def lines(*pieces):
-        return [undone.line(Piece("s", case, by, "", status, why)) for case, by, status, why in pieces]
+    def lines(*results):
+        return [undone.line(TaskResult("s", case, by, "", status, why)) for case, by, status, why in results]
 
     assert lines(
         ("a", "carina", REFUSED, "it covers."),
@@ -146,6 +146,6 @@ def test_a_reason_that_many_cases_share_is_told_once():
 def test_only_so_many_reasons_are_remembered():
     undone = UndoneLines()
     for k in range(2 * undone.MOST):
-        undone.line(Piece("s", f"case {k}", "", "", FAILED, f"reason {k}"))
-    assert undone.line(Piece("s", "x", "", "", FAILED, "reason 0")) == "x: failed: reason 0"
-    assert "same reason" in undone.line(Piece("s", "x", "", "", FAILED, f"reason {2 * undone.MOST - 1}"))
+        undone.line(TaskResult("s", f"case {k}", "", "", FAILED, f"reason {k}"))
+    assert undone.line(TaskResult("s", "x", "", "", FAILED, "reason 0")) == "x: failed: reason 0"
+    assert "same reason" in undone.line(TaskResult("s", "x", "", "", FAILED, f"reason {2 * undone.MOST - 1}"))

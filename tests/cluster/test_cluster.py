@@ -46,10 +46,10 @@ def test_both_executors_pass_futures_on(client, kind):
 def test_the_dashboard_groups_by_stage(client):
     executor = DaskExecutor(client)
     for case in ("pt_1", "pt_2"):
-        executor.submit(add, 1, name=("look", case, "quickshear"))
+        executor.submit(add, 1, name=("plan", case, "quickshear"))
         executor.finished()
     groups = client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
-    assert "look" in groups
+    assert "plan" in groups
     assert not any("pt" in group for group in groups)
 
 

@@ -11,7 +11,7 @@ import pytest
 from defacedask.errors import ConfigError
 from defacedask.faces.crops import Known, crop_distances
 from defacedask.faces.recognition import Box
-from defacedask.flow.result import Outcome, Piece, run_piece
+from defacedask.flow.result import Outcome, TaskResult, run_task
 from defacedask.flow.stages.crops import read_known, write_known
 from defacedask.io.dicom.model import Case
 from defacedask.report.run import read_run
@@ -62,19 +62,19 @@ def gallery(eye):
     }
 
 
-def pieces(eye, probes):
+def results(eye, probes):
     """What the stage leaves of heads whose pictures are given."""
     known = gallery(eye)
     out = []
     for k, person in enumerate(PERSONS):
         matrix, plain = crop_distances(eye, dict.fromkeys(VIEWS, probes[k]), known, person)
         crops = {"modality": "CT", "recogniser": "eye", "person": person, "matrix": matrix, "plain": plain}
-        out.append(Piece("crops", f"c{k}", "cut", "k", facts=json.loads(json.dumps({"crops": [crops]}))))
+        out.append(TaskResult("crops", f"c{k}", "cut", "k", facts=json.loads(json.dumps({"crops": [crops]}))))
     return out
 
 
 def judged(eye, probes):
-    (row,) = matrix_rows(pieces(eye, probes), {("CT", "eye"): 0.5}, len(PERSONS), 0, repeats=20)
+    (row,) = matrix_rows(results(eye, probes), {("CT", "eye"): 0.5}, len(PERSONS), 0, repeats=20)
     return row
 
 
@@ -98,8 +98,8 @@ def test_a_blank_picture_shows_nobody_in_either_form():
 
 
 def test_heads_that_could_not_be_compared_are_said():
-    found = pieces(Eye("picture"), [picture(k) for k in range(len(PERSONS))])
-    found[2] = Piece("crops", "c2", "cut", "k", "failed", "it broke.")
+    found = results(Eye("picture"), [picture(k) for k in range(len(PERSONS))])
+    found[2] = TaskResult("crops", "c2", "cut", "k", "failed", "it broke.")
     (row,) = matrix_rows(found, {("CT", "eye"): 0.5}, 8, 0, repeats=20)
     assert (row["cases"], row["persons"]) == (7, 8)
     assert row["note"].startswith("1 of the persons drawn could not be compared")
@@ -142,7 +142,7 @@ def look(person, view="front", **more):
 
 
 def keep(folder, case, looks):
-    run_piece(
+    run_task(
         lambda: Outcome({}, {"looks": looks}),
         {},
         folder=str(folder),
@@ -188,7 +188,7 @@ def test_the_file_of_faces_comes_back(tmp_path):
 
 def test_the_report_shows_both_and_says_which_the_verdict_uses(tmp_path):
     rows = matrix_rows(
-        pieces(Eye("crop"), [picture(0)] * len(PERSONS)), {("CT", "eye"): 0.5}, 8, 0, repeats=20
+        results(Eye("crop"), [picture(0)] * len(PERSONS)), {("CT", "eye"): 0.5}, 8, 0, repeats=20
     )
     write_tables(tmp_path, {"forced_matrix": rows, "recognition": []})
     (tmp_path / "config.yaml").write_text("settings:\n  defacers: {none: {}, cut: {}}\n")

@@ -15,7 +15,7 @@ from defacedask.faces.controls import controls
 from defacedask.faces.detection import detection_table
 from defacedask.faces.identification import Sighting
 from defacedask.faces.tolerances import choose_tolerances, largest_distance, read_tolerances
-from defacedask.flow.result import Piece
+from defacedask.flow.result import TaskResult
 from defacedask.io.dicom.model import Case
 from defacedask.report.run import read_run
 from defacedask.report.sections.agreement import agreement_table
@@ -107,7 +107,7 @@ def judged(tmp_path_factory):
     """Twelve persons seen by three recognisers whose distances differ by a factor alone."""
     folder = tmp_path_factory.mktemp("scales")
     random = np.random.default_rng(5)
-    cases, pieces = [], []
+    cases, results = [], []
     for k in range(12):
         case = f"c{k:02d}"
         cases.append(Case(case, f"P{k}", "1.2", (series(case),)))
@@ -118,11 +118,11 @@ def judged(tmp_path_factory):
                 seen = (own + away * random.normal(size=8) + 0.1 * random.normal(size=8)).tolist()
                 looks += [look(view, seen) | {"recogniser": name} for name in FACTORS]
             facts = {"looks": looks, "recognisers": {name: name for name in FACTORS}, "pictures": []}
-            pieces.append(Piece("faces", case, defacer, "k", facts=facts))
+            results.append(TaskResult("faces", case, defacer, "k", facts=facts))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(face_scores, "open_recogniser", lambda name, **_: Scaled(name))
         face_scores._opened.cache_clear()
-        collect(folder, cases, [], pieces, dataclasses.replace(SETTINGS, tolerance={"fixed": 0.3}))
+        collect(folder, cases, [], results, dataclasses.replace(SETTINGS, tolerance={"fixed": 0.3}))
         face_scores._opened.cache_clear()
     (folder / "config.yaml").write_text("settings:\n  tolerance: {fixed: 0.3}\n")
     return folder

@@ -14,7 +14,7 @@ from support.faulty_store import ADDRESS, memory  # noqa: F401
 from defacedask.errors import RefusedError
 from defacedask.flow import away as aways
 from defacedask.flow.away import Away, part_of
-from defacedask.flow.result import Outcome, Piece, run_piece
+from defacedask.flow.result import Outcome, TaskResult, run_task
 from defacedask.io.remote.objects import Objects
 from defacedask.io.remote.trees import Tree
 from defacedask.io.store import consolidate
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("memory")
 
 @pytest.fixture
 def away(tmp_path):
-    return Away(ADDRESS, 1, "pieces", ((str(tmp_path / "here"), ADDRESS),), str(tmp_path / "scratch"))
+    return Away(ADDRESS, 1, "results", ((str(tmp_path / "here"), ADDRESS),), str(tmp_path / "scratch"))
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +34,9 @@ def _nothing_kept():
     aways._objects.cache_clear()
 
 
-def run(away, function, *before: Piece, stage: str, **arguments) -> Piece:
+def run(away, function, *before: TaskResult, stage: str, **arguments) -> TaskResult:
     options = {"folder": "nowhere", "stage": stage, "case": "one", "defacer": "", "token": "t", "away": away}
-    return run_piece(function, away.outward(arguments), *before, **options)
+    return run_task(function, away.outward(arguments), *before, **options)
 
 
 def make(*, root: str) -> Outcome:
@@ -46,7 +46,7 @@ def make(*, root: str) -> Outcome:
     return Outcome(facts={"store": f"{root}/store/one.zarr"}, rows={"t": [{"file": f"{root}/x"}]})
 
 
-def look(made: Piece, *, plans: str) -> Outcome:
+def make_plans(made: TaskResult, *, plans: str) -> Outcome:
     (Path(plans) / "one").mkdir(parents=True)
     (Path(plans) / "one" / "plan.json").write_text("{}")
     return Outcome(facts={"read": (Path(made.facts["store"]) / "c" / "0").read_text()})
@@ -67,17 +67,17 @@ def test_a_stage_finds_on_any_worker_what_another_left(away, tmp_path):
     assert made.ok, made.reason
     # what is handed on means the same everywhere
     assert made.facts["store"] == f"{ADDRESS}/store/one.zarr"
-    looked = run(somewhere_else(away), look, made, stage="look", plans=str(root / "plans"))
-    assert looked.facts == {"read": "voxels"}, looked.reason
+    planned = run(somewhere_else(away), make_plans, made, stage="plan", plans=str(root / "plans"))
+    assert planned.facts == {"read": "voxels"}, planned.reason
     state = Tree(Objects(ADDRESS), "cases/one").latest()
     assert {path: state.part_of(path) for path in state.files} == {
-        "pieces/one/ingest.json": "small",
-        "pieces/one/look.json": "small",
+        "results/one/ingest.json": "small",
+        "results/one/plan.json": "small",
         "plans/one/plan.json": "small",
         "store/one.zarr/c/0": "voxels",
     }
     assert not root.exists()
-    kept = [p.read_text() for p in tmp_path.rglob("pieces/one/*.json")]
+    kept = [p.read_text() for p in tmp_path.rglob("results/one/*.json")]
     assert kept
     assert not any(str(tmp_path) in text for text in kept)
 
@@ -100,9 +100,9 @@ def test_a_refusal_names_no_folder_of_the_worker(away, tmp_path):
     def refuse(*, root: str):
         raise RefusedError(f"{root}/store holds no head.", "Look.")
 
-    piece = run(away, refuse, stage="ingest", root=str(tmp_path / "here"))
-    assert (piece.status, piece.reason) == ("refused", f"{ADDRESS}/store holds no head. Look.")
-    assert piece.reason in next(tmp_path.rglob("ingest.json")).read_text()
+    result = run(away, refuse, stage="ingest", root=str(tmp_path / "here"))
+    assert (result.status, result.reason) == ("refused", f"{ADDRESS}/store holds no head. Look.")
+    assert result.reason in next(tmp_path.rglob("ingest.json")).read_text()
 
 
 def test_who_dies_twice_is_not_begun_a_third_time_on_any_worker(away, tmp_path):
@@ -112,15 +112,13 @@ def test_who_dies_twice_is_not_begun_a_third_time_on_any_worker(away, tmp_path):
         begun._end = lambda: None  # the process ends: nothing takes the sign away
         with begun.watched():
             pass
-    piece = run(somewhere_else(away), make, stage="ingest", root=str(tmp_path / "here"))
-    assert (piece.status, piece.reason) == (
+    result = run(somewhere_else(away), make, stage="ingest", root=str(tmp_path / "here"))
+    assert (result.status, result.reason) == (
         "failed",
         "ingest: its process died 2 times; it may lack memory, see the worker's log.",
     )
     # the next run, with another token, tries again
-    assert run_piece(
-        make, {"root": ADDRESS}, folder="", stage="ingest", case="one", token="new", away=away
-    ).ok
+    assert run_task(make, {"root": ADDRESS}, folder="", stage="ingest", case="one", token="new", away=away).ok
     assert not [name for name in Objects(ADDRESS).names() if "begun" in name]
 
 
@@ -134,12 +132,12 @@ def test_one_that_was_too_slow_is_told_from_one_that_died(away, tmp_path):
     tree.objects.write(
         "cases/one/begun/ingest", json.dumps({"token": "t", "times": 2, "limit": 7.0}).encode()
     )
-    piece = run(away, make, stage="ingest", root=str(tmp_path / "here"))
-    assert piece.reason == "ingest: it took longer than 7 seconds, and was ended 2 times."
+    result = run(away, make, stage="ingest", root=str(tmp_path / "here"))
+    assert result.reason == "ingest: it took longer than 7 seconds, and was ended 2 times."
 
 
 def twin(name: str):
-    def write(made: Piece, *, root: str) -> Outcome:
+    def write(made: TaskResult, *, root: str) -> Outcome:
         group = zarr.open_group(made.facts["store"], mode="a")
         array = group.require_group("defaced").create_array(name, shape=(4,), dtype="i2", chunks=(2,))
         array[:] = np.arange(1, 5)
@@ -158,7 +156,7 @@ def twin(name: str):
 OTHER: list[Away] = []
 
 
-def made_away(made: Piece) -> Piece:
+def made_away(made: TaskResult) -> TaskResult:
     return dataclasses.replace(made, facts={"store": f"{ADDRESS}/store/one.zarr"})
 
 
@@ -175,7 +173,7 @@ def test_two_stages_of_a_case_at_a_time_leave_a_store_that_tells_of_both(away, t
     last = somewhere_else(away)
     seen = {}
 
-    def read(made: Piece, *, root: str) -> Outcome:
+    def read(made: TaskResult, *, root: str) -> Outcome:
         group = zarr.open_group(made.facts["store"], mode="r", use_consolidated=True)
         seen.update({name: group[f"defaced/{name}"][:].tolist() for name in "ab"})
         return Outcome()
@@ -191,8 +189,8 @@ def test_a_file_of_no_case_comes_to_who_is_given_its_name(away, tmp_path):
     def learn(*, lessons: dict[str, str]) -> Outcome:
         return Outcome(facts={"read": Path(lessons["x"]).read_text()})
 
-    piece = run(known, learn, stage="learn", lessons={"x": str(tmp_path / "here/store/lesson.npz")})
-    assert piece.facts == {"read": "lesson"}, piece.reason
+    result = run(known, learn, stage="learn", lessons={"x": str(tmp_path / "here/store/lesson.npz")})
+    assert result.facts == {"read": "lesson"}, result.reason
 
 
 def test_a_service_that_is_away_ends_the_run(away, memory, monkeypatch):  # noqa: F811
@@ -200,15 +198,15 @@ def test_a_service_that_is_away_ends_the_run(away, memory, monkeypatch):  # noqa
         raise PermissionError("AccessDenied")
 
     monkeypatch.setattr(type(memory), "pipe_file", no)
-    piece = run(away, make, stage="ingest", root=ADDRESS)
-    assert (piece.status, piece.fatal) == ("failed", True)
-    assert piece.reason.startswith(f"{ADDRESS} does not let us in. Set the credentials")
+    result = run(away, make, stage="ingest", root=ADDRESS)
+    assert (result.status, result.fatal) == ("failed", True)
+    assert result.reason.startswith(f"{ADDRESS} does not let us in. Set the credentials")
 
 
 def test_a_process_keeps_few_cases(away, tmp_path):
     for k in range(aways.KEPT_CASES + 2):
         options = {"folder": "", "stage": "ingest", "defacer": "", "away": away, "case": f"case{k}"}
-        assert run_piece(make, {"root": ADDRESS}, **options).ok
+        assert run_task(make, {"root": ADDRESS}, **options).ok
     assert len(list(Path(away.scratch).rglob("run"))) == aways.KEPT_CASES
     away.let_go(f"case{aways.KEPT_CASES + 1}")
     assert len(list(Path(away.scratch).rglob("run"))) == aways.KEPT_CASES - 1

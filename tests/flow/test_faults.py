@@ -16,7 +16,7 @@ from defacedask.flow import run
 from defacedask.flow.executors import DaskExecutor
 from defacedask.flow.faults import Begun
 from defacedask.flow.flow import Flow
-from defacedask.flow.result import Outcome, run_piece
+from defacedask.flow.result import Outcome, run_task
 from defacedask.flow.run import run_cases
 from defacedask.flow.stage import Stage, submit_case
 from defacedask.patience import patiently
@@ -77,7 +77,7 @@ def test_what_cannot_pass_is_not(error):
 
 
 def test_a_stage_that_takes_its_process_down_is_given_up_in_this_run_alone(tmp_path):
-    result = tmp_path / "case" / "look.json"
+    result = tmp_path / "case" / "plan.json"
 
     def dies(token):
         begun = Begun(result, token)
@@ -120,8 +120,8 @@ def poison(ingested, *, how, **arguments):
 def flow():
     return (
         Stage("ingest", fine, lambda task: {}),
-        Stage("look", poison, lambda task: {"how": task.case}, needs=("ingest",), seconds=4.0),
-        Stage("after", poison, lambda task: {"how": ""}, needs=("look",)),
+        Stage("plan", poison, lambda task: {"how": task.case}, needs=("ingest",), seconds=4.0),
+        Stage("after", poison, lambda task: {"how": ""}, needs=("plan",)),
     )
 
 
@@ -150,19 +150,19 @@ def test_a_poisonous_case_costs_itself_alone_and_its_row_names_the_stage(tmp_pat
             )
 
         found = dict(run_cases(cases, submit, executor, case_id=str))
-    for case, pieces in found.items():
-        pieces = {piece.stage: piece for piece in pieces}
-        assert pieces["ingest"].ok, pieces
+    for case, results in found.items():
+        results = {result.stage: result for result in results}
+        assert results["ingest"].ok, results
         if case.startswith("good"):
-            assert pieces["after"].ok
+            assert results["after"].ok
             continue
-        why = pieces["look"].reason
-        assert pieces["look"].status == "failed"
-        assert "look: " in why
+        why = results["plan"].reason
+        assert results["plan"].status == "failed"
+        assert "plan: " in why
         late = case in ("loop", "sleep")
         assert ("it took longer than 4 seconds" if late else "its process died 2 times") in why, case
-        assert pieces["after"].upstream
-        assert pieces["after"].reason == why
+        assert results["after"].upstream
+        assert results["after"].reason == why
 
 
 def killed(ingested, *, deaths, folder):
@@ -179,19 +179,19 @@ def test_a_stage_that_others_kill_is_not_taken_for_poisonous(tmp_path):
     """A stage is given up after two deaths; its case is not, before all its chances are gone."""
     stages = (
         Stage("ingest", fine, lambda task: {}),
-        Stage("look", killed, lambda task: {"deaths": 3, "folder": str(tmp_path)}, needs=("ingest",)),
+        Stage("plan", killed, lambda task: {"deaths": 3, "folder": str(tmp_path)}, needs=("ingest",)),
     )
     with connect("local", 1) as client:
-        flow = Flow(stages, DaskExecutor(client), tmp_path / "pieces")
-        ((_, pieces),) = flow.run(None, ["case"], (), case_id=str)
-    assert [piece.status for piece in pieces] == ["done", "done"]
+        flow = Flow(stages, DaskExecutor(client), tmp_path / "results")
+        ((_, results),) = flow.run(None, ["case"], (), case_id=str)
+    assert [result.status for result in results] == ["done", "done"]
     assert (tmp_path / "deaths").stat().st_size == 4
 
 
 def test_a_stage_with_passing_trouble_is_done(tmp_path, monkeypatch):
     monkeypatch.setattr(patience, "WAITS", (0.0, 0.0))
     work = Flaky(OSError(errno.EIO, "I/O error"))
-    piece = run_piece(
-        lambda: Outcome(facts={"said": work()}), {}, folder=str(tmp_path), stage="look", case="c", token="run"
+    result = run_task(
+        lambda: Outcome(facts={"said": work()}), {}, folder=str(tmp_path), stage="plan", case="c", token="run"
     )
-    assert piece.facts == {"said": "done"}
+    assert result.facts == {"said": "done"}

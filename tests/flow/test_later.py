@@ -34,17 +34,17 @@ def maybe(*before, case, **arguments):
 def stages(**resources):
     return (
         Stage("ingest", fine, lambda task: {}),
-        Stage("look", maybe, lambda task: {"case": task.case}, needs=("ingest",), resources=resources),
-        Stage("apply", fine, lambda task: {}, needs=("ingest", "look"), each=EACH_DEFACER),
+        Stage("plan", maybe, lambda task: {"case": task.case}, needs=("ingest",), resources=resources),
+        Stage("apply", fine, lambda task: {}, needs=("ingest", "plan"), each=EACH_DEFACER),
     )
 
 
 def outcomes(flow, cases):
-    """(stage, case, defacer) -> piece."""
+    """(stage, case, defacer) -> result."""
     return {
-        (piece.stage, piece.case, piece.defacer): piece
-        for _, pieces in flow.run(None, cases, ("a", "b"), case_id=str)
-        for piece in pieces
+        (result.stage, result.case, result.defacer): result
+        for _, results in flow.run(None, cases, ("a", "b"), case_id=str)
+        for result in results
     }
 
 
@@ -72,26 +72,26 @@ def test_nothing_is_opened_where_everything_is_done(tmp_path, opening):
         assert isinstance(flow.executor, LaterExecutor)
         first = outcomes(flow, cases)
     assert len(made) == 1
-    assert first["look", "refused", ""].status == "refused"
+    assert first["plan", "refused", ""].status == "refused"
     with flow_on(tmp_path, stages(), opened, command="study", cases=3) as flow:
         assert outcomes(flow, cases) == first
         assert isinstance(flow.executor.beside(), HereExecutor)
     assert len(made) == 1
     # one result in the middle is missing: what comes before it is known here, and goes along
-    forget(tmp_path / "pieces", "refused", "look")
-    forget(tmp_path / "pieces", "two", "apply", "b")
+    forget(tmp_path / "results", "refused", "plan")
+    forget(tmp_path / "results", "two", "apply", "b")
     with flow_on(tmp_path, stages(), opened, command="study", cases=3) as flow:
         again = outcomes(flow, cases)
         assert isinstance(flow.executor.beside(), DaskExecutor)
     assert len(made) == 2
-    assert {name: piece.status for name, piece in again.items()} == {n: p.status for n, p in first.items()}
+    assert {name: result.status for name, result in again.items()} == {n: p.status for n, p in first.items()}
 
 
 def test_what_is_checked_of_a_cluster_is_checked_when_it_is_opened(tmp_path, opening):
     opened, made = opening
     with (
         flow_on(tmp_path, stages(GPU=1), opened, command="study", cases=1) as flow,
-        pytest.raises(ConfigError, match=r"the stage look needs \(GPU=1\)"),
+        pytest.raises(ConfigError, match=r"the stage plan needs \(GPU=1\)"),
     ):
         outcomes(flow, ["one"])
     assert len(made) == 1
@@ -121,12 +121,12 @@ def test_many_cases_are_a_task_each_and_few_a_task_a_stage(tmp_path, opening):
     flow = Flow(stages(), executor, tmp_path / "many", brief=receipt)
     found = outcomes(flow, [f"c{k}" for k in range(5)])
     assert len(found) == 5 * 4
-    assert all(isinstance(piece, Receipt) for piece in found.values())
+    assert all(isinstance(result, Receipt) for result in found.values())
     whole_cases = [name for name in submitted if name[0] == "case"]
     assert whole_cases == [("case", f"c{k}", "") for k in range(4)]
     # of the last there are no more than tasks that run at a time
     assert [n[:2] for n in submitted if n[0] != "case"] == [
-        (stage, "c4") for stage in ("ingest", "look", "apply", "apply")
+        (stage, "c4") for stage in ("ingest", "plan", "apply", "apply")
     ]
     one = whole(tmp_path / "many", found["apply", "c0", "b"])
     assert one.rows == {"table": [{"a": 1}]}
@@ -158,12 +158,12 @@ def test_a_deadly_case_among_whole_ones_costs_itself_alone(tmp_path):
     with connect("local", 2) as client:
         found = outcomes(Flow(stages(), DaskExecutor(client), tmp_path, brief=receipt), cases)
     assert len(found) == 4 * len(cases)
-    for (stage, case, _), piece in found.items():
+    for (stage, case, _), result in found.items():
         if case.startswith("deadly") and stage != "ingest":
-            assert piece.status == "failed"
-            assert "look: its process died 2 times" in piece.reason
+            assert result.status == "failed"
+            assert "plan: its process died 2 times" in result.reason
         else:
-            assert piece.ok, piece
+            assert result.ok, result
 
 
 def test_a_performance_report_is_written(tmp_path):

@@ -12,7 +12,7 @@ from defacedask.errors import ConfigError, StoreError
 from defacedask.flow import away as aways
 from defacedask.flow.away import Away
 from defacedask.flow.lending import Lender, borrow
-from defacedask.flow.result import Outcome, run_piece
+from defacedask.flow.result import Outcome, run_task
 from defacedask.flow.stage import Step
 from defacedask.io.remote.objects import Objects
 from defacedask.io.store import input_key
@@ -38,7 +38,7 @@ class Later(Cluster):
 
 @pytest.fixture
 def away(tmp_path):
-    yield Away(ADDRESS, 1, "pieces", ((str(tmp_path / "here"), ADDRESS),), str(tmp_path / "scratch"))
+    yield Away(ADDRESS, 1, "results", ((str(tmp_path / "here"), ADDRESS),), str(tmp_path / "scratch"))
     aways._FREE.clear()
     aways._objects.cache_clear()
 
@@ -70,8 +70,10 @@ def test_it_goes_with_its_case_and_is_the_same_input(away, source, tmp_path):
     own = lender.see("one", [step], away)
     assert own.lent
     (tmp_path / "in").rename(tmp_path / "moved")  # on another machine
-    piece = run_piece(*step.work, **step.options, away=own)
-    assert piece.facts == {"texts": ["image 0", "image 1"], "key": key, "first": str(source[0])}, piece.reason
+    result = run_task(*step.work, **step.options, away=own)
+    assert result.facts == {"texts": ["image 0", "image 1"], "key": key, "first": str(source[0])}, (
+        result.reason
+    )
 
 
 def test_what_all_see_or_is_done_is_not_lent(away, source):
@@ -79,7 +81,7 @@ def test_what_all_see_or_is_done_is_not_lent(away, source):
     assert lender.see("one", steps_of(away, source), away) is away
     blind = Lender(Objects(ADDRESS), Cluster(blind=True))
     (step,) = steps_of(away, source, folder=f"{away.scratch}/client")
-    run_piece(*step.work, **step.options)
+    run_task(*step.work, **step.options)
     blind.see("one", [step], away)
     assert Objects(ADDRESS).names("inputs") == {}
     assert (lender.executor.asked, blind.executor.asked) == (1, 1)
@@ -106,9 +108,9 @@ def test_what_the_run_itself_fetched_is_always_lent(away, tmp_path):
     lender = Lender(Objects(ADDRESS), Cluster(blind=False))
     (step,) = steps_of(away, [fetched])
     own = lender.see("one", [step], away)
-    piece = run_piece(*step.work, **step.options, away=own)
-    assert piece.facts["texts"] == ["fetched"], piece.reason
-    assert piece.facts["first"] == f"{ADDRESS}/fetched/1.dcm"
+    result = run_task(*step.work, **step.options, away=own)
+    assert result.facts["texts"] == ["fetched"], result.reason
+    assert result.facts["first"] == f"{ADDRESS}/fetched/1.dcm"
 
 
 def test_nifti_has_neighbours_that_nobody_names(away, tmp_path):
@@ -124,5 +126,5 @@ def test_input_that_is_not_there_is_said(away, source, tmp_path):
         borrow(Objects(ADDRESS), "inputs/one/none.tar", tmp_path / "x")
     lost = dataclasses.replace(away, lent=("inputs/one/none.tar", str(tmp_path / "gone")))
     (step,) = steps_of(away, source)
-    piece = run_piece(*step.work, **step.options, away=lost)
-    assert (piece.status, piece.fatal) == ("failed", False)
+    result = run_task(*step.work, **step.options, away=lost)
+    assert (result.status, result.fatal) == ("failed", False)

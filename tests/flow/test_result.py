@@ -7,8 +7,8 @@ import os
 import pytest
 
 from defacedask.errors import InputError, OutputError, RefusedError
-from defacedask.flow import result as pieces
-from defacedask.flow.result import Outcome, Piece, piece_path, run_piece, settled_piece
+from defacedask.flow import result as results
+from defacedask.flow.result import Outcome, TaskResult, result_path, run_task, settled_result
 
 calls: list[int] = []
 
@@ -24,7 +24,7 @@ def good(*before, value=1):
 
 
 def run(function, folder, *before, depends=None, **arguments):
-    return run_piece(
+    return run_task(
         function, arguments, *before, folder=str(folder), stage="s", case="c", defacer="d", depends=depends
     )
 
@@ -45,23 +45,23 @@ def test_new_options_run_again(tmp_path):
     assert len(calls) == 2
 
 
-def test_a_changed_piece_before_it_runs_again(tmp_path):
-    run(good, tmp_path, Piece("p", "c", "", "key1"))
-    run(good, tmp_path, Piece("p", "c", "", "key2"))
+def test_a_changed_result_before_it_runs_again(tmp_path):
+    run(good, tmp_path, TaskResult("p", "c", "", "key1"))
+    run(good, tmp_path, TaskResult("p", "c", "", "key2"))
     assert len(calls) == 2
 
 
-def test_a_piece_may_name_a_key_for_each_defacer(tmp_path):
-    run(good, tmp_path, Piece("p", "c", "", "key1", facts={"keys": {"d": "same", "e": "one"}}))
-    run(good, tmp_path, Piece("p", "c", "", "key2", facts={"keys": {"d": "same", "e": "two"}}))
+def test_a_result_may_name_a_key_for_each_defacer(tmp_path):
+    run(good, tmp_path, TaskResult("p", "c", "", "key1", facts={"keys": {"d": "same", "e": "one"}}))
+    run(good, tmp_path, TaskResult("p", "c", "", "key2", facts={"keys": {"d": "same", "e": "two"}}))
     assert len(calls) == 1
-    run(good, tmp_path, Piece("p", "c", "", "key2", facts={"keys": {"d": "new"}}))
+    run(good, tmp_path, TaskResult("p", "c", "", "key2", facts={"keys": {"d": "new"}}))
     assert len(calls) == 2
 
 
 def test_a_broken_record_runs_again(tmp_path):
     run(good, tmp_path)
-    piece_path(tmp_path, "c", "s", "d").write_text('{"stage": ')
+    result_path(tmp_path, "c", "s", "d").write_text('{"stage": ')
     assert run(good, tmp_path).ok
     assert len(calls) == 2
 
@@ -78,13 +78,13 @@ def test_a_broken_record_runs_again(tmp_path):
         (ZeroDivisionError("x"), "failed", False, "s: ZeroDivisionError: x"),
     ],
 )
-def test_errors_are_pieces(tmp_path, error, status, fatal, reason):
+def test_errors_are_results(tmp_path, error, status, fatal, reason):
     def bad(*before):
         raise error
 
-    piece = run(bad, tmp_path)
-    assert (piece.status, piece.fatal, piece.reason) == (status, fatal, reason)
-    after = run(good, tmp_path, piece)
+    result = run(bad, tmp_path)
+    assert (result.status, result.fatal, result.reason) == (status, fatal, reason)
+    after = run(good, tmp_path, result)
     assert calls == []
     assert after.upstream
     assert after.reason == reason
@@ -120,12 +120,12 @@ def test_what_failed_stays_as_it_is_if_so_wanted(tmp_path):
     first = run(fails, tmp_path)
     options = {"folder": str(tmp_path), "stage": "s", "case": "c", "defacer": "d"}
     working.append(1)
-    assert run_piece(fails, {}, **options, again=False) == first
-    assert settled_piece(fails, {}, **options, depends=None, again=False) == first
+    assert run_task(fails, {}, **options, again=False) == first
+    assert settled_result(fails, {}, **options, depends=None, again=False) == first
     assert calls == [1]
     # another input, or another option, is another matter
-    assert run_piece(fails, {}, **options, depends="x", again=False).ok
-    assert settled_piece(fails, {}, **options, depends=None) is None
+    assert run_task(fails, {}, **options, depends="x", again=False).ok
+    assert settled_result(fails, {}, **options, depends=None) is None
 
 
 def test_a_full_disk_is_looked_at_again_in_any_case(tmp_path):
@@ -134,8 +134,8 @@ def test_a_full_disk_is_looked_at_again_in_any_case(tmp_path):
         raise OutputError("the disk is full.", fatal=True)
 
     options = {"folder": str(tmp_path), "stage": "s", "case": "c", "defacer": "d"}
-    assert run_piece(fails, {}, **options).fatal
-    run_piece(fails, {}, **options, again=False)
+    assert run_task(fails, {}, **options).fatal
+    run_task(fails, {}, **options, again=False)
     assert calls == [1, 1]
 
 
@@ -148,9 +148,9 @@ def test_records_are_whole_json(tmp_path):
 
 def test_a_record_that_cannot_be_written_concerns_its_case_alone(tmp_path):
     (tmp_path / "c").write_text("in the way")
-    piece = run(good, tmp_path)
-    assert (piece.status, piece.fatal) == ("failed", False)
-    assert "record of s of c" in piece.reason
+    result = run(good, tmp_path)
+    assert (result.status, result.fatal) == ("failed", False)
+    assert "record of s of c" in result.reason
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
@@ -158,20 +158,20 @@ def test_a_record_on_a_full_disk_is_fatal(tmp_path, monkeypatch, code):
     def full(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(pieces, "_save", full)
+    monkeypatch.setattr(results, "_save", full)
     assert run(good, tmp_path).fatal
 
 
 def test_facts_that_cannot_be_kept_are_no_exception(tmp_path):
-    piece = run(lambda *_: Outcome(facts={"odd": object()}), tmp_path)
-    assert (piece.status, piece.fatal) == ("failed", False)
-    assert "cannot be kept" in piece.reason
+    result = run(lambda *_: Outcome(facts={"odd": object()}), tmp_path)
+    assert (result.status, result.fatal) == ("failed", False)
+    assert "cannot be kept" in result.reason
 
 
 @pytest.mark.parametrize("text", ['{"stage": ', "[]", "[1, 2]", "null", "\0", '{"stage": "s", "facts": 3}'])
 def test_whatever_a_damaged_record_holds_it_is_made_again(tmp_path, text):
     run(good, tmp_path)
-    path = piece_path(tmp_path, "c", "s", "d")
+    path = result_path(tmp_path, "c", "s", "d")
     kept = path.read_text()
     path.write_text(text)
     assert run(good, tmp_path).ok

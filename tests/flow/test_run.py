@@ -10,7 +10,7 @@ import pytest
 from defacedask.cluster import connect
 from defacedask.errors import OutputError
 from defacedask.flow.executors import DaskExecutor, HereExecutor
-from defacedask.flow.result import Piece
+from defacedask.flow.result import TaskResult
 from defacedask.flow.run import CHANCES, run_cases
 
 
@@ -21,7 +21,7 @@ def work(name, mode):
         mode.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.02)
-    return Piece(*name, "key", fatal=mode == "fatal", reason="disk full." if mode == "fatal" else "")
+    return TaskResult(*name, "key", fatal=mode == "fatal", reason="disk full." if mode == "fatal" else "")
 
 
 def submitter(executor):
@@ -34,9 +34,9 @@ def submitter(executor):
 
 def outcomes(cases, submit, executor, progress=None):
     return [
-        piece
-        for _, pieces in run_cases(cases, submit, executor, progress, case_id=lambda case: case[0])
-        for piece in pieces
+        result
+        for _, results in run_cases(cases, submit, executor, progress, case_id=lambda case: case[0])
+        for result in results
     ]
 
 
@@ -46,12 +46,12 @@ def test_who_kills_its_worker_fails_alone(tmp_path):
     seen = []
     with connect("local", 2) as client:
         executor = DaskExecutor(client)
-        pieces = outcomes(
-            cases, submitter(executor), executor, lambda n, total, piece: seen.append((n, total))
+        results = outcomes(
+            cases, submitter(executor), executor, lambda n, total, result: seen.append((n, total))
         )
-    status = {piece.case: piece.status for piece in pieces}
+    status = {result.case: result.status for result in results}
     assert status == {**{name: "done" for name, _ in cases}, "bad": "failed"}
-    (reason,) = [piece.reason for piece in pieces if piece.case == "bad"]
+    (reason,) = [result.reason for result in results if result.case == "bad"]
     assert "worker process was lost in each of 3 tries" in reason
     assert seen[-1] == (8, 8)
 
@@ -66,21 +66,21 @@ def test_who_was_unlucky_gets_another_chance_at_the_end_and_no_more_than_so_many
         tries.append((case[0], chance))
         died = case[0] == "b" and chance < deaths
         names = [("first", case[0], ""), ("last", case[0], "")]
-        pieces = [
-            Piece(*names[0], "key"),
-            Piece(*names[1], "key", "failed" if died else "done", "it died." if died else "", died=died),
+        results = [
+            TaskResult(*names[0], "key"),
+            TaskResult(*names[1], "key", "failed" if died else "done", "it died." if died else "", died=died),
         ]
         return {
-            name: executor.submit(lambda piece=piece: piece, name=name)
-            for name, piece in zip(names, pieces, strict=True)
+            name: executor.submit(lambda result=result: result, name=name)
+            for name, result in zip(names, results, strict=True)
         }
 
     cases = [("a", None), ("b", None), ("c", None)]
-    pieces = outcomes(cases, submit, executor, lambda n, total, piece: seen.append((n, total)))
+    results = outcomes(cases, submit, executor, lambda n, total, result: seen.append((n, total)))
     chances = min(deaths, CHANCES)
     assert tries == [("a", 0), ("b", 0), ("c", 0), *(("b", k + 1) for k in range(chances))]
-    assert len(pieces) == 6
-    assert {p.case: p.status for p in pieces if p.stage == "last"} == {
+    assert len(results) == 6
+    assert {p.case: p.status for p in results if p.stage == "last"} == {
         "a": "done",
         "b": "done" if deaths <= CHANCES else "failed",
         "c": "done",
@@ -88,7 +88,7 @@ def test_who_was_unlucky_gets_another_chance_at_the_end_and_no_more_than_so_many
     assert seen[-1] == (6, 6)
 
 
-def test_a_fatal_piece_ends_the_run():
+def test_a_fatal_result_ends_the_run():
     executor = HereExecutor()
     with pytest.raises(OutputError, match=r"disk full\. What was finished stays"):
         outcomes([("a", None), ("b", "fatal")], submitter(executor), executor)
@@ -96,11 +96,11 @@ def test_a_fatal_piece_ends_the_run():
 
 def test_every_outcome_comes_home():
     executor = HereExecutor()
-    pieces = outcomes([("a", None), ("b", None)], submitter(executor), executor)
-    assert [piece.case for piece in pieces] == ["a", "b"]
+    results = outcomes([("a", None), ("b", None)], submitter(executor), executor)
+    assert [result.case for result in results] == ["a", "b"]
 
 
-def test_a_case_that_cannot_be_submitted_is_a_piece():
+def test_a_case_that_cannot_be_submitted_is_a_result():
     executor = HereExecutor()
     submit = submitter(executor)
 
@@ -111,9 +111,9 @@ def test_a_case_that_cannot_be_submitted_is_a_piece():
 
     seen = []
     cases = [("a", None), ("bad", None), ("b", None)]
-    pieces = outcomes(cases, odd, executor, lambda n, total, piece: seen.append((n, total)))
-    assert {p.case: p.status for p in pieces} == {"a": "done", "b": "done", "bad": "failed"}
-    (reason,) = [p.reason for p in pieces if p.case == "bad"]
+    results = outcomes(cases, odd, executor, lambda n, total, result: seen.append((n, total)))
+    assert {p.case: p.status for p in results} == {"a": "done", "b": "done", "bad": "failed"}
+    (reason,) = [p.reason for p in results if p.case == "bad"]
     assert "could not be started: ValueError: no such thing" in reason
     assert seen[-1] == (3, 3)
 

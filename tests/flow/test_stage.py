@@ -50,7 +50,7 @@ def test_a_list_of_stages_becomes_tasks_that_know_what_they_build_on(tmp_path):
         ("judge", "case", "b"),
         ("some", "case", "b"),
     ]
-    assert all(piece.ok for piece in found.values())
+    assert all(result.ok for result in found.values())
     judged = [before for before, arguments in calls if len(before) == 3]
     assert judged == [(("read", ""), ("own", "original"), ("cut", name)) for name in ("a", "b")]
     assert found["own", "case", "original"].facts == {"run": "run"}
@@ -71,7 +71,7 @@ def test_only_what_depends_on_something_new_runs_again(tmp_path):
 def test_a_slow_machine_may_ask_for_patience(tmp_path, monkeypatch, patience):
     limits = []
     monkeypatch.setattr(
-        "defacedask.flow.stage.run_piece", lambda *before, limit, **other: limits.append(limit)
+        "defacedask.flow.stage.run_task", lambda *before, limit, **other: limits.append(limit)
     )
     with dask.config.set({"defacedask.cluster.patience": patience}):
         submit_case(flow(), "run", "data", "case", ("a", "b"), HereExecutor(), kept=tmp_path)
@@ -95,6 +95,6 @@ def test_what_failed_is_left_alone_where_the_configuration_says_so(tmp_path):
     first = run(True)
     assert run(False) == first
     assert len(tries) == 1
-    assert [piece.upstream for piece in first] == [False, True]
+    assert [result.upstream for result in first] == [False, True]
     run(True)
     assert len(tries) == 2

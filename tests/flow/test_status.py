@@ -10,12 +10,12 @@ from click.testing import CliRunner
 from defacedask.cli.status import command
 from defacedask.errors import InputError, RefusedError
 from defacedask.flow.lock import only_run
-from defacedask.flow.result import Outcome, run_piece
+from defacedask.flow.result import Outcome, run_task
 from defacedask.flow.status import status_of
 
 
 def result(folder, case, stage, function=lambda: Outcome(facts={"status": "failed", "long": "x" * 5000})):
-    return run_piece(function, {}, folder=str(folder / "pieces"), stage=stage, case=case, token="run")
+    return run_task(function, {}, folder=str(folder / "results"), stage=stage, case=case, token="run")
 
 
 def refuse():
@@ -27,25 +27,25 @@ def test_a_run_tells_how_far_it_is_and_what_it_is_at(tmp_path):
     folder.mkdir(parents=True)
     with only_run(folder, command="study", cases=5):
         result(folder, "a", "ingest")
-        result(folder, "a", "look", refuse)
+        result(folder, "a", "plan", refuse)
         result(folder, "b", "ingest")
-        begun = folder / "pieces" / "b" / "look.begun"
+        begun = folder / "results" / "b" / "plan.begun"
         begun.write_text("{}")
         os.utime(begun, (time.time() - 300, time.time() - 300))
         before = sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
         found = status_of(tmp_path / "out")
         assert before == sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
         assert (found.state, found.cases, found.begun) == ("running", 5, 2)
-        assert found.results == {"ingest": {"done": 2}, "look": {"refused": 1}}
-        assert found.running[0][:2] == ("look", "b")
+        assert found.results == {"ingest": {"done": 2}, "plan": {"refused": 1}}
+        assert found.running[0][:2] == ("plan", "b")
         assert 299 < found.running[0][2] < 360
         said = CliRunner().invoke(command, [str(tmp_path / "out")]).output
         assert "study: running; results of 2 of 5 cases" in said
-        assert "at work: look of b for 5 min" in said
+        assert "at work: plan of b for 5 min" in said
         # 3 results of 2 cases: 5 cases have 7.5, of which 4.5 are missing, at 3 in ten minutes
         assert found.left == pytest.approx(900)
         assert "about 15 min left" in said
-        assert set(found.seconds) == {"ingest", "look"}
+        assert set(found.seconds) == {"ingest", "plan"}
         assert found.hours_a_thousand == pytest.approx(sum(found.seconds.values()) / 2 / 3.6, abs=1e-3)
         priced = CliRunner().invoke(command, [str(tmp_path / "out"), "--price", "2"]).output
         assert "hours of one worker, " in priced

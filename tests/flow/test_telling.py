@@ -9,22 +9,22 @@ import types
 import dask
 
 from defacedask.flow import telling
-from defacedask.flow.result import Outcome, Piece, run_piece
+from defacedask.flow.result import Outcome, TaskResult, run_task
 
 
 def test_a_stage_that_ran_is_a_line_of_json():
     """In a process of its own, for it changes the package's log."""
     code = (
-        "from defacedask.flow.result import Piece\n"
+        "from defacedask.flow.result import TaskResult\n"
         "from defacedask.flow.telling import tell\n"
-        "tell(Piece('look', 'pt_1', 'carina', 'k', 'refused', 'no \"head\".', 1.5, 200.0))\n"
+        "tell(TaskResult('plan', 'pt_1', 'carina', 'k', 'refused', 'no \"head\".', 1.5, 200.0))\n"
     )
     env = {"DASK_DEFACEDASK__LOG": "json", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     (line,) = done.stderr.splitlines()
     found = json.loads(line)
-    assert found["message"] == "look of pt_1 by carina: refused in 1.5 s"
-    wanted = {"stage": "look", "case": "pt_1", "status": "refused", "reason": 'no "head".', "seconds": 1.5}
+    assert found["message"] == "plan of pt_1 by carina: refused in 1.5 s"
+    wanted = {"stage": "plan", "case": "pt_1", "status": "refused", "reason": 'no "head".', "seconds": 1.5}
     assert wanted.items() <= found.items()
     assert found["level"] == "info"
 
@@ -35,8 +35,8 @@ def test_only_what_ran_is_told(tmp_path, caplog):
         dask.config.set({"defacedask.log": None}),
     ):
         for _ in range(2):
-            run_piece(lambda: Outcome(), {}, folder=str(tmp_path), stage="look", case="c")
-    assert [(r.stage, r.case, r.status) for r in caplog.records] == [("look", "c", "done")]
+            run_task(lambda: Outcome(), {}, folder=str(tmp_path), stage="plan", case="c")
+    assert [(r.stage, r.case, r.status) for r in caplog.records] == [("plan", "c", "done")]
 
 
 def test_counters_are_those_of_prometheus(monkeypatch):
@@ -56,11 +56,11 @@ def test_counters_are_those_of_prometheus(monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", types.SimpleNamespace(Counter=Metric, Gauge=Metric))
     telling._counters.cache_clear()
     try:
-        telling.tell(Piece("look", "c", "", "k", seconds=2.0, peak_rss_mb=3.0))
+        telling.tell(TaskResult("plan", "c", "", "k", seconds=2.0, peak_rss_mb=3.0))
     finally:
         telling._counters.cache_clear()
     assert counted == [
-        ("defacedask_stages", "look", "done", 1),
-        ("defacedask_stage_seconds", "look", 2.0),
-        ("defacedask_stage_peak_bytes", "look", 3 * 2**20),
+        ("defacedask_stages", "plan", "done", 1),
+        ("defacedask_stage_seconds", "plan", 2.0),
+        ("defacedask_stage_peak_bytes", "plan", 3 * 2**20),
     ]

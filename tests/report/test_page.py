@@ -317,7 +317,7 @@ def test_seconds_of_each_part(page, run):
     assert number(rows["faces"][3]) == pytest.approx(np.percentile(faces.seconds, 95), rel=0.06)
     assert number(rows["faces"][4]) == pytest.approx(faces.groupby("case").seconds.sum().median(), rel=0.06)
     assert number(rows["all"][4]) == pytest.approx(table.groupby("case").seconds.sum().median(), rel=0.06)
-    assert list(rows) == ["ingest", "look", "apply", "faces", "radiomics", "dose", "all"]
+    assert list(rows) == ["ingest", "plan", "apply", "faces", "radiomics", "dose", "all"]
 
 
 def test_agreement_beside_mean_and_median(page, run):

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from click.testing import CliRunner
 from support import make
-from support.export_kit import geometry, half_space, head_ct, stub_look, tree, write_patient  # noqa: F401
+from support.export_kit import geometry, half_space, head_ct, stub_plan, tree, write_patient  # noqa: F401
 
 from defacedask.cli.deface import command
 from defacedask.cli.scan import command as scan_command
@@ -23,8 +23,8 @@ from defacedask.verify import verify
 
 
 @pytest.fixture(autouse=True)
-def quick_look(monkeypatch):
-    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+def quick_plan(monkeypatch):
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
 
 
 def run(*arguments: object):
@@ -138,7 +138,7 @@ def test_a_choice_can_be_changed(both, tmp_path, order):
         assert result.exit_code == 0, result.output
         assert verify(out, source=[both]).problems == [], mode
     shutil.copytree(
-        tmp_path / "w", tmp_path / "w2", ignore=shutil.ignore_patterns("pieces", "record", "store")
+        tmp_path / "w", tmp_path / "w2", ignore=shutil.ignore_patterns("results", "record", "store")
     )
     assert run(both, "--out", fresh, "--work", tmp_path / "w2", "--already-defaced", order[-1]).exit_code == 0
     assert tree(out) == tree(fresh)

@@ -128,9 +128,9 @@ def test_pairs_of_any_make_are_attacked(folders, tmp_path):
     assert len(list((out / "surfaces").rglob("*.ply"))) == 4
     assert not list((out / "pictures").rglob("*.png"))
     # again: nothing is done twice
-    kept = {p: p.stat().st_mtime_ns for p in (out / "store" / "pieces").rglob("*.json")}
+    kept = {p: p.stat().st_mtime_ns for p in (out / "store" / "results").rglob("*.json")}
     attack(folders / "original", folders / "defaced", out, **options)
-    assert {p: p.stat().st_mtime_ns for p in (out / "store" / "pieces").rglob("*.json")} == kept
+    assert {p: p.stat().st_mtime_ns for p in (out / "store" / "results").rglob("*.json")} == kept
 
 
 def test_dry_run_says_what_belongs_together(folders, tmp_path):

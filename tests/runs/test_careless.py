@@ -85,10 +85,10 @@ def test_the_brain_stays_whatever_the_plug_in_wants(patient, tmp_path, protect):
     )
     assert run.returncode == 0, run.stderr
     assert changed_in_brain(patient, out) == {"CT": 0, "MR": 0, "PT": 0}
-    (record,) = (tmp_path / "out.work" / "pieces").glob("*/look-careless.json")
+    (record,) = (tmp_path / "out.work" / "results").glob("*/plan-careless.json")
     plan = json.loads(record.read_text())["facts"]["plans"]["careless"]
     assert plan["withheld_ml"]["Brain"] > 900
-    (record,) = (tmp_path / "out.work" / "pieces").glob("*/apply-careless.json")
+    (record,) = (tmp_path / "out.work" / "results").glob("*/apply-careless.json")
     counted = json.loads(record.read_text())["facts"]["changed"]
     assert set(counted) == {"images/CT", "images/MR", "images/PT", "doses/RTDOSE"}
     assert all(set(one["kept"].values()) == {0} for one in counted.values())
@@ -145,8 +145,8 @@ def test_edited_code_gives_a_new_result_from_the_same_folder(patient, tmp_path):
         call = ("deface", source, "--defacer", "careless", "--out", out, "--cluster", "here", "--keep-work")
         done = program(tmp_path / "plug", *call)
         assert done.returncode == 0, done.stderr
-        pieces = (tmp_path / "out.work" / "pieces").glob("*/*-careless.json")
-        return sorted(json.loads(piece.read_text())["key"] for piece in pieces)
+        results = (tmp_path / "out.work" / "results").glob("*/*-careless.json")
+        return sorted(json.loads(result.read_text())["key"] for result in results)
 
     first = run(-1000.0)
     before = lowest()
@@ -177,9 +177,9 @@ def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(virtual_patie
         ready = prepare(case, tmp_path / "out", defacers=names, seed=1, export=False, pictures=False)
         flow = Flow(dataflow.stages(), executor_for(None), ready.folder / KEPT)
         graph = flow.submit(dataflow.StudyRun(ready), case, case.id, ready.settings.defacers)
-        pieces = {(stage, defacer): future.result() for (stage, _, defacer), future in graph.items()}
-        assert {piece.status for piece in pieces.values()} == {"done"}
-        return {name: piece.key for name, piece in pieces.items()}
+        results = {(stage, defacer): future.result() for (stage, _, defacer), future in graph.items()}
+        assert {result.status for result in results.values()} == {"done"}
+        return {name: result.key for name, result in results.items()}
 
     first = keys()
     real = defacers.source_hash
@@ -187,7 +187,7 @@ def test_a_study_makes_anew_what_edited_code_made_and_nothing_else(virtual_patie
     monkeypatch.setattr(defacers, "source_hash", lambda kind: edited.get(kind.__name__) or real(kind))
     second = keys()
     new = {name for name in first if first[name] != second[name]}
-    assert new == {("look", ""), *(name for name in first if name[1] == "quickshear")}
+    assert new == {("plan", ""), *(name for name in first if name[1] == "quickshear")}
     assert {("apply", "biometric_mask"), ("faces", "biometric_mask"), ("faces", "original")} <= set(
         first
     ) - new

@@ -41,7 +41,9 @@ def run(study):
 
 
 def times(out: Path) -> dict[str, int]:
-    return {str(p.relative_to(out)): p.stat().st_mtime_ns for p in (out / "store" / "pieces").rglob("*.json")}
+    return {
+        str(p.relative_to(out)): p.stat().st_mtime_ns for p in (out / "store" / "results").rglob("*.json")
+    }
 
 
 @pytest.mark.slow
@@ -136,7 +138,7 @@ def test_a_second_run_does_nothing_and_one_more_defacer_only_its_own(run, study)
     more = study("quickshear,biometric_mask")
     changed = {name for name, t in times(run.out).items() if first.get(name) != t}
     assert changed
-    assert all("biometric_mask" in name or Path(name).name == "look.json" for name in changed)
+    assert all("biometric_mask" in name or Path(name).name == "plan.json" for name in changed)
     assert set(more.tables["faces_detected"]["defacer"]) == {
         "original",
         "none",

@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from click.testing import CliRunner
-from support.export_kit import half_space, judge_as, stub_look, tree, write_patient  # noqa: F401
+from support.export_kit import half_space, judge_as, stub_plan, tree, write_patient  # noqa: F401
 from support.object_store import s3  # noqa: F401
 
 from defacedask.cli import program
@@ -25,7 +25,7 @@ KEY = bytes(range(32))
 
 @pytest.fixture
 def patient(tmp_path, monkeypatch):
-    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
     monkeypatch.chdir(tmp_path)
     write_patient(tmp_path / "in")
     (tmp_path / "key").write_text(KEY.hex())

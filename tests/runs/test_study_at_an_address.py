@@ -22,12 +22,12 @@ from defacedask.defacers import get_defacer
 from defacedask.errors import ConfigError
 from defacedask.flow import away as aways
 from defacedask.flow.executors import DaskExecutor
-from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.result import Outcome, TaskResult
 from defacedask.io.store import CaseStore
 from defacedask.runs import study_stages
 
 
-def look(ingested: Piece, *, plans: str, defacers: Any, case: str, **options: Any) -> Outcome:
+def make_plans(ingested: TaskResult, *, plans: str, defacers: Any, case: str, **options: Any) -> Outcome:
     """In place of looking at a head: the half-space, and the control."""
     store = CaseStore(ingested.facts["store"])
     found = {}
@@ -39,7 +39,9 @@ def look(ingested: Piece, *, plans: str, defacers: Any, case: str, **options: An
     return Outcome(facts={"image": store.images[0], "pose": pose, "plans": found, "notes": []})
 
 
-def count(ingested: Piece, *before: Piece, case: str, settings: Any, defacer: str = "original") -> Outcome:
+def count(
+    ingested: TaskResult, *before: TaskResult, case: str, settings: Any, defacer: str = "original"
+) -> Outcome:
     """In place of radiomics: a row that tells what the worker found in the store."""
     store = CaseStore(ingested.facts["store"])
     twins = sorted(path.name for path in Path(store.url, "defaced").glob("*"))
@@ -49,13 +51,13 @@ def count(ingested: Piece, *before: Piece, case: str, settings: Any, defacer: st
     return Outcome({"radiomics": rows}, {"twins": len(twins)})
 
 
-def nothing(*before: Piece, **options: Any) -> Outcome:
+def nothing(*before: TaskResult, **options: Any) -> Outcome:
     """In place of a stage."""
     return Outcome()
 
 
 STUBS = {
-    "look": look,
+    "make_plans": make_plans,
     **dict.fromkeys(("judge_faces", "measure_geometry", "measure_utility"), nothing),
     **dict.fromkeys(("measure_original", "measure_radiomics"), count),
 }

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from click.testing import CliRunner
 from support import make
-from support.export_kit import geometry, half_space, head_ct, stub_look, write_patient  # noqa: F401
+from support.export_kit import geometry, half_space, head_ct, stub_plan, write_patient  # noqa: F401
 from support.judges import named_errors
 
 from defacedask.cli.deface import command
@@ -19,8 +19,8 @@ from defacedask.verify import verify
 
 
 @pytest.fixture(autouse=True)
-def quick_look(monkeypatch):
-    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+def quick_plan(monkeypatch):
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
 
 
 def table(tmp_path, text, name="ids.csv"):

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 from click.testing import CliRunner
 from support.elsewhere import reads, set_up
-from support.export_kit import half_space, judge_as, stub_look, tree, write_patient  # noqa: F401
+from support.export_kit import half_space, judge_as, stub_plan, tree, write_patient  # noqa: F401
 from support.faulty_store import Killed, Watched, memory  # noqa: F401
 from support.object_store import s3  # noqa: F401
 
@@ -30,7 +30,7 @@ KEY = bytes(range(32))
 
 @pytest.fixture
 def patients(tmp_path, monkeypatch):
-    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
     monkeypatch.chdir(tmp_path)
     write_patient(tmp_path / "in")
     yield tmp_path / "in"
@@ -61,7 +61,7 @@ def test_workers_that_share_no_folder_leave_what_those_do_that_share_one(
         # the input, too; that it is there they would see all the same
         ours = [str(tmp_path / name) for name in ("in", "local", "w", "run.local")]
         monkeypatch.setattr(DaskExecutor, "blind", lambda self, path: ["a worker"])
-        assert len(set(client.run(set_up, ours, deface_stages, {"look_protected": stub_look}).values())) == 2
+        assert len(set(client.run(set_up, ours, deface_stages, {"plan_protected": stub_plan}).values())) == 2
         # the positive control: a worker that looks at our folders is stopped
         assert set(client.run(reads, str(tmp_path / "local")).values()) == {False}
         assert reads(str(tmp_path / "local"))

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from defacedask.flow.result import Piece
+from defacedask.flow.result import TaskResult
 from defacedask.io.dicom.model import Case, Series
 from defacedask.runs.preparing import Settings
 
@@ -40,10 +40,10 @@ def faces(case, defacer, looks):
         "recogniser": "face_recognition",
         "pictures": [{"file": f"{case}/{defacer}.png"}],
     }
-    return Piece("faces", case, defacer, "k", seconds=2, peak_rss_mb=100, facts=facts)
+    return TaskResult("faces", case, defacer, "k", seconds=2, peak_rss_mb=100, facts=facts)
 
 
-def cohort_pieces(count):
+def cohort_results(count):
     """Persons at random places, two views each; every third has a second scan, every seventh shows no face."""
     rng = np.random.default_rng(3)
     cases, out = [], []
@@ -61,9 +61,9 @@ def cohort_pieces(count):
             if defacer != "original":
                 looks.append(look("front", (own + rng.normal(size=8)).tolist(), "denoise"))
             out.append(faces(case, defacer, looks))
-            out.append(Piece("apply", case, defacer, "k", seconds=k / 7))
+            out.append(TaskResult("apply", case, defacer, "k", seconds=k / 7))
         row = {"case": case, "defacer": "none", "modality": "CT", "structure": "Brain", "feature": "Mean"}
         row |= {"original": 1.0 + k, "defaced": 2.0, "percent": k / 3, "voxels": 5, "voxels_changed": k}
         rows = [row, row | {"structure": "Eye_L", "percent": float("nan"), "original": 0.0}]
-        out.append(Piece("radiomics", case, "none", "k", rows={"radiomics": rows}))
+        out.append(TaskResult("radiomics", case, "none", "k", rows={"radiomics": rows}))
     return cases, out

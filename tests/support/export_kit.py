@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence
 
 from defacedask.defacers.base import Defacer, Plan
 from defacedask.errors import RefusedError
-from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages import residual, witnessing
 from defacedask.flow.stages.apply import apply
 from defacedask.flow.stages.export import export
@@ -296,14 +296,14 @@ def run_export(
     plan = plan or HalfSpace(-2.0)
     case = options.pop("case", None) or one_case(folder)
     out = out or work / "out"
-    ingested = Piece("ingest", case.id, "", "")
+    ingested = TaskResult("ingest", case.id, "", "")
     ingested.facts = ingest(case=case.to_dict(), root=str(work / "store")).facts
     save_plan(work / "plans", case.id, plan)
-    looked = Piece("look", case.id, plan.defacer, "")
-    looked.facts = {"plans": {plan.defacer: {"status": "done", "reason": "", "digest": plan.digest}}}
+    planned = TaskResult("plan", case.id, plan.defacer, "")
+    planned.facts = {"plans": {plan.defacer: {"status": "done", "reason": "", "digest": plan.digest}}}
     who = {"plans": str(work / "plans"), "case": case.id, "defacer": plan.defacer}
-    applied = Piece("apply", case.id, plan.defacer, "")
-    applied.facts = apply(ingested, looked, **who).facts
+    applied = TaskResult("apply", case.id, plan.defacer, "")
+    applied.facts = apply(ingested, planned, **who).facts
     arguments = {
         **who,
         "case": case.to_dict(),
@@ -315,13 +315,13 @@ def run_export(
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(witnessing, "judge", judge or judge_as(moved))
-        return export(ingested, looked, applied, **arguments), out
+        return export(ingested, planned, applied, **arguments), out
 
 
 def judge_as(moved: float | None) -> Any:
     """In place of `defacedask.flow.stages.witnessing.judge`: the same share of the face has moved in every image."""
 
-    def judge(store: Any, looked: Piece, defacer: str) -> list[witnessing.Judged]:
+    def judge(store: Any, planned: TaskResult, defacer: str) -> list[witnessing.Judged]:
         found = residual.Residual(moved)
         notes = () if found.ok and moved is not None else (found.sentence,)
         reason = "" if found.ok else found.sentence
@@ -330,7 +330,9 @@ def judge_as(moved: float | None) -> Any:
     return judge
 
 
-def stub_look(ingested: Piece, *, plans: str, defacer: str, case: Any, root: str, **options: Any) -> Outcome:
+def stub_plan(
+    ingested: TaskResult, *, plans: str, defacer: str, case: Any, root: str, **options: Any
+) -> Outcome:
     """In place of looking at a head: the half-space for any image; refused if the CT is too small to hold one."""
     from defacedask.io.store import CaseStore
 

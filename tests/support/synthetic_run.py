@@ -142,7 +142,7 @@ def geometry(rng, cases, defacers=DEFACERS):
 def timing(rng, cases, defacers=DEFACERS):
     rows = []
     for case in cases:
-        whole = ("ingest", "look")
+        whole = ("ingest", "plan")
         each = ("apply", "faces", "radiomics", "dose")
         parts = [(s, "") for s in whole] + [(s, d) for s in each for d in ("none", *defacers)]
         for stage, defacer in parts:
@@ -249,7 +249,7 @@ def case_rows(rng, cases):
             "status": "done",
             "reason": "",
             "seconds_ingest": rng.uniform(1, 4),
-            "seconds_look": rng.uniform(3, 9),
+            "seconds_plan": rng.uniform(3, 9),
             "seconds_faces": rng.uniform(8, 30),
             "peak_rss_mb": rng.uniform(600, 1400),
         }

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.cohort_kit import CASES, SETTINGS, cohort_pieces, faces, look
+from support.cohort_kit import CASES, SETTINGS, cohort_results, faces, look
 
 from defacedask.cluster import connect
 from defacedask.errors import StoreError
 from defacedask.flow.executors import DaskExecutor
-from defacedask.flow.result import Outcome, Piece, receipt, run_piece
+from defacedask.flow.result import Outcome, TaskResult, receipt, run_task
 from defacedask.io.dicom.model import Skipped
 from defacedask.tables import cohort as cohort_tables
 from defacedask.tables import parts as table_parts
@@ -27,7 +27,7 @@ from defacedask.tables.sampled import case_hashes
 
 
 @pytest.fixture
-def pieces():
+def results():
     # two persons that lie 1 apart; each at two views 0.1 apart
     out = []
     for k, case in enumerate("ab"):
@@ -36,23 +36,23 @@ def pieces():
         turned = base.copy()
         turned[9] = 0.1
         out += [
-            Piece("ingest", case, "", "k", seconds=1, facts={"notes": []}),
-            Piece("look", case, "", "k", seconds=3),
+            TaskResult("ingest", case, "", "k", seconds=1, facts={"notes": []}),
+            TaskResult("plan", case, "", "k", seconds=3),
             faces(case, "original", [look("front", base.tolist()), look("turned", turned.tolist())]),
             faces(case, "none", [look("front", base.tolist()), look("turned", turned.tolist())]),
             faces(case, "quickshear", [look("front", None), look("turned", None)]),
-            Piece("apply", case, "none", "k", seconds=1),
-            Piece("apply", case, "quickshear", "k", seconds=1),
+            TaskResult("apply", case, "none", "k", seconds=1),
+            TaskResult("apply", case, "quickshear", "k", seconds=1),
         ]
-    out.append(Piece("look", "c", "", "k", "refused", "no head."))
-    out.append(Piece("apply", "c", "quickshear", "", "refused", "no head.", upstream=True))
+    out.append(TaskResult("plan", "c", "", "k", "refused", "no head."))
+    out.append(TaskResult("apply", "c", "quickshear", "", "refused", "no head.", upstream=True))
     return out
 
 
-def test_tables(tmp_path, pieces):
+def test_tables(tmp_path, results):
     (tmp_path / "pictures").mkdir()
     skipped = [Skipped("x/readme", "it is not a DICOM file")]
-    collect(tmp_path, CASES, skipped, pieces[::-1], SETTINGS)
+    collect(tmp_path, CASES, skipped, results[::-1], SETTINGS)
     tables = read_tables(tmp_path)
     cases = tables["cases"].set_index("case")
     assert cases["status"].to_dict() == {"a": "done", "b": "done", "c": "refused"}
@@ -74,13 +74,13 @@ def test_tables(tmp_path, pieces):
     assert {p["patient"] for p in pictures} == {"Pa", "Pb"}
 
 
-def test_whose_original_shows_no_face_is_not_judged(tmp_path, pieces):
+def test_whose_original_shows_no_face_is_not_judged(tmp_path, results):
     """Zero matches of faces that were never found would be a bound that nothing stands behind."""
     (tmp_path / "pictures").mkdir()
-    pieces = [p for p in pieces if p.case != "c"]
+    results = [p for p in results if p.case != "c"]
     for defacer in ("original", "none", "quickshear"):
-        pieces.append(faces("c", defacer, [look("front", None), look("turned", None)]))
-    tables = collect(tmp_path, CASES, [], pieces, SETTINGS)
+        results.append(faces("c", defacer, [look("front", None), look("turned", None)]))
+    tables = collect(tmp_path, CASES, [], results, SETTINGS)
     counts = tables["faces_detected"].set_index("defacer")[["cases", "judged", "upper_bound_95"]]
     assert counts.loc["quickshear"].tolist() == [3, 2, pytest.approx(1 - 0.05 ** (1 / 2))]
     assert counts.loc["original", "judged"] == 3  # there it counts as not recognised
@@ -89,11 +89,11 @@ def test_whose_original_shows_no_face_is_not_judged(tmp_path, pieces):
     assert tables["controls"]["not_in_gallery"].tolist() == ["Pc"]
 
 
-def test_a_failed_stage_makes_a_failed_case_with_its_reason(tmp_path, pieces):
+def test_a_failed_stage_makes_a_failed_case_with_its_reason(tmp_path, results):
     (tmp_path / "pictures").mkdir()
-    pieces.append(Piece("radiomics", "a", "none", "k", "failed", "radiomics: ValueError: x"))
-    pieces.append(Piece("look2", "b", "quickshear", "k", "refused", "too little face."))
-    cases = collect(tmp_path, CASES, [], pieces, SETTINGS)["cases"].set_index("case")
+    results.append(TaskResult("radiomics", "a", "none", "k", "failed", "radiomics: ValueError: x"))
+    results.append(TaskResult("look2", "b", "quickshear", "k", "refused", "too little face."))
+    cases = collect(tmp_path, CASES, [], results, SETTINGS)["cases"].set_index("case")
     assert cases.loc["a", "status"] == "failed"
     assert cases.loc["a", "reason"] == "none: radiomics: ValueError: x"
     assert cases.loc["b", "status"] == "done"
@@ -102,34 +102,36 @@ def test_a_failed_stage_makes_a_failed_case_with_its_reason(tmp_path, pieces):
 
 def test_nobody_left(tmp_path):
     (tmp_path / "pictures").mkdir()
-    tables = collect(tmp_path, CASES[2:], [], [Piece("look", "c", "", "k", "refused", "no head.")], SETTINGS)
+    tables = collect(
+        tmp_path, CASES[2:], [], [TaskResult("plan", "c", "", "k", "refused", "no head.")], SETTINGS
+    )
     assert len(tables["recognition"]) == 0
     assert tables["cases"]["status"].tolist() == ["refused"]
 
 
-def test_tables_of_receipts_are_those_of_whole_results(tmp_path, pieces):
+def test_tables_of_receipts_are_those_of_whole_results(tmp_path, results):
     def features(case):
         row = {"structure": "Brain", "feature": "Mean", "original": 1.0, "defaced": 2.0, "percent": -100.0}
         rows = [{"case": case, "defacer": "none", "modality": "CT", "voxels": 5, "voxels_changed": 1, **row}]
-        return run_piece(
+        return run_task(
             lambda: Outcome({"radiomics": rows}, {"features": ["long"] * 1000}),
             {},
-            folder=str(tmp_path / "kept" / "store" / "pieces"),
+            folder=str(tmp_path / "kept" / "store" / "results"),
             stage="radiomics",
             case=case,
             defacer="none",
         )
 
-    pieces = [*pieces, features("a"), features("b")]
-    small = [receipt(piece) if piece.stage == "radiomics" else piece for piece in pieces]
-    assert not any(piece.facts or piece.rows for piece in small if piece.stage == "radiomics")
+    results = [*results, features("a"), features("b")]
+    small = [receipt(result) if result.stage == "radiomics" else result for result in results]
+    assert not any(result.facts or result.rows for result in small if result.stage == "radiomics")
     tables = {}
-    for name, some in (("whole", pieces), ("kept", small)):
+    for name, some in (("whole", results), ("kept", small)):
         tables[name] = collect(tmp_path / name, CASES, [], some, SETTINGS)
     assert len(tables["kept"]["radiomics"]) == 2
     for name, table in tables["whole"].items():
         pd.testing.assert_frame_equal(table, tables["kept"][name])
-    (tmp_path / "kept" / "store" / "pieces" / "b" / "radiomics-none.json").unlink()
+    (tmp_path / "kept" / "store" / "results" / "b" / "radiomics-none.json").unlink()
     shutil.rmtree(tmp_path / "kept" / "store" / "rows")
     with pytest.raises(StoreError, match="radiomics of b has gone"):
         collect(tmp_path / "kept", CASES, [], small, SETTINGS)
@@ -140,29 +142,29 @@ def lines(folder):
 
 
 def test_tables_do_not_depend_on_the_size_of_the_parts(tmp_path, monkeypatch):
-    cases, pieces = cohort_pieces(23)
-    whole = lines(collect(tmp_path / "whole", cases, [], pieces, SETTINGS) and tmp_path / "whole")
+    cases, results = cohort_results(23)
+    whole = lines(collect(tmp_path / "whole", cases, [], results, SETTINGS) and tmp_path / "whole")
     monkeypatch.setattr(cohort_tables, "AT_ONCE", 5)
     monkeypatch.setattr(radiomics_parts, "MOST_ROWS", 10)
-    collect(tmp_path / "parts", cases, [], pieces, SETTINGS)
+    collect(tmp_path / "parts", cases, [], results, SETTINGS)
     parts = lines(tmp_path / "parts")
     assert len(list((tmp_path / "parts" / "store" / "rows").iterdir())) == 2 * 5
     assert len(whole["recognition.csv"]) == 1 + 23 * (2 + 3 + 3)
     assert whole == parts
     # a second run finds its parts, and makes none anew
     before = sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "parts" / "store" / "rows").rglob("*"))
-    collect(tmp_path / "parts", cases, [], pieces, SETTINGS)
+    collect(tmp_path / "parts", cases, [], results, SETTINGS)
     assert before == sorted(
         (p, p.stat().st_mtime_ns) for p in (tmp_path / "parts" / "store" / "rows").rglob("*")
     )
 
 
 def test_a_large_gallery_is_a_sample_and_the_own_person(tmp_path, monkeypatch):
-    cases, pieces = cohort_pieces(40)
-    whole = collect(tmp_path / "whole", cases, [], pieces, SETTINGS)
+    cases, results = cohort_results(40)
+    whole = collect(tmp_path / "whole", cases, [], results, SETTINGS)
     monkeypatch.setattr(cohort_tables, "AT_ONCE", 6)
     with dask.config.set({"defacedask.recognition.gallery-most": 10}):
-        some = collect(tmp_path / "some", cases, [], pieces, SETTINGS)
+        some = collect(tmp_path / "some", cases, [], results, SETTINGS)
     key = ["case", "defacer", "modality", "recogniser", "attack", "view", "variant"]
     a, b = (t["recognition"].set_index(key).sort_index() for t in (whole, some))
     # whoever is sampled: the distance to the own original is the same, of the others some are met
@@ -184,21 +186,21 @@ def test_a_large_gallery_is_a_sample_and_the_own_person(tmp_path, monkeypatch):
     assert some["controls"]["persons"].tolist() == [10]
     # the same again
     with dask.config.set({"defacedask.recognition.gallery-most": 10}):
-        collect(tmp_path / "again", cases, [], pieces, SETTINGS)
+        collect(tmp_path / "again", cases, [], results, SETTINGS)
     assert lines(tmp_path / "again")["verification.csv"] == lines(tmp_path / "some")["verification.csv"]
 
 
 @pytest.mark.slow
 def test_workers_make_the_same_tables(tmp_path, monkeypatch):
     """Processes of their own: parts, galleries and comparisons travel as files."""
-    cases, pieces = cohort_pieces(12)
-    collect(tmp_path / "here", cases, [], pieces, SETTINGS)
+    cases, results = cohort_results(12)
+    collect(tmp_path / "here", cases, [], results, SETTINGS)
     monkeypatch.setattr(cohort_tables, "AT_ONCE", 5)
     with connect("local", 1) as client:
         executor = DaskExecutor(client)
         cohort = Cohort(tmp_path / "there", [case.id for case in cases], SETTINGS, executor)
         for case in cases[::-1]:
-            cohort.add(About.of(case), [piece for piece in pieces if piece.case == case.id])
+            cohort.add(About.of(case), [result for result in results if result.case == case.id])
         cohort.finish([])
         groups = client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
     assert {"tabulate", "identify"} <= groups
@@ -206,9 +208,9 @@ def test_workers_make_the_same_tables(tmp_path, monkeypatch):
 
 
 def test_a_table_that_nobody_can_open_is_parquet_alone(tmp_path, monkeypatch):
-    cases, pieces = cohort_pieces(4)
+    cases, results = cohort_results(4)
     monkeypatch.setattr(table_parts, "MOST_LINES", 12)
-    collect(tmp_path, cases, [], pieces, SETTINGS)
+    collect(tmp_path, cases, [], results, SETTINGS)
     there = {p.name for p in (tmp_path / "tables").iterdir()}
     assert "recognition.parquet" in there
     assert "recognition.csv" not in there  # 32 rows
@@ -216,15 +218,17 @@ def test_a_table_that_nobody_can_open_is_parquet_alone(tmp_path, monkeypatch):
     assert len(read_tables(tmp_path)["recognition"]) == 32
 
 
-def test_what_was_written_is_a_table(pieces):
+def test_what_was_written_is_a_table(results):
     facts = {
         "written": {"CT": 3, "RTDOSE": 1},
         "held_back": [{"what": "f", "reason": "r"}] * 2,
         "face_moved": 0.98,
     }
-    done = Piece("export", "a", "quickshear", "k", facts={**facts, "targets": ["PTV: 1 contours clipped"]})
-    refused = Piece("export", "b", "quickshear", "k", "refused", "the face is still visible.")
-    rows = export_rows([*pieces, done, refused])
+    done = TaskResult(
+        "export", "a", "quickshear", "k", facts={**facts, "targets": ["PTV: 1 contours clipped"]}
+    )
+    refused = TaskResult("export", "b", "quickshear", "k", "refused", "the face is still visible.")
+    rows = export_rows([*results, done, refused])
     assert [(r["case"], r["status"], r["instances"], r["held_back"]) for r in rows] == [
         ("a", "done", 4, 2),
         ("b", "refused", 0, 0),
@@ -233,12 +237,12 @@ def test_what_was_written_is_a_table(pieces):
     assert rows[1]["reason"] == "the face is still visible."
 
 
-def test_a_dose_difference_that_was_kept_with_another_sign_is_made_anew(tmp_path, pieces):
+def test_a_dose_difference_that_was_kept_with_another_sign_is_made_anew(tmp_path, results):
     row = {"case": "a", "defacer": "quickshear", "structure": "Target", "metric": "Dmean"}
     row |= {"original": 70.0, "defaced": 60.0, "difference": -10.0}
     (tmp_path / "pictures").mkdir()
-    kept = Piece("dose", "a", "quickshear", "k", rows={"dose": [row]})
-    tables = collect(tmp_path, CASES, [], [*pieces, kept], SETTINGS)
+    kept = TaskResult("dose", "a", "quickshear", "k", rows={"dose": [row]})
+    tables = collect(tmp_path, CASES, [], [*results, kept], SETTINGS)
     assert tables["dose"]["difference"].tolist() == [10.0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.cohort_kit import SETTINGS, cohort_pieces
+from support.cohort_kit import SETTINGS, cohort_results
 from support.plugged import install
 
 from defacedask.faces import recognition
@@ -40,25 +40,25 @@ def place(tmp_path, monkeypatch):
     sys.modules.pop("brought", None)
 
 
-def with_finder(pieces, found):
+def with_finder(results, found):
     """Every picture was shown to the finder too; it finds a face in those of some defacers."""
-    for piece in pieces:
-        if piece.stage != "faces":
+    for result in results:
+        if result.stage != "faces":
             continue
-        piece.facts["recognisers"] = {"face_recognition": "face_recognition", "finder": "finder"}
-        for look in list(piece.facts["looks"]):
+        result.facts["recognisers"] = {"face_recognition": "face_recognition", "finder": "finder"}
+        for look in list(result.facts["looks"]):
             look["recogniser"] = "face_recognition"
-            seen = piece.defacer in found
-            piece.facts["looks"].append({**look, "recogniser": "finder", "encoding": None, "detected": seen})
-    return pieces
+            seen = result.defacer in found
+            result.facts["looks"].append({**look, "recogniser": "finder", "encoding": None, "detected": seen})
+    return results
 
 
 def tables_of(folder, found, count=14):
     (folder / "pictures").mkdir(parents=True)
-    cases, pieces = cohort_pieces(count)
+    cases, results = cohort_results(count)
     if found is not None:
-        pieces = with_finder(pieces, found)
-    return collect(folder, cases, [], pieces, SETTINGS)
+        results = with_finder(results, found)
+    return collect(folder, cases, [], results, SETTINGS)
 
 
 def test_faces_are_counted_and_nothing_else_changes(place):

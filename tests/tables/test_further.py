@@ -1,4 +1,4 @@
-"""From pieces to the tables of enrolment, open-set searches, the average face and groups."""
+"""From results to the tables of enrolment, open-set searches, the average face and groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.cohort_kit import SETTINGS, look, series
 
-from defacedask.flow.result import Piece
+from defacedask.flow.result import TaskResult
 from defacedask.io.dicom.about import age_of, sequence_of, sex_of
 from defacedask.io.dicom.model import Case
 from defacedask.tables import cohort as cohort_tables
@@ -19,7 +19,9 @@ from defacedask.tables.further import age_band
 LENGTH, MANY = 16, 14
 
 
-def one_piece(case, person, defacer, *, modality="CT", kept=1.0, gone=0.0, scan=0, enrolled=0, average=False):
+def one_result(
+    case, person, defacer, *, modality="CT", kept=1.0, gone=0.0, scan=0, enrolled=0, average=False
+):
     """Looks at two views: so much of the person's own place, and so much of one that is the same for all."""
     own = np.random.default_rng(person).normal(size=LENGTH)
     away = np.random.default_rng(999).normal(size=LENGTH)
@@ -38,29 +40,29 @@ def one_piece(case, person, defacer, *, modality="CT", kept=1.0, gone=0.0, scan=
         facts["looks"] += [
             seen(0.0, gone, "front", name) for name in ("average_face", "average_face_forced_crop")
         ]
-    return Piece("faces", case, defacer, "k", facts=facts)
+    return TaskResult("faces", case, defacer, "k", facts=facts)
 
 
 def cohort(count=MANY, modalities=("CT",)):
-    cases, pieces = [], []
+    cases, results = [], []
     for k in range(count):
         name = f"c{k:02d}"
         facts = {"sex": "F" if k % 2 else "M", "age": 30.0 if k < 10 else 70.0}
         cases.append(Case(name, f"P{k}", "1.2", (dataclasses.replace(series(name), facts=facts),)))
         for modality in modalities:
             about = {"modality": modality}
-            pieces += [
-                one_piece(name, k, "original", enrolled=8, average=True, **about),
-                one_piece(name, k, "none", **about),
-                one_piece(name, k, "quickshear", kept=0.15, gone=2.0, **about),
+            results += [
+                one_result(name, k, "original", enrolled=8, average=True, **about),
+                one_result(name, k, "none", **about),
+                one_result(name, k, "quickshear", kept=0.15, gone=2.0, **about),
             ]
-        pieces.append(Piece("apply", name, "quickshear", "k"))
-    return cases, pieces
+        results.append(TaskResult("apply", name, "quickshear", "k"))
+    return cases, results
 
 
-def tables_of(folder, cases, pieces, settings=SETTINGS):
+def tables_of(folder, cases, results, settings=SETTINGS):
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    return collect(folder, cases, [], pieces, settings)
+    return collect(folder, cases, [], results, settings)
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +131,8 @@ def test_groups_have_their_own_rates_and_small_ones_none(found):
 
 def test_a_head_is_looked_for_among_originals_of_another_modality(tmp_path):
     """The same persons in CT and MR: what the one keeps points to the other."""
-    cases, pieces = cohort(8, ("CT", "MR"))
-    rates = tables_of(tmp_path, cases, pieces)["verification"]
+    cases, results = cohort(8, ("CT", "MR"))
+    rates = tables_of(tmp_path, cases, results)["verification"]
     across = row_of(rates, defacer="none", modality="MR", attack="gallery_CT")
     assert across["auc"] == 1
     assert across["judged"] == 8
@@ -147,27 +149,27 @@ def test_enrolment_does_not_depend_on_the_size_of_the_parts(found, tmp_path, mon
 
 
 def test_second_scans_are_named_without_the_probes_own(tmp_path):
-    cases, pieces = [], []
+    cases, results = [], []
     for k in range(7):
         for scan in (1, 2):
             name = f"c{k:02d}-{scan}"
             cases.append(Case(name, f"P{k}", "1.2", (series(name),)))
-            pieces += [
-                one_piece(name, k, "original", enrolled=8, scan=scan),
-                one_piece(name, k, "none", scan=scan),
-                Piece("apply", name, "none", "k"),
+            results += [
+                one_result(name, k, "original", enrolled=8, scan=scan),
+                one_result(name, k, "none", scan=scan),
+                TaskResult("apply", name, "none", "k"),
             ]
     settings = dataclasses.replace(SETTINGS, gallery="second-scan")
-    rates = tables_of(tmp_path, cases, pieces, settings)["verification"]
+    rates = tables_of(tmp_path, cases, results, settings)["verification"]
     named = row_of(rates, defacer="none", modality="CT", attack="enrolment")
     assert (named["judged"], named["rank_1"]) == (14, 14)
 
 
 def test_without_renders_nothing_is_enrolled(tmp_path):
-    cases, pieces = cohort(6)
-    for piece in pieces:
-        piece.facts.pop("enrolled", None)
-    found = tables_of(tmp_path, cases, pieces)
+    cases, results = cohort(6)
+    for result in results:
+        result.facts.pop("enrolled", None)
+    found = tables_of(tmp_path, cases, results)
     assert "enrolment" not in set(found["verification"]["attack"])
     assert "enrolment" not in set(found["recognition"]["attack"])
 

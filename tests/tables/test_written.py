@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from support.cohort_kit import CASES, SETTINGS, cohort_pieces, faces, look
+from support.cohort_kit import CASES, SETTINGS, cohort_results, faces, look
 
 from defacedask.flow.executors import HereExecutor
-from defacedask.flow.result import Piece
+from defacedask.flow.result import TaskResult
 from defacedask.tables import cohort as cohort_tables
 from defacedask.tables.cohort import Cohort, collect
 from defacedask.tables.files import as_table, read_tables
@@ -28,18 +28,18 @@ def exported(case, defacer, status="done", reason="", **options):
         "targets": ["PTV: 1 contours clipped"],
     }
     options.setdefault("facts", facts if status == "done" else {})
-    return Piece("export", case, defacer, "k", status, reason, seconds=0.5, peak_rss_mb=700, **options)
+    return TaskResult("export", case, defacer, "k", status, reason, seconds=0.5, peak_rss_mb=700, **options)
 
 
-def in_two_steps(folder, cases, pieces, exports):
+def in_two_steps(folder, cases, results, exports):
     """First all but the files, as a study does, then what became of these; cases come in any order."""
     cohort = Cohort(folder, [case.id for case in cases], SETTINGS, HereExecutor())
     for case in cases[::-1]:
-        cohort.add(About.of(case), [piece for piece in pieces if piece.case == case.id])
+        cohort.add(About.of(case), [result for result in results if result.case == case.id])
     cohort.finish([])
     written = Written(cohort, HereExecutor())
     for case in cases[::2] + cases[1::2]:
-        written.add(case.id, [piece for piece in exports if piece.case == case.id])
+        written.add(case.id, [result for result in exports if result.case == case.id])
     written.finish()
     return written
 
@@ -70,14 +70,14 @@ def some_exports(cases):
 @pytest.mark.parametrize("at_once", [4, 100])
 def test_they_are_those_of_one_pass(tmp_path, monkeypatch, at_once):
     monkeypatch.setattr(cohort_tables, "AT_ONCE", at_once)
-    cases, pieces = cohort_pieces(15)
-    for piece in pieces:  # one case had its reason before, and one had failed
-        if piece.stage == "apply" and piece.defacer == "quickshear" and piece.case in ("c001", "c003"):
-            piece.status = {"c001": "refused", "c003": "failed"}[piece.case]
-            piece.reason = "too little face."
+    cases, results = cohort_results(15)
+    for result in results:  # one case had its reason before, and one had failed
+        if result.stage == "apply" and result.defacer == "quickshear" and result.case in ("c001", "c003"):
+            result.status = {"c001": "refused", "c003": "failed"}[result.case]
+            result.reason = "too little face."
     exports = some_exports(cases)
-    collect(tmp_path / "one", cases, [], [*pieces, *exports], SETTINGS)
-    in_two_steps(tmp_path / "two", cases, pieces, exports)
+    collect(tmp_path / "one", cases, [], [*results, *exports], SETTINGS)
+    in_two_steps(tmp_path / "two", cases, results, exports)
     one, two = read_tables(tmp_path / "one"), read_tables(tmp_path / "two")
     for name, table in one.items():
         pd.testing.assert_frame_equal(two[name], table, obj=name)
@@ -95,27 +95,27 @@ def test_they_are_those_of_one_pass(tmp_path, monkeypatch, at_once):
 
 
 def test_without_exports_nothing_is_made_anew(tmp_path):
-    cases, pieces = cohort_pieces(4)
-    written = in_two_steps(tmp_path, cases, pieces, [])
+    cases, results = cohort_results(4)
+    written = in_two_steps(tmp_path, cases, results, [])
     assert [part.parent.name for part in written.parts()] == ["rows"]
     assert not (tmp_path / "store" / "written").exists()
 
 
 def test_a_second_run_finds_its_parts_and_others_are_cleared_away(tmp_path, monkeypatch):
     monkeypatch.setattr(cohort_tables, "AT_ONCE", 4)
-    cases, pieces = cohort_pieces(7)
+    cases, results = cohort_results(7)
     exports = some_exports(cases)
 
     def parts():
         return {p.name: p.stat().st_mtime_ns for p in (tmp_path / "store" / "written").iterdir()}
 
-    first = in_two_steps(tmp_path, cases, pieces, exports).parts()
+    first = in_two_steps(tmp_path, cases, results, exports).parts()
     before = parts()
     assert len(before) == 2
-    assert in_two_steps(tmp_path, cases, pieces, exports).parts() == first
+    assert in_two_steps(tmp_path, cases, results, exports).parts() == first
     assert parts() == before
     exports[0] = dataclasses.replace(exports[0], facts={**exports[0].facts, "visible": True})
-    again = in_two_steps(tmp_path, cases, pieces, exports).parts()
+    again = in_two_steps(tmp_path, cases, results, exports).parts()
     assert again[0] != first[0]
     assert again[1] == first[1]
     assert set(parts()) == {part.name for part in again}
@@ -143,13 +143,13 @@ def test_reasons_that_are_the_same_are_told_once(tmp_path):
 
 def test_of_a_case_that_nobody_defaced_nothing_was_written(tmp_path):
     """The case has no row of its own among the exports that follow."""
-    pieces = [
-        Piece("look", "c", "", "k", "refused", "no head."),
-        Piece("export", "c", "quickshear", "", "refused", "no head.", upstream=True),
+    results = [
+        TaskResult("plan", "c", "", "k", "refused", "no head."),
+        TaskResult("export", "c", "quickshear", "", "refused", "no head.", upstream=True),
         faces("a", "original", [look("front", np.zeros(128).tolist())]),
-        Piece("apply", "a", "quickshear", "k"),
+        TaskResult("apply", "a", "quickshear", "k"),
     ]
-    in_two_steps(tmp_path, [CASES[0], CASES[2]], pieces, [exported("a", "quickshear")])
+    in_two_steps(tmp_path, [CASES[0], CASES[2]], results, [exported("a", "quickshear")])
     rows = read_tables(tmp_path)["exports"][["case", "status", "reason"]].to_numpy().tolist()
     assert rows == [["a", "done", ""], ["c", "refused", "no head."]]
     assert read_tables(tmp_path)["cases"]["status"].tolist() == ["done", "refused"]

@@ -8,10 +8,10 @@ import numpy as np
 
 from defacedask.devices import CPU, CUDA, space_of
 from defacedask.errors import ContractError
-from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.kept import compare, load_kept
-from defacedask.flow.stages.places import one_thread, volume_path
-from defacedask.flow.stages.plans import load_plan, planned
+from defacedask.flow.stages.layout import one_thread, volume_path
+from defacedask.flow.stages.plans import check_planned, load_plan
 from defacedask.io.store import CaseStore, consolidate, write_volume, writing
 from defacedask.volume import geometry_of
 
@@ -19,7 +19,7 @@ __all__ = ["apply"]
 
 
 def apply(
-    ingested: Piece, looked: Piece, *, plans: str, case: str, defacer: str, device: str = CPU
+    ingested: TaskResult, planned: TaskResult, *, plans: str, case: str, defacer: str, device: str = CPU
 ) -> Outcome:
     """Apply a plan to every image and dose of the case; the defaced twins land in the store.
 
@@ -40,7 +40,7 @@ def apply(
     ContractError
         If a voxel of the brain or of a protected structure changed.
     """
-    planned(looked, defacer)
+    check_planned(planned, defacer)
     plan = load_plan(plans, case, defacer)
     store = CaseStore(ingested.facts["store"])
     kept = load_kept(plans, case)

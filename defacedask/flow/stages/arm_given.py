@@ -10,8 +10,8 @@ import numpy as np
 
 from defacedask.attacks.examination import Shown
 from defacedask.attacks.names import BODY, DOSE
+from defacedask.flow.stages.layout import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.flow.stages.objects import find_outline
-from defacedask.flow.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.flow.stages.plans import load_plan
 from defacedask.geometry import Geometry
 from defacedask.io.store import CaseStore

@@ -17,13 +17,13 @@ import numpy as np
 
 from defacedask.attacks.likeness import OTHER, SAME, SAME_DETAIL, compare
 from defacedask.errors import DefacedaskError, RefusedError
-from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.arm_commands import gives_folder, run_command, takes_folder
 from defacedask.flow.stages.arm_given import Changed
 from defacedask.flow.stages.attack import match_images
 from defacedask.flow.stages.kept import load_kept
+from defacedask.flow.stages.layout import loaded, one_thread, volume_path
 from defacedask.flow.stages.objects import find_outline
-from defacedask.flow.stages.places import loaded, one_thread, volume_path
 from defacedask.geometry import Geometry
 from defacedask.io.store import CaseStore, consolidate, write_volume, writing
 from defacedask.volume import geometry_of, make_volume, real_values
@@ -38,8 +38,8 @@ BESIDE = 0.02
 
 
 def take_arm(
-    ingested: Piece,
-    looked: Piece,
+    ingested: TaskResult,
+    planned: TaskResult,
     *,
     case: Mapping[str, Any],
     arm: str,
@@ -97,7 +97,9 @@ def take_arm(
     return Outcome(facts={"changed": job.changed, "outlines": job.outlines, "notes": job.notes})
 
 
-def arm_volumes(ingested: Piece, looked: Piece, applied: Piece, *, case: str, arm: str) -> Outcome:
+def arm_volumes(
+    ingested: TaskResult, planned: TaskResult, applied: TaskResult, *, case: str, arm: str
+) -> Outcome:
     """Volume of every structure, and the part of it in which an arm changed voxels; no contour was clipped."""
     from defacedask.costs.overlap import compare_volumes
 

@@ -22,9 +22,9 @@ from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.flow.result import Outcome
 from defacedask.flow.stages.faces import examination_of, recognisers_of
+from defacedask.flow.stages.layout import ORIGINAL, one_thread
 from defacedask.flow.stages.objects import dose_level, find_outline
 from defacedask.flow.stages.pictures import keep_pictures
-from defacedask.flow.stages.places import ORIGINAL, one_thread
 from defacedask.geometry import Geometry
 from defacedask.io.nifti.names import stem_of
 from defacedask.io.store import writing

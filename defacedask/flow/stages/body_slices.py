@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.errors import DefacedaskError
-from defacedask.flow.stages.places import one_thread, volume_path
+from defacedask.flow.stages.layout import one_thread, volume_path
 from defacedask.io.store import CaseStore
 from defacedask.volume import real_values
 

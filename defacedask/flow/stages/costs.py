@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from defacedask.flow.result import Outcome, Piece
-from defacedask.flow.stages.places import one_thread, volume_path
-from defacedask.flow.stages.plans import load_plan, planned
+from defacedask.flow.result import Outcome, TaskResult
+from defacedask.flow.stages.layout import one_thread, volume_path
+from defacedask.flow.stages.plans import check_planned, load_plan
 from defacedask.io.store import CaseStore
 from defacedask.volume import real_values
 
 __all__ = ["measure_dose", "measure_geometry", "measure_original", "measure_radiomics"]
 
 
-def measure_original(ingested: Piece, looked: Piece, *, case: str, settings: Mapping[str, Any]) -> Outcome:
+def measure_original(
+    ingested: TaskResult, planned: TaskResult, *, case: str, settings: Mapping[str, Any]
+) -> Outcome:
     """Features of every structure in the image as it came, once for all defacers.
 
     Returns
@@ -35,10 +37,10 @@ def measure_original(ingested: Piece, looked: Piece, *, case: str, settings: Map
 
 
 def measure_radiomics(
-    ingested: Piece,
-    looked: Piece,
-    measured: Piece,
-    applied: Piece,
+    ingested: TaskResult,
+    planned: TaskResult,
+    measured: TaskResult,
+    applied: TaskResult,
     *,
     case: str,
     defacer: str,
@@ -64,11 +66,13 @@ def measure_radiomics(
     return Outcome(rows={"radiomics": rows})
 
 
-def measure_geometry(ingested: Piece, looked: Piece, *, case: str, defacer: str, plans: str) -> Outcome:
+def measure_geometry(
+    ingested: TaskResult, planned: TaskResult, *, case: str, defacer: str, plans: str
+) -> Outcome:
     """Volume of every structure, and the part of it that the plan may change."""
     from defacedask.costs.overlap import compare_volumes
 
-    planned(looked, defacer)
+    check_planned(planned, defacer)
     plan = load_plan(plans, case, defacer)
     store = CaseStore(ingested.facts["store"])
     rows: list[dict[str, Any]] = []
@@ -80,7 +84,9 @@ def measure_geometry(ingested: Piece, looked: Piece, *, case: str, defacer: str,
     return Outcome(rows={"geometry": rows})
 
 
-def measure_dose(ingested: Piece, looked: Piece, applied: Piece, *, case: str, defacer: str) -> Outcome:
+def measure_dose(
+    ingested: TaskResult, planned: TaskResult, applied: TaskResult, *, case: str, defacer: str
+) -> Outcome:
     """Dose of every structure, original grid against defaced grid."""
     from defacedask.costs.dose import compare_dose
 

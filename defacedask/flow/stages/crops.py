@@ -16,7 +16,7 @@ import numpy as np
 
 from defacedask.attacks.examination import Examination
 from defacedask.faces.crops import Known, crop_distances
-from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.faces import recognisers_of
 from defacedask.flow.stages.heads import shown_head
 from defacedask.io.store import CaseStore
@@ -59,10 +59,10 @@ def read_known(path: str | Path) -> Faces:
 
 
 def compare_crops(
-    ingested: Piece,
-    looked: Piece,
-    original: Piece,
-    applied: Piece,
+    ingested: TaskResult,
+    planned: TaskResult,
+    original: TaskResult,
+    applied: TaskResult,
     *,
     case: str,
     defacer: str,
@@ -74,9 +74,9 @@ def compare_crops(
 
     Parameters
     ----------
-    original : Piece
+    original : TaskResult
         Of the stage ``faces`` on the original.
-    applied : Piece
+    applied : TaskResult
         What it waits for: the head as the defacer left it.
     person : str
         Whose head it is.
@@ -93,7 +93,7 @@ def compare_crops(
     from defacedask.faces.render import render_views
 
     faces = read_known(known)
-    examination, pose = Examination.of(settings), np.array(looked.facts["pose"])
+    examination, pose = Examination.of(settings), np.array(planned.facts["pose"])
     store = CaseStore(ingested.facts["store"])
     recognisers = [one for one in recognisers_of(settings) if not one.remote]
     found: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
@@ -106,7 +106,7 @@ def compare_crops(
         views = [view for view in examination.views if view.name in own]
         if not views:
             continue
-        shown = shown_head(store, path, defacer, pose, float(level), looked.facts["image"])
+        shown = shown_head(store, path, defacer, pose, float(level), planned.facts["image"])
         surface = examination.surface(shown, pose)
         pictures = render_views(surface, pose, views, size=examination.size)
         named = {view.name: picture for view, picture in zip(views, pictures, strict=True)}

@@ -1,7 +1,7 @@
 """One case as one defacer left it, out as files: written aside, read back and checked, then moved into place.
 
 Nothing of a case becomes visible before all of it has passed; a case that fails leaves nothing behind, and takes
-back what an earlier run left. What the record says of each instance lies beside the pieces of the run
+back what an earlier run left. What the record says of each instance lies beside the results of the run
 (`defacedask.io.dicom.export.audit`).
 """
 
@@ -18,11 +18,11 @@ import numpy as np
 from defacedask.boxes import bounds
 from defacedask.defacers.moved import plan_for
 from defacedask.errors import DefacedaskError, RefusedError
-from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.body_slices import SKIN_HU, body_slices
-from defacedask.flow.stages.places import ORIGINAL, one_thread, volume_path
-from defacedask.flow.stages.plans import load_plan, planned
-from defacedask.flow.stages.shelf import Shelf, record_path
+from defacedask.flow.stages.case_export import CaseExport, record_path
+from defacedask.flow.stages.layout import ORIGINAL, one_thread, volume_path
+from defacedask.flow.stages.plans import check_planned, load_plan
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.registration import own_geometry
 from defacedask.io.store import CaseStore, writing
@@ -39,9 +39,9 @@ SMALLEST_CHANGE = 1
 
 
 def export(
-    ingested: Piece,
-    looked: Piece,
-    applied: Piece,
+    ingested: TaskResult,
+    planned: TaskResult,
+    applied: TaskResult,
     *,
     case: Mapping[str, Any],
     defacer: str,
@@ -122,14 +122,14 @@ def export(
     try:
         job.covered(allow_reversible)
         job.told(recognised, allow_visible)
-        if looked.facts.get("to_template") is not None:
-            job.to_template = np.asarray(looked.facts["to_template"])
-        planned(looked, defacer)
+        if planned.facts.get("to_template") is not None:
+            job.to_template = np.asarray(planned.facts["to_template"])
+        check_planned(planned, defacer)
         plan = load_plan(plans, it.id, defacer)
         store = CaseStore(ingested.facts["store"])
         job.digest = plan.digest
         with one_thread():
-            job.look(store, looked, allow_visible)
+            job.look(store, planned, allow_visible)
             job.write(plan, store)
         job.publish()
     except BaseException as error:
@@ -177,13 +177,13 @@ def refuse(
     trial: Mapping[str, str] | None = None,
 ) -> None:
     """Record that nothing of a case is exported, and take back what an earlier run left of it."""
-    shelf = Shelf(
+    files = CaseExport(
         case, defacer, Path(out), below, names, Path(record), run_key, "drop", identity_key, people, trial
     )
-    shelf.give_up(reason)
+    files.give_up(reason)
 
 
-class _Job(Shelf):
+class _Job(CaseExport):
     """One export: everything of a case that can be cleared is written and checked, the rest held back."""
 
     taken = added = 0  # voxels of body removed, voxels of air filled
@@ -224,7 +224,7 @@ class _Job(Shelf):
         self.visible = True
         self.notes.append(recognised)
 
-    def look(self, store: CaseStore, looked: Piece, allow_visible: bool) -> None:
+    def look(self, store: CaseStore, planned: TaskResult, allow_visible: bool) -> None:
         """See on every defaced image that the face is gone, before anything is written.
 
         The case is refused if it is left in the image that the plan was made on; any other image is held back alone,
@@ -236,7 +236,7 @@ class _Job(Shelf):
         """
         from defacedask.flow.stages.witnessing import judge
 
-        for found in judge(store, looked, self.defacer):
+        for found in judge(store, planned, self.defacer):
             uid = str(store.volume(found.path).attrs.get("series_uid"))
             name = found.path.rsplit("/", 1)[-1]
             self.witness[name] = found.figures

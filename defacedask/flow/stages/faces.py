@@ -2,7 +2,7 @@
 
 Level, pose, crop and what is dropped (couch, headrest) are decided on the original and used for its defaced
 versions unchanged, so that two pictures differ by the defacing alone. Distances are computed when the whole
-cohort's originals are known (see `defacedask.tables.cohort`); a piece carries encodings, which are biometric
+cohort's originals are known (see `defacedask.tables.cohort`); a result carries encodings, which are biometric
 data and stay in the store.
 """
 
@@ -22,13 +22,13 @@ from defacedask.attacks.examination import Examination, Shown, examiner_for
 from defacedask.attacks.names import BODY, ENROLMENT, FILLED, INVERSION
 from defacedask.attacks.synthetic.judged import controls_of, judged_synthetic
 from defacedask.attacks.unmasking_judged import control_shares, judged
-from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.arm_given import given_objects
 from defacedask.flow.stages.body_slices import body_in
 from defacedask.flow.stages.heads import couch, shown_head
+from defacedask.flow.stages.layout import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.flow.stages.objects import shown_objects
 from defacedask.flow.stages.pictures import keep_pictures
-from defacedask.flow.stages.places import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.flow.stages.plans import load_plan
 from defacedask.io.store import CaseStore
 
@@ -201,9 +201,9 @@ class _Job:
 
 
 def judge_faces(
-    ingested: Piece,
-    looked: Piece,
-    *before: Piece,
+    ingested: TaskResult,
+    planned: TaskResult,
+    *before: TaskResult,
     case: str,
     defacer: str,
     settings: Mapping[str, Any],
@@ -214,7 +214,7 @@ def judge_faces(
 
     Parameters
     ----------
-    *before : Piece
+    *before : TaskResult
         For a defacer: the same stage on the original, then `apply`.
     settings : mapping
         recognisers, allow_upload, face_folder, per_second, and the fields of `Examination`.
@@ -230,7 +230,7 @@ def judge_faces(
         levels, pictures, recognisers.
     """
     own = before[0].facts if before else None
-    pose = np.array(looked.facts["pose"])
+    pose = np.array(planned.facts["pose"])
     recognisers = recognisers_of(settings)
     examination = examination_of(settings, defacer)
     job = _Job(
@@ -240,8 +240,8 @@ def judge_faces(
         examination,
         examiner_for(examination, recognisers, pose, own["looks"] if own else ()),
         pose,
-        np.array(looked.facts["to_template"]),
-        looked.facts["image"],
+        np.array(planned.facts["to_template"]),
+        planned.facts["image"],
         own,
         before[1].facts["changed"] if own else {},
         pictures,

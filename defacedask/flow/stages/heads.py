@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.attacks.examination import Shown
-from defacedask.flow.stages.places import loaded, one_thread, volume_path
+from defacedask.flow.stages.layout import loaded, one_thread, volume_path
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from defacedask.attacks.examination import Examination
     from defacedask.attacks.target import Target
-    from defacedask.flow.result import Piece
+    from defacedask.flow.result import TaskResult
     from defacedask.io.store import CaseStore
 
 __all__ = ["couch", "head_box", "shown_head", "targets"]
@@ -78,7 +78,7 @@ def shown_head(
 
 
 def targets(
-    store: CaseStore, defacer: str, looked: Piece, levels: Any, examination: Examination
+    store: CaseStore, defacer: str, planned: TaskResult, levels: Any, examination: Examination
 ) -> Iterator[tuple[str, Target]]:
     """Path and target of each image of the anatomy, as one defacer left it.
 
@@ -87,19 +87,19 @@ def targets(
     store : CaseStore
     defacer : str
         Or ``original``.
-    looked : Piece
-        Of the stage ``look``.
+    planned : TaskResult
+        Of the stage ``plan``.
     levels : mapping
         Path -> level of the original's skin.
     examination : Examination
         Whose modalities count.
     """
-    pose, to_template = (np.array(looked.facts[name]) for name in ("pose", "to_template"))
+    pose, to_template = (np.array(planned.facts[name]) for name in ("pose", "to_template"))
     for path in store.images:
         with one_thread():
             volume = store.volume(volume_path(defacer, path))
             if volume.attrs["modality"] not in examination.modalities:
                 continue
-            drop = couch(store, path, looked.facts["image"])
+            drop = couch(store, path, planned.facts["image"])
         shown = head_box(volume, path, pose, float(levels[path]), drop)
         yield path, examination.target(shown, pose, to_template)

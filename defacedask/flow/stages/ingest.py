@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from defacedask.anatomy.structure_names import standard_names
 from defacedask.errors import DefacedaskError
 from defacedask.flow.result import Outcome
-from defacedask.flow.stages.places import one_thread, store_path
+from defacedask.flow.stages.layout import one_thread, store_path
 from defacedask.io.store import CaseStore, create_case, input_key
 from defacedask.volume import geometry_of, placed_anew
 
@@ -131,7 +131,7 @@ def case_key(case: Case) -> str:
 
 
 def input_state(case: Case) -> str:
-    """`case_key`, or where a file is gone something that no finished piece has: the stage says which file."""
+    """`case_key`, or where a file is gone something that no finished result has: the stage says which file."""
     try:
         return case_key(case)
     except OSError:

@@ -22,10 +22,10 @@ from defacedask.attacks.inversion.maps import DepthMaps, face_rays, ray_scale
 from defacedask.attacks.inversion.planted import PLANTED
 from defacedask.attacks.inversion.rebuild import rebuilt
 from defacedask.attacks.inversion.regression import LEAST_PERSONS, Inverter, Known, Prediction
-from defacedask.flow.result import Outcome, Piece, kept_piece
+from defacedask.flow.result import Outcome, TaskResult, kept_result
 from defacedask.flow.stages.faces import recognisers_of
 from defacedask.flow.stages.heads import targets
-from defacedask.flow.stages.places import ORIGINAL
+from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.io.store import CaseStore, writing
 from defacedask.whole_files import replacing
 
@@ -40,10 +40,10 @@ SEED = 7
 
 
 def measure_depths(
-    ingested: Piece,
-    looked: Piece,
-    faced: Piece,
-    *before: Piece,
+    ingested: TaskResult,
+    planned: TaskResult,
+    faced: TaskResult,
+    *before: TaskResult,
     case: str,
     defacer: str,
     settings: Mapping[str, Any],
@@ -52,9 +52,9 @@ def measure_depths(
 
     Parameters
     ----------
-    faced : Piece
+    faced : TaskResult
         The stage ``faces`` on the original: its levels count.
-    *before : Piece
+    *before : TaskResult
         For a defacer: `apply`.
     settings : mapping
         Of the stage ``faces``.
@@ -68,7 +68,7 @@ def measure_depths(
     examination = Examination.of(settings)
     store = CaseStore(ingested.facts["store"])
     found = {}
-    for path, target in targets(store, defacer, looked, faced.facts["levels"], examination):
+    for path, target in targets(store, defacer, planned, faced.facts["levels"], examination):
         found[path] = {
             "modality": target.modality,
             **DepthMaps.of(target).packed(),
@@ -76,7 +76,7 @@ def measure_depths(
             if defacer == ORIGINAL
             else {},
         }
-    return Outcome(facts={"depths": found, "scale": ray_scale(np.array(looked.facts["to_template"]))})
+    return Outcome(facts={"depths": found, "scale": ray_scale(np.array(planned.facts["to_template"]))})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,14 +118,14 @@ def gathered(
     some = sorted((case, person) for case, person in cases if person in chosen)
     rows: dict[str, dict[str, list[Any]]] = {}
     for case, person in some:
-        original = kept_piece(store / "pieces", case, DEPTHS, ORIGINAL)
+        original = kept_result(store / "results", case, DEPTHS, ORIGINAL)
         if original is None or not original.ok:
             continue
         for own in original.facts["depths"].values():
             for name, kept in own["planted"].items():
                 rows.setdefault(name, {}).setdefault(own["modality"], []).append((person, own, kept))
         for defacer in defacers:
-            left = kept_piece(store / "pieces", case, DEPTHS, defacer)
+            left = kept_result(store / "results", case, DEPTHS, defacer)
             for path, kept in left.facts["depths"].items() if left is not None and left.ok else ():
                 own = original.facts["depths"].get(path)
                 if own is not None:
@@ -175,11 +175,11 @@ def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def invert_faces(
-    ingested: Piece,
-    looked: Piece,
-    faced: Piece,
-    before: Piece,
-    after: Piece,
+    ingested: TaskResult,
+    planned: TaskResult,
+    faced: TaskResult,
+    before: TaskResult,
+    after: TaskResult,
     *,
     case: str,
     person: str,
@@ -191,9 +191,9 @@ def invert_faces(
 
     Parameters
     ----------
-    faced : Piece
+    faced : TaskResult
         The stage ``faces`` on the original.
-    before, after : Piece
+    before, after : TaskResult
         The stage `DEPTHS` on the original, and on what the defacer left.
     person : str
         Is not learnt from.
@@ -208,11 +208,11 @@ def invert_faces(
         facts: looks, recognisers; rows of the table ``inversion``.
     """
     examination, recognisers = Examination.of(settings), recognisers_of(settings)
-    examiner = examiner_for(examination, recognisers, np.array(looked.facts["pose"]), faced.facts["looks"])
+    examiner = examiner_for(examination, recognisers, np.array(planned.facts["pose"]), faced.facts["looks"])
     known = _Lessons.read(lessons).known
     rows = []
     store = CaseStore(ingested.facts["store"])
-    for path, target in targets(store, defacer, looked, faced.facts["levels"], examination):
+    for path, target in targets(store, defacer, planned, faced.facts["levels"], examination):
         one = _One.of(before, after.facts["depths"].get(path), path, person, known)
         if one is None:
             continue
@@ -225,12 +225,12 @@ def invert_faces(
     return Outcome(facts={"looks": examiner.looks, "recognisers": names}, rows={"inversion": rows})
 
 
-def control_inversion(before: Piece, *, case: str, person: str, lessons: Mapping[str, str]) -> Outcome:
+def control_inversion(before: TaskResult, *, case: str, person: str, lessons: Mapping[str, str]) -> Outcome:
     """Predict the face of one case from what each planted weak defacer leaves.
 
     Parameters
     ----------
-    before : Piece
+    before : TaskResult
         The stage `DEPTHS` on the original.
     person : str
         Is not learnt from.
@@ -265,7 +265,7 @@ class _One:
     @classmethod
     def of(
         cls,
-        before: Piece,
+        before: TaskResult,
         kept: Mapping[str, Any] | None,
         path: str,
         person: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from defacedask.flow.result import forget
-from defacedask.flow.stages.shelf import record_path
+from defacedask.flow.stages.case_export import record_path
 
 __all__ = ["forget_lost"]
 

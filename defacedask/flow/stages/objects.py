@@ -16,7 +16,7 @@ from defacedask.attacks.examination import Shown
 from defacedask.attacks.names import BODY, DOSE
 from defacedask.boxes import bounds
 from defacedask.flow.stages.body_slices import body_in, body_slices, couch_of
-from defacedask.flow.stages.places import ORIGINAL, loaded, one_thread, volume_path
+from defacedask.flow.stages.layout import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.geometry import Geometry
 from defacedask.io.store import CaseStore
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.arm_given import region_of
-from defacedask.flow.stages.places import ORIGINAL, loaded, one_thread, volume_path
+from defacedask.flow.stages.layout import ORIGINAL, loaded, one_thread, volume_path
 from defacedask.geometry import Geometry
 from defacedask.io.store import CaseStore, writing
 from defacedask.modality import modality_of
@@ -100,11 +100,17 @@ def _save(folder: Path, name: str, image: np.ndarray) -> None:
 
 
 def draw_slices(
-    ingested: Piece, looked: Piece, *before: Piece, case: str, defacer: str, plans: str, folder: str
+    ingested: TaskResult,
+    planned: TaskResult,
+    *before: TaskResult,
+    case: str,
+    defacer: str,
+    plans: str,
+    folder: str,
 ) -> Outcome:
     """Draw the mid-sagittal slice of every image, and the outline of what the plan may change."""
     store = CaseStore(ingested.facts["store"])
-    grid = sagittal_grid(np.array(looked.facts["pose"]))
+    grid = sagittal_grid(np.array(planned.facts["pose"]))
     kept: list[dict[str, Any]] = []
     for path in store.images:
         if before and path not in before[0].facts["changed"]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.errors import DefacedaskError, RefusedError
-from defacedask.flow.result import Outcome, Piece
+from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.kept import Kept, save_kept
-from defacedask.flow.stages.places import MASKS, ORIGINAL, one_thread
+from defacedask.flow.stages.layout import MASKS, ORIGINAL, one_thread
 from defacedask.flow.stages.protecting import drawn_brain, kept_structures, spared_structures
 from defacedask.io.bids.spaces import TRANSFORM
 from defacedask.io.store import CaseStore, consolidate, write_volume, writing
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from defacedask.anatomy.head import Head
     from defacedask.defacers import Plan
 
-__all__ = ["load_plan", "look", "planned"]
+__all__ = ["check_planned", "load_plan", "make_plans"]
 
 log = logging.getLogger(__name__)
 
 
-def look(
-    ingested: Piece,
+def make_plans(
+    ingested: TaskResult,
     *,
     plans: str,
     defacers: Mapping[str, Mapping[str, Any]],
@@ -235,7 +235,7 @@ def _save_plan(plan: Plan, code: Mapping[str, str], path: Path) -> None:
 
 
 def load_plan(plans: str, case: str, defacer: str) -> Plan:
-    """Read a plan that `look` left.
+    """Read a plan that `make_plans` left.
 
     Raises
     ------
@@ -250,14 +250,14 @@ def load_plan(plans: str, case: str, defacer: str) -> Plan:
     return plan_from_dict(facts)
 
 
-def planned(looked: Piece, defacer: str) -> None:
+def check_planned(planned: TaskResult, defacer: str) -> None:
     """Stop here, with the plan's own reason, if the defacer made none.
 
     Raises
     ------
     RefusedError, DefacedaskError
     """
-    outcome = looked.facts["plans"][defacer]
+    outcome = planned.facts["plans"][defacer]
     if outcome["status"] == "refused":
         raise RefusedError(outcome["reason"])
     if outcome["status"] != "done":

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.errors import DefacedaskError, InputError, RefusedError
-from defacedask.flow.stages.places import volume_path
+from defacedask.flow.stages.layout import volume_path
 
 if TYPE_CHECKING:
-    from defacedask.flow.result import Piece
+    from defacedask.flow.result import TaskResult
     from defacedask.io.store import CaseStore
 
 __all__ = ["LEAST_MOVED", "Residual", "residual_face"]
@@ -67,7 +67,7 @@ class Residual:
             )
 
 
-def residual_face(store: CaseStore, looked: Piece, defacer: str, path: str = "") -> Residual | None:
+def residual_face(store: CaseStore, planned: TaskResult, defacer: str, path: str = "") -> Residual | None:
     """Compare an image before and after, where the plan's own pose has the face.
 
     The independent measure is `defacedask.anatomy.witness`: a wrong pose proves itself right here.
@@ -76,7 +76,7 @@ def residual_face(store: CaseStore, looked: Piece, defacer: str, path: str = "")
     ----------
     store : CaseStore
         With the defaced image.
-    looked : Piece
+    planned : TaskResult
         Of the stage that looked at the head; its facts name the image and where the head lies in it.
     defacer : str
     path : str
@@ -91,12 +91,12 @@ def residual_face(store: CaseStore, looked: Piece, defacer: str, path: str = "")
     from defacedask.anatomy.registration import Registration
     from defacedask.faces.surface_change import surface_change
 
-    place = looked.facts.get("to_template")
+    place = planned.facts.get("to_template")
     if place is None:
         return None
-    path = path or looked.facts["image"]
+    path = path or planned.facts["image"]
     # where the head lies was found when the plan was made; finding it again would cost as much as all the rest
-    pose = np.asarray(looked.facts["pose"])
+    pose = np.asarray(planned.facts["pose"])
     known = Registration(pose, np.asarray(place), np.nan, np.nan, True, pose)
     head: Any = Head(store.volume(path).load(), registration=known)
     with contextlib.suppress(DefacedaskError):  # was kept of the image that the plan was made on

@@ -6,17 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.flow.result import Outcome, Piece
-from defacedask.flow.stages.places import MASKS, loaded, one_thread, volume_path
+from defacedask.flow.result import Outcome, TaskResult
+from defacedask.flow.stages.layout import MASKS, loaded, one_thread, volume_path
 from defacedask.io.store import CaseStore
 
 __all__ = ["measure_utility"]
 
 
-def measure_utility(ingested: Piece, looked: Piece, applied: Piece, *, case: str, defacer: str) -> Outcome:
+def measure_utility(
+    ingested: TaskResult, planned: TaskResult, applied: TaskResult, *, case: str, defacer: str
+) -> Outcome:
     """Masks that our own methods find on the image plans are made on, and uptake of every structure in every PET.
 
-    Where the head lies, and the masks of the original, were found by the stage ``look``: what is compared is what
+    Where the head lies, and the masks of the original, were found by the stage ``plan``: what is compared is what
     the values of the defaced image tell.
 
     Returns
@@ -30,9 +32,9 @@ def measure_utility(ingested: Piece, looked: Piece, applied: Piece, *, case: str
     from defacedask.costs.uptake import compare_uptake
 
     store = CaseStore(ingested.facts["store"])
-    path, given = looked.facts["image"], applied.facts["changed"]
-    pose = np.asarray(looked.facts["pose"])
-    known = Registration(pose, np.asarray(looked.facts["to_template"]), np.nan, np.nan, True, pose)
+    path, given = planned.facts["image"], applied.facts["changed"]
+    pose = np.asarray(planned.facts["pose"])
+    known = Registration(pose, np.asarray(planned.facts["to_template"]), np.nan, np.nan, True, pose)
     rows: list[dict[str, Any]] = []
     with one_thread():
         if path in given:

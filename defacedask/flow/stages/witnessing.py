@@ -12,7 +12,7 @@ import numpy as np
 from defacedask.anatomy.faceless import Faceless
 from defacedask.anatomy.witness.alignment import MOST_APART
 from defacedask.errors import InputError, RefusedError
-from defacedask.flow.stages.places import volume_path
+from defacedask.flow.stages.layout import volume_path
 from defacedask.flow.stages.residual import Residual, residual_face
 from defacedask.io.store import CaseStore
 from defacedask.modality import FACES
@@ -20,7 +20,7 @@ from defacedask.modality import FACES
 if TYPE_CHECKING:
     from defacedask.anatomy.witness import Sighting
     from defacedask.anatomy.witness.alignment import Alignment
-    from defacedask.flow.result import Piece
+    from defacedask.flow.result import TaskResult
 
 __all__ = ["Judged", "judge"]
 
@@ -51,14 +51,14 @@ class Judged:
     figures: dict[str, Any]
 
 
-def judge(store: CaseStore, looked: Piece, defacer: str) -> list[Judged]:
+def judge(store: CaseStore, planned: TaskResult, defacer: str) -> list[Judged]:
     """Judge every image of a case, each on its own grid.
 
     Parameters
     ----------
     store : CaseStore
         With the defaced images.
-    looked : Piece
+    planned : TaskResult
         Of the stage that looked at the head: where the plan has the face is compared with what the witness sees.
     defacer : str
 
@@ -72,14 +72,14 @@ def judge(store: CaseStore, looked: Piece, defacer: str) -> list[Judged]:
     RefusedError
         If it is not on record where the plan has the head.
     """
-    if looked.facts.get("to_template") is None:
+    if planned.facts.get("to_template") is None:
         raise RefusedError(
             "where the head lies is not on record, so that it cannot be seen whether the face is gone.",
             "Run again: the head is looked at anew.",
         )
     seen = {path: _sighting(store.url, store.key, path) for path in store.images}
-    plan = _planned_place(looked.facts)
-    return [_one(store, looked, defacer, path, seen, plan) for path in store.images]
+    plan = _planned_place(planned.facts)
+    return [_one(store, planned, defacer, path, seen, plan) for path in store.images]
 
 
 @functools.lru_cache(maxsize=16)
@@ -110,7 +110,7 @@ def _planned_place(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def _one(
     store: CaseStore,
-    looked: Piece,
+    planned: TaskResult,
     defacer: str,
     path: str,
     seen: Mapping[str, Sighting],
@@ -138,27 +138,27 @@ def _one(
                 f"the patient lies {lies.mm:.0f} mm and {lies.degrees:.0f} degrees away from where the {shown} shows "
                 f"the face (at most {MOST_APART:g} mm), so that nobody knows whether the face is gone"
             )
-    if found.agrees is False and looked.facts.get("front"):
+    if found.agrees is False and planned.facts.get("front"):
         # where nose or eyes were cut away before, neither plan nor witness can be sure
-        front = Faceless(**looked.facts["front"])
+        front = Faceless(**planned.facts["front"])
         reasons += [front.sentence] if front.partly else []
     if found.sentence and not found.held:
         notes.append(found.sentence)
-    planned = _planned(store, looked, defacer, path)
-    figures["planned"] = None if planned is None or planned.moved is None else round(planned.moved, 4)
-    if planned is not None and not planned.ok:
-        reasons.append(planned.sentence)
+    by_plan = _by_plan(store, planned, defacer, path)
+    figures["planned"] = None if by_plan is None or by_plan.moved is None else round(by_plan.moved, 4)
+    if by_plan is not None and not by_plan.ok:
+        reasons.append(by_plan.sentence)
     shares = [
-        share for share in (found.moved, None if planned is None else planned.moved) if share is not None
+        share for share in (found.moved, None if by_plan is None else by_plan.moved) if share is not None
     ]
     return Judged(path, "; ".join(reasons), tuple(notes), min(shares, default=None), figures)
 
 
-def _planned(store: CaseStore, looked: Piece, defacer: str, path: str) -> Residual | None:
+def _by_plan(store: CaseStore, planned: TaskResult, defacer: str, path: str) -> Residual | None:
     """The measure in the plan's own pose; None where the image gives none (PET, thick slices)."""
     if store.volume(path).attrs["modality"] not in FACES:
         return None
     try:
-        return residual_face(store, looked, defacer, path)
+        return residual_face(store, planned, defacer, path)
     except InputError:
         return None

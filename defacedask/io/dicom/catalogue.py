@@ -249,7 +249,7 @@ class _Catalogue:
         return tuple(sorted(self._distinct(cases), key=lambda case: case.id))
 
     def _distinct(self, cases: list[Case]) -> list[Case]:
-        """No two cases of one id, not even where case does not count: stores and pieces go by it."""
+        """No two cases of one id, not even where case does not count: stores and results go by it."""
         ids = Counter(case.id.casefold() for case in cases)
         out = []
         for case in cases:

@@ -21,7 +21,7 @@ class Stage:
     Attributes
     ----------
     seconds, by_case : Numbers
-        Of each piece, and of all pieces of a case.
+        Of each task, and of all tasks of a case.
     memory : float
         Largest, MB.
     """
@@ -43,7 +43,7 @@ class Times:
 
     Attributes
     ----------
-    pieces : int
+    tasks : int
     whole : Stage
         All parts; what has no time counts as 0 s.
     stages : dict
@@ -55,7 +55,7 @@ class Times:
     """
 
     def __init__(self) -> None:
-        self.pieces = 0
+        self.tasks = 0
         self.whole = Stage()
         self.stages: dict[str, Stage] = defaultdict(Stage)
         self.applied = False
@@ -63,7 +63,7 @@ class Times:
 
     def add(self, rows: pd.DataFrame) -> None:
         """Add a batch."""
-        self.pieces += len(rows)
+        self.tasks += len(rows)
         hashes = case_hashes(rows["case"])
         self.whole.add(rows.assign(seconds=rows["seconds"].fillna(0.0)), hashes)
         for (stage,), some in grouped(rows, ["stage"]):

@@ -94,7 +94,7 @@ def undone_table(run: Run) -> Table | None:
 
 _STAGES = {
     "ingest": "DICOM into the store",
-    "look": "the head, and every plan",
+    "plan": "the head, and every plan",
     "apply": "defacing images and dose",
     "faces": "rendering and recognition",
     "radiomics": "features",
@@ -107,9 +107,9 @@ _STAGES = {
 
 
 def timing_table(run: Run) -> Table | None:
-    """Seconds of each part of the work: one piece (a defacer's), and all pieces of a case together."""
+    """Seconds of each part of the work: one task (a defacer's), and all tasks of a case together."""
     times = run.times
-    if not times.pieces:
+    if not times.tasks:
         return None
     lines = []
     whole = times.whole.seconds.sum
@@ -131,7 +131,7 @@ def timing_table(run: Run) -> Table | None:
     lines.append(
         [
             text("all", small="a case from DICOM to its rows"),
-            cell(numbers.count(times.pieces), times.pieces),
+            cell(numbers.count(times.tasks), times.tasks),
             *[Cell("")] * 2,
             *(cell(numbers.seconds(n), n) for n in (every.median, every.percentile(95))),
             cell(numbers.rate(1.0), whole),
@@ -143,9 +143,9 @@ def timing_table(run: Run) -> Table | None:
         "Seconds of each part of the work",
         [
             Head("part", False),
-            Head("pieces", title="one a case, or one a case and defacer"),
-            Head("median, a piece"),
-            Head("95th percentile, a piece"),
+            Head("tasks", title="one a case, or one a case and defacer"),
+            Head("median, a task"),
+            Head("95th percentile, a task"),
             Head("median, a case", title="all defacers together"),
             Head("95th percentile, a case"),
             Head("share of all"),
@@ -153,7 +153,7 @@ def timing_table(run: Run) -> Table | None:
         ],
         lines,
         (
-            "Wall time inside one worker; pieces of a case and of different cases run side by side.",
+            "Wall time inside one worker; tasks of a case and of different cases run side by side.",
             *sample_notes(every.sampled),
         ),
     )

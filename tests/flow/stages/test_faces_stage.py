@@ -15,7 +15,7 @@ from defacedask.faces.recognition import azure, azure_pictures
 from defacedask.faces.recognition.base import Box, Face
 from defacedask.faces.recognition.limiter import ClusterLimiter
 from defacedask.flow.executors import HereExecutor
-from defacedask.flow.result import Piece
+from defacedask.flow.result import TaskResult
 from defacedask.flow.stages.crops import compare_crops, write_known
 from defacedask.flow.stages.faces import judge_faces
 from defacedask.io.store import CaseStore, create_case, write_volume
@@ -41,7 +41,7 @@ def service(monkeypatch):
 
 
 def made_case(folder, name):
-    """Store of one ball with a nose; the pieces that a study would have left."""
+    """Store of one ball with a nose; the results that a study would have left."""
     geometry = around(6.0)
     volume = make_volume(balls(geometry, HEAD).astype(np.int16), geometry, modality="CT", units="HU")
     nothing = make_volume(np.zeros(geometry.shape, np.uint8), geometry, modality="SEG", units="")
@@ -51,7 +51,9 @@ def made_case(folder, name):
     write_volume(url, "head/images/CT", nothing)
     assert CaseStore(url).images == ["images/CT"]
     facts = {"image": "images/CT", "pose": np.eye(4).tolist(), "to_template": np.eye(4).tolist()}
-    return Piece("ingest", name, "", "k", facts={"store": url}), Piece("look", name, "", "k", facts=facts)
+    return TaskResult("ingest", name, "", "k", facts={"store": url}), TaskResult(
+        "plan", name, "", "k", facts=facts
+    )
 
 
 def chosen(tmp_path, **changes):
@@ -96,11 +98,13 @@ def test_all_workers_of_a_cluster_share_one_rate(tmp_path, service, monkeypatch)
     assert all(look["recogniser"] == "azure" for one in facts for look in one["looks"])
     # what the ids were made from stays on site, for the process that compares them
     assert len(list((tmp_path / "faces").iterdir())) == 8
-    pieces = [Piece("faces", p[0].case, "original", "k", facts=f) for p, f in zip(cases, facts, strict=True)]
+    results = [
+        TaskResult("faces", p[0].case, "original", "k", facts=f) for p, f in zip(cases, facts, strict=True)
+    ]
     service.requests.clear()
     service.ids.clear()  # a day later
     part = tmp_path / "rows" / "part"
-    seen = sightings(pieces, {c: c for c in "abcd"})
+    seen = sightings(results, {c: c for c in "abcd"})
     write_parts(part, {LOOKS: looks_table(seen, {"azure": "azure"})})
     found = face_tables(
         [part],
@@ -151,10 +155,10 @@ def local(monkeypatch):
 
 
 def defaced_as_it_came(pair, defacer="none", path="images/CT"):
-    """Write the original as a defacer's result; the piece that `apply` would have left."""
+    """Write the original as a defacer's result; the result that `apply` would have left."""
     store = CaseStore(pair[0].facts["store"])
     write_volume(store.url, f"defaced/{defacer}/{path}", store.volume(path))
-    return Piece("apply", "a", defacer, "k", facts={"changed": {path: {"voxels": 0}}})
+    return TaskResult("apply", "a", defacer, "k", facts={"changed": {path: {"voxels": 0}}})
 
 
 def test_everybodys_crop_is_put_on_the_head_as_its_original_was_seen(tmp_path, monkeypatch):
@@ -164,7 +168,7 @@ def test_everybodys_crop_is_put_on_the_head_as_its_original_was_seen(tmp_path, m
     monkeypatch.setattr("defacedask.flow.stages.crops.recognisers_of", lambda settings: [eye])
     settings = {**chosen(tmp_path), "recognisers": ["eye"]}
     own = judge_faces(*pair, case="a", defacer="original", settings=settings)
-    piece = Piece("faces", "a", "original", "k", facts=own.facts)
+    result = TaskResult("faces", "a", "original", "k", facts=own.facts)
     looks = [look for look in own.facts["looks"] if look["attack"] == "plain"]
     mine = {look["view"]: Known(look["box"], look["landmarks"], look["encoding"]) for look in looks}
     other = {view: dataclasses.replace(one, encoding=np.zeros(3)) for view, one in mine.items()}
@@ -173,30 +177,30 @@ def test_everybodys_crop_is_put_on_the_head_as_its_original_was_seen(tmp_path, m
     shown = set(eye.shown)
     about = {"case": "a", "defacer": "none", "known": str(known), "settings": settings}
     applied = defaced_as_it_came(pair)
-    (found,) = compare_crops(*pair, piece, applied, person="A", **about).facts["crops"]
+    (found,) = compare_crops(*pair, result, applied, person="A", **about).facts["crops"]
     assert (found["modality"], found["recogniser"], found["person"]) == ("CT", "eye", "A")
     assert found["matrix"] == found["plain"]
     assert found["matrix"]["A"] == pytest.approx(0, abs=1e-9)
     assert found["matrix"]["B"] > 1
     assert set(eye.shown) == shown
-    assert compare_crops(*pair, piece, applied, person="nobody", **about).facts["crops"] == []
+    assert compare_crops(*pair, result, applied, person="nobody", **about).facts["crops"] == []
 
 
 def test_what_did_not_change_is_drawn_once_however_many_defacers_there_are(tmp_path, monkeypatch):
     eye, pair = local(monkeypatch), made_case(tmp_path, "a")
     settings = {**chosen(tmp_path), "recognisers": ["eye"]}
     own = judge_faces(*pair, case="a", defacer="original", settings=settings)
-    piece = Piece("faces", "a", "original", "k", facts=own.facts)
+    result = TaskResult("faces", "a", "original", "k", facts=own.facts)
     defaced_as_it_came(pair)
     plans = {"case": "a", "settings": settings, "plans": str(tmp_path)}
     monkeypatch.setattr("defacedask.flow.stages.faces.load_plan", lambda *_: None)
-    drawn = Piece("apply", "a", "none", "k", facts={"changed": {"images/CT": {"voxels": 1}}})
-    anew = judge_faces(*pair, piece, drawn, defacer="none", **plans)
+    drawn = TaskResult("apply", "a", "none", "k", facts={"changed": {"images/CT": {"voxels": 1}}})
+    anew = judge_faces(*pair, result, drawn, defacer="none", **plans)
     before = len(eye.shown)
     assert before > 2 * len(own.facts["looks"])  # it was drawn, and shown twice
     for defacer in ("none", "other", "third"):
         applied = defaced_as_it_came(pair, defacer=defacer)
-        kept = judge_faces(*pair, piece, applied, defacer=defacer, **plans)
+        kept = judge_faces(*pair, result, applied, defacer=defacer, **plans)
         assert len(eye.shown) == before
         assert comparable(kept.facts["looks"]) == comparable(anew.facts["looks"])
         assert kept.facts["levels"] == anew.facts["levels"]
@@ -214,14 +218,14 @@ def test_attempts_are_made_once_to_be_looked_at_and_to_be_judged(tmp_path, monke
     settings = {**chosen(tmp_path), "recognisers": ["eye"], "attacks": ["plain", "forced_crop", "unmasked"]}
     own = judge_faces(*pair, case="a", defacer="original", settings=settings)
     own.facts["unmasking_controls"] = {"images/CT": {"seam": 1.0, "classifier": 1.0}}
-    piece = Piece("faces", "a", "original", "k", facts=own.facts)
+    result = TaskResult("faces", "a", "original", "k", facts=own.facts)
     applied = defaced_as_it_came(pair, defacer="carina")
     monkeypatch.setattr("defacedask.flow.stages.faces.load_plan", lambda *_: None)
     shot = []
     rays = Rays.of.__func__
     monkeypatch.setattr(Rays, "of", classmethod(lambda cls, target: shot.append(1) or rays(cls, target)))
     found = judge_faces(
-        *pair, piece, applied, case="a", defacer="carina", settings=settings, plans=str(tmp_path)
+        *pair, result, applied, case="a", defacer="carina", settings=settings, plans=str(tmp_path)
     )
     # in a ball of one value there is no seam
     assert {k["variant"] for k in found.facts["looks"]} > {"classifier"}

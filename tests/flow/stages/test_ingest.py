@@ -1,4 +1,4 @@
-"""On what a case's pieces depend."""
+"""On what a case's results depend."""
 
 from __future__ import annotations
 

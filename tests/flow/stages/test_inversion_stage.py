@@ -12,7 +12,7 @@ from support.made_heads import HEAD, around, balls
 from defacedask.attacks.inversion.maps import ANGLES, HEIGHTS, SHAPE, DepthMaps, face_rays
 from defacedask.attacks.inversion.planted import PLANTED
 from defacedask.faces.recognition.base import Box, Face
-from defacedask.flow.result import Piece, piece_path
+from defacedask.flow.result import TaskResult, result_path
 from defacedask.flow.stages.inversion import (
     DEPTHS,
     control_inversion,
@@ -39,7 +39,7 @@ class Eye:
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
-    """Store of one ball, as it came and as ``weak`` left it; pieces of ``ingest``, ``look``, ``faces``."""
+    """Store of one ball, as it came and as ``weak`` left it; results of ``ingest``, ``plan``, ``faces``."""
     url = str(tmp_path_factory.mktemp("stores") / "c0.zarr")
     geometry = around(6.0)
     volume = make_volume(balls(geometry, HEAD).astype(np.int16), geometry, modality="CT", units="HU")
@@ -50,34 +50,34 @@ def case(tmp_path_factory):
     write_volume(url, f"defaced/weak/{PATH}", volume)
     eye = np.eye(4).tolist()
     return (
-        Piece("ingest", "c0", "", "k", facts={"store": url}),
-        Piece("look", "c0", "", "k", facts={"image": PATH, "pose": eye, "to_template": eye}),
-        Piece("faces", "c0", "original", "k", facts={"levels": {PATH: -300.0}, "looks": []}),
+        TaskResult("ingest", "c0", "", "k", facts={"store": url}),
+        TaskResult("plan", "c0", "", "k", facts={"image": PATH, "pose": eye, "to_template": eye}),
+        TaskResult("faces", "c0", "original", "k", facts={"levels": {PATH: -300.0}, "looks": []}),
     )
 
 
 def kept(store, stage, case, defacer, facts):
-    piece = Piece(stage, case, defacer, "k", facts=facts)
-    file = piece_path(store / "pieces", case, stage, defacer)
+    result = TaskResult(stage, case, defacer, "k", facts=facts)
+    file = result_path(store / "results", case, stage, defacer)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(vars(piece)))
-    return piece
+    file.write_text(json.dumps(vars(result)))
+    return result
 
 
 def cohort(store, count=PERSONS):
     """Records of a cohort whose faces ``weak`` cut off to a constant depth."""
     rng = np.random.default_rng(0)
     bumps = gaussian_filter(rng.standard_normal((count, *SHAPE)), (0, 7, 7))
-    bone, pieces = np.full(SHAPE, np.nan), {}
+    bone, results = np.full(SHAPE, np.nan), {}
     for k, skin in enumerate(90.0 + 4.0 * bumps / bumps.std()):
         cut = DepthMaps(np.where(face_rays(), skin - 8.0, skin), bone).packed()
         own = {"modality": "CT", **DepthMaps(skin, bone).packed(), "planted": dict.fromkeys(PLANTED, cut)}
         common = {"scale": [1.0] * len(ANGLES)}
-        pieces[k] = (
+        results[k] = (
             kept(store, DEPTHS, f"c{k}", "original", {"depths": {PATH: own}, **common}),
             kept(store, DEPTHS, f"c{k}", "weak", {"depths": {PATH: {"modality": "CT", **cut}}, **common}),
         )
-    return pieces
+    return results
 
 
 def test_depths_are_measured_of_an_original_and_of_what_planted_defacers_leave(case):
@@ -92,13 +92,13 @@ def test_depths_are_measured_of_an_original_and_of_what_planted_defacers_leave(c
 
 def test_a_cohort_is_gathered_and_a_face_predicted_without_its_owner(case, tmp_path, monkeypatch):
     monkeypatch.setattr("defacedask.flow.stages.inversion.recognisers_of", lambda settings: [Eye()])
-    pieces = cohort(tmp_path)
+    results = cohort(tmp_path)
     people = [(f"c{k}", f"p{k}") for k in range(PERSONS)]
     lessons = gathered(tmp_path, people, ["none", "weak"])
     assert set(lessons) == {"weak", *PLANTED}
     about = {"case": "c0", "person": "p0"}
     found = invert_faces(
-        *case, *pieces[0], **about, defacer="weak", settings=SETTINGS, lessons=lessons["weak"][0]
+        *case, *results[0], **about, defacer="weak", settings=SETTINGS, lessons=lessons["weak"][0]
     )
     (row,) = found.rows["inversion"]
     assert row["persons"] == PERSONS - 1
@@ -109,11 +109,11 @@ def test_a_cohort_is_gathered_and_a_face_predicted_without_its_owner(case, tmp_p
     assert found.facts["recognisers"] == {"eye": "eye"}
     # a control has rows and no pictures
     rows = control_inversion(
-        pieces[0][0], **about, lessons={"constant cut": lessons["constant cut"][0]}
+        results[0][0], **about, lessons={"constant cut": lessons["constant cut"][0]}
     ).rows["inversion"]
     assert [(r["defacer"], r["planted"]) for r in rows] == [("original", "constant cut")]
     # other maps, another digest: what was learnt before is not taken for what is now
-    kept(tmp_path, DEPTHS, "c1", "weak", pieces[2][1].facts)
+    kept(tmp_path, DEPTHS, "c1", "weak", results[2][1].facts)
     again = gathered(tmp_path, people, ["weak"])
     assert again["weak"][1] != lessons["weak"][1]
     assert again["constant cut"] == lessons["constant cut"]

@@ -11,12 +11,12 @@ import pytest
 
 import defacedask as dd
 from defacedask.errors import ConfigError, RefusedError
-from defacedask.flow.result import run_piece
+from defacedask.flow.result import run_task
 from defacedask.flow.stages import protecting
 from defacedask.flow.stages.apply import apply
 from defacedask.flow.stages.ingest import ingest
-from defacedask.flow.stages.places import volume_path
-from defacedask.flow.stages.plans import load_plan, look
+from defacedask.flow.stages.layout import volume_path
+from defacedask.flow.stages.plans import load_plan, make_plans
 from defacedask.geometry import Geometry
 from defacedask.io.store import CaseStore
 from defacedask.report.run import Run
@@ -35,7 +35,7 @@ def cohort(virtual_patients):
 def stored(cohort, tmp_path_factory):
     root = tmp_path_factory.mktemp("run")
     case = dd.scan(cohort).cases[0]
-    made = run_piece(
+    made = run_task(
         ingest, {"case": case.to_dict(), "root": str(root)}, folder=str(root), stage="ingest", case=case.id
     )
     assert made.ok
@@ -54,13 +54,13 @@ def defaced(stored, protect, margin_mm=3.0, name="biometric_mask_strict"):
         "margin_mm": settings.margin_mm,
     }
     kept = {"folder": str(root), "case": case.id}
-    looked = run_piece(look, arguments, made, stage="look", depends=settings.looking, **kept)
-    assert looked.ok, looked.reason
+    planned = run_task(make_plans, arguments, made, stage="plan", depends=settings.planning, **kept)
+    assert planned.ok, planned.reason
     arguments = {"plans": str(root / "plans"), "case": case.id, "defacer": name}
-    applied = run_piece(apply, arguments, made, looked, stage="apply", defacer=name, **kept)
+    applied = run_task(apply, arguments, made, planned, stage="apply", defacer=name, **kept)
     assert applied.ok, applied.reason
     voxels = CaseStore(made.facts["store"]).volume(volume_path(name, "images/CT")).values
-    return voxels, case_rows([About.of(case)], [made, looked, applied])[0], looked, applied
+    return voxels, case_rows([About.of(case)], [made, planned, applied])[0], planned, applied
 
 
 @pytest.mark.slow
@@ -68,14 +68,14 @@ def test_a_study_keeps_them_and_flags_the_case(stored):
     store = CaseStore(stored[2].facts["store"])
     before = store.volume("images/CT").values
     (jaw,) = [s for s in store.structures("structures/RTSTRUCT") if s.name == "Bone_Mandible"]
-    taken, row, looked, applied = defaced(stored, ())
+    taken, row, planned, applied = defaced(stored, ())
     assert row["face_kept"] == ""
     assert row["face_kept_percent"] < 1
     assert (taken[jaw.box][jaw.mask] != before[jaw.box][jaw.mask]).any()
 
     # what is protected has changed, so the plan and all after it is made anew
     after, row, again, anew = defaced(stored, ("*mandible", "Nothing*"), 15.0)
-    assert again.key != looked.key
+    assert again.key != planned.key
     assert anew.key != applied.key
     assert row["status"] == "done"
     assert row["face_kept_percent"] > 5
@@ -98,7 +98,7 @@ def test_a_defacer_that_spares_organs_leaves_them_to_the_bit_without_being_asked
 
     store = CaseStore(stored[2].facts["store"])
     before = store.volume("images/CT").values
-    after, row, looked, _ = defaced(stored, (), name="surrogate")
+    after, row, planned, _ = defaced(stored, (), name="surrogate")
     assert row["status"] == "done"
     there = [s for s in store.structures("structures/RTSTRUCT") if s.name in Surrogate.spares]
     assert {"Eye_L", "Parotid_R", "Bone_Mandible"} <= {s.name for s in there}
@@ -115,7 +115,7 @@ def test_a_defacer_that_spares_organs_leaves_them_to_the_bit_without_being_asked
     whose = load_plan(str(stored[0] / "plans"), stored[1].id, "surrogate")
     person = f"person\0{stored[1].patient_id}\0surrogate"
     assert whose.key == hmac.new(b"k", person.encode(), hashlib.sha256).digest()
-    assert looked.facts["plans"]["surrogate"]["summary"]["lift"] > 0
+    assert planned.facts["plans"]["surrogate"]["summary"]["lift"] > 0
 
 
 def test_a_structure_that_could_not_be_read_refuses_the_case(stored):

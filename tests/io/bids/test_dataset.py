@@ -11,7 +11,7 @@ import pytest
 import SimpleITK
 from click.testing import CliRunner
 from support.bids_kit import README, data_set, image, write
-from support.export_kit import half_space, stub_look  # noqa: F401
+from support.export_kit import half_space, stub_plan  # noqa: F401
 from support.judges import bids_issues
 
 from defacedask.cli.deface import command
@@ -23,8 +23,8 @@ from defacedask.verify import verify
 
 
 @pytest.fixture(autouse=True)
-def quick_look(monkeypatch):
-    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+def quick_plan(monkeypatch):
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
 
 
 def run(*arguments: object):
@@ -45,7 +45,7 @@ def outcomes(out: Path) -> dict[str, str]:
 def judge_but(refused: str):
     """All faces are gone but in images whose name holds a text, as long as they are not alone."""
 
-    def judge(store, looked, defacer):
+    def judge(store, planned, defacer):
         out = []
         for path in store.images:
             bad = refused in str(store.volume(path).attrs["description"]) and (
@@ -153,7 +153,7 @@ def test_a_transform_of_a_scan_that_is_not_there_stays_behind(tmp_path, monkeypa
 def judge_without(*subjects: str):
     """The faces of some subjects are left in all their images."""
 
-    def judge(store, looked, defacer):
+    def judge(store, planned, defacer):
         bad = any(
             str(store.volume(store.images[0]).attrs["description"]).startswith(name) for name in subjects
         )
@@ -228,8 +228,8 @@ def test_an_image_that_comes_or_goes_between_runs(tmp_path):
 def test_an_image_whose_face_is_left_either_way_does_not_come_out(tmp_path, monkeypatch):
     root = data_set(tmp_path / "in")
 
-    def judge(store, looked, defacer):
-        whole = judge_but("T2w")(store, looked, defacer)
+    def judge(store, planned, defacer):
+        whole = judge_but("T2w")(store, planned, defacer)
         if len(store.images) == 1 and "T2w" in str(store.volume(store.images[0]).attrs["description"]):
             return [witnessing.Judged(store.images[0], Residual(0.1).sentence, (), 0.1, {})]
         return whole

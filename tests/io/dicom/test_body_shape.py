@@ -18,8 +18,8 @@ from support.export_kit import (
 )
 from support.rt_writers import contours_of
 
+from defacedask.flow.stages.layout import store_path
 from defacedask.flow.stages.objects import shown_objects
-from defacedask.flow.stages.places import store_path
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.export.body_shape import OUTLINE, SKIN, roles_by_shape
 from defacedask.io.dicom.structures import read_structures

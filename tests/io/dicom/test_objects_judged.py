@@ -20,8 +20,8 @@ from support.export_kit import (
 from support.rt_writers import contours_of
 
 from defacedask.flow.stages.body_slices import body_in, body_slices
+from defacedask.flow.stages.layout import store_path, volume_path
 from defacedask.flow.stages.objects import clipped_outline, dose_level, find_outline, shown_objects
-from defacedask.flow.stages.places import store_path, volume_path
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.structures import read_structures
 from defacedask.io.store import CaseStore, write_volume

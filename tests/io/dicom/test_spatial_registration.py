@@ -258,8 +258,8 @@ def _height(grid, normal, offset):
 
 @pytest.mark.slow
 def test_a_registration_that_misses_the_head_refuses_the_case(copy, truth, tmp_path):
-    from defacedask.flow.result import Piece
-    from defacedask.flow.stages.plans import look
+    from defacedask.flow.result import TaskResult
+    from defacedask.flow.stages.plans import make_plans
 
     wrong = truth.copy()
     wrong[2, 3] += 45
@@ -267,6 +267,6 @@ def test_a_registration_that_misses_the_head_refuses_the_case(copy, truth, tmp_p
     edit(copy, lambda dataset: set_matrix(dataset, wrong))
     (case,) = dd.scan(copy).cases
     made = ingest(case=case.to_dict(), root=str(tmp_path / "store"))
-    piece = Piece("ingest", case.id, "", "", facts=made.facts)
+    result = TaskResult("ingest", case.id, "", "", facts=made.facts)
     with pytest.raises(RefusedError, match=r"puts its head 4\d mm from that of the CT"):
-        look(piece, plans=str(tmp_path), defacers={"none": {}}, run_key=b"k", case=case.id)
+        make_plans(result, plans=str(tmp_path), defacers={"none": {}}, run_key=b"k", case=case.id)

@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from click.testing import CliRunner
 from support.archive import PASSWORD, USER, free_port, running
-from support.export_kit import half_space, stub_look, write_patient  # noqa: F401
+from support.export_kit import half_space, stub_plan, write_patient  # noqa: F401
 
 from defacedask import config
 from defacedask.cli.deface import command
@@ -67,7 +67,7 @@ def study(archive, patient):
 
 
 def test_a_study_from_the_archive_defaced_and_stored_back(archive, patient, study, tmp_path, monkeypatch):
-    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
     out = tmp_path / "out"
     arguments = [study, "--defacer", "half_space", "--out", str(out), "--cluster", "here"]
     result = CliRunner().invoke(command, [*arguments, "--store-to", archive.web])
@@ -117,7 +117,7 @@ def test_scan_of_an_archive(study):
 
 
 def test_c_store(archive, patient, tmp_path, monkeypatch):
-    monkeypatch.setattr(deface_stages, "look_protected", stub_look)
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
     archive.clear()
     out = tmp_path / "out"
     arguments = [str(patient), "--defacer", "half_space", "--out", str(out), "--cluster", "here"]

@@ -1,6 +1,6 @@
 """The record of a run: one JSON line a written or refused instance, and a seal over all of them.
 
-Every case leaves its own part beside the pieces of the run; `collect` makes ``audit.jsonl`` of the parts that are
+Every case leaves its own part beside the results of the run; `collect` makes ``audit.jsonl`` of the parts that are
 there, whole or not at all. It names outputs by their path below the folder and inputs by their hash alone.
 """
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from defacedask.io.dicom.export import Context, Written
     from defacedask.io.dicom.model import Case, Series
 
-__all__ = ["Shelf", "record_path"]
+__all__ = ["CaseExport", "record_path"]
 
 STANDARD = "1.2.840.10008."
 #: Path of a file in a BIDS data set, whose labels are pseudonyms.
@@ -33,7 +33,7 @@ def record_path(record: str | Path, case: str, defacer: str) -> Path:
     return Path(record) / case / f"{defacer}.jsonl"
 
 
-class Shelf:
+class CaseExport:
     """One case's files: written aside, then all put into place, or none.
 
     Parameters

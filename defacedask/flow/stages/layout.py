@@ -12,8 +12,8 @@ from defacedask.volume import real_values
 
 __all__ = ["KEPT", "MASKS", "ORIGINAL", "PLANS", "loaded", "one_thread", "store_path", "volume_path"]
 
-#: Below the run's folder: plans, and finished pieces.
-PLANS, KEPT = "store/plans", "store/pieces"
+#: Below the run's folder: plans, and finished results.
+PLANS, KEPT = "store/plans", "store/results"
 #: In the store: masks of the original's head.
 MASKS = "masks"
 #: In place of a defacer's name: the image as it came.
