@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from defacedask.memory import peak_mb, reset_peak
 
 __all__ = ["main"]
 
@@ -84,20 +85,10 @@ class Steps:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
+        reset_peak()
         begun = time.process_time()
         yield
-        self.done.append({"step": name, "seconds": time.process_time() - begun, "peak": _peak()})
-
-
-def _peak() -> float:
-    """MB since the last step began, or of the whole process."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        self.done.append({"step": name, "seconds": time.process_time() - begun, "peak": peak_mb()})
 
 
 def measure(count: int, most: int, sample: int) -> dict[str, Any]:
@@ -107,9 +98,10 @@ def measure(count: int, most: int, sample: int) -> dict[str, Any]:
     import yaml
 
     from defacedask.flow.executors import HereExecutor
+    from defacedask.flow.settings import Settings
     from defacedask.report import write_report
     from defacedask.report.run import read_run
-    from defacedask.runs.preparing import Prepared, Settings
+    from defacedask.runs.preparing import Prepared
     from defacedask.runs.release import Release
     from defacedask.tables.cohort import Cohort
     from defacedask.tables.parts import rows_of
@@ -165,7 +157,8 @@ def _receipts(kept: Path, case: str, number: int) -> Iterator[Any]:
     import numpy as np
 
     from defacedask.costs.features import TEN_FEATURES
-    from defacedask.flow.result import Outcome, receipt, run_task
+    from defacedask.flow.result import Outcome, receipt
+    from defacedask.flow.worker import run_task
 
     draw = np.random.default_rng(number)
     own = draw.normal(size=128) / 16

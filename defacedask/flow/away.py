@@ -26,8 +26,9 @@ from typing import Any
 from defacedask.config import option
 from defacedask.errors import DefacedaskError, OutputError, RemoteError, StoreError, writing
 from defacedask.flow.faults import Begun
-from defacedask.flow.lending import borrow, texts
-from defacedask.flow.result import FAILED, Outcome, TaskResult, run_task, settled_result
+from defacedask.flow.lent import borrow, texts
+from defacedask.flow.result import FAILED, Outcome, TaskResult
+from defacedask.flow.worker import run_task, settled_result
 from defacedask.io.remote.checkout import Checkout
 from defacedask.io.remote.objects import Objects
 from defacedask.io.remote.trees import Tree
@@ -114,7 +115,7 @@ class Away:
         again: bool = True,
         **name: Any,
     ) -> TaskResult:
-        """As `defacedask.flow.result.run_task`, here, on a case that lies there."""
+        """As `defacedask.flow.worker.run_task`, here, on a case that lies there."""
         case, stage = name["case"], name["stage"]
         try:
             with self._taken(case) as here:

@@ -20,7 +20,8 @@ import dask.utils
 from defacedask.config import option
 from defacedask.devices import CUDA, chosen_device, require_card
 from defacedask.flow.forgetting import EVERY, ask_to_forget
-from defacedask.flow.result import Name, run_task, settled_result
+from defacedask.flow.result import Name
+from defacedask.flow.worker import run_task, settled_result
 
 __all__ = ["DaskExecutor", "Executor", "HereExecutor", "LaterExecutor", "device_for", "executor_for"]
 
@@ -42,7 +43,7 @@ def executor_for(client: Any) -> Executor:
 def device_for(given: str | None, client: Any) -> str:
     """The device that a run was asked for; where its tasks run here, it is there.
 
-    On a cluster its workers are looked at when the run begins (`defacedask.flow.stage.check_resources`).
+    On a cluster its workers are looked at when the run begins (`defacedask.flow.submit.check_resources`).
 
     Raises
     ------

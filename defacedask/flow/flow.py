@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from defacedask.flow.lending import Lender
 from defacedask.flow.lock import check_seen, only_run
 from defacedask.flow.result import Graph, TaskResult
 from defacedask.flow.run import Progress, run_cases
-from defacedask.flow.stage import Stage, check_resources, submit_case, submit_whole_case
+from defacedask.flow.stage import Stage, check_resources
+from defacedask.flow.steps import Step, Steps, run_steps, steps_of
+from defacedask.flow.worker import run_task
 
 if TYPE_CHECKING:
     from defacedask.flow.away import Away
@@ -64,31 +67,86 @@ class Flow(Generic[RunT]):
             self.depot.share(path)
 
     def submit(
-        self,
-        run: RunT,
-        case: Any,
-        case_id: str,
-        defacers: Iterable[str],
-        priority: int = 0,
-        chance: int = 0,
+        self, run: RunT, case: Any, case_id: str, defacers: Iterable[str], priority: int = 0, chance: int = 0
     ) -> Graph:
-        """Submit all stages of one case; see `defacedask.flow.stage.submit_case`.
+        """Submit all stages of one case, in the order given, each as a task of its own.
 
-        With another chance (`defacedask.flow.run.run_cases`) deaths are counted anew.
+        Parameters
+        ----------
+        run : object
+            Given to the stages with every task.
+        case : object
+        case_id : str
+        defacers : iterable of str
+        priority : int
+            Larger goes first.
+        chance : int
+            With another one (`defacedask.flow.run.run_cases`) deaths are counted anew.
+
+        Returns
+        -------
+        dict
+            (stage, case, defacer) -> future of a `TaskResult`. Its rows stay on disk.
         """
-        return submit_case(
-            self.stages,
-            run,
-            case,
-            case_id,
-            defacers,
-            self.executor,
-            kept=self.kept,
-            priority=priority,
-            token=f"{self.token}-{chance}",
-            away=self.away,
-            lender=self.lender,
-        )
+        graph: Graph = {}
+        for step in self._steps(run, case, case_id, defacers, chance):
+            graph[step.name] = self.executor.submit(
+                run_task,
+                *step.work,
+                *(graph[need] for need in step.needs),
+                name=step.name,
+                priority=priority,
+                resources=dict(step.resources),
+                **step.options,
+            )
+        return graph
+
+    def submit_whole(
+        self, run: RunT, case: Any, case_id: str, defacers: Iterable[str], priority: int = 0
+    ) -> Graph:
+        """Submit a case as one task that runs its stages one after the other: a tenth of the work for the scheduler.
+
+        Where there are more cases than workers, nothing is gained by a task a stage. Each stage is kept as ever, so
+        that what a lost worker had finished is not done again. Stages that ask for a resource are tasks apart from
+        those that do not.
+
+        Parameters
+        ----------
+        run, case, case_id, defacers, priority
+            As in `submit`.
+
+        Returns
+        -------
+        dict
+            (stage, case, defacer) -> the one future, of a list of `TaskResult`.
+        """
+        steps = self._steps(run, case, case_id, defacers)
+        parts = [
+            (needed, list(part)) for needed, part in itertools.groupby(steps, key=lambda step: step.resources)
+        ]
+        future: Any = None
+        for number, (needed, part) in enumerate(parts, 1):
+            future = self.executor.submit(
+                run_steps,
+                Steps(part, self.brief if number == len(parts) else None),
+                *([] if future is None else [future]),
+                name=("case", case_id, ""),
+                priority=priority,
+                resources=dict(needed),
+            )
+        return dict.fromkeys((step.name for step in steps), future)
+
+    def _steps(
+        self, run: RunT, case: Any, case_id: str, defacers: Iterable[str], chance: int = 0
+    ) -> list[Step]:
+        """Steps of a case, with the input that workers do not see."""
+        away, token = self.away, f"{self.token}-{chance}"
+        steps = list(steps_of(self.stages, run, case, case_id, tuple(defacers), self.kept, token, away))
+        if away is not None and self.lender is not None:
+            own = self.lender.see(case_id, steps, away)
+            for step in steps:
+                step.options["away"] = own
+        return steps
 
     def run(
         self,
@@ -114,31 +172,17 @@ class Flow(Generic[RunT]):
             Called with each case before it is submitted.
         """
 
-        def begin(case: Any) -> None:
+        def begin(case: Any) -> tuple[RunT, Any, str, Sequence[str]]:
             before(case)
             if self.depot:
                 self.depot.push(case_id(case))
+            return run, case, case_id(case), defacers
 
         def submit(case: Any, priority: int, chance: int) -> Graph:
-            begin(case)
-            return self.submit(run, case, case_id(case), defacers, priority, chance)
+            return self.submit(*begin(case), priority, chance)
 
         def whole(case: Any, priority: int) -> Graph:
-            begin(case)
-            return submit_whole_case(
-                self.stages,
-                run,
-                case,
-                case_id(case),
-                defacers,
-                self.executor,
-                kept=self.kept,
-                priority=priority,
-                token=f"{self.token}-0",
-                brief=self.brief,
-                away=self.away,
-                lender=self.lender,
-            )
+            return self.submit_whole(*begin(case), priority)
 
         if self.depot:
             self.depot.keep_key()

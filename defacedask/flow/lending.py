@@ -9,27 +9,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defacedask.errors import ConfigError, StoreError, writing
-from defacedask.flow.result import settled_result
+from defacedask.errors import ConfigError, writing
+from defacedask.flow.lent import LIST, member, texts
+from defacedask.flow.worker import settled_result
 from defacedask.io.remote.objects import Objects
 
 if TYPE_CHECKING:
     from defacedask.flow.away import Away
     from defacedask.flow.executors import DaskExecutor, Executor
-    from defacedask.flow.stage import Step
+    from defacedask.flow.steps import Step
 
-__all__ = ["INPUTS", "Lender", "borrow", "texts"]
+__all__ = ["INPUTS", "Lender"]
 
 #: Below the run's address.
 INPUTS = "inputs"
-_LIST = "list.json"
 
 
 @dataclasses.dataclass
@@ -117,62 +116,13 @@ class Lender:
             return
         with writing("the input that workers do not see"), tempfile.TemporaryDirectory() as folder:
             facts = [[text, path.stat().st_size, path.stat().st_mtime_ns] for text, path in files.items()]
-            about, tar = Path(folder, _LIST), Path(folder, "input.tar")
+            about, tar = Path(folder, LIST), Path(folder, "input.tar")
             about.write_text(json.dumps(facts), encoding="utf-8")
             with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as file:
-                file.add(about, _LIST)
+                file.add(about, LIST)
                 for number, path in enumerate(files.values()):
-                    file.add(path.resolve(), _member(number, str(path)))
+                    file.add(path.resolve(), member(number, str(path)))
             self.objects.send(tar, name)
-
-
-def borrow(objects: Objects, name: str, folder: Path) -> dict[str, str]:
-    """Bring what was lent.
-
-    Parameters
-    ----------
-    objects : Objects
-    name : str
-        Of the object.
-    folder : Path
-        Where the files go.
-
-    Returns
-    -------
-    dict
-        What a file is called everywhere -> its path here.
-
-    Raises
-    ------
-    StoreError
-        If it is not there.
-    """
-    with writing("the input of a case"):
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = folder / "input.tar"
-        if not objects.fetch(name, aside):
-            raise StoreError(
-                "the input of the case is not there, and this worker does not see it.",
-                "Run the same command again.",
-            )
-        with tarfile.open(aside) as tar:
-            tar.extractall(folder, filter="data")
-        aside.unlink()
-        found = {}
-        for number, (text, size, changed) in enumerate(json.loads((folder / _LIST).read_text("utf-8"))):
-            path = folder / _member(number, text)
-            if path.stat().st_size != size:
-                raise StoreError(
-                    f"{Path(text).name} changed while it was read.", "Run the same command again."
-                )
-            # what a case is made from is told by its files' sizes and times
-            os.utime(path, ns=(changed, changed))
-            found[text] = str(path)
-    return found
-
-
-def _member(number: int, path: str) -> str:
-    return f"{number:06d}/{Path(path).name}"
 
 
 def _digest(files: dict[str, Path]) -> str:
@@ -189,16 +139,3 @@ def _settled(steps: Sequence[Step]) -> bool:
             return False
         found[step.name] = kept
     return True
-
-
-def texts(value: Any) -> Iterator[str]:
-    """All texts in some arguments, keys too."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            yield from texts(key)
-            yield from texts(one)
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from texts(one)

@@ -16,10 +16,11 @@ import yaml
 from defacedask import config
 from defacedask.costs.texture import check_classes
 from defacedask.defacers import STUDY_DEFACERS, code_of, resolve
-from defacedask.devices import CPU, chosen_device
+from defacedask.devices import chosen_device
 from defacedask.errors import ConfigError
 from defacedask.faces.galleries import check_gallery
 from defacedask.flow.release_options import ReleaseOptions
+from defacedask.flow.settings import Settings
 from defacedask.flow.stages.layout import KEPT, PLANS
 from defacedask.flow.stages.protecting import check_margin, patterns_of
 from defacedask.inputs import nothing_found, scan_of
@@ -42,7 +43,6 @@ __all__ = [
     "PLANS",
     "RUN_FOLDERS",
     "Prepared",
-    "Settings",
     "make_output",
     "prepare",
     "resolve_defacers",
@@ -52,69 +52,6 @@ __all__ = [
 CONTROL = "none"
 #: What a run's folder holds.
 RUN_FOLDERS = ("store", "tables", "report", "pictures")
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Every choice of a run; written to config.yaml, and part of the key of what depends on it.
-
-    Attributes
-    ----------
-    defacers : dict
-        Name -> options, the control ``none`` among them.
-    recogniser : str
-        One name, or several with commas between.
-    tolerance : dict
-        Recogniser -> largest distance that counts as a match whatever the calibration says, where it has one.
-    faces, radiomics : dict
-        Options of those stages.
-    pictures : bool
-        Whether pictures of heads are kept for the report.
-    export : bool
-        Whether defaced DICOM is written.
-    release : dict
-        How: fields of `defacedask.flow.release_options.ReleaseOptions`.
-    gallery : str
-        Whom defaced heads are compared with: ``originals``, ``second-scan``, or a folder of photographs.
-    forced_matrix : int
-        Persons of the sample whose landmarks are put on each other's defaced heads; 0: it is not done.
-    protect : tuple of str
-        Patterns of names of structures that stay as they are, besides the brain.
-    margin_mm : float
-        Kept around them.
-    code : dict
-        Name of a defacer -> `defacedask.defacers.code_of`.
-    device : str
-        Where kernels run (`defacedask.devices`); nothing depends on it but the time.
-    arms : dict
-        Name of somebody else's defacer -> `defacedask.runs.arms.read_arms`.
-    """
-
-    defacers: dict[str, dict[str, Any]]
-    recogniser: str
-    tolerance: dict[str, float]
-    faces: dict[str, Any]
-    radiomics: dict[str, Any]
-    pictures: bool
-    export: bool = False
-    release: dict[str, Any] = dataclasses.field(default_factory=dict)
-    gallery: str = "originals"
-    forced_matrix: int = 0
-    protect: tuple[str, ...] = ()
-    margin_mm: float = 3.0
-    code: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
-    device: str = CPU
-    arms: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-
-    @property
-    def judged(self) -> tuple[str, ...]:
-        """All that are compared: defacers, then arms."""
-        return (*self.defacers, *self.arms)
-
-    @property
-    def planning(self) -> list[Any]:
-        """What the plans of a head depend on, JSON-able."""
-        return [self.defacers, self.code, [list(self.protect), self.margin_mm] if self.protect else None]
 
 
 def resolve_defacers(

@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from defacedask.flow.result import TaskResult, kept_result, run_task
+from defacedask.flow.result import TaskResult, kept_result
 from defacedask.flow.stages.export import export
+from defacedask.flow.worker import run_task
 from defacedask.io.dicom.model import Case
 from defacedask.runs.preparing import CONTROL, KEPT, Prepared
 from defacedask.runs.release import Release

@@ -19,6 +19,7 @@ from defacedask.flow.executors import device_for
 from defacedask.flow.flow import Flow, flow_on
 from defacedask.flow.result import TaskResult, receipt
 from defacedask.flow.run import Progress
+from defacedask.flow.settings import Settings
 from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.flow.stages.protecting import (
     check_margin,
@@ -31,7 +32,7 @@ from defacedask.inputs import one_case
 from defacedask.runs.crops import fill_matrix
 from defacedask.runs.face_settings import Tolerance
 from defacedask.runs.outputs import output_of
-from defacedask.runs.preparing import Prepared, Settings, prepare, resolve_defacers
+from defacedask.runs.preparing import Prepared, prepare, resolve_defacers
 from defacedask.runs.study_stages import StudyRun, inverting, stages, writing
 from defacedask.showing import Shown
 from defacedask.stamp import stamp, stamped

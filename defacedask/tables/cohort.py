@@ -35,8 +35,8 @@ from defacedask.tables.rows import About, case_rows, export_rows, timing_rows, w
 from defacedask.whole_files import replacing
 
 if TYPE_CHECKING:
+    from defacedask.flow.settings import Settings
     from defacedask.io.dicom.catalogue import Case, Skipped
-    from defacedask.runs.preparing import Settings
 
 __all__ = ["Cohort", "collect", "tabulate"]
 

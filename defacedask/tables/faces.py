@@ -70,7 +70,7 @@ from defacedask.tables.parts import frames, read_part, write_parts
 from defacedask.tables.sampled import case_hashes
 
 if TYPE_CHECKING:
-    from defacedask.runs.preparing import Settings
+    from defacedask.flow.settings import Settings
 
 __all__ = ["SEED", "FaceTables", "face_tables"]
 

@@ -11,8 +11,9 @@ import pytest
 from defacedask.errors import ConfigError
 from defacedask.faces.crops import Known, crop_distances
 from defacedask.faces.recognition import Box
-from defacedask.flow.result import Outcome, TaskResult, run_task
+from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.crops import read_known, write_known
+from defacedask.flow.worker import run_task
 from defacedask.io.dicom.model import Case
 from defacedask.report.run import read_run
 from defacedask.report.sections.crops import crops_table, crops_words

@@ -14,7 +14,8 @@ from support.faulty_store import ADDRESS, memory  # noqa: F401
 from defacedask.errors import RefusedError
 from defacedask.flow import away as aways
 from defacedask.flow.away import Away, part_of
-from defacedask.flow.result import Outcome, TaskResult, run_task
+from defacedask.flow.result import Outcome, TaskResult
+from defacedask.flow.worker import run_task
 from defacedask.io.remote.objects import Objects
 from defacedask.io.remote.trees import Tree
 from defacedask.io.store import consolidate

@@ -16,9 +16,10 @@ from defacedask.flow import run
 from defacedask.flow.executors import DaskExecutor
 from defacedask.flow.faults import Begun
 from defacedask.flow.flow import Flow
-from defacedask.flow.result import Outcome, run_task
+from defacedask.flow.result import Outcome
 from defacedask.flow.run import run_cases
-from defacedask.flow.stage import Stage, submit_case
+from defacedask.flow.stage import Stage
+from defacedask.flow.worker import run_task
 from defacedask.patience import patiently
 
 
@@ -135,19 +136,10 @@ def test_a_poisonous_case_costs_itself_alone_and_its_row_names_the_stage(tmp_pat
     with connect("local", 2) as client, dask.config.set({"distributed.scheduler.allowed-failures": 3}):
         client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 3))
         executor = DaskExecutor(client)
+        stages = Flow(flow(), executor, tmp_path, token="run")
 
         def submit(case, priority, chance):
-            return submit_case(
-                flow(),
-                None,
-                case,
-                case,
-                (),
-                executor,
-                kept=tmp_path,
-                priority=priority,
-                token=f"run-{chance}",
-            )
+            return stages.submit(None, case, case, (), priority, chance)
 
         found = dict(run_cases(cases, submit, executor, case_id=str))
     for case, results in found.items():

@@ -11,9 +11,11 @@ from support.faulty_store import ADDRESS, memory  # noqa: F401
 from defacedask.errors import ConfigError, StoreError
 from defacedask.flow import away as aways
 from defacedask.flow.away import Away
-from defacedask.flow.lending import Lender, borrow
-from defacedask.flow.result import Outcome, run_task
-from defacedask.flow.stage import Step
+from defacedask.flow.lending import Lender
+from defacedask.flow.lent import borrow
+from defacedask.flow.result import Outcome
+from defacedask.flow.steps import Step
+from defacedask.flow.worker import run_task
 from defacedask.io.remote.objects import Objects
 from defacedask.io.store import input_key
 

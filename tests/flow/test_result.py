@@ -8,7 +8,8 @@ import pytest
 
 from defacedask.errors import InputError, OutputError, RefusedError
 from defacedask.flow import result as results
-from defacedask.flow.result import Outcome, TaskResult, result_path, run_task, settled_result
+from defacedask.flow.result import Outcome, TaskResult, result_path
+from defacedask.flow.worker import run_task, settled_result
 
 calls: list[int] = []
 
@@ -158,7 +159,7 @@ def test_a_record_on_a_full_disk_is_fatal(tmp_path, monkeypatch, code):
     def full(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(results, "_save", full)
+    monkeypatch.setattr(results, "write_whole", full)
     assert run(good, tmp_path).fatal
 
 

@@ -4,8 +4,9 @@ import dask
 import pytest
 
 from defacedask.flow.executors import HereExecutor
+from defacedask.flow.flow import Flow
 from defacedask.flow.result import Outcome
-from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, submit_case
+from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage
 
 calls = []
 
@@ -35,7 +36,7 @@ def flow():
 
 def submit(tmp_path, run="run"):
     calls.clear()
-    graph = submit_case(flow(), run, "data", "case", ("a", "b"), HereExecutor(), kept=tmp_path)
+    graph = Flow(flow(), HereExecutor(), tmp_path).submit(run, "data", "case", ("a", "b"))
     return {name: future.result() for name, future in graph.items()}
 
 
@@ -70,11 +71,9 @@ def test_only_what_depends_on_something_new_runs_again(tmp_path):
 @pytest.mark.parametrize("patience", [1, 0.5, 0])
 def test_a_slow_machine_may_ask_for_patience(tmp_path, monkeypatch, patience):
     limits = []
-    monkeypatch.setattr(
-        "defacedask.flow.stage.run_task", lambda *before, limit, **other: limits.append(limit)
-    )
+    monkeypatch.setattr("defacedask.flow.flow.run_task", lambda *before, limit, **other: limits.append(limit))
     with dask.config.set({"defacedask.cluster.patience": patience}):
-        submit_case(flow(), "run", "data", "case", ("a", "b"), HereExecutor(), kept=tmp_path)
+        Flow(flow(), HereExecutor(), tmp_path).submit("run", "data", "case", ("a", "b"))
     assert set(limits) == {patience * 2 * HOUR}
 
 
@@ -89,7 +88,7 @@ def test_what_failed_is_left_alone_where_the_configuration_says_so(tmp_path):
 
     def run(retry):
         with dask.config.set({"defacedask.cluster.retry-failed": retry}):
-            graph = submit_case(stages, "run", "data", "case", (), HereExecutor(), kept=tmp_path)
+            graph = Flow(stages, HereExecutor(), tmp_path).submit("run", "data", "case", ())
         return [future.result() for future in graph.values()]
 
     first = run(True)

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 from defacedask.cli.status import command
 from defacedask.errors import InputError, RefusedError
 from defacedask.flow.lock import only_run
-from defacedask.flow.result import Outcome, run_task
+from defacedask.flow.result import Outcome
 from defacedask.flow.status import status_of
+from defacedask.flow.worker import run_task
 
 
 def result(folder, case, stage, function=lambda: Outcome(facts={"status": "failed", "long": "x" * 5000})):

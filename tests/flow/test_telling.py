@@ -9,7 +9,8 @@ import types
 import dask
 
 from defacedask.flow import telling
-from defacedask.flow.result import Outcome, TaskResult, run_task
+from defacedask.flow.result import Outcome, TaskResult
+from defacedask.flow.worker import run_task
 
 
 def test_a_stage_that_ran_is_a_line_of_json():

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 
 from defacedask.flow.result import TaskResult
+from defacedask.flow.settings import Settings
 from defacedask.io.dicom.model import Case, Series
-from defacedask.runs.preparing import Settings
 
 
 def series(uid):

@@ -14,7 +14,8 @@ from support.cohort_kit import CASES, SETTINGS, cohort_results, faces, look
 from defacedask.cluster import connect
 from defacedask.errors import StoreError
 from defacedask.flow.executors import DaskExecutor
-from defacedask.flow.result import Outcome, TaskResult, receipt, run_task
+from defacedask.flow.result import Outcome, TaskResult, receipt
+from defacedask.flow.worker import run_task
 from defacedask.io.dicom.model import Skipped
 from defacedask.tables import cohort as cohort_tables
 from defacedask.tables import parts as table_parts

@@ -10,10 +10,8 @@ process that dies is an outcome too. Exit code 1 if anything crashed, died, left
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
-import resource
 import subprocess
 import sys
 import tempfile
@@ -33,6 +31,7 @@ def worker(first: int, count: int, every: int, work: Path, memory: int) -> None:
 
     from defacedask import defacers
     from defacedask.flow.stages import residual
+    from defacedask.memory import peak_mb
     from tools.bad_input.trial import Patient, limit_memory, run
 
     logging.disable(logging.CRITICAL)
@@ -49,21 +48,8 @@ def worker(first: int, count: int, every: int, work: Path, memory: int) -> None:
             begin = time.perf_counter()
             # a tenth, spread over all kinds of damage
             kind, outcome, detail = run(patient, seed, whole=every > 0 and (seed * 7) % every == 0)
-            line = [seed, kind, outcome, detail, time.perf_counter() - begin, peak_mb()]
+            line = [seed, kind, outcome, detail, time.perf_counter() - begin, int(peak_mb())]
             print(json.dumps(line), flush=True)
-
-
-def peak_mb() -> int:
-    """MB of resident memory that this process held at most.
-
-    `ru_maxrss` would not do: Linux hands it down through fork and exec, so that a small process tells
-    the peak of the large one that started it.
-    """
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) // 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def main() -> int:

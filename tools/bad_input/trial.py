@@ -117,7 +117,7 @@ def read_all(place: Path) -> str:
 
 def deface_all(place: Path, work: Path) -> str:
     """Everything a user's call does, with a half-space for a plan; gives the outcome."""
-    from support.export_kit import stub_look
+    from support.export_kit import stub_plan
 
     from defacedask.runs import deface as defacing
     from defacedask.runs import deface_stages
@@ -127,8 +127,8 @@ def deface_all(place: Path, work: Path) -> str:
     for folder in (out, own):
         shutil.rmtree(folder, ignore_errors=True)
     before = _everything(work, out, own)
-    kept = deface_stages.look_protected
-    deface_stages.look_protected = stub_look  # type: ignore[assignment]
+    kept = deface_stages.plan_protected
+    deface_stages.plan_protected = stub_plan  # type: ignore[assignment]
     try:
         found = scan(place)
         if not found.cases:
@@ -137,7 +137,7 @@ def deface_all(place: Path, work: Path) -> str:
     except DefacedaskError:
         return "refused"
     finally:
-        deface_stages.look_protected = kept
+        deface_stages.plan_protected = kept
     if _everything(work, out, own) != before:
         return "file outside"
     judged = verify(out)

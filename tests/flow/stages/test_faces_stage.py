@@ -16,11 +16,11 @@ from defacedask.faces.recognition.base import Box, Face
 from defacedask.faces.recognition.limiter import ClusterLimiter
 from defacedask.flow.executors import HereExecutor
 from defacedask.flow.result import TaskResult
+from defacedask.flow.settings import Settings
 from defacedask.flow.stages.crops import compare_crops, write_known
 from defacedask.flow.stages.faces import judge_faces
 from defacedask.io.store import CaseStore, create_case, write_volume
 from defacedask.runs.face_settings import face_settings, upload_warning
-from defacedask.runs.preparing import Settings
 from defacedask.tables.faces import face_tables
 from defacedask.tables.looks import LOOKS, looks_table, sightings
 from defacedask.tables.parts import read_part, write_parts

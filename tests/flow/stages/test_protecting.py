@@ -11,17 +11,18 @@ import pytest
 
 import defacedask as dd
 from defacedask.errors import ConfigError, RefusedError
-from defacedask.flow.result import run_task
+from defacedask.flow.settings import Settings
 from defacedask.flow.stages import protecting
 from defacedask.flow.stages.apply import apply
 from defacedask.flow.stages.ingest import ingest
 from defacedask.flow.stages.layout import volume_path
 from defacedask.flow.stages.plans import load_plan, make_plans
+from defacedask.flow.worker import run_task
 from defacedask.geometry import Geometry
 from defacedask.io.store import CaseStore
 from defacedask.report.run import Run
 from defacedask.report.sections.record import cases_table
-from defacedask.runs.preparing import Settings, prepare
+from defacedask.runs.preparing import prepare
 from defacedask.tables.files import as_table
 from defacedask.tables.rows import About, case_rows
 
