@@ -49,7 +49,8 @@ def _moved(match: re.Match[str], name: str) -> str:
     if "://" in target:
         return match[0]
     there = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
-    if there not in _IN_SITE:
+    own = there.removeprefix("docs/") if there.startswith("docs/") and there.endswith(".md") else ""
+    if not own and there not in _IN_SITE:
         return words if words.strip("`") == there else f"{words} (`{there}`)"
-    to = posixpath.relpath(_IN_SITE[there], posixpath.dirname(PAGES[name]))
+    to = posixpath.relpath(own or _IN_SITE[there], posixpath.dirname(PAGES[name]))
     return f"{picture}[{words}]({to}{anchor or ''})"
