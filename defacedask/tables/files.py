@@ -207,12 +207,16 @@ def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     waiting: list[tuple[Path, Path]] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, data in contents.items():
-            temporary = folder / f".{name}.{os.getpid()}.part"
-            waiting.append((temporary, folder / name))
-            with temporary.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
+        with contextlib.ExitStack() as stack:
+            streams = []
+            for name, data in contents.items():
+                temporary = folder / f".{name}.{os.getpid()}.part"
+                waiting.append((temporary, folder / name))
+                streams.append(stack.enter_context(temporary.open("wb")))
+                streams[-1].write(data)
+                streams[-1].flush()
+            # waited for when the disk has all of them, which takes less than one by one
+            for stream in streams:
                 os.fsync(stream.fileno())
         for temporary, final in waiting:
             temporary.replace(final)

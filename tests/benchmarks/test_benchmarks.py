@@ -105,13 +105,9 @@ def test_an_unknown_size_is_refused(capsys):
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory):
-    """The smallest virtual patient."""
-    from defacedask.phantom import write_phantom
-
-    folder = tmp_path_factory.mktemp("patient") / "case"
-    write_phantom(folder, 1, seed=1, size="coarse", modalities=["CT"])
-    return folder
+def patient(virtual_patients):
+    """The smallest virtual patient; the session knows where that head lies."""
+    return virtual_patients / "VP-0001"
 
 
 def test_every_line_of_the_comparison_runs(patient):

@@ -1,4 +1,4 @@
-"""What a user types and gets: `study` and `demo` as programs."""
+"""What a user types and gets of `study` and `demo`; as a program of its own where the process matters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import warnings
 
 import pytest
 from click.testing import CliRunner
+from support import plugged
 
-from defacedask.cli import COMMANDS
+from defacedask.cli import COMMANDS, main
 from defacedask.cli import program as commands
 
 
@@ -19,6 +20,19 @@ def program(*arguments, timeout=300):
     code = "import sys; from defacedask.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.fixture
+def typed(capsys):
+    """The program's `main` in this process; what it leaves is told as of a process."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, left.value.code or 0, said.out, said.err)
+
+    return run
 
 
 def one_sentence(done, *words):
@@ -87,15 +101,15 @@ def test_every_command_is_listed_in_one_line():
 @pytest.mark.slow
 def test_a_study_on_a_cluster_of_two_processes(patient, tmp_path):
     options = ("--defacers", "quickshear", "--attacks", "basic", "--workers", "2")
-    done = program("study", patient, "--out", tmp_path / "out", *options)
+    done = plugged.program(tmp_path, "study", patient, "--out", tmp_path / "out", *options)
     assert done.returncode == 0, done.stderr
     assert "1 done" in done.stdout
     assert "Dask dashboard" in done.stderr
     assert (tmp_path / "out" / "report" / "index.html").exists()
 
 
-def test_dry_run_does_nothing(patient, tmp_path):
-    done = program("study", patient, "--out", tmp_path / "out", "--defacers", "quickshear", "--dry-run")
+def test_dry_run_does_nothing(patient, tmp_path, typed):
+    done = typed("study", patient, "--out", tmp_path / "out", "--defacers", "quickshear", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "VP-0001" in done.stdout
     assert "none, quickshear" in done.stdout
@@ -108,22 +122,22 @@ def test_an_empty_folder(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_files_that_are_not_dicom(tmp_path):
+def test_files_that_are_not_dicom(tmp_path, typed):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "letter.txt").write_text("Dear radiologist")
-    done = program("study", tmp_path / "in", "--out", tmp_path / "out")
+    done = typed("study", tmp_path / "in", "--out", tmp_path / "out")
     one_sentence(done, "no image series", "it is not a DICOM file")
 
 
-def test_truncated_files(patient, tmp_path):
+def test_truncated_files(patient, tmp_path, typed):
     (tmp_path / "in").mkdir()
     for k, path in enumerate(sorted(patient.rglob("CT/*.dcm"))[:12]):
         (tmp_path / "in" / f"{k}.dcm").write_bytes(path.read_bytes()[:1500])
-    one_sentence(program("study", tmp_path / "in", "--out", tmp_path / "out"), "truncated")
+    one_sentence(typed("study", tmp_path / "in", "--out", tmp_path / "out"), "truncated")
 
 
-def test_no_such_input(tmp_path):
-    one_sentence(program("study", tmp_path / "nowhere", "--out", tmp_path / "out"), "does not exist")
+def test_no_such_input(tmp_path, typed):
+    one_sentence(typed("study", tmp_path / "nowhere", "--out", tmp_path / "out"), "does not exist")
 
 
 @pytest.fixture
@@ -150,8 +164,8 @@ def mounted(tmp_path):
         subprocess.run(["umount", "-l", place], check=False)
 
 
-def test_a_read_only_output(patient, mounted):
-    done = program("study", patient, "--out", mounted("ro") / "out", "--defacers", "quickshear")
+def test_a_read_only_output(patient, mounted, typed):
+    done = typed("study", patient, "--out", mounted("ro") / "out", "--defacers", "quickshear")
     one_sentence(done, "cannot write the output folder", "Read-only file system")
 
 

@@ -78,9 +78,9 @@ def test_an_address_that_no_client_can_use_is_one_sentence_and_leaves_dask_as_it
     assert dask.delayed(add)(1, b=2).compute() == 3
 
 
-@pytest.mark.slow
 def test_no_scheduler_at_the_address():
-    with pytest.raises(ConfigError, match="no Dask scheduler answers"), connect("tcp://127.0.0.1:9"):
+    soon = dask.config.set({"defacedask.cluster.wait": "0.5s"})
+    with soon, pytest.raises(ConfigError, match="no Dask scheduler answers"), connect("tcp://127.0.0.1:9"):
         pass
 
 

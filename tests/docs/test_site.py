@@ -86,20 +86,26 @@ def test_what_is_public_is_described(site, name, signs):
     assert text.count("Parameters") > 1 or name == "errors"
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Sources of a small site with the same settings, for each fault in the whole would take as long as that."""
+    docs = tmp_path_factory.mktemp("small") / "docs"
+    docs.mkdir()
+    shutil.copy(page_kit.DOCS / "conf.py", docs)
+    shutil.copytree(page_kit.DOCS / "_static", docs / "_static")
+    (docs / "install.md").write_text("# Install\n", encoding="utf-8")
+    good = "# Site\n\n[there](install.md#install)\n\n```{toctree}\ninstall\n```\n"
+    (docs / "index.md").write_text(good, encoding="utf-8")
+    build.sphinx(docs, docs.parent / "good")  # without a fault it is built
+    return docs
+
+
 @pytest.mark.parametrize(
     "fault", ["[x](nowhere.md)", "[x](install.md#no-such-place)", "```{nothing}\n```", "![x](nowhere.png)"]
 )
-def test_a_broken_link_stops_it(fault, tmp_path):
-    """A small site with the same settings, for each would take as long as the whole."""
-    (tmp_path / "docs").mkdir()
-    for name in ("conf.py", "install.md"):
-        shutil.copy(page_kit.DOCS / name, tmp_path / "docs")
-    shutil.copytree(page_kit.DOCS / "_static", tmp_path / "docs" / "_static")
-    (tmp_path / "docs" / "install.md").write_text("# Install\n", encoding="utf-8")
-    index = tmp_path / "docs" / "index.md"
-    good = "# Site\n\n[there](install.md#install)\n\n```{toctree}\ninstall\n```\n"
-    index.write_text(good, encoding="utf-8")
-    build.sphinx(tmp_path / "docs", tmp_path / "good")
-    index.write_text(f"{good}\n{fault}\n", encoding="utf-8")
+def test_a_broken_link_stops_it(fault, small, tmp_path):
+    docs = shutil.copytree(small, tmp_path / "docs")
+    with (docs / "index.md").open("a", encoding="utf-8") as index:
+        index.write(f"\n{fault}\n")
     with pytest.raises(subprocess.CalledProcessError):
-        build.sphinx(tmp_path / "docs", tmp_path / "bad")
+        build.sphinx(docs, tmp_path / "bad")

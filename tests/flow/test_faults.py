@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import dask
 import pytest
 
 from defacedask import patience
@@ -21,6 +22,13 @@ from defacedask.flow.run import run_cases
 from defacedask.flow.stage import Stage
 from defacedask.flow.worker import run_task
 from defacedask.patience import patiently
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _killed_workers_are_back_soon():
+    """A dozen workers are killed here: those in their place are forked, where others import everything anew."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        yield
 
 
 class Flaky:
@@ -129,8 +137,6 @@ def flow():
 @pytest.mark.slow
 def test_a_poisonous_case_costs_itself_alone_and_its_row_names_the_stage(tmp_path, monkeypatch):
     """On a scheduler that would let one task kill four workers, as it stands outside our own configuration."""
-    import dask
-
     monkeypatch.setattr(run, "CHANCES", 1)  # each more costs workers that start anew
     cases = ["good 1", "abort", "good 2", "segfault", "loop", "good 3", "sleep", "kill", "good 4"]
     with connect("local", 2) as client, dask.config.set({"distributed.scheduler.allowed-failures": 3}):

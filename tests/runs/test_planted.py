@@ -21,10 +21,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
-    """Three virtual patients, the first of them scanned twice."""
+    """Three virtual patients, the first of them scanned twice; two scans are those of `virtual_patients`."""
     folder = tmp_path_factory.mktemp("planted") / "dicom"
     for number, scans in ((1, 2), (2, 1), (3, 1)):
-        write_subject(folder, number, 11, scans, ("CT",), "coarse")
+        write_subject(folder, number, 5, scans, ("CT",), "coarse")
     return dd.scan(folder)
 
 

@@ -20,9 +20,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 
-__all__ = ["APART", "DEAR", "FOLDER", "now", "start", "told", "unchanged"]
+__all__ = [
+    "APART",
+    "DEAR",
+    "FOLDER",
+    "PRELOAD",
+    "dask_setup",
+    "in_workers",
+    "now",
+    "start",
+    "told",
+    "unchanged",
+]
 
 #: Where the answers of a session lie; programs that tests start inherit it. Empty: every call computes.
 FOLDER = "DEFACEDASK_TESTS_ONCE"
@@ -39,6 +51,9 @@ DEAR = (
 )
 #: In these tests functions are replaced below those above: what they give is neither compared nor remembered.
 APART = ("faces/",)
+
+#: What worker processes load that are to remember, too.
+PRELOAD = "support.once"
 
 _test = ""
 
@@ -96,6 +111,16 @@ def start() -> None:
         for part in outer:
             owner = getattr(owner, part)
         setattr(owner, last, told(unchanged(getattr(owner, last)), f"{module}:{name}", runs_in=tests))
+
+
+def dask_setup(worker: Any) -> None:
+    """Dask calls this in a worker that loads this module, see `in_workers`."""
+    start()
+
+
+def in_workers() -> Any:
+    """A context: worker processes that are started in it remember what this session knows."""
+    return dask.config.set({"distributed.worker.preload": [PRELOAD]})
 
 
 #: Digests of average heads, which are large, many times asked with, and never changed; kept with them.

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support import once
+
 #: All goes, whatever is protected.
 CARELESS = '''
 import dataclasses
@@ -60,16 +62,21 @@ def install(
     return module
 
 
-#: The real ``defacedask``; what the session knows of a head it does not look for again.
+#: The real ``defacedask``; what the session knows of a head it and its workers do not look for again.
 _PROGRAM = "from support import once; once.start(); from defacedask.cli import main; main()"
 
 
 def program(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the real ``defacedask`` in a process of its own, with the folder's plug-ins."""
     path = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    own = {
+        "PYTHONPATH": path,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": repr([once.PRELOAD]),
+    }
     return subprocess.run(
         [sys.executable, "-c", _PROGRAM, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, **own},
         capture_output=True,
         text=True,
         check=False,

@@ -22,6 +22,10 @@ from tools.bad_input.trial import CRASHES  # noqa: E402
 TRIALS = 308  # fourteen of each kind of damage
 
 
+# one of the longest files, which must not be the last to start
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory) -> list[list]:
     """Every kind of damage, read and (now and then) defaced, in a process of bounded memory."""
