@@ -58,7 +58,7 @@ def test_face_and_ears_have_a_line_each(tmp_path):
         "2 of 3",
         "50\u202f%",
     ]
-    assert ears[3].small == "not: 1 not in the image"
+    assert ears[3].small == "1 not: not in the image"
 
 
 def test_a_sentence_says_it_and_is_on_the_page(tmp_path):

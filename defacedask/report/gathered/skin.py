@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from defacedask.modality import IMAGES
 from defacedask.report.gathered import CONTROL
 from defacedask.tables.batches import Reader
 from defacedask.tables.sampled import Numbers, case_hashes, grouped
@@ -55,4 +56,6 @@ def skin(read: Reader) -> Skin:
     found = Skin()
     for rows in read("residual_skin", _COLUMNS):
         found.add(rows)
+    for key in sorted(found, key=lambda one: IMAGES.index(one[1])):
+        found[key] = found.pop(key)
     return found

@@ -89,8 +89,7 @@ def ear_words(run: Run) -> list[str]:
 
 
 def _without(one: Left) -> str:
-    why = ", ".join(f"{count} {note}" for note, count in sorted(one.why.items(), key=lambda n: -n[1]))
-    return f"not: {why}" if why else ""
+    return "\n".join(f"{count} not: {note}" for note, count in sorted(one.why.items(), key=lambda n: -n[1]))
 
 
 def _share(one: Left, how: str) -> Cell:
