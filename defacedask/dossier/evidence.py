@@ -9,7 +9,14 @@ from defacedask.dossier.figures import Figure, Source, Table
 from defacedask.report import numbers
 from defacedask.tables.evidence import ANY, PLAIN, comparing
 
-__all__ = ["attacks_table", "controls_table", "recognised_table", "separation_table", "unmasked_table"]
+__all__ = [
+    "attacks_table",
+    "controls_table",
+    "recognised_table",
+    "separation_table",
+    "skin_table",
+    "unmasked_table",
+]
 
 #: Attacks that are told by what the surface was made from, as in `defacedask.attacks.names`.
 _SURFACES = {"body_contour": "RTSTRUCT", "dose_grid": "RTDOSE", "pet_skin": "PT"}
@@ -152,3 +159,47 @@ def unmasked_table(source: Source, defacers: list[str]) -> Table | None:
         "controls that hold",
     )
     return Table("Skin of the face that was found again within 2 mm", heads, rows) if rows else None
+
+
+def skin_table(source: Source, defacers: list[str]) -> Table | None:
+    """How much of the original's skin is where it was: the face from brow to chin, and the ears apart."""
+    known = source.tables["residual_skin"]
+    rows: list[list[str | Figure]] = []
+    for region, words in (("brow_to_chin", "brow to chin"), ("ears", "ears")):
+        for name in defacers:
+            for modality in dict.fromkeys(
+                known.loc[(known["defacer"] == name) & (known["region"] == region), "modality"]
+            ):
+                about = {"defacer": name, "region": region, "modality": modality}
+                rows.append(
+                    [
+                        words,
+                        str(modality),
+                        name,
+                        source.one("residual_skin", "case", "count", **about),
+                        source.one("residual_skin", "points", "count", points=0, **about),
+                        *(
+                            source.one("residual_skin", "kept", how, numbers.rate, **about)
+                            for how in ("median", "max")
+                        ),
+                        source.one("residual_skin", "untouched", "median", numbers.rate, **about),
+                    ]
+                )
+    heads = (
+        "region",
+        "image",
+        "defacer",
+        "images",
+        "of these, not measurable",
+        "kept, median",
+        "most",
+        "untouched, median",
+    )
+    note = (
+        "Kept: share of the original's skin with skin of the defaced image within 3 mm. Ears can tell who somebody "
+        "is, and no attack here looks at ears. An ear that is not in the image, is cut by the field of view, or "
+        "does not stand out of the head is not measurable, and is in no other figure of its row."
+    )
+    return (
+        Table("Skin that is where it was: the face, and the ears apart", heads, rows, note) if rows else None
+    )

@@ -15,6 +15,7 @@ from defacedask.dossier.evidence import (
     controls_table,
     recognised_table,
     separation_table,
+    skin_table,
     unmasked_table,
 )
 from defacedask.dossier.facts import Facts, gather, manifest
@@ -117,6 +118,7 @@ def _context(facts: Facts, pictures: bool) -> dict[str, Any]:
         "attacks": attacks_table(source, facts.defacers) if run else None,
         "unmasked": unmasked_table(source, facts.defacers) if run else None,
         "residual": _residual(source, facts),
+        "skin": skin_table(source, facts.defacers) if run else None,
         "cost": cost_table(source, facts.defacers) if run else None,
         "written": _written(source, facts),
         "checks": _checks(facts),

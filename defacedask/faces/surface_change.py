@@ -196,7 +196,19 @@ def _near_face() -> tuple[np.ndarray, Geometry]:
 
 
 def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
-    """Body voxels beside the air before the face: nostrils, mouth and what they lead to count for 6 mm only.
+    """Body voxels beside the air before the face; see `_outer`."""
+    return _rim(body, _outer(body, view, toward))
+
+
+def _rim(body: np.ndarray, air: np.ndarray) -> Any:
+    """Body voxels beside some air."""
+    from defacedask.anatomy.morphology import dilate
+
+    return dilate(air, 1) & body
+
+
+def _outer(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
+    """The air before the face: nostrils, mouth and what they lead to count for 6 mm only.
 
     The box and the field of view cut throat and sinuses, so that air at their other sides may lie inside the head:
     only what is reached from the front, within the field of view, is outside.
@@ -206,7 +218,7 @@ def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
     body, view : (z, y, x) bool array
         ``view``: inside the field of view.
     toward : (3,) array
-        Where the face looks, LPS.
+        Where the face looks, along the axes x, y, z of the arrays.
     """
     from defacedask.anatomy.morphology import close, components, dilate
 
@@ -218,7 +230,7 @@ def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
     outer = _parts(wide, np.take(wide, layers[-1] if toward[axis] > 0 else layers[0], axis=2 - axis))
     # a dark gap under the skin is near the air before the face and yet not part of it
     near = components(np.ascontiguousarray(dilate(outer, 4) & ~body))
-    return dilate(_parts(near, near[outer]), 1) & body
+    return _parts(near, near[outer])
 
 
 def _parts(labels: np.ndarray, some: np.ndarray) -> Any:

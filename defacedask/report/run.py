@@ -22,6 +22,7 @@ from defacedask.report.gathered.features import Features, features
 from defacedask.report.gathered.looks import Looked, looked
 from defacedask.report.gathered.masks import Masks, masks
 from defacedask.report.gathered.pictures import Listed
+from defacedask.report.gathered.skin import Skin, skin
 from defacedask.report.gathered.times import Times, times
 from defacedask.report.gathered.volumes import Volumes, volumes
 from defacedask.tables import evidence
@@ -120,6 +121,11 @@ class Run:
     def masks(self) -> Masks:
         """What our own methods find before and after."""
         return masks(self.read)
+
+    @functools.cached_property
+    def skin(self) -> Skin:
+        """What of the skin is where it was."""
+        return skin(self.read)
 
     @functools.cached_property
     def times(self) -> Times:

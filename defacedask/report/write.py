@@ -73,6 +73,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         radiomics,
         record,
         rescan,
+        skin,
         threshold,
         tried,
         verdict,
@@ -100,6 +101,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "recognition_figures": verification.recognition_figures(run),
         "verification": verification.verification_table(run),
         "agreement": agreement.agreement_table(run),
+        "skin": skin.skin_table(run),
         "crops": crops.crops_table(run),
         "further": [
             table

@@ -39,6 +39,7 @@ from defacedask.flow.stages.inversion import (
 from defacedask.flow.stages.layout import ORIGINAL, PLANS
 from defacedask.flow.stages.pictures import draw_slices
 from defacedask.flow.stages.plans import make_plans
+from defacedask.flow.stages.residual_skin import measure_skin
 from defacedask.flow.stages.utility import measure_utility
 from defacedask.runs.release import Release
 
@@ -213,6 +214,7 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
         ),
         Stage("dose", measure_dose, who, needs=("ingest", "plan", "apply"), each=EACH_DEFACER),
         Stage("utility", measure_utility, who, needs=("ingest", "plan", "apply"), each=EACH_DEFACER),
+        Stage("skin", measure_skin, who, needs=("ingest", "plan", "apply"), each=EACH_DEFACER),
         Stage("pictures", needs=("ingest", "plan", "apply"), each=EACH_DEFACER, **pictures),
         Stage(DEPTHS, needs=("ingest", "plan", ("faces", ORIGINAL)), each=ORIGINAL, **depths),
         Stage(DEPTHS, needs=("ingest", "plan", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **depths),

@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["Cohort", "collect", "tabulate"]
 
 #: Tables whose rows the stages make.
-MEASURED = ("radiomics", "dose", "geometry", "unmasking", "inversion", "synthetic", "deblurring", "utility")
+MEASURED = (
+    *("radiomics", "dose", "geometry", "unmasking", "inversion", "synthetic", "deblurring", "utility"),
+    "residual_skin",
+)
 #: Tables that have a part for every few cases.
 PARTED = ("cases", *MEASURED, "exports", "timing")
 #: Table of pictures, a line of JSON each.

@@ -167,7 +167,14 @@ def studied(tmp_path_factory):
         | {"cases": 2}
         for share in (0.0123, 0.4, 2.05)
     ]
-    write_tables(out, {"utility": masks, "rescan": again})
+    about = {"defacer": "quickshear", "modality": "CT"}
+    skin = [
+        {"case": case, **about, "region": region, "points": 900 * known, "moved": 0.1, "kept": kept}
+        | {"untouched": 0.5 if region == "ears" else None}
+        for region in ("brow_to_chin", "ears")
+        for case, known, kept in (("a", True, 0.913), ("b", True, 0.044), ("c", False, None))
+    ]
+    write_tables(out, {"utility": masks, "rescan": again, "residual_skin": skin})
     return out, write_dossier(out)
 
 

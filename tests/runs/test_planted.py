@@ -121,7 +121,7 @@ def test_the_first_line_says_it_and_what_so_few_cases_allow(run):
     assert "None recognised of 3 cases still allows a true rate of up to 64" in page
     assert "not measurable" in page  # 1 % of false positives, from six comparisons
     stages = set(run.tables["timing"]["stage"])
-    assert stages == {"ingest", "plan", "apply", "faces", "radiomics", "geometry", "dose", "utility"}
+    assert stages == {"ingest", "plan", "apply", "faces", "radiomics", "geometry", "dose", "utility", "skin"}
 
 
 def test_a_second_scan_as_gallery(run, cohort, tmp_path):

@@ -58,7 +58,7 @@ def nothing(*before: TaskResult, **options: Any) -> Outcome:
 
 STUBS = {
     "make_plans": make_plans,
-    **dict.fromkeys(("judge_faces", "measure_geometry", "measure_utility"), nothing),
+    **dict.fromkeys(("judge_faces", "measure_geometry", "measure_skin", "measure_utility"), nothing),
     **dict.fromkeys(("measure_original", "measure_radiomics"), count),
 }
 

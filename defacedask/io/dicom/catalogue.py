@@ -12,6 +12,7 @@ from typing import Any
 
 from defacedask.errors import RefusedError
 from defacedask.io.bids.grouping import one_plan_each
+from defacedask.io.bids.participants import with_participants
 from defacedask.io.dicom.bulk import Unreadable, read_headers
 from defacedask.io.dicom.defaced import said
 from defacedask.io.dicom.dose_planes import join_planes
@@ -389,9 +390,10 @@ def scan(*inputs: Any, workers: int | None = None) -> Scan:
             )
     settled = settle_files(files)
     grouped = one_plan_each(settled.files)
-    catalogue.images += grouped.files
+    described = with_participants(grouped.files)
+    catalogue.images += described.files
     catalogue.skipped += settled.skipped
-    catalogue.notes += [*settled.notes, *grouped.notes]
+    catalogue.notes += [*settled.notes, *grouped.notes, *described.notes]
     cases = catalogue.cases()
     defaced = [s for case in cases for s in case.images if "already_defaced" in s.facts]
     catalogue.notes += [

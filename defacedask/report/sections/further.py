@@ -177,9 +177,9 @@ def groups_table(run: Run) -> Table | None:
         heads,
         lines,
         (
-            "From the headers, where they say it; all attacks together. People of another sex or age are easily told "
-            "apart without being recognised: within the group, a person is compared with others of the same group "
-            "alone. Nothing is told of fewer than six persons.",
+            "From headers and participants.tsv, where they say it; all attacks together. People of another sex or "
+            "age are easily told apart without being recognised: within the group, a person is compared with others "
+            "of the same group alone. Nothing is told of fewer than six persons.",
         ),
     )
 

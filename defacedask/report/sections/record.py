@@ -101,6 +101,7 @@ _STAGES = {
     "geometry": "volumes against the region",
     "dose": "dose metrics",
     "utility": "masks of the head, uptake",
+    "skin": "skin of face and ears",
     "pictures": "slices for this page",
     "export": "defaced DICOM, checked",
 }

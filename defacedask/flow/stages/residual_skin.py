@@ -1,0 +1,78 @@
+"""How much of the original's skin a defacer leaves: the face from brow to chin, and the ears by themselves."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from defacedask.errors import DefacedaskError, InputError
+from defacedask.flow.result import Outcome, TaskResult
+from defacedask.flow.stages.layout import one_thread, volume_path
+from defacedask.io.store import CaseStore
+from defacedask.modality import FACES
+
+__all__ = ["measure_skin"]
+
+
+def measure_skin(
+    ingested: TaskResult, planned: TaskResult, applied: TaskResult, *, case: str, defacer: str
+) -> Outcome:
+    """Compare the skin of every CT and MR before and after, where the original's head lies.
+
+    Returns
+    -------
+    Outcome
+        rows: ``residual_skin``, four an image: from brow to chin, both ears together, left and right.
+    """
+    from defacedask.anatomy.head import Head
+    from defacedask.anatomy.registration import Registration
+
+    store = CaseStore(ingested.facts["store"])
+    pose = np.asarray(planned.facts["pose"])
+    known = Registration(pose, np.asarray(planned.facts["to_template"]), np.nan, np.nan, True, pose)
+    rows: list[dict[str, Any]] = []
+    with one_thread():
+        for path in store.images:
+            modality = store.volume(path).attrs["modality"]
+            if path not in applied.facts["changed"] or modality not in FACES:
+                continue
+            head: Any = Head(store.volume(path).load(), registration=known)
+            with contextlib.suppress(DefacedaskError):  # was kept of the image that plans are made on
+                head.__dict__["drop"] = store.volume(f"head/{path}").values != 0
+            about = {"case": case, "defacer": defacer, "modality": modality, "image": path.rsplit("/", 1)[-1]}
+            rows += [
+                {**about, **row} for row in _regions(head, store.volume(volume_path(defacer, path)).load())
+            ]
+    return Outcome(rows={"residual_skin": rows})
+
+
+def _regions(head: Any, defaced: Any) -> list[dict[str, Any]]:
+    from defacedask.faces.ears import SIDES, ear_change, together
+    from defacedask.faces.surface_change import surface_change
+
+    rows: list[dict[str, Any]] = []
+    try:
+        face = surface_change(head, defaced, count_brain=False)
+    except InputError as error:
+        if "in view" not in error.message:
+            raise
+        rows.append({"region": "brow_to_chin", "points": 0, "note": "not in the image"})
+    else:
+        rows.append({"region": "brow_to_chin", **_numbers(face)})
+    ears = [ear_change(head, defaced, side) for side in SIDES]
+    for region, ear in (("ears", together(ears)), *((f"ear_{ear.side}", ear) for ear in ears)):
+        more = {"untouched": ear.untouched, "note": ear.note}
+        rows.append({"region": region, **(_numbers(ear) if ear.points else {"points": 0}), **more})
+    return rows
+
+
+def _numbers(change: Any) -> dict[str, Any]:
+    return {
+        "points": change.points,
+        "moved": change.moved,
+        "kept": 1.0 - change.moved,
+        "least_mm": change.least_mm,
+        "median_mm": change.median_mm,
+    }
