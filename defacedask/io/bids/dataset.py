@@ -18,6 +18,7 @@ from defacedask.errors import OutputError, RefusedError
 from defacedask.io.bids.description import README, cleaned, described_dataset
 from defacedask.io.bids.names import DESCRIPTION, is_standard_mask, parse, public_folder
 from defacedask.io.bids.outcomes import COLUMNS, DICTIONARY, outcome_rows
+from defacedask.io.bids.participants import capped_age, described
 from defacedask.io.bids.tables import read_table, reduced, table_text
 from defacedask.io.bids.transforms import as_text, transforms_in
 from defacedask.io.store import writing
@@ -38,8 +39,6 @@ _COLUMNS = {
     "sessions": {"session_id"},
     "scans": {"filename"},
 }
-#: Years from which an age tells who it is.
-OLD = 89
 _TEXTS = ("README", "README.md", "README.rst", "README.txt", "CHANGES", "LICENSE", "CITATION.cff")
 _RECORD = ("audit.jsonl", "audit.seal.json")
 
@@ -311,19 +310,19 @@ class _Work:
         used.setdefault(kind, set()).update(columns)
         notes = [f"{len(rows) - len(left)} rows left out"] if len(left) < len(rows) else []
         notes += [f"{len(dropped)} columns left out"] if dropped else []
-        new = [self._row(row) for row in left]
+        unit = str(described(self.facts(f"{kind}.json"))("age").get("Units", "years"))
+        new = [self._row(row, unit) for row in left]
         self.write(self._named(inside), table_text(new, columns), inside, notes)
 
-    def _row(self, row: dict[str, str]) -> dict[str, str]:
+    def _row(self, row: dict[str, str], unit: str) -> dict[str, str]:
         out = dict(row)
         for name in ("participant_id", "filename"):
             if name in out:
                 out[name] = self._named(out[name])
         if self.words is not None:
             out = {name: self.words.clean(value) for name, value in out.items()}
-            with_age = out.get("age", "")
-            if re.fullmatch(r"\d+(\.\d*)?", with_age) and float(with_age) >= OLD:
-                out["age"] = f"{OLD}+"
+            if "age" in out:
+                out["age"] = capped_age(out["age"], unit)
         return out
 
     # --- transforms

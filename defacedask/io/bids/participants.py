@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from defacedask.io.bids.names import DESCRIPTION, dataset_of, parse
 from defacedask.io.bids.tables import Table, read_table
 from defacedask.io.dicom.model import Series
 
-__all__ = ["Described", "age_in_years", "sex_by_word", "with_participants"]
+__all__ = ["Described", "age_in_years", "capped_age", "described", "sex_by_word", "with_participants"]
 
 NAME = "participants"
 #: Bytes; a larger file is no table of people.
 LARGEST = 2**26
+#: Years from which an age tells who it is.
+OLD = 89
 #: Years of a unit of ages, by its first letter.
 _YEARS = {"y": 1.0, "m": 1 / 12, "w": 7 / 365.25, "d": 1 / 365.25}
 _SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
@@ -113,6 +115,27 @@ def age_in_years(word: str, unit: str = "years") -> float | None:
     return years if years < 130 else None
 
 
+def capped_age(word: str, unit: str = "years") -> str:
+    """An age as it may be published: one from `OLD` years on is told as that and a plus, in its own unit.
+
+    A range, ``90-95`` or ``95+``, and a number with words count by their largest number.
+    """
+    factor = _YEARS.get(unit.strip().lower()[:1] or "y", 1.0)
+    numbers = [float(n) for n in re.findall(r"\d+(?:\.\d*)?|\.\d+", word)]
+    return f"{OLD / factor:.0f}+" if numbers and max(numbers) * factor >= OLD else word
+
+
+def described(facts: Any) -> Callable[[str], dict[str, Any]]:
+    """Column, in lower case -> what a table's JSON says of it."""
+    lower = {str(k).lower(): v for k, v in facts.items()} if isinstance(facts, dict) else {}
+
+    def about(column: str) -> dict[str, Any]:
+        one = lower.get(column)
+        return one if isinstance(one, dict) else {}
+
+    return about
+
+
 # --- steps
 
 
@@ -192,10 +215,4 @@ def _description(file: Path) -> Any:
         facts = json.loads(file.read_text("utf-8-sig")) if file.stat().st_size < LARGEST else {}
     except (OSError, ValueError, RecursionError):
         facts = {}
-    lower = {str(k).lower(): v for k, v in facts.items()} if isinstance(facts, dict) else {}
-
-    def about(column: str) -> dict[str, Any]:
-        one = lower.get(column)
-        return one if isinstance(one, dict) else {}
-
-    return about
+    return described(facts)

@@ -7,7 +7,7 @@ import json
 import pytest
 from support.bids_kit import data_set, image, write
 
-from defacedask.io.bids.participants import age_in_years, sex_by_word
+from defacedask.io.bids.participants import age_in_years, capped_age, sex_by_word
 from defacedask.io.dicom.catalogue import scan
 from defacedask.tables.rows import About
 
@@ -140,3 +140,24 @@ def test_words_of_a_sex(word, sex):
 )
 def test_words_of_an_age(word, unit, years):
     assert age_in_years(word, unit) == years
+
+
+@pytest.mark.parametrize(
+    ("word", "unit", "published"),
+    [
+        ("88", "years", "88"),
+        ("89", "years", "89+"),
+        ("95+", "years", "89+"),
+        ("90-95", "years", "89+"),
+        ("95 years", "years", "89+"),
+        ("60-65", "years", "60-65"),
+        ("n/a", "years", "n/a"),
+        ("adult", "years", "adult"),
+        ("1100", "months", "1068+"),
+        ("95", "months", "95"),
+        ("40000", "days", "32507+"),
+        ("95", "parsecs", "89+"),
+    ],
+)
+def test_an_age_that_tells_who_it_is_is_not_published(word, unit, published):
+    assert capped_age(word, unit) == published
