@@ -83,10 +83,11 @@ def _script(cropped: bool) -> Maker:
 def _deface(defacer: str) -> Maker:
     def make(case: Path, scratch: Path) -> Callable[[], Any]:
         import defacedask as dd
-        import defacedask.flow.stages.export
-        import defacedask.flow.stages.witnessing
-        import defacedask.runs.deface
+        from defacedask.phantom import write_phantom
 
+        # a worker imports its libraries and reads the average head once: with a small patient that is done
+        write_phantom(scratch / "small", 1, seed=1, size="coarse", modalities=["CT"])
+        dd.deface(scratch / "small", scratch / "small out", defacer, allow_reversible=True)
         return lambda: dd.deface(case, scratch / "out", defacer, allow_reversible=True)
 
     return make
