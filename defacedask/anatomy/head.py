@@ -119,9 +119,9 @@ class Head:
     @cached_property
     def level(self) -> float:
         """Value that parts the patient from air, in real units."""
-        from defacedask.anatomy.body import material_level
+        from defacedask.anatomy.body import CT_LEVEL, material_level
 
-        return material_level(self._fine[0], self.modality)
+        return CT_LEVEL if self.modality == "CT" else material_level(self._fine[0], self.modality)
 
     # --- the body
 

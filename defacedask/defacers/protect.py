@@ -100,8 +100,11 @@ class Protected:
         box[tuple((inside - low).T)] = True
         part = geometry.block(low.tolist(), high.tolist())
         out = distance_transform_edt(~box, sampling=geometry.spacing)
-        into = distance_transform_edt(box, sampling=geometry.spacing)
-        signed = np.where(box, -into, out).astype(np.float32)
+        # what is not inside lies one voxel beyond it at the farthest
+        tight = tuple(slice(p - 1, n - p + 1) for p, n in zip(pad.tolist(), box.shape, strict=True))
+        signed = out.astype(np.float32)
+        into = distance_transform_edt(box[tight], sampling=geometry.spacing)
+        np.copyto(signed[tight], -into, where=box[tight], casting="same_kind")
         grid = part.aligned(spacing)
         x, y, z = grid.positions(dtype=np.float64)
         points = np.stack([a.ravel() for a in np.broadcast_arrays(x, y, z)], axis=-1)
@@ -217,13 +220,19 @@ def _holding(
     to_index = np.linalg.inv(grid.affine) @ part.affine
     half = np.abs(to_index[:3, :3]).sum(axis=1) / 2
     planes = np.floor(2 * half).astype(int) + 1
-    # the greatest node that a voxel can meet
-    most = maximum_filter(steps, size=(2 * np.ceil(half).astype(int) + 3).tolist(), mode="nearest")
+    # the greatest node around a voxel, and the greatest that it can meet
+    around, met = (
+        maximum_filter(steps, size=(2 * np.ceil(half + more).astype(int) + 1).tolist(), mode="nearest")
+        for more in (1.0, 0.5)
+    )
     limit = int(np.floor(margin_mm / STEP + 1e-6))
-    inside = np.argwhere(mask)
-    middle = inside @ to_index[:3, :3].T + to_index[:3, 3]
-    at = np.clip(np.rint(middle).astype(int), 0, np.array(grid.shape) - 1)
-    middle = middle[most[tuple(at.T)] > limit]
+    # where that is below the margin no point of the voxel comes near it
+    looked_at = (around > limit) & (met >= limit)
+    middle = np.argwhere(mask) @ to_index[:3, :3].T
+    middle += to_index[:3, 3]
+    at = np.rint(middle).astype(np.int32)  # a drawn brain has a million voxels
+    np.clip(at, 0, np.array(grid.shape) - 1, out=at, casting="same_kind")
+    middle = middle[looked_at[tuple(at.T)]]
     lowered = np.zeros(steps.shape, dtype=np.int16)
     values = steps.astype(np.float32)
     for first in range(0, len(middle), _AT_ONCE):
@@ -248,8 +257,12 @@ def _holding(
 
 
 def brain_of(head: Head, margin_mm: float = 2.0) -> Protected:
-    """The default protection: the head's brain."""
-    return Protected.of("Brain", head.brain, head.grid, margin_mm=margin_mm)
+    """The default protection: the head's brain; the same for all defacers that are asked about one head."""
+    known: dict[float, tuple[np.ndarray, Protected]] = head.__dict__.setdefault("_protected_brains", {})
+    brain = head.brain
+    if margin_mm not in known or known[margin_mm][0] is not brain:
+        known[margin_mm] = brain, Protected.of("Brain", brain, head.grid, margin_mm=margin_mm)
+    return known[margin_mm][1]
 
 
 def unprotected(region: Any, protected: Iterable[Protected], geometry: Geometry, xp: Any = np) -> Any:

@@ -97,7 +97,7 @@ def cues() -> tuple[Cue, Cue]:
 def air_seen(solid: Solid, centre: np.ndarray) -> np.ndarray:
     """How much air lies inside the head in each of `DIRECTIONS` from a point: root of mm, float32."""
     steps = np.arange(AIR_FROM, AIR_TO, AIR_STEP)
-    amount = _along(solid.air, solid, centre, steps, 1).sum(axis=1) * AIR_STEP
+    amount = _read(solid.air, _along(solid, centre, steps), 1).sum(axis=1) * AIR_STEP
     return np.sqrt(np.where(amount > MOST_AIR, 0.0, amount)).astype(np.float32)
 
 
@@ -113,8 +113,9 @@ def skin_seen(solid: Solid, smooth: np.ndarray, centre: np.ndarray) -> np.ndarra
         World LPS mm.
     """
     steps = np.arange(SKIN_FROM, SKIN_TO + 1.0, SKIN_STEP)
-    body = _along(smooth, solid, centre, steps, 1)
-    view = _along(solid.view.astype(np.uint8), solid, centre, steps, 0) > 0
+    places = _along(solid, centre, steps)
+    body = _read(smooth, places, 1)
+    view = _read(solid.view.view(np.uint8), places, 0) > 0
     air = (body < 0.5) & view
     rows, last = np.arange(len(body)), len(steps) - 1
     met, lost = air.any(axis=1), (~view).any(axis=1)
@@ -129,14 +130,16 @@ def skin_seen(solid: Solid, smooth: np.ndarray, centre: np.ndarray) -> np.ndarra
     return np.where(hidden, np.where(neck, SKIN_TO, np.nan), distance).astype(np.float32)
 
 
-def _along(values: np.ndarray, solid: Solid, centre: np.ndarray, steps: np.ndarray, order: int) -> np.ndarray:
-    """Values along `DIRECTIONS` from a point: (directions, steps)."""
-    from scipy.ndimage import map_coordinates
-
+def _along(solid: Solid, centre: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Places along `DIRECTIONS` from a point: index z, y, x on the solid's grid, (3, directions, steps)."""
     back = np.linalg.inv(solid.grid.affine)
     start = back[:3, :3] @ centre + back[:3, 3]
-    index = start + (DIRECTIONS @ back[:3, :3].T)[:, None, :] * steps[None, :, None]
-    found = map_coordinates(
-        values, index.reshape(-1, 3).T, order=order, mode="constant", cval=0, prefilter=False
-    )
-    return found.reshape(len(DIRECTIONS), len(steps))
+    return start[:, None, None] + (DIRECTIONS @ back[:3, :3].T).T[:, :, None] * steps
+
+
+def _read(values: np.ndarray, places: np.ndarray, order: int) -> np.ndarray:
+    """Values at some places, 0 beyond the grid: (directions, steps)."""
+    from scipy.ndimage import map_coordinates
+
+    found: np.ndarray = map_coordinates(values, places, order=order, mode="constant", cval=0, prefilter=False)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from defacedask.anatomy.witness.seeing import Sighting
+    from defacedask.anatomy.witness.solid import Solid
 
 __all__ = ["LEAST_MM", "LEAST_MOVED", "MOST_DEGREES", "MOST_MM", "Verdict", "verdict"]
 
@@ -60,6 +62,8 @@ def verdict(
     seen: Sighting,
     plan_place: np.ndarray | None = None,
     plan_facing: np.ndarray | None = None,
+    *,
+    find: Callable[[xr.DataArray], Solid] = solid_of,
 ) -> Verdict:
     """Judge one image.
 
@@ -71,6 +75,8 @@ def verdict(
         Of the original, or, where that cannot show a face by itself, of another image of the same frame of reference.
     plan_place, plan_facing : (3,) arrays, optional
         Where the plan has the tip of the nose and which way it has the head look, world LPS mm.
+    find : callable, optional
+        Gives the patient in the original: `solid_of`, or what that found before.
 
     Raises
     ------
@@ -98,7 +104,7 @@ def verdict(
             f"its face looks {degrees:.0f} degrees and lies {mm:.0f} mm away from where the plan has it "
             f"(at most {MOST_DEGREES:g} degrees and {MOST_MM:g} mm)"
         )
-    points, share = moved_skin(original, defaced, solid_of(original), seen, LEAST_MM)
+    points, share = moved_skin(original, defaced, find(original), seen, LEAST_MM)
     figures |= {"points": points, "moved": None if points == 0 else round(share, 4)}
     if agrees is False:
         return Verdict(None if points == 0 else share, False, True, apart, figures)

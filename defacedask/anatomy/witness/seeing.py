@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,13 +86,15 @@ class Sighting:
         return out
 
 
-def sighting(volume: xr.DataArray) -> Sighting:
+def sighting(volume: xr.DataArray, *, find: Callable[[xr.DataArray], Solid] = solid_of) -> Sighting:
     """Find the face in an image, in whatever way head and voxels are turned.
 
     Parameters
     ----------
     volume : xarray.DataArray
         The original; see `defacedask.volume.make_volume`.
+    find : callable, optional
+        Gives the patient in it: `solid_of`, or what keeps the answer of that.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def sighting(volume: xr.DataArray) -> Sighting:
     if reason:
         return _none(reason)
     try:
-        solid = solid_of(volume)
+        solid = find(volume)
     except InputError as error:
         return _none(error.message.rstrip("."))
     return sighting_of(solid)

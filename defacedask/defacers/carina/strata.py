@@ -299,14 +299,14 @@ def _exact_skin(
 
 def _scores(values: np.ndarray, row: np.ndarray, table: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Normal scores of values among those of their depth."""
-    from scipy.stats import norm
+    from scipy.special import ndtri  # not `scipy.stats`: its import takes longer than all of this
 
     out = np.empty(values.shape)
     for k in np.unique(row):
         mine = row == k
         quantiles = table[k] + np.arange(len(share)) * 1e-6
         out[mine] = np.interp(values[mine], quantiles, share)
-    return np.asarray(norm.ppf(np.clip(out, 0.01, 0.99)))
+    return np.asarray(ndtri(np.clip(out, 0.01, 0.99)))
 
 
 def _tones(
@@ -338,6 +338,9 @@ def _texture(score: np.ndarray, geometry: Geometry, spread: float, most: float) 
     from scipy.optimize import nnls
 
     centred = score - np.nanmean(score) if np.isfinite(score).any() else score
+    known = np.isfinite(centred)
+    # the tone holds that part
+    slow = max(float(np.nanvar(centred)) - spread**2, 0.0) if known.any() else 0.0
     points = []
     for axis, step in enumerate(geometry.spacing):
         for lag in sorted({max(1, round(mm / step)) for mm in (1.0, 2.0, 3.5, 5.0, 7.0)}):
@@ -345,9 +348,9 @@ def _texture(score: np.ndarray, geometry: Geometry, spread: float, most: float) 
                 continue
             one = np.moveaxis(centred, axis, 0)[:-lag]
             two = np.moveaxis(centred, axis, 0)[lag:]
-            both = np.isfinite(one) & np.isfinite(two)
+            along = np.moveaxis(known, axis, 0)
+            both = along[:-lag] & along[lag:]
             if both.sum() >= FEW:
-                slow = max(float(np.nanvar(centred)) - spread**2, 0.0)  # the tone holds that part
                 points.append((lag * step, (float((one[both] * two[both]).mean()) - slow) / spread**2))
     if len(points) < 3:
         return min(0.3, most), 2.5, 0.0

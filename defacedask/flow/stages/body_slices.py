@@ -86,14 +86,21 @@ def body_slices(store: CaseStore, path: str, defacer: str) -> Callable[[int], np
     if level is None:
         return lambda k: None
     drop, depth = couch_of(store, path), _depth(volume)
-    kept: dict[int, np.ndarray] = {}  # first slice -> body of the chunk that was asked for last
+    slope, intercept = (np.asarray(volume.coords[name].values, np.float32) for name in ("slope", "intercept"))
+    kept: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}  # first slice -> the chunk asked for last
 
     def body(k: int) -> np.ndarray:
         first = k // depth * depth
         if first not in kept:
             kept.clear()
-            kept[first] = _slab(volume, drop, level, slice(first, first + depth))
-        return kept[first][k - first].copy()
+            rows = slice(first, first + depth)
+            kept[first] = volume[rows].values, None if drop is None else drop[rows].values
+        chunk, couch = kept[first]
+        # as `real_values` has it, of one slice: few of a chunk are asked for
+        inside: np.ndarray = chunk[k - first].astype(np.float32) * slope[k] + intercept[k] > level
+        if couch is not None:
+            inside &= couch[k - first] == 0
+        return inside
 
     return body
 

@@ -364,8 +364,10 @@ class _Job(CaseExport):
         """Count what becomes air and what was air before, where the modality tells body from air."""
         if modality != "CT":
             return
-        slope, intercept = (part.coords[name].values[:, None, None] for name in ("slope", "intercept"))
-        was, now = (values * slope + intercept > SKIN_HU for values in (original, defaced))
+        changed = original != defaced  # the rest is what it was
+        number = np.count_nonzero(changed, axis=(1, 2))
+        slope, intercept = (np.repeat(part.coords[name].values, number) for name in ("slope", "intercept"))
+        was, now = (values[changed] * slope + intercept > SKIN_HU for values in (original, defaced))
         self.taken += int((was & ~now).sum())
         self.added += int((~was & now).sum())
 

@@ -98,9 +98,14 @@ def residual_face(store: CaseStore, planned: TaskResult, defacer: str, path: str
     # where the head lies was found when the plan was made; finding it again would cost as much as all the rest
     pose = np.asarray(planned.facts["pose"])
     known = Registration(pose, np.asarray(place), np.nan, np.nan, True, pose)
-    head: Any = Head(store.volume(path).load(), registration=known)
+    volume = store.volume(path)
+    drop = None
     with contextlib.suppress(DefacedaskError):  # was kept of the image that the plan was made on
-        head.__dict__["drop"] = store.volume(f"head/{path}").values != 0
+        drop = store.volume(f"head/{path}").values != 0
+    # with that, no more is read of the image than the surroundings of the face
+    head: Any = Head(volume.load() if drop is None else volume, registration=known)
+    if drop is not None:
+        head.__dict__["drop"] = drop
     try:
         change = surface_change(
             head, store.volume(volume_path(defacer, path)), least_mm=LEAST_MM, count_brain=False

@@ -20,6 +20,7 @@ from defacedask.modality import FACES
 if TYPE_CHECKING:
     from defacedask.anatomy.witness import Sighting
     from defacedask.anatomy.witness.alignment import Alignment
+    from defacedask.anatomy.witness.solid import Solid
     from defacedask.flow.result import TaskResult
 
 __all__ = ["Judged", "judge"]
@@ -77,9 +78,12 @@ def judge(store: CaseStore, planned: TaskResult, defacer: str) -> list[Judged]:
             "where the head lies is not on record, so that it cannot be seen whether the face is gone.",
             "Run again: the head is looked at anew.",
         )
-    seen = {path: _sighting(store.url, store.key, path) for path in store.images}
-    plan = _planned_place(planned.facts)
-    return [_one(store, planned, defacer, path, seen, plan) for path in store.images]
+    try:
+        seen = {path: _sighting(store.url, store.key, path) for path in store.images}
+        plan = _planned_place(planned.facts)
+        return [_one(store, planned, defacer, path, seen, plan) for path in store.images]
+    finally:
+        _solid.cache_clear()
 
 
 @functools.lru_cache(maxsize=16)
@@ -87,7 +91,15 @@ def _sighting(url: str, key: str, path: str) -> Sighting:
     """The same for every defacer of a case."""
     from defacedask.anatomy.witness import sighting
 
-    return sighting(CaseStore(url).volume(path).load())
+    return sighting(CaseStore(url).volume(path), find=lambda _: _solid(url, key, path))
+
+
+@functools.lru_cache(maxsize=1)
+def _solid(url: str, key: str, path: str) -> Solid:
+    """The patient in an image: what the witness looks at first, and measures on at once."""
+    from defacedask.anatomy.witness.solid import solid_of
+
+    return solid_of(CaseStore(url).volume(path).load())
 
 
 @functools.lru_cache(maxsize=16)
@@ -118,7 +130,7 @@ def _one(
 ) -> Judged:
     from defacedask.anatomy.witness import hidden, verdict
 
-    original = store.volume(path).load()
+    original = store.volume(path)  # not in memory as a whole: no more is read than the face's surroundings
     own, notes = seen[path], []
     why = hidden(original)
     if why:
@@ -127,7 +139,8 @@ def _one(
             by, own = others[0]
             shown = by.rsplit("/", 1)[-1]
             notes.append(f"{why}: it was judged at the place that the {shown} shows")
-    found = verdict(original, store.volume(volume_path(defacer, path)).load(), own, *plan)
+    defaced = store.volume(volume_path(defacer, path))
+    found = verdict(original, defaced, own, *plan, find=lambda _: _solid(store.url, store.key, path))
     figures = dict(found.figures)
     reasons = [found.sentence] if found.held else []
     if why and not own.reason:

@@ -58,6 +58,8 @@ _ABOUT = {
     "title": "Images, structures and doses of one head, as read and as defaced",
     "comment": "Holds the voxels of the original, which show a face: it stays on site.",
 }
+#: Volumes that a finished store never gets anew: a new ingest is a new store.
+_FOR_GOOD = ("images/", "doses/")
 #: Facts that are JSON text in the file, where attributes are flat.
 _NESTED = ("unread_structures",)
 
@@ -234,6 +236,7 @@ class CaseStore:
 
     def __init__(self, url: str) -> None:
         self.url = str(url)
+        self._opened: dict[str, xr.DataArray] = {}  # lazy: each opening reads five small files
         try:
             self._group: Any = zarr.open_group(self.url, mode="r", use_consolidated=False)
         except (FileNotFoundError, OSError, ValueError) as error:
@@ -285,7 +288,12 @@ class CaseStore:
             If it is not there.
         """
         try:
-            return stored_volume(self.url, path)
+            if not path.startswith(_FOR_GOOD):
+                return stored_volume(self.url, path)
+            if path not in self._opened:
+                self._opened[path] = stored_volume(self.url, path)
+            # a copy, which may be loaded without what is known here
+            return self._opened[path].copy(deep=False)
         except (FileNotFoundError, KeyError, OSError) as error:
             raise StoreError(
                 f"the case store {self.url} holds no {path}.", "Run the ingest again."

@@ -59,7 +59,8 @@ def write_volume(url: str, path: str, volume: xr.DataArray) -> None:
     nz, ny, nx = volume.shape
     chunks = (min(nz, option("store.slices-per-chunk")), ny, nx)
     codec = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=volume.dtype.itemsize)
-    data = placed_anew(volume, grid).chunk(dict(zip(DIMS, chunks, strict=True)))
+    # a name of its own: to name the chunks after their content reads and hashes all of it
+    data = placed_anew(volume, grid).chunk(dict(zip(DIMS, chunks, strict=True)), token=uuid.uuid4().hex)
     data.attrs = _in_file(data)
     dataset = data.to_dataset(name=VOXELS)
     dataset.attrs["ome"] = multiscales(grid, VOXELS, path)

@@ -108,3 +108,22 @@ def test_another_grid_is_an_error(patient_ct, seen):
     )
     with pytest.raises(InputError, match="another grid"):
         verdict(patient_ct, other, seen)
+
+
+def test_the_patient_may_be_known_before(patient_ct, away):
+    from defacedask.anatomy.witness import sighting
+    from defacedask.anatomy.witness.solid import solid_of
+
+    known = solid_of(patient_ct)
+    asked = []
+
+    def find(volume):
+        asked.append(volume)
+        return known
+
+    seen = sighting(patient_ct, find=find)
+    defaced = cut(patient_ct, away[..., 1] < 50)
+    found = verdict(patient_ct, defaced, seen, find=find)
+    assert len(asked) == 2
+    usual = verdict(patient_ct, defaced, sighting(patient_ct))
+    assert found == usual

@@ -37,6 +37,7 @@ def case_of_two(tmp_path_factory):
 @pytest.mark.slow
 def test_an_image_whose_patient_moved_is_held_back_alone(case_of_two):
     done = deface(dd.scan(case_of_two / "in"), case_of_two / "out", "quickshear")
+    assert witnessing._solid.cache_info().currsize == 0  # no volume stays in memory
     row = done.cases[0]
     assert row["status"] == "done"
     assert set(row["written"]) >= {"CT"}

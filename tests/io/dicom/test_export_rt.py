@@ -485,3 +485,34 @@ def test_a_dose_that_goes_on_says_so(tmp_path, monkeypatch):
     assert len(CARRIED_ON) <= 64
     assert "neither planned" in dataset.DerivationDescription
     assert any("goes on in front" in note for note in outcome.facts["notes"])
+
+
+def test_the_region_in_a_box_is_that_of_the_whole_image():
+    """Asked of the boxes of structures alone, slab by slab, it is what it is everywhere."""
+    from scipy.ndimage import distance_transform_edt
+
+    from defacedask.geometry import Geometry
+    from defacedask.io.dicom.export.shape import _Regions, _spread
+
+    class Slanted:
+        asked = 0
+
+        def region(self, grid):
+            x, y, z = grid.positions(dtype=np.float64)
+            self.asked += int(np.prod(grid.shape))
+            return (x + 0.7 * y + 0.3 * z > 25.0) & (x + y < 60.0)
+
+    grid = Geometry.from_spacing((40, 60, 60), (2.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    plan = Slanted()
+    whole = plan.region(grid)
+    plan.asked = 0
+    boxes = [(slice(20, 30), slice(5, 12), slice(4, 30)), (slice(0, 25), slice(0, 9), slice(8, 9))]
+    regions = _Regions(plan, grid, boxes)
+    far = distance_transform_edt(~whole, sampling=grid.spacing)
+    for box in boxes:
+        np.testing.assert_array_equal(regions.near(box), _spread(whole)[box])
+        np.testing.assert_array_equal(regions.deep(box), ~_spread(~whole)[box])
+        np.testing.assert_array_equal(regions.grown(box, 12.0), (far <= 12.0)[box])
+        assert regions.near(box).any()
+        assert not regions.deep(box).all()
+    assert 0 < plan.asked < whole.size

@@ -133,3 +133,26 @@ def test_input_key_follows_the_files(tmp_path):
     os.utime(a, ns=(1, 1))
     assert input_key([str(a), str(b)]) != key
     assert input_key([str(a)]) != input_key([str(b)])
+
+
+def test_an_original_is_opened_once_and_its_voxels_are_not_kept(tmp_path, volume, monkeypatch):
+    import defacedask.io.store as stores
+
+    url = str(tmp_path / "c.zarr")
+    write(url, volume)
+    opened = []
+    real = stores.stored_volume
+    monkeypatch.setattr(stores, "stored_volume", lambda *place: opened.append(place) or real(*place))
+    store = CaseStore(url)
+    first = store.volume("images/CT").load()
+    first.attrs["note"] = "of who asked"
+    again = store.volume("images/CT")
+    assert len(opened) == 1
+    assert again.chunks is not None  # lazy, whatever was loaded in between
+    assert "note" not in again.attrs
+    np.testing.assert_array_equal(again.values, first.values)
+    # what a stage may write anew is opened anew
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            store.volume("defaced/x/images/CT")
+    assert len(opened) == 3

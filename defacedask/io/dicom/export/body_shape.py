@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from defacedask.anatomy.morphology import box_of
+from defacedask.anatomy.morphology import box_of, fill_slices
 from defacedask.anatomy.structure_names import STUDY_NAMES, standard_name
 from defacedask.boxes import cut_out
 from defacedask.geometry import Geometry
@@ -120,12 +120,12 @@ class _Slices:
         return self._known[k]
 
     def _look(self, k: int) -> _Skin | None:
-        from scipy.ndimage import binary_fill_holes, distance_transform_edt, label
+        from scipy.ndimage import distance_transform_edt, label
 
         found = self.body(k)
         if found is None or not found.any():
             return None
-        parts, count = label(binary_fill_holes(found))
+        parts, count = label(fill_slices(found[None])[0])
         inside = parts == 1 + int(np.argmax(np.bincount(parts.ravel(), minlength=count + 1)[1:]))
         # nothing that is farther from the body than this is asked for
         margin = int(np.ceil(max(self.near_mm, FACE_MM) / min(self.spacing))) + 2

@@ -20,7 +20,7 @@ from defacedask.io.dicom.overlap import SPECK
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
 
-__all__ = ["Plane", "PlaneRegions", "pieces", "plane_of", "traced", "usual_box", "without_twins"]
+__all__ = ["TOGETHER", "Plane", "PlaneRegions", "pieces", "plane_of", "traced", "usual_box", "without_twins"]
 
 #: Contour planes this close to a slice (in slices) lie on it.
 ON_SLICE = 1e-2

@@ -45,12 +45,12 @@ MANAGEMENT = "1.2.840.10008.3.1.2."
 TEXTS = {"LO", "SH", "ST", "LT", "UT", "UC", "UR", "UN", "OB", "OW", "CS", "PN"}
 
 
-def vr_of(dataset: Any, tag: Any) -> str:
+def vr_of(element: Any, tag: Any) -> str:
     """VR of an element without decoding it; that of the dictionary where the file gives none, else ``UN``."""
-    from pydicom.datadict import dictionary_VR
-
-    vr = str(dataset.get_item(tag).VR or "UN")
+    vr = str(element.VR or "UN")
     if vr == "UN" and not tag.is_private:
+        from pydicom.datadict import dictionary_VR
+
         with contextlib.suppress(KeyError):
             vr = str(dictionary_VR(tag))
     return vr
@@ -60,8 +60,8 @@ def walk(dataset: Any, depth: int = 0) -> Iterator[tuple[Any, Any, str]]:
     """(dataset or item, tag, VR) of every element, sequences' items after the sequence itself."""
     if depth > 24:
         return
-    for tag in list(dataset.keys()):
-        vr = vr_of(dataset, tag)
+    for tag, element in list(dataset.items()):
+        vr = vr_of(element, tag)
         yield dataset, tag, vr
         if vr == "SQ" and tag in dataset:
             for item in dataset[tag].value or ():

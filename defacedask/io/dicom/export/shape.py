@@ -13,6 +13,7 @@ from defacedask.boxes import cut_out
 from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.export.body_shape import OUTLINE, SKIN
+from defacedask.io.dicom.export.clip import TOGETHER
 from defacedask.io.dicom.export.image import Written
 from defacedask.io.dicom.export.structures import SKIN_MARGIN_MM, role_of
 from defacedask.io.dicom.structures import read_structures
@@ -79,7 +80,8 @@ def check_structures(
         raise DefacedaskError(
             "the defaced structure set has structures that the original has not.", "Please report this."
         )
-    regions = _Regions(plan, geometry)
+    boxes = {number: _around(old, after.get(number)) for number, old in before.items()}
+    regions = _Regions(plan, geometry, list(boxes.values()))
     lost = {}
     for number, old in before.items():
         new = after.get(number)
@@ -88,7 +90,7 @@ def check_structures(
             raise DefacedaskError(
                 f"the structure {old.original_name} lost its name or colour.", "Please report this."
             )
-        box = _around(old, new)
+        box = boxes[number]
         a = cut_out(old.mask, old.start, box)
         b = cut_out(new.mask, new.start, box) if new is not None else np.zeros_like(a)
         if np.array_equal(a, b) and old.refused:
@@ -97,7 +99,7 @@ def check_structures(
         name, kind = old.original_name, old.interpreted_type
         role = role_of(name, kind, roles.get(number, ""))
         outline = role == OUTLINE
-        near = regions.near[box]
+        near = regions.near(box)
         if role == SKIN:
             if additive:
                 continue  # whole contours go
@@ -109,7 +111,7 @@ def check_structures(
             )
         if not outline and (b & ~a).any():
             raise DefacedaskError(f"the structure {name} grew.", "Please report this.")
-        left = b & regions.deep[box]
+        left = b & regions.deep(box)
         if not outline and left.any():
             raise DefacedaskError(
                 f"the structure {name} still has {int(left.sum())} voxels in the region.",
@@ -127,34 +129,57 @@ def _around(old: Structure, new: Structure | None) -> tuple[slice, ...]:
 
 
 class _Regions:
-    """The plan's region on the image, and what is made of it, each found once."""
+    """The plan's region on the image, as far as boxes and what is grown into them need it; asked once."""
 
-    def __init__(self, plan: Plan, geometry: Geometry) -> None:
+    def __init__(self, plan: Plan, geometry: Geometry, boxes: Sequence[tuple[slice, ...]]) -> None:
         self.plan, self.geometry = plan, geometry
+        beyond = self._reach(SKIN_MARGIN_MM + max(geometry.spacing))
+        self.known = tuple(
+            slice(max(min(b[axis].start for b in boxes) - r, 0), min(max(b[axis].stop for b in boxes) + r, n))
+            if boxes
+            else slice(0, 0)
+            for axis, (r, n) in enumerate(zip(beyond, geometry.shape, strict=True))
+        )
+
+    def _reach(self, mm: float) -> list[int]:
+        """Voxels along each axis that hold so many mm."""
+        return [int(np.ceil(mm / step)) + 1 for step in self.geometry.spacing]
 
     @functools.cached_property
     def whole(self) -> np.ndarray:
-        return np.asarray(self.plan.region(self.geometry))
+        """The region on the grid of the image; unset beyond what is ever asked for."""
+        out = np.zeros(self.geometry.shape, bool)
+        z, y, x = self.known
+        # some slices at a time: a plan needs many times what it answers
+        for first in range(z.start, z.stop, TOGETHER):
+            last = min(first + TOGETHER, z.stop)
+            part = self.geometry.block((first, y.start, x.start), (last, y.stop, x.stop))
+            out[first:last, y, x] = np.asarray(self.plan.region(part))
+        return out
 
-    @functools.cached_property
-    def near(self) -> np.ndarray:
+    def near(self, box: tuple[slice, ...]) -> np.ndarray:
         """With a slice more on both sides: contours between slices see the region of their own plane."""
-        return _spread(self.whole)
+        mask, inner = self._with_neighbours(box)
+        return _spread(mask)[inner]
 
-    @functools.cached_property
-    def deep(self) -> np.ndarray:
+    def deep(self, box: tuple[slice, ...]) -> np.ndarray:
         """With a slice less on both sides."""
-        return ~_spread(~self.whole)
+        mask, inner = self._with_neighbours(box)
+        return ~_spread(~mask)[inner]
+
+    def _with_neighbours(self, box: tuple[slice, ...]) -> tuple[np.ndarray, slice]:
+        """The region in a box and the slices beside it, and where in that the box lies."""
+        first = max(box[0].start - 1, 0)
+        return self.whole[first : box[0].stop + 1, *box[1:]], slice(box[0].start - first, box[0].stop - first)
 
     def grown(self, box: tuple[slice, ...], mm: float) -> np.ndarray:
         """What lies within some mm of the region, in a box."""
         from scipy.ndimage import distance_transform_edt
 
         # what is farther away than that from the box cannot reach into it
-        reach = [int(np.ceil(mm / step)) + 1 for step in self.geometry.spacing]
         wide = tuple(
             slice(max(s.start - r, 0), min(s.stop + r, n))
-            for s, r, n in zip(box, reach, self.geometry.shape, strict=True)
+            for s, r, n in zip(box, self._reach(mm), self.geometry.shape, strict=True)
         )
         mask = self.whole[wide]
         inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True))
