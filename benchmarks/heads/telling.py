@@ -3,9 +3,9 @@
     python -m benchmarks.heads.telling STUDY [--defacers surrogate] [--out telling.csv]
 
 STUDY is the folder of a finished `defacedask study` with the attack ``inversion``; its depth maps are read, nothing
-is rendered. Each line blinds the regression to all but a part of what is left (teachers and probe alike), and gives the
-AUC of the own face against the others' by the agreement of the shapes, over persons: against the very scan that was
-defaced and, where persons have two, against the other one. 0.5 is chance. *Kept* is the skin of rays that most
+is rendered. Each line blinds the regression to all but a part of what is left (teachers and probe alike), and gives
+the AUC of the own face against the others' by the agreement of the shapes, over persons: against the very scan that
+was defaced and, where persons have two, against the other one. 0.5 is chance. *Kept* is the skin of rays that most
 teachers keep, *new* that of the others. *Nothing* is the control: blind to all, it must find nothing.
 """
 
