@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from defacedask.flow.run import Progress
     from defacedask.runs.preparing import Settings
 
-__all__ = ["FEWEST_PERSONS", "Learner", "depth_stage", "inverted_stages", "taught", "too_few"]
+__all__ = ["FEWEST_PERSONS", "Learner", "Needs", "depth_stage", "inverted_stages", "taught", "too_few"]
 
 #: Persons with both versions of an image: one who is predicted, and the teachers.
 FEWEST_PERSONS = LEAST_PERSONS + 1

@@ -34,7 +34,7 @@ from defacedask.flow.stages.pictures import draw_slices
 from defacedask.flow.stages.plans import make_plans
 from defacedask.flow.stages.utility import measure_utility
 from defacedask.runs.crops import crops_stage
-from defacedask.runs.inverting import Learner, depth_stage, inverted_stages
+from defacedask.runs.inverting import Learner, Needs, depth_stage, inverted_stages
 from defacedask.runs.release import Release
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
     }
 
     def depths(each: str, *needs: str) -> Stage[StudyRun]:
-        before = ("ingest", "plan", ("faces", ORIGINAL), *needs)
+        before: Needs = ("ingest", "plan", ("faces", ORIGINAL), *needs)
         return depth_stage(measure_depths, before, each, lambda task: task.defacer != CONTROL)
 
     return (
