@@ -43,6 +43,12 @@ __all__ = ["command"]
     help="Distance that still is a match: face_recognition's [0.3], or NAME=NUMBER of another, with commas.",
 )
 @click.option(
+    "--forced-matrix",
+    type=click.IntRange(min=0),
+    default=None,
+    help="Persons, drawn at random, whose landmarks are put on each other's defaced heads. [0]",
+)
+@click.option(
     "--surfaces",
     type=click.Choice(["ply", "vtp"]),
     is_flag=False,
@@ -142,15 +148,26 @@ def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -
         bar = stack.enter_context(Progress(*columns, console=console))
         task = bar.add_task("pairs", total=None)
 
+        said: set[str] = set()
+
+        def once(line: str) -> None:
+            # what many teach takes a second pass
+            if line not in said:
+                said.add(line)
+                say(line)
+
         def show(finished: int, total: int, result: TaskResult | None) -> None:
             bar.update(task, completed=finished, total=total)
             if result is not None and result.status != DONE:
-                say(f"{result.case}: {result.status}: {result.reason}")
+                if not result.upstream:
+                    once(f"{result.case}: {result.status}: {result.reason}")
             elif result is not None:
                 for note in result.facts.get("notes", []):
-                    say(f"{result.case}: {note}")
+                    once(f"{result.case}: {note}")
 
         result = run_attack(prepared, client=client, progress=show)
+    for note in prepared.notes:
+        say(note)
     finish(result)
     if any((cases["status"] != DONE).any() for cases in batches(result.tables, "cases", ["status"])):
         raise click.exceptions.Exit(1)

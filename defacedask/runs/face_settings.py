@@ -11,7 +11,7 @@ from defacedask import config
 from defacedask.attacks import BUILT_IN, get_attack, resolve_attacks
 from defacedask.defacers.sources import source_hash
 from defacedask.errors import ConfigError
-from defacedask.faces.galleries import ORIGINALS
+from defacedask.faces.galleries import ORIGINALS, SECOND_SCAN
 from defacedask.faces.recognition import is_plug_in, open_recognisers, split_names
 from defacedask.faces.tolerances import choose_tolerances
 
@@ -100,15 +100,15 @@ def check_matrix(persons: int, gallery: str) -> int:
     Raises
     ------
     ConfigError
-        If they are too few to tell anybody apart, or the gallery is not one of originals.
+        If they are too few to tell anybody apart, or the gallery is one of photographs.
     """
     if persons and persons < 2:
         raise ConfigError(
             f"a matrix of {persons} persons tells nobody apart.", "Give 2 or more, or 0 for none."
         )
-    if persons and gallery != ORIGINALS:
+    if persons and gallery not in (ORIGINALS, SECOND_SCAN):
         raise ConfigError(
-            "the forced crop as a full matrix compares with originals.",
+            "the forced crop as a full matrix puts a scan's landmarks on another, and a photograph has other ones.",
             "Leave out --gallery or --forced-matrix.",
         )
     return persons

@@ -6,6 +6,7 @@ Which stage follows which stands in `defacedask.runs.study_stages`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import secrets
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -31,9 +32,10 @@ from defacedask.flow.stages.protecting import (
 from defacedask.inputs import one_case
 from defacedask.runs.crops import fill_matrix
 from defacedask.runs.face_settings import Tolerance
+from defacedask.runs.inverting import taught
 from defacedask.runs.outputs import output_of
 from defacedask.runs.preparing import Prepared, prepare, resolve_defacers
-from defacedask.runs.study_stages import StudyRun, inverting, stages, writing
+from defacedask.runs.study_stages import StudyRun, cropping, inverting, stages, writing
 from defacedask.showing import Shown
 from defacedask.stamp import stamp, stamped
 from defacedask.tables.lazy import LazyTables
@@ -337,21 +339,15 @@ def run(
         cohort = Cohort(prepared.folder, ids, prepared.settings, flow.executor)
         originals: set[str] = set()
         names = prepared.settings.judged
-        last = flow
-        if context.inverts:
-            # one pass for what is learnt from, and one for what is learnt: of the first all is kept
-            for _ in flow.run(context, prepared.cases, names, progress):
-                pass
-            context.learn()
-            for file, _ in context.lessons.values():
-                flow.share(Path(file))
-            last = dataclasses.replace(flow, stages=inverting(prepared.settings.device))
+        device = prepared.settings.device
+        store = prepared.folder / "store"
+        last = taught(flow, context, prepared.cases, names, inverting(device), store, progress)
         for case, found in last.run(context, prepared.cases, names, progress):
             if prepared.settings.forced_matrix and _looked(found):
                 originals.add(case.id)
             cohort.add(About.of(case), release.note(case, found) if release else found)
         skipped = [dataclasses.asdict(skip) for skip in prepared.skipped]
-        judged, note = (prepared.folder / "store" / name for name in ("judged.json", "tables.json"))
+        judged, note = (store / name for name in ("judged.json", "tables.json"))
         page = prepared.folder / "report" / "index.html"
         made = cohort.made(skipped)
         if not stamped(judged, made):
@@ -359,7 +355,10 @@ def run(
             note.unlink(missing_ok=True)
             cohort.finish(skipped)
             if prepared.settings.forced_matrix:
-                fill_matrix(flow, context, originals, progress)
+                looked_at = [case for case in prepared.cases if case.id in originals]
+                compared = functools.partial(cropping, device)
+                folder, settings = prepared.folder, prepared.settings
+                fill_matrix(flow, context, folder, settings, looked_at, context.looks_at, compared, progress)
             # files are written after this, and then some tables once more
             later = AMENDED if release else ()
             stamp(judged, made, [file for file in _made(prepared.folder) if file.stem not in later])

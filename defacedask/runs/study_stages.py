@@ -18,39 +18,34 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from defacedask import config
-from defacedask.attacks.inversion.planted import PLANTED
-from defacedask.attacks.names import INVERSION
 from defacedask.devices import AUTO, resources_of
+from defacedask.flow.result import kept_result
 from defacedask.flow.stage import EACH_DEFACER, HOUR, Stage, Task
 from defacedask.flow.stages.apply import apply
 from defacedask.flow.stages.arms import arm_volumes, take_arm
 from defacedask.flow.stages.costs import measure_dose, measure_geometry, measure_original, measure_radiomics
+from defacedask.flow.stages.crops import compare_crops
 from defacedask.flow.stages.export import export
 from defacedask.flow.stages.faces import CONTROL, judge_faces
 from defacedask.flow.stages.ingest import ingest, input_state
-from defacedask.flow.stages.inversion import (
-    DEPTHS,
-    INVERTED,
-    control_inversion,
-    gathered,
-    invert_faces,
-    measure_depths,
-)
-from defacedask.flow.stages.layout import ORIGINAL, PLANS
+from defacedask.flow.stages.inversion import invert_faces, measure_depths
+from defacedask.flow.stages.layout import KEPT, ORIGINAL, PLANS
 from defacedask.flow.stages.pictures import draw_slices
 from defacedask.flow.stages.plans import make_plans
 from defacedask.flow.stages.residual_skin import measure_skin
 from defacedask.flow.stages.utility import measure_utility
+from defacedask.runs.crops import crops_stage
+from defacedask.runs.inverting import Learner, Needs, depth_stage, inverted_stages
 from defacedask.runs.release import Release
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case
     from defacedask.runs.preparing import Prepared
 
-__all__ = ["StudyRun", "inverting", "stages", "writing"]
+__all__ = ["StudyRun", "cropping", "inverting", "stages", "writing"]
 
 
-class StudyRun:
+class StudyRun(Learner):
     """What the stages of a study need to know of the run.
 
     Parameters
@@ -59,24 +54,18 @@ class StudyRun:
     """
 
     def __init__(self, prepared: Prepared) -> None:
-        self.prepared, self.settings = prepared, prepared.settings
+        super().__init__(prepared.settings)
+        self.prepared = prepared
         self.run_key = prepared.run_key
         self.secret = hashlib.sha256(prepared.run_key).hexdigest()
         self.store, self.plans = (str(prepared.folder / part) for part in ("store", PLANS))
         self.pictures = str(prepared.folder / "pictures") if prepared.settings.pictures else ""
-        #: Defacer -> file and digest of what inversion learns from.
-        self.lessons: dict[str, tuple[str, str]] = {}
         self.release = Release.of(prepared) if prepared.settings.export else None
 
-    @property
-    def inverts(self) -> bool:
-        """Whether learned inversion is among the attacks."""
-        return INVERSION in self.settings.faces["attacks"]
-
-    def learn(self) -> None:
-        """Gather what inversion learns from: the stages `DEPTHS` of all cases have been run."""
-        people = [(case.id, case.person) for case in self.prepared.cases]
-        self.lessons = gathered(self.prepared.folder / "store", people, self.settings.judged)
+    def looks_at(self, case: Case) -> list[dict[str, Any]]:
+        """Looks at a case's original, as they are kept."""
+        result = kept_result(self.prepared.folder / KEPT, case.id, "faces", ORIGINAL)
+        return list(result.facts.get("looks", ())) if result else []
 
     def begin(self, case: Case) -> None:
         """See to what is on record of a case before its stages are submitted."""
@@ -130,12 +119,11 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
         "arguments": drawn,
         "when": lambda task: bool(task.run.pictures),
     }
-    depths: dict[str, Any] = {
-        "function": measure_depths,
-        "arguments": lambda task: {**who(task), "settings": task.run.settings.faces},
-        "depends": lambda task: task.run.settings.faces["modalities"],
-        "when": lambda task: task.run.inverts and task.defacer != CONTROL,
-    }
+
+    def depths(each: str, *needs: str) -> Stage[StudyRun]:
+        before: Needs = ("ingest", "plan", ("faces", ORIGINAL), *needs)
+        return depth_stage(measure_depths, before, each, lambda task: task.defacer != CONTROL)
+
     return (
         Stage(
             "ingest",
@@ -216,49 +204,25 @@ def stages(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
         Stage("utility", measure_utility, who, needs=("ingest", "plan", "apply"), each=EACH_DEFACER),
         Stage("skin", measure_skin, who, needs=("ingest", "plan", "apply"), each=EACH_DEFACER),
         Stage("pictures", needs=("ingest", "plan", "apply"), each=EACH_DEFACER, **pictures),
-        Stage(DEPTHS, needs=("ingest", "plan", ("faces", ORIGINAL)), each=ORIGINAL, **depths),
-        Stage(DEPTHS, needs=("ingest", "plan", ("faces", ORIGINAL), "apply"), each=EACH_DEFACER, **depths),
+        depths(ORIGINAL),
+        depths(EACH_DEFACER, "apply"),
     )
 
 
 def inverting(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:
     """The stages before, which are done, and those that predict every face from what all others taught."""
+    return (*stages(device), *inverted_stages(invert_faces, ("ingest", "plan", ("faces", ORIGINAL))))
 
-    def planted(task: Task[StudyRun]) -> dict[str, tuple[str, str]]:
-        return {name: task.run.lessons[name] for name in PLANTED if name in task.run.lessons}
 
-    return (
-        *stages(device),
-        Stage(
-            INVERTED,
-            control_inversion,
-            lambda task: {
-                "case": task.case.id,
-                "person": task.case.person,
-                "lessons": {name: file for name, (file, _) in planted(task).items()},
-            },
-            lambda task: [digest for _, digest in planted(task).values()],
-            needs=((DEPTHS, ORIGINAL),),
-            each=ORIGINAL,
-            when=lambda task: bool(planted(task)),
-        ),
-        Stage(
-            INVERTED,
-            invert_faces,
-            lambda task: {
-                "case": task.case.id,
-                "person": task.case.person,
-                "defacer": task.defacer,
-                "settings": task.run.settings.faces,
-                "lessons": task.run.lessons[task.defacer][0],
-            },
-            lambda task: [task.run.settings.faces, task.run.lessons[task.defacer][1]],
-            needs=("ingest", "plan", ("faces", ORIGINAL), (DEPTHS, ORIGINAL), DEPTHS),
-            each=EACH_DEFACER,
-            when=lambda task: task.defacer in task.run.lessons,
-            seconds=6 * HOUR,
-        ),
-    )
+def cropping(device: str, place: str, digest: str) -> tuple[Stage[StudyRun], ...]:
+    """What the forced crop as a full matrix builds on, which is done, and the comparison."""
+    before = [
+        one
+        for one in stages(device)
+        if one.name in ("ingest", "plan", "apply") or (one.name, one.each) == ("faces", ORIGINAL)
+    ]
+    needs = ("ingest", "plan", ("faces", ORIGINAL), "apply")
+    return (*before, crops_stage(compare_crops, needs, EACH_DEFACER, place, digest))
 
 
 def writing(device: str = AUTO) -> tuple[Stage[StudyRun], ...]:

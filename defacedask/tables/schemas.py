@@ -200,7 +200,7 @@ SCHEMAS: dict[str, tuple[Column, ...]] = {
         ("kappa", "number", "Cohen's kappa; none where they never differ from one answer", False),
     ),
     "forced_matrix": _columns(
-        ("defacer", "text", "who defaced"),
+        ("defacer", "text", "who defaced; 'original' (attack) and 'none' (study) are the positive control"),
         ("modality", "text", "what the surface was made from"),
         ("recogniser", "text", "which face recogniser looked"),
         ("seed", "count", "that the persons were drawn with"),

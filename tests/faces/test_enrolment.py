@@ -150,3 +150,39 @@ def test_a_second_scan_is_named_without_the_first():
 def _without(both, numbers, left):
     some = [p for p in both if p.person == "p07" or numbers[p.person, p.facts["case"]] != left]
     return np.array([p.encoding for p in some]), [p.person for p in some]
+
+
+def test_a_probe_meets_no_classifier_that_saw_its_own_scan():
+    """Whatever the probe's own scan shows changes nothing of how it is named; its other scan does."""
+
+    def named(first, second):
+        both, numbers = [], {}
+        for k in range(MANY):
+            for scan, kept in ((1, first), (2, second)):
+                case = f"c{k:02d}-{scan}"
+                numbers[f"p{k:02d}", case] = scan
+                both += pictures(f"p{k:02d}", 25, scan, case=case, kept=kept if k == 3 else 1.0)
+        probe = pictures("p03", 1, 9, case="c03-1")
+        one = enrolled(both, both, threshold=0.4, stranger=0.6, numbers=numbers)
+        return Enrolled(one.whole, one.without, numbers).score(probe)[0].values
+
+    true = named(1.0, 1.0)
+    np.testing.assert_array_equal(true, named(-2.0, 1.0))
+    assert np.abs(true - named(1.0, -2.0)).max() > 0.1
+
+
+def test_a_head_that_is_another_persons_is_named_after_that_one_in_second_scans():
+    both, probes, numbers = [], [], {}
+    for k in range(MANY):
+        for scan in (1, 2):
+            case, person = f"c{k:02d}-{scan}", f"p{k:02d}"
+            numbers[person, case] = scan
+            both += pictures(person, 25, scan, case=case)
+            probes += [
+                Sighting(person, one.view, one.encoding, True, {**one.facts, "case": case})
+                for one in pictures(f"p{(k + 5) % MANY:02d}", 2, 9)
+            ]
+    one = enrolled(both, both, threshold=0.4, stranger=0.6, numbers=numbers)
+    scores, _ = one.score(probes)
+    nearest = [scores.persons[k] for k in np.argmin(scores.values, axis=1)]
+    assert nearest == [f"p{(int(p.person[1:]) + 5) % MANY:02d}" for p in probes]

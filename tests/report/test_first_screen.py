@@ -15,6 +15,7 @@ from defacedask.report.sections.dose import SIGN, volume_table
 from defacedask.report.sections.glance import glance_table
 from defacedask.report.sections.tried import tried_lines
 from defacedask.report.sections.verdict import headline
+from defacedask.tables.files import empty_table
 
 
 def page_of(out, rows, defacer=GOOD, **release):
@@ -126,7 +127,12 @@ def test_inversion_that_was_asked_for_and_not_tried_is_said_to_lack_teachers(tmp
     run = read_run(write(tmp_path, tables()))
     run.config["settings"]["faces"] = {"attacks": ["plain", "inversion", "pet_skin"]}
     _, lacking = tried_lines(run)
-    assert "inversion (asked for, but only a study tries it" in lacking
+    assert "inversion (asked for, but nobody is learnt from when they are predicted themselves" in lacking
+    assert "fewer than 8 persons have both versions of an image)" in lacking
+    assert "matrix" not in lacking
+    run.config["settings"]["forced_matrix"] = 5
+    run.tables["forced_matrix"] = empty_table("forced_matrix")
+    assert "full matrix (asked for, but fewer than two persons show a face)" in tried_lines(run)[1]
     assert "pet skin (asked for, but there was nothing of the kind" in lacking
 
 

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.attacks.deblurring_judged import deblurring_control
+from defacedask.attacks.enrolment import enrol
 from defacedask.attacks.examination import Examination, Shown, examiner_for
 from defacedask.attacks.likeness import OTHER_DETAIL, SAME, SAME_DETAIL, Likeness, compare, compare_moved
-from defacedask.attacks.names import BODY, DOSE
+from defacedask.attacks.names import BODY, DOSE, ENROLMENT
 from defacedask.attacks.synthetic.judged import controls_of, judged_synthetic
 from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.flow.result import Outcome
+from defacedask.flow.stages.attacked import HeadBoxes, head_boxes
 from defacedask.flow.stages.faces import examination_of, recognisers_of
-from defacedask.flow.stages.layout import ORIGINAL, one_thread
+from defacedask.flow.stages.ingest import input_state
+from defacedask.flow.stages.layout import ORIGINAL, one_thread, store_path
 from defacedask.flow.stages.objects import dose_level, find_outline
 from defacedask.flow.stages.pictures import keep_pictures
 from defacedask.geometry import Geometry
@@ -111,6 +114,7 @@ def attack_case(
     pictures: str = "",
     surfaces: str = "",
     kind: str = "ply",
+    store: str = "",
 ) -> Outcome:
     """Look at an original, and attack its defaced version.
 
@@ -126,11 +130,15 @@ def attack_case(
         Folders, or "".
     kind : str
         ``ply`` or ``vtp``.
+    store : str
+        Folder in which both heads are kept for stages that come later, or "".
 
     Returns
     -------
     Outcome
-        facts: ``original`` and ``defaced`` (looks of each), notes, pictures, recognisers.
+        facts: ``original`` and ``defaced`` (looks of each), enrolled (looks that are for the gallery alone), notes,
+        pictures, recognisers, levels (of the originals' skin, by path); where the heads are kept, also store and
+        places (see `defacedask.flow.stages.attacked.HeadBoxes`).
 
     Raises
     ------
@@ -148,17 +156,22 @@ def attack_case(
         surfaces,
         kind,
     )
-    with one_thread():
+    key = f"{input_state(job.original)} {input_state(job.defaced) if job.defaced else ''}"
+    with one_thread(), head_boxes(store, job.original.id, key) as job.boxes:
         job.run()
     specs = settings["recognisers"]
+    kept = {"store": store_path(store, job.original.id), "places": job.boxes.places} if store else {}
     return Outcome(
         rows=job.rows,
         facts={
             "original": job.own.looks,
+            "enrolled": job.enrolled,
             "defaced": job.theirs.looks if job.theirs else [],
             "notes": job.notes,
             "pictures": job.kept,
             "recognisers": {one.name: spec for one, spec in zip(job.recognisers, specs, strict=True)},
+            "levels": job.levels,
+            **kept,
         },
     )
 
@@ -183,6 +196,8 @@ class _Job:
         self.notes: list[str] = []
         self.kept: list[dict[str, Any]] = []
         self.theirs: Examiner | None = None
+        self.boxes = HeadBoxes()
+        self.enrolled: list[dict[str, Any]] = []
         self.levels: dict[str, float] = {}
         self.rows: dict[str, list[dict[str, Any]]] = {"unmasking": [], "synthetic": [], "deblurring": []}
         self.grids: dict[str, Geometry] = {}  # of the images that structures lie on
@@ -197,6 +212,7 @@ class _Job:
         head = Head(volume)
         head.require()
         self.own = examiner_for(self.examination, self.recognisers, head.pose)
+        self.boxes.place(ORIGINAL, head.pose, head.to_template)
         self.grids[ORIGINAL] = head.geometry
         pairs = pair_series(self.original, self.defaced)
         named: dict[str, int] = {}
@@ -232,6 +248,10 @@ class _Job:
         self.levels[path] = float(skin_level(modality, values))
         shown = Shown(path, modality, values, geometry_of(volume), self.levels[path], drop)
         self._keep(ORIGINAL, shown, self.examination.original(self.own, shown), self.own)
+        if modality in self.examination.modalities:
+            if ENROLMENT in self.examination.attacks:
+                self.enrolled += enrol(self.examination, self.own, shown)
+            self.boxes.lay(ORIGINAL, shown, self.own.pose, volume.attrs["real_units"])
 
     def _defaced(
         self,
@@ -268,6 +288,7 @@ class _Job:
                 )
             self.theirs = examiner_for(self.examination, self.recognisers, pose, self.own.looks)
             self.grids[self.name] = geometry
+            self.boxes.place(self.name, pose, to_template)
         if self.theirs is None:
             raise RefusedError("the image that the head is found on is missing among the defaced ones.")
         if not geometry.close_to(before):
@@ -283,6 +304,8 @@ class _Job:
         if not geometry.close_to(before) and drop is not None:
             theirs = resample(drop, before, geometry, nearest=True).astype(bool)
         shown = Shown(path, modality, values, geometry, self.levels[path], theirs)
+        if modality in self.examination.modalities:
+            self.boxes.lay(self.name, shown, self.theirs.pose, original.attrs["real_units"])
         target = None
         if self.examination.attempts(modality):
             mask = _published_mask(Path(file), geometry)

@@ -19,6 +19,7 @@ from defacedask.faces.crops import Known, crop_distances
 from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.faces import recognisers_of
 from defacedask.flow.stages.heads import shown_head
+from defacedask.flow.stages.layout import volume_path
 from defacedask.io.store import CaseStore
 
 __all__ = ["compare_crops", "read_known", "write_known"]
@@ -100,6 +101,8 @@ def compare_crops(
     for path in store.images:
         level = original.facts["levels"].get(path)
         modality = store.volume(path).attrs["modality"]
+        if not store.holds(volume_path(defacer, path)):
+            continue  # who defaces elsewhere need not give back all images
         if level is None or modality not in faces or modality not in examination.modalities:
             continue
         own = {view for some in faces[modality].values() for view in some.get(person, ())}

@@ -96,6 +96,8 @@ def targets(
     """
     pose, to_template = (np.array(planned.facts[name]) for name in ("pose", "to_template"))
     for path in store.images:
+        if not store.holds(volume_path(defacer, path)):
+            continue  # who defaces elsewhere need not give back all images
         with one_thread():
             volume = store.volume(volume_path(defacer, path))
             if volume.attrs["modality"] not in examination.modalities:

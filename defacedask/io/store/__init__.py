@@ -279,6 +279,10 @@ class CaseStore:
         """Paths of the structure sets."""
         return [f"structures/{n}" for n in self._names("structures")]
 
+    def holds(self, path: str) -> bool:
+        """Whether anything lies at a path, such as ``defaced/NAME/images/CT``."""
+        return path in self._group
+
     def volume(self, path: str) -> xr.DataArray:
         """Open a volume lazily, one Dask chunk a stored chunk.
 

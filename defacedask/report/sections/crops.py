@@ -10,7 +10,7 @@ from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sections.privacy import first_cell, rate_cell
-from defacedask.tables.evidence import Rate
+from defacedask.tables.evidence import ORIGINAL, Rate
 
 __all__ = ["crops_table", "crops_words"]
 
@@ -24,7 +24,7 @@ _WHY = (
 def crops_words(run: Run) -> list[str]:
     """Say what the full matrix found, and which form the verdict uses; nothing where it was not made."""
     table = run.tables["forced_matrix"]
-    table = table.loc[(table["defacer"] != CONTROL) & table["auc"].notna()]
+    table = table.loc[~table["defacer"].isin((ORIGINAL, CONTROL)) & table["auc"].notna()]
     if not len(table):
         return []
     each = []
@@ -44,8 +44,8 @@ def crops_table(run: Run) -> Table | None:
     table = run.tables["forced_matrix"]
     if not len(table):
         return None
-    lines = []
-    for row in sorted(table.to_dict("records"), key=lambda r: run.defacers.index(r["defacer"])):
+    lines, order = [], [ORIGINAL, *run.defacers]
+    for row in sorted(table.to_dict("records"), key=lambda r: order.index(r["defacer"])):
         cases = int(row["cases"])
         lines.append(
             [

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from defacedask.attacks import BUILT_IN
+from defacedask.attacks.inversion.regression import LEAST_PERSONS
 from defacedask.attacks.names import BODY, DOSE, INVERSION, PET, PLAIN
 from defacedask.modality import IMAGES
 from defacedask.report.run import CONTROL, Run
@@ -74,10 +75,15 @@ def tried_lines(run: Run) -> list[str]:
         if INVERSION in absent:
             absent.remove(INVERSION)
             parts.append(
-                "inversion (asked for, but only a study tries it, and only where enough persons teach)"
+                "inversion (asked for, but nobody is learnt from when they are predicted themselves, and fewer than "
+                f"{LEAST_PERSONS + 1} persons have both versions of an image)"
             )
         if absent:
             parts.append(f"{_words(absent)} (asked for, but there was nothing of the kind to look at)")
+        if _matrix(run) and not len(run.tables["forced_matrix"]):
+            parts.append(
+                "the forced crop as a full matrix (asked for, but fewer than two persons show a face)"
+            )
         if len(recognisers) == 1:
             parts.append("a second recogniser")
         if gallery == {"originals"}:
@@ -85,6 +91,12 @@ def tried_lines(run: Run) -> list[str]:
         parts.append("people who look")
         lines.append(f"Not tried{who}: {'; '.join(parts)}.")
     return lines
+
+
+def _matrix(run: Run) -> int:
+    """Persons of which a full matrix was asked for."""
+    settings: Any = run.config.get("settings")
+    return int(settings.get("forced_matrix") or 0) if isinstance(settings, Mapping) else 0
 
 
 def _asked(run: Run) -> set[str]:
