@@ -99,7 +99,7 @@ BUILT_IN: dict[str, Attack] = {
     )
 }
 
-#: Sets by name. ``basic`` is what the study did, with the forced crop. What each costs is measured in README.
+#: Sets by name. ``basic`` is what the study did, with the forced crop. What each costs: docs/guide/attacks.md.
 ATTACK_SETS: dict[str, tuple[str, ...]] = {
     "basic": (PLAIN, FORCED),
     "default": tuple(name for name, one in BUILT_IN.items() if one.usual),

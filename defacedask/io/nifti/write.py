@@ -291,7 +291,7 @@ def _without_identity(facts: dict[str, Any]) -> dict[str, Any]:
     """
     from pydicom.datadict import tag_for_keyword
 
-    from defacedask.io.dicom.export.profile import OPTIONS, keyword_actions
+    from defacedask.io.dicom.export.profile import OPTIONS, keyword_actions, told_age
 
     actions = keyword_actions()
 
@@ -302,7 +302,11 @@ def _without_identity(facts: dict[str, Any]) -> dict[str, Any]:
             return name == "DeidentificationMethodCodeSequence"
         return name in TECHNICAL or (tag_for_keyword(name) is not None and name not in actions)
 
-    kept = {name: value for name, value in facts.items() if known(name, value)}
+    kept = {
+        name: told_age(value) if name == "PatientAge" else value
+        for name, value in facts.items()
+        if known(name, value)
+    }
     codes = facts.get("DeidentificationMethodCodeSequence", [])
     own = [
         {"CodeValue": value, "CodingSchemeDesignator": "DCM", "CodeMeaning": meaning}

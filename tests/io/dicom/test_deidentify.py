@@ -17,6 +17,7 @@ from defacedask.errors import ConfigError, InputError
 from defacedask.flow.release_options import ReleaseOptions
 from defacedask.io.dicom.export.audit import collect, read_lines
 from defacedask.io.dicom.export.identity import Identity, named_in, own_forms
+from defacedask.io.dicom.export.profile import apply_profile, told_age
 from defacedask.io.dicom.export.words import Words
 from defacedask.io.dicom.image import read_image
 from defacedask.io.dicom.structures import read_structures
@@ -240,3 +241,36 @@ def test_options():
     with pytest.raises(ConfigError):
         ReleaseOptions.of("some")
     json.dumps(ReleaseOptions.of().choice)
+
+
+@pytest.mark.parametrize(
+    ("age", "told"),
+    [
+        ("058Y", "058Y"),
+        ("090Y", "090Y"),
+        ("095Y", "090Y"),
+        ("101", "090Y"),
+        ("999M", "999M"),
+        ("003D", "003D"),
+        ("", ""),
+        (95, 90),
+        (58.5, 58.5),
+        (97.2, 90.0),
+    ],
+)
+def test_nobody_is_told_to_be_older_than_ninety(age, told):
+    assert told_age(age) == told
+    assert type(told_age(age)) is type(age)
+
+
+def test_an_age_within_an_item_is_told_likewise():
+    dataset, item = Dataset(), Dataset()
+    item.PatientAge = "097Y"
+    dataset.PatientAge = "103Y"
+    dataset.PatientWeight = "60"
+    dataset.ReferencedPatientPhotoSequence = Sequence([])
+    dataset.RequestAttributesSequence = Sequence([item])
+    apply_profile(dataset, private="drop")
+    ages = [element.value for element in dataset.iterall() if element.keyword == "PatientAge"]
+    assert set(ages) == {"090Y"}
+    assert dataset.PatientWeight == 60

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import re
 from importlib import resources
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = [
     "empty_value",
     "keyword_actions",
     "safe_private",
+    "told_age",
 ]
 
 #: Options of the profile that are used: code, meaning (CID 7050).
@@ -51,6 +53,8 @@ REPLACED = {
     "StudyID",
 }
 DUMMY = "DEIDENTIFIED"
+#: Years: who is older is one of few, and is told as this old.
+OLDEST = 90
 _TEXT = {"LO", "SH", "ST", "LT", "UT", "UC", "CS", "AE"}
 #: Private elements that carry no identity (PS3.15 Table E.3.10-1), those that CT, MR and PET readers need:
 #: creator -> elements.
@@ -97,6 +101,14 @@ def empty_value(element: Any) -> None:
     element.value = Sequence() if element.VR == "SQ" else None if element.VR in ("DS", "IS") else ""
 
 
+def told_age(value: Any) -> Any:
+    """An age that may stay, text such as ``095Y`` or a number of years: `OLDEST` for all who are older."""
+    if isinstance(value, int | float):
+        return min(value, type(value)(OLDEST))
+    years = re.fullmatch(r"\s*(\d+)\s*Y?\s*", str(value), re.IGNORECASE)
+    return f"{OLDEST:03d}Y" if years and int(years[1]) > OLDEST else value
+
+
 def safe_private(item: Any, tag: Any) -> bool:
     """Whether a private element is among those that carry no identity; a creator counts as such itself."""
     if tag.is_private_creator:
@@ -131,6 +143,8 @@ def apply_profile(dataset: Any, *, private: str) -> None:
             continue
         action, options = table[tag]
         keyword = keyword_for_tag(tag)
+        if keyword == "PatientAge":
+            item[tag].value = told_age(item[tag].value)
         if "U" in action or vr == "UI" or "characteristics" in options or keyword in KEPT_LABELS:
             continue
         if "dates" in options and vr in ("DA", "DT", "TM"):
