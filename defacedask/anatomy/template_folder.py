@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from defacedask.anatomy.template import Template
+from defacedask.anatomy.average_head import Template
 from defacedask.errors import InputError, writing
 from defacedask.geometry import Geometry
 from defacedask.volume import make_volume, units_of

@@ -29,8 +29,8 @@ def list_networks() -> None:
 
     Example: defacedask recogniser list
     """
-    from defacedask.faces.recognition.fetched import is_fetched, networks_folder, note_of
     from defacedask.faces.recognition.nets import NETS
+    from defacedask.faces.recognition.on_disk import is_fetched, networks_folder, note_of
 
     for net in NETS.values():
         here = "fetched" if is_fetched(net) else "damaged, get it again" if note_of(net) else "not fetched"

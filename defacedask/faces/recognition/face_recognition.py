@@ -16,6 +16,7 @@ from defacedask.errors import ConfigError
 from defacedask.faces.recognition import dlib_models
 from defacedask.faces.recognition.base import Box, Face, as_rgb
 from defacedask.faces.recognition.found import Found
+from defacedask.faces.recognition.on_disk import fetched_detector
 
 __all__ = ["FaceRecognition"]
 
@@ -89,8 +90,6 @@ class FaceRecognition:
         """SHA-256 of the detector's file, where that was fetched; "" for dlib's own."""
         if self.detector != "centerface":
             return ""
-        from defacedask.faces.recognition.fetched import fetched_detector
-
         return fetched_detector().fingerprint
 
     def detect(self, image: np.ndarray) -> list[Box]:
@@ -198,7 +197,6 @@ class FaceRecognition:
         """Boxes of faces with the detector's confidence, the largest first."""
         if self.detector == "centerface":
             from defacedask.faces.recognition.centerface import dlib_box
-            from defacedask.faces.recognition.fetched import fetched_detector
 
             faces = fetched_detector().locate([image])[0]
             return tuple((dlib_box(face.box, image.shape), face.score) for face in faces)

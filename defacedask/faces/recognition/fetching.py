@@ -26,8 +26,8 @@ from defacedask.faces.recognition.convert.graph import converter_package
 from defacedask.faces.recognition.convert.open_sizes import open_sizes
 from defacedask.faces.recognition.convert.tfjs import convert_tfjs
 from defacedask.faces.recognition.convert.tflite import convert_tflite
-from defacedask.faces.recognition.fetched import networks_folder
 from defacedask.faces.recognition.nets import Net, Package
+from defacedask.faces.recognition.on_disk import networks_folder
 from defacedask.versions import versions
 from defacedask.whole_files import write_whole
 

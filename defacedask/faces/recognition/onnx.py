@@ -20,6 +20,7 @@ import numpy as np
 from defacedask.errors import ConfigError, InputError
 from defacedask.faces.recognition.base import Box, Face, as_rgb
 from defacedask.faces.recognition.face_recognition import FaceRecognition
+from defacedask.faces.recognition.on_disk import fetched_detector
 from defacedask.faces.recognition.sessions import session_of
 
 if TYPE_CHECKING:
@@ -103,8 +104,6 @@ class OnnxEmbedding:
     @property
     def _finder(self) -> FaceRecognition | CenterFace:
         if self.detector == "centerface":
-            from defacedask.faces.recognition.fetched import fetched_detector
-
             return fetched_detector()
         return FaceRecognition(detector=self.detector)
 
