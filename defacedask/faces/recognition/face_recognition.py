@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from defacedask.errors import ConfigError
-from defacedask.faces.recognition import dlib_models
+from defacedask.faces.recognition import dlib_models, on_disk
 from defacedask.faces.recognition.base import Box, Face, as_rgb
 from defacedask.faces.recognition.found import Found
-from defacedask.faces.recognition.on_disk import fetched_detector
 
 __all__ = ["FaceRecognition"]
 
@@ -90,7 +89,7 @@ class FaceRecognition:
         """SHA-256 of the detector's file, where that was fetched; "" for dlib's own."""
         if self.detector != "centerface":
             return ""
-        return fetched_detector().fingerprint
+        return on_disk.fetched_detector().fingerprint
 
     def detect(self, image: np.ndarray) -> list[Box]:
         """Find faces, the largest first."""
@@ -198,7 +197,7 @@ class FaceRecognition:
         if self.detector == "centerface":
             from defacedask.faces.recognition.centerface import dlib_box
 
-            faces = fetched_detector().locate([image])[0]
+            faces = on_disk.fetched_detector().locate([image])[0]
             return tuple((dlib_box(face.box, image.shape), face.score) for face in faces)
         small, scale = _shrunk(image, self.detect_size)
         if self.detector == "hog":

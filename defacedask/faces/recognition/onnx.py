@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.errors import ConfigError, InputError
+from defacedask.faces.recognition import on_disk
 from defacedask.faces.recognition.base import Box, Face, as_rgb
 from defacedask.faces.recognition.face_recognition import FaceRecognition
-from defacedask.faces.recognition.on_disk import fetched_detector
 from defacedask.faces.recognition.sessions import session_of
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class OnnxEmbedding:
     @property
     def _finder(self) -> FaceRecognition | CenterFace:
         if self.detector == "centerface":
-            return fetched_detector()
+            return on_disk.fetched_detector()
         return FaceRecognition(detector=self.detector)
 
     def detect(self, image: np.ndarray) -> list[Box]:
