@@ -270,15 +270,16 @@ def test_our_own_keep_the_contract(name, options):
     check_defacer(type(get_defacer(name)), **options)
 
 
-def test_the_one_in_the_readme_keeps_it(tmp_path, monkeypatch):
-    import re
+def test_the_one_in_the_documentation_keeps_it(tmp_path, monkeypatch):
+    import doctest
     from pathlib import Path
 
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (tmp_path / "readme_plug_in.py").write_text(
-        re.search(r"```python\n(import dataclasses.*?)```", text, re.DOTALL)[1]
+    text = (Path(__file__).parents[2] / "docs" / "readers" / "plugins.md").read_text(encoding="utf-8")
+    shown = text[: text.index("It works as it stands")]
+    (tmp_path / "shown_plug_in.py").write_text(
+        "".join(one.source for one in doctest.DocTestParser().get_examples(shown))
     )
     monkeypatch.syspath_prepend(tmp_path)
-    from readme_plug_in import Visor
+    from shown_plug_in import Curtain
 
-    check_defacer(Visor)
+    check_defacer(Curtain)
