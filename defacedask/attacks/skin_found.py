@@ -15,7 +15,8 @@ import numpy as np
 from defacedask.attacks.face_box import SPACING
 from defacedask.attacks.solid_body import solid_body
 from defacedask.errors import InputError
-from defacedask.faces.surface_change import _between, _face_region, _outline
+from defacedask.faces.outer_skin import between, outline
+from defacedask.faces.surface_change import _face_region
 from defacedask.geometry import Geometry
 from defacedask.modality import air_of
 from defacedask.sampling import index_at
@@ -98,9 +99,9 @@ class FaceSkin:
         from defacedask.anatomy.grid import resample
 
         fine = resample(values, geometry, self.box, outside=self.air)
-        view = _between(index_at(geometry, self.box.positions(dtype=np.float64)), geometry.shape, -0.5)
+        view = between(index_at(geometry, self.box.positions(dtype=np.float64)), geometry.shape, -0.5)
         body = solid_body(fine, self.box.spacing, level)
-        skin = _outline(body, view, self.toward)
+        skin = outline(body, view, self.toward)
         voxels, points = [], []
         every = np.argwhere(skin)
         for axis in range(3):

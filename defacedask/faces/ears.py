@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from defacedask.errors import InputError
-from defacedask.faces.surface_change import _between, _outer, _rim
+from defacedask.faces.outer_skin import between, distances_to, outer_air, part_around, rim, values_on
 from defacedask.geometry import Geometry
 from defacedask.sampling import index_at
-from defacedask.volume import geometry_of, real_values
+from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,12 +126,12 @@ def find_ear(head: Head, side: Side, *, spacing_mm: float = 1.5) -> Ear:
     if view[average].mean() < SEEN:
         return Ear(side, box, none, OUT_OF_VIEW)
     body = _values(head, head.volume, box) > head.level
-    air = _outer(body, view, _toward(side)) & view
+    air = outer_air(body, view, _toward(side)) & view
     ear = _standing_out(~air, within(average, box.spacing, NEAR), spacing_mm)
     # what the field of view cuts shows its inside
     if (ear & ~erode(view, 2)).sum() > CUT * ear.sum():
         return Ear(side, box, none, CUT_OFF)
-    skin = _rim(body, air) & ear
+    skin = rim(body, air) & ear
     if skin.sum() * spacing_mm**2 < 100.0 * LEAST_CM2:
         return Ear(side, box, none, NO_EAR)
     return Ear(side, box, skin)
@@ -160,8 +160,6 @@ def ear_change(
     InputError
         If the images do not share a grid.
     """
-    from scipy.ndimage import distance_transform_edt
-
     if not geometry_of(head.volume).close_to(geometry_of(defaced)):
         raise InputError("the defaced image lies on another grid than the original.")
     ear = find_ear(head, side, spacing_mm=spacing_mm)
@@ -170,10 +168,8 @@ def ear_change(
     after = _values(head, defaced, ear.box)
     body = after > head.level
     view = _view(head, ear.box)
-    now = _rim(body, _outer(body, view, _toward(side)) & view)
-    gap = np.full(int(ear.skin.sum()), np.inf)
-    if now.any():
-        gap = distance_transform_edt(~now, sampling=ear.box.spacing)[ear.skin]
+    now = rim(body, outer_air(body, view, _toward(side)) & view)
+    gap = distances_to(now, ear.skin, ear.box.spacing)
     same = _values(head, head.volume, ear.box) == after
     return EarChange(
         side,
@@ -228,22 +224,14 @@ def _toward(side: Side) -> np.ndarray:
 def _view(head: Head, box: Geometry) -> Any:
     """What of the box is in the field of view."""
     grid = head.geometry
-    return _between(index_at(grid, box.positions(dtype=np.float64)), grid.shape, -0.5)
+    return between(index_at(grid, box.positions(dtype=np.float64)), grid.shape, -0.5)
 
 
 def _values(head: Head, volume: xr.DataArray, box: Geometry) -> np.ndarray:
-    """Real values on the box; air beyond the image, and where the original has what is not the patient."""
-    from defacedask.anatomy.grid import resample
-
+    """`values_on`; all air where the image is elsewhere."""
     grid = geometry_of(volume)
-    index = index_at(grid, box.positions(dtype=np.float64))
-    low = [max(int(np.floor(i.min())) - 1, 0) for i in index]
-    high = [min(int(np.ceil(i.max())) + 2, n) for i, n in zip(index, grid.shape, strict=True)]
-    if any(a >= b for a, b in zip(low, high, strict=True)):
-        return np.full(box.shape, head.air, np.float32)
-    near = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    values = np.where(np.asarray(head.drop[near]), np.float32(head.air), real_values(volume[near]).values)
-    return resample(values, grid.block(low, high), box, outside=head.air)
+    part = part_around(index_at(grid, box.positions(dtype=np.float64)), grid.shape)
+    return np.full(box.shape, head.air, np.float32) if part is None else values_on(head, volume, box, part)
 
 
 def _box(head: Head, side: Side, spacing: float) -> Geometry:

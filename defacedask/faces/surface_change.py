@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from defacedask.errors import InputError
+from defacedask.faces.outer_skin import between, distances_to, outline, part_around, values_on
 from defacedask.geometry import Geometry
 from defacedask.sampling import index_at
-from defacedask.volume import geometry_of, real_values
+from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,8 +83,6 @@ def surface_change(
     InputError
         If the images do not share a grid, or no facial skin is in view.
     """
-    from scipy.ndimage import distance_transform_edt
-
     from defacedask.anatomy.grid import resample
 
     original = head.volume
@@ -94,27 +92,19 @@ def surface_change(
     region, box = _face_region(head.to_template, spacing_mm)
     # by axis: a box along the axes of the image costs three vectors and not three volumes
     index = index_at(grid, box.positions(dtype=np.float64))
-    view, inner = (_between(index, grid.shape, beyond) for beyond in (-0.5, 1.0))
-    low = [max(int(np.floor(i.min())) - 1, 0) for i in index]
-    high = [min(int(np.ceil(i.max())) + 2, n) for i, n in zip(index, grid.shape, strict=True)]
-    if any(a >= b for a, b in zip(low, high, strict=True)):
+    view, inner = (between(index, grid.shape, beyond) for beyond in (-0.5, 1.0))
+    part = part_around(index, grid.shape)
+    if part is None:
         raise InputError("no skin of the face is in view.")
-    near = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    part = grid.block(low, high)
-    drop = np.asarray(head.drop[near])
     toward = -np.asarray(head.pose)[1, :3]
-    surfaces = []
-    for volume in (original, defaced):
-        values = real_values(volume[near]).values
-        fine = resample(np.where(drop, np.float32(head.air), values), part, box, outside=head.air)
-        surfaces.append(_outline(fine > head.level, view, toward))
-    skin = surfaces[0] & region & inner
+    before, after = (
+        outline(values_on(head, volume, box, part) > head.level, view, toward)
+        for volume in (original, defaced)
+    )
+    skin = before & region & inner
     if not skin.any():
         raise InputError("no skin of the face is in view.")
-    if surfaces[1].any():
-        gap = distance_transform_edt(~surfaces[1], sampling=box.spacing)[skin]
-    else:
-        gap = np.full(int(skin.sum()), np.inf)
+    gap = distances_to(after, skin, box.spacing)
     changed: int | None = None
     if count_brain:
         brain = resample(head.brain, head.grid, grid, nearest=True)
@@ -126,12 +116,6 @@ def surface_change(
         median_mm=float(np.median(gap)),
         brain_voxels_changed=changed,
     )
-
-
-def _between(index: Sequence[Any], shape: Sequence[int], beyond: float) -> np.ndarray:
-    """Where indices lie by more than ``beyond`` voxels inside the outermost voxel centres."""
-    inside = [(i > beyond) & (i < n - 1.0 - beyond) for i, n in zip(index, shape, strict=True)]
-    return inside[0] & inside[1] & inside[2]
 
 
 def _face_region(
@@ -193,49 +177,3 @@ def _near_face() -> tuple[np.ndarray, Geometry]:
         turned[rows[-1] + 1 :] = False
     near.flags.writeable = False
     return near, template.geometry
-
-
-def _outline(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
-    """Body voxels beside the air before the face; see `_outer`."""
-    return _rim(body, _outer(body, view, toward))
-
-
-def _rim(body: np.ndarray, air: np.ndarray) -> Any:
-    """Body voxels beside some air."""
-    from defacedask.anatomy.morphology import dilate
-
-    return dilate(air, 1) & body
-
-
-def _outer(body: np.ndarray, view: np.ndarray, toward: np.ndarray) -> Any:
-    """The air before the face: nostrils, mouth and what they lead to count for 6 mm only.
-
-    The box and the field of view cut throat and sinuses, so that air at their other sides may lie inside the head:
-    only what is reached from the front, within the field of view, is outside.
-
-    Parameters
-    ----------
-    body, view : (z, y, x) bool array
-        ``view``: inside the field of view.
-    toward : (3,) array
-        Where the face looks, along the axes x, y, z of the arrays.
-    """
-    from defacedask.anatomy.morphology import close, components, dilate
-
-    axis = int(np.argmax(np.abs(toward)))
-    layers = np.flatnonzero(view.any(axis=tuple(k for k in range(3) if k != 2 - axis)))
-    if not len(layers):
-        return np.zeros_like(body)
-    wide = components(np.ascontiguousarray(view & ~close(body, 4)))
-    outer = _parts(wide, np.take(wide, layers[-1] if toward[axis] > 0 else layers[0], axis=2 - axis))
-    # a dark gap under the skin is near the air before the face and yet not part of it
-    near = components(np.ascontiguousarray(dilate(outer, 4) & ~body))
-    return _parts(near, near[outer])
-
-
-def _parts(labels: np.ndarray, some: np.ndarray) -> Any:
-    """Where labels are among some of them; 0 is none."""
-    chosen = np.zeros(int(labels.max(initial=0)) + 1, bool)
-    chosen[some] = True
-    chosen[0] = False
-    return chosen[labels]

@@ -9,7 +9,8 @@ from support.heads import posed
 
 from defacedask.anatomy.head import Head
 from defacedask.errors import InputError
-from defacedask.faces.surface_change import _outline, surface_change
+from defacedask.faces.outer_skin import outline
+from defacedask.faces.surface_change import surface_change
 from defacedask.volume import geometry_of
 
 
@@ -59,7 +60,7 @@ def test_airways_that_the_field_of_view_opens_are_no_skin(sign):
     view = np.ones_like(body)
     if sign > 0:
         body, view = body[:, ::-1].copy(), view[:, ::-1]
-    skin = _outline(body, view, np.array([0.1, float(sign), 0.2]))
+    skin = outline(body, view, np.array([0.1, float(sign), 0.2]))
     assert skin.any()
     rows = np.flatnonzero(skin.any(axis=(0, 2)))
     near = rows if sign < 0 else 69 - rows

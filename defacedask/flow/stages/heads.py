@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from defacedask.attacks.examination import Shown
+from defacedask.errors import DefacedaskError
 from defacedask.flow.stages.layout import loaded, one_thread, volume_path
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from defacedask.anatomy.head import Head
+    from defacedask.anatomy.registration import Registration
     from defacedask.attacks.examination import Examination
     from defacedask.attacks.target import Target
     from defacedask.flow.result import TaskResult
     from defacedask.io.store import CaseStore
 
-__all__ = ["couch", "head_box", "shown_head", "targets"]
+__all__ = ["couch", "head_box", "head_in_place", "place_of", "shown_head", "targets"]
+
+
+def place_of(planned: TaskResult) -> Registration:
+    """Where a head lies, as the stage ``plan`` found it: to find it again would cost as much as all the rest."""
+    from defacedask.anatomy.registration import Registration
+
+    pose = np.asarray(planned.facts["pose"])
+    return Registration(pose, np.asarray(planned.facts["to_template"]), np.nan, np.nan, True, pose)
+
+
+def head_in_place(store: CaseStore, path: str, planned: TaskResult) -> Head:
+    """The head of an original whose place is known.
+
+    Of the image that plans are made on what is not the patient was kept, too: then it is lazy, and no more is read of
+    it than what is asked about.
+    """
+    from defacedask.anatomy.head import Head
+
+    volume, drop = store.volume(path), None
+    with contextlib.suppress(DefacedaskError):
+        drop = store.volume(f"head/{path}").values != 0
+    head = Head(volume.load() if drop is None else volume, registration=place_of(planned))
+    if drop is not None:
+        head.__dict__["drop"] = drop
+    return head
 
 
 def head_box(volume: xr.DataArray, path: str, pose: np.ndarray, level: float, drop: Any = None) -> Shown:

@@ -7,13 +7,11 @@ nose, which is their known fault: they do not pass, and are written only if the 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from defacedask.errors import DefacedaskError, InputError, RefusedError
+from defacedask.errors import InputError, RefusedError
+from defacedask.flow.stages.heads import head_in_place
 from defacedask.flow.stages.layout import volume_path
 
 if TYPE_CHECKING:
@@ -87,25 +85,12 @@ def residual_face(store: CaseStore, planned: TaskResult, defacer: str, path: str
     Residual or None
         None if the head's place is not known: the caller decides.
     """
-    from defacedask.anatomy.head import Head
-    from defacedask.anatomy.registration import Registration
     from defacedask.faces.surface_change import surface_change
 
-    place = planned.facts.get("to_template")
-    if place is None:
+    if planned.facts.get("to_template") is None:
         return None
     path = path or planned.facts["image"]
-    # where the head lies was found when the plan was made; finding it again would cost as much as all the rest
-    pose = np.asarray(planned.facts["pose"])
-    known = Registration(pose, np.asarray(place), np.nan, np.nan, True, pose)
-    volume = store.volume(path)
-    drop = None
-    with contextlib.suppress(DefacedaskError):  # was kept of the image that the plan was made on
-        drop = store.volume(f"head/{path}").values != 0
-    # with that, no more is read of the image than the surroundings of the face
-    head: Any = Head(volume.load() if drop is None else volume, registration=known)
-    if drop is not None:
-        head.__dict__["drop"] = drop
+    head = head_in_place(store, path, planned)
     try:
         change = surface_change(
             head, store.volume(volume_path(defacer, path)), least_mm=LEAST_MM, count_brain=False

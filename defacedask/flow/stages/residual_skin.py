@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
-import numpy as np
-
-from defacedask.errors import DefacedaskError, InputError
+from defacedask.errors import InputError
 from defacedask.flow.result import Outcome, TaskResult
+from defacedask.flow.stages.heads import head_in_place
 from defacedask.flow.stages.layout import one_thread, volume_path
 from defacedask.io.store import CaseStore
 from defacedask.modality import FACES
@@ -26,21 +24,14 @@ def measure_skin(
     Outcome
         rows: ``residual_skin``, four an image: from brow to chin, both ears together, left and right.
     """
-    from defacedask.anatomy.head import Head
-    from defacedask.anatomy.registration import Registration
-
     store = CaseStore(ingested.facts["store"])
-    pose = np.asarray(planned.facts["pose"])
-    known = Registration(pose, np.asarray(planned.facts["to_template"]), np.nan, np.nan, True, pose)
     rows: list[dict[str, Any]] = []
     with one_thread():
         for path in store.images:
             modality = store.volume(path).attrs["modality"]
             if path not in applied.facts["changed"] or modality not in FACES:
                 continue
-            head: Any = Head(store.volume(path).load(), registration=known)
-            with contextlib.suppress(DefacedaskError):  # was kept of the image that plans are made on
-                head.__dict__["drop"] = store.volume(f"head/{path}").values != 0
+            head = head_in_place(store, path, planned)
             about = {"case": case, "defacer": defacer, "modality": modality, "image": path.rsplit("/", 1)[-1]}
             rows += [
                 {**about, **row} for row in _regions(head, store.volume(volume_path(defacer, path)).load())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.flow.result import Outcome, TaskResult
+from defacedask.flow.stages.heads import place_of
 from defacedask.flow.stages.layout import MASKS, loaded, one_thread, volume_path
 from defacedask.io.store import CaseStore
 
@@ -27,21 +28,18 @@ def measure_utility(
         rows: ``utility``.
     """
     from defacedask.anatomy.head import Head
-    from defacedask.anatomy.registration import Registration
     from defacedask.costs.segmentation import HeadMasks, compare_masks
     from defacedask.costs.uptake import compare_uptake
 
     store = CaseStore(ingested.facts["store"])
     path, given = planned.facts["image"], applied.facts["changed"]
-    pose = np.asarray(planned.facts["pose"])
-    known = Registration(pose, np.asarray(planned.facts["to_template"]), np.nan, np.nan, True, pose)
     rows: list[dict[str, Any]] = []
     with one_thread():
         if path in given:
             before, now = (store.volume(one).load() for one in (path, volume_path(defacer, path)))
             own = found = HeadMasks.of_volume(store.volume(f"{MASKS}/{path}"))
             if not np.array_equal(before.values, now.values):
-                found = HeadMasks.of(Head(now, registration=known))
+                found = HeadMasks.of(Head(now, registration=place_of(planned)))
             about = {"case": case, "defacer": defacer, "modality": before.attrs["modality"]}
             rows += [{**about, **row} for row in compare_masks(own, found)]
         for pet in (p for p in store.images if p in given):
