@@ -123,13 +123,13 @@ def cpu_seconds() -> float:
 @contextlib.contextmanager
 def cluster(workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """Address of a scheduler, and the nannies of its workers."""
-    from defacedask.cluster.specs import ONE_THREAD
+    from defacedask.cluster.specs import WORKER_ENVIRONMENT
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         file = folder / "scheduler.json"
         path = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
-        env = {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
+        env = {**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": path}
         dask = [sys.executable, "-m", "dask"]
         scheduler = ["scheduler", "--scheduler-file", str(file), "--port", "0", "--no-dashboard"]
         worker = [

@@ -146,10 +146,10 @@ class Cluster:
         self._threads.append(thread)
 
     def _again_and_again(self, place: str, command: list[str]) -> None:
-        from defacedask.cluster.specs import ONE_THREAD
+        from defacedask.cluster.specs import WORKER_ENVIRONMENT
 
         path = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
-        env = {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
+        env = {**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": path}
         inside = ["ip", "netns", "exec", place, sys.executable, "-m", "dask"]
         while not self._over.is_set():
             process = subprocess.Popen(

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dask
 
-from defacedask.cluster.specs import ONE_THREAD, kubernetes_spec, slurm_ending, slurm_options
+from defacedask.cluster.specs import ONE_THREAD, SLOW_TICKS, kubernetes_spec, slurm_ending, slurm_options
 from defacedask.config import option
 from defacedask.devices import CPU, CUDA, GPU, cards, offers_gpu, require_card
 from defacedask.errors import ConfigError, MissingExtraError
@@ -122,6 +122,7 @@ def connect(spec: str = "local", workers: int | None = None, device: str = CPU) 
                     # a worker that crashed is waited for: one that needs longer to start again than this is never
                     # replaced, and a run without workers would wait for ever
                     "distributed.deploy.lost-worker-timeout": "1 hour",
+                    **_unless_chosen(SLOW_TICKS),
                 }
             )
         )
@@ -134,6 +135,18 @@ def connect(spec: str = "local", workers: int | None = None, device: str = CPU) 
         else:
             client = _slurm(stack, workers, device)
         yield client
+
+
+def _unless_chosen(values: Mapping[str, str]) -> dict[str, str]:
+    """Those options that still have Dask's own value: what somebody chose stays."""
+    own: dict[str, Any] = {}
+    for more in dask.config.defaults:
+        own = dask.config.merge(own, more)
+    return {
+        name: value
+        for name, value in values.items()
+        if dask.config.get(name, None) == dask.config.get(name, None, config=own)
+    }
 
 
 def _local(stack: contextlib.ExitStack, workers: int | None, device: str) -> Client:

@@ -10,7 +10,15 @@ from typing import Any
 
 from defacedask.errors import ConfigError
 
-__all__ = ["ONE_THREAD", "Ending", "kubernetes_spec", "slurm_ending", "slurm_options"]
+__all__ = [
+    "ONE_THREAD",
+    "SLOW_TICKS",
+    "WORKER_ENVIRONMENT",
+    "Ending",
+    "kubernetes_spec",
+    "slurm_ending",
+    "slurm_options",
+]
 
 #: One thread a worker process: dlib and the renderer hold a lock or a GL context, and the libraries below would
 #: otherwise start one thread a core in each of the processes. Memory that malloc gives back at once has to be cleared
@@ -24,6 +32,20 @@ ONE_THREAD = {
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TRIM_THRESHOLD_": "134217728",
 }
+#: How often Dask's processes look at themselves. With its own values a worker and its nanny that do nothing take 5 %
+#: of a core, a scheduler 2 % (measured, `benchmarks/RESULTS.md`), which are missing where all cores work.
+SLOW_TICKS = {
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.tick.cycle": "5s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.worker.profile.interval": "200ms",
+    "distributed.worker.memory.monitor-interval": "250ms",
+}
+_SLOW_TICKS = {
+    f"DASK_{name.upper().replace('.', '__').replace('-', '_')}": value for name, value in SLOW_TICKS.items()
+}
+#: Environment of every worker.
+WORKER_ENVIRONMENT = {**ONE_THREAD, **_SLOW_TICKS}
 #: Only /tmp can be written in a container.
 _SCRATCH = {"HOME": "/tmp", "MPLCONFIGDIR": "/tmp/matplotlib"}
 #: What `defacedask.cluster.connect` sets for a scheduler of its own; the last one lets the operator ask which workers
@@ -63,7 +85,7 @@ def kubernetes_spec(
     if settings["worker-resources"]:
         command += ["--resources", settings["worker-resources"]]
     worker = {
-        **_container("worker", image, command, {**ONE_THREAD, **_SCRATCH}, settings["resources"]),
+        **_container("worker", image, command, {**WORKER_ENVIRONMENT, **_SCRATCH}, settings["resources"]),
         "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],
     }
     volumes: list[dict[str, Any]] = [{"name": "scratch", "emptyDir": {}}]
@@ -78,7 +100,7 @@ def kubernetes_spec(
             "scheduler",
             image,
             ["dask", "scheduler"],
-            {**limit, **_SCHEDULER, **_SCRATCH},
+            {**limit, **_SCHEDULER, **_SLOW_TICKS, **_SCRATCH},
             settings["scheduler-resources"],
         ),
         "ports": [
@@ -254,7 +276,7 @@ def slurm_options(settings: Mapping[str, Any]) -> dict[str, Any]:
         "walltime": settings["walltime"],
         "worker_extra_args": arguments,
         "job_script_prologue": [
-            *(f"export {name}={value}" for name, value in ONE_THREAD.items()),
+            *(f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()),
             *settings["job-script-prologue"],
         ],
         # whoever reaches an open scheduler runs code as its user, and all users of the cluster do

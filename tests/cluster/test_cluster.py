@@ -5,7 +5,8 @@ import os
 import dask
 import pytest
 
-from defacedask.cluster import connect
+from defacedask.cluster import _unless_chosen, connect
+from defacedask.cluster.specs import SLOW_TICKS
 from defacedask.errors import ConfigError
 from defacedask.flow.executors import DaskExecutor, HereExecutor, executor_for
 from defacedask.flow.stage import Stage, check_resources
@@ -29,6 +30,22 @@ def test_workers_are_processes_with_one_thread_each(client):
     answers = client.run(thread_limit)
     assert len({pid for _, pid in answers.values()} | {os.getpid()}) == 3
     assert {threads for threads, _ in answers.values()} == {"1"}
+
+
+def ticks():
+    return {name: dask.config.get(name) for name in SLOW_TICKS}
+
+
+def test_workers_look_at_themselves_seldom(client):
+    assert list(client.run(ticks).values()) == [SLOW_TICKS] * 2
+
+
+def test_what_somebody_chose_stays():
+    name = "distributed.worker.profile.interval"
+    with dask.config.set(dask.config.merge(*dask.config.defaults)):
+        assert _unless_chosen(SLOW_TICKS) == SLOW_TICKS
+        dask.config.set({name: "50ms"})
+        assert _unless_chosen(SLOW_TICKS) == {k: v for k, v in SLOW_TICKS.items() if k != name}
 
 
 @pytest.mark.parametrize("kind", ["dask", "here"])

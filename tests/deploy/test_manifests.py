@@ -9,7 +9,7 @@ from support.deploy_kit import DEPLOY, OVERLAYS, Refused, broken_rules, build, l
 
 import defacedask
 from defacedask.cli import program
-from defacedask.cluster.specs import ONE_THREAD, kubernetes_spec
+from defacedask.cluster.specs import ONE_THREAD, WORKER_ENVIRONMENT, kubernetes_spec
 from defacedask.config import option
 from defacedask.devices import offers_gpu, resources_of
 
@@ -191,7 +191,8 @@ def test_workers_and_the_run_have_one_thread_each():
     for container in containers:
         if container["name"] != "scheduler":
             variables = {v["name"]: v["value"] for v in container["env"]}
-            assert ONE_THREAD.items() <= variables.items()
+            due = WORKER_ENVIRONMENT if container["name"] == "worker" else ONE_THREAD
+            assert due.items() <= variables.items()
         if container["name"] == "worker":
             assert container["args"][container["args"].index("--nthreads") + 1] == "1"
 

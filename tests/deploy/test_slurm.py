@@ -18,7 +18,7 @@ from support.deploy_kit import DEPLOY, load
 
 from defacedask.cluster import connect
 from defacedask.cluster.last_task import LastTask
-from defacedask.cluster.specs import ONE_THREAD, slurm_ending, slurm_options
+from defacedask.cluster.specs import WORKER_ENVIRONMENT, slurm_ending, slurm_options
 from defacedask.config import option
 from defacedask.errors import ConfigError, MissingExtraError
 
@@ -181,7 +181,7 @@ def test_what_a_job_is_told(jobs, tmp_path):
         "#SBATCH -t 12:00:00",
         "#SBATCH --gres=gpu:1",
     } <= set(head)
-    for name, value in ONE_THREAD.items():
+    for name, value in WORKER_ENVIRONMENT.items():
         assert f"export {name}={value}" in script.splitlines()
     assert script.index("module load python") < script.index("distributed.cli.dask_worker")
     [command] = [line for line in script.splitlines() if "distributed.cli.dask_worker" in line]
