@@ -14,6 +14,7 @@ from defacedask.errors import InputError
 __all__ = [
     "Calibration",
     "Roc",
+    "at_least",
     "bootstrap_interval",
     "bootstrap_intervals",
     "calibrate_threshold",
@@ -52,9 +53,9 @@ def upper_bound(count: int, n: int, confidence: float = 0.95) -> float:
         return 1.0
     if count == 0:
         return 1.0 - (1.0 - confidence) ** (1.0 / n)
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # the same as `scipy.stats.beta.ppf`, whose import takes 0.7 s
 
-    return float(beta.ppf(confidence, count + 1, n - count))
+    return float(betaincinv(count + 1, n - count, confidence))
 
 
 def exact_interval(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -68,11 +69,27 @@ def exact_interval(count: int, n: int, confidence: float = 0.95) -> tuple[float,
     _check(count, n)
     if n == 0:
         return math.nan, math.nan
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     tail = (1.0 - confidence) / 2
-    low = 0.0 if count == 0 else float(beta.ppf(tail, count, n - count + 1))
+    low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, tail))
     return low, upper_bound(count, n, 1.0 - tail)
+
+
+def at_least(count: int, n: int, rate: float) -> float:
+    """Probability of so many events or more in n trials of a known rate (one-sided binomial test).
+
+    Raises
+    ------
+    InputError
+        If the count does not lie between 0 and n.
+    """
+    _check(count, n)
+    if count == 0:
+        return 1.0
+    from scipy.special import betainc
+
+    return float(betainc(count, n - count + 1, rate))
 
 
 def _check(count: int, n: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats
+from scipy.special import bdtr
 
 __all__ = ["median_interval"]
 
@@ -29,7 +29,7 @@ def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float
         return math.nan, math.nan, math.nan
     middle = float(np.median(ordered))
     # the largest k with P(Binomial(n, 1/2) < k) < tail: from the k-th smallest to the k-th largest
-    k = int(stats.binom.ppf((1 - confidence) / 2, n, 0.5))
+    k = int(np.searchsorted(bdtr(np.arange(n + 1), n, 0.5), (1 - confidence) / 2))
     if k < 1:
         return middle, math.nan, math.nan
     return middle, float(ordered[k - 1]), float(ordered[n - k])

@@ -20,7 +20,7 @@ import pandas as pd
 from defacedask.config import option
 from defacedask.flow.executors import Executor, HereExecutor
 from defacedask.flow.result import TaskResult, whole
-from defacedask.flow.running import Batches
+from defacedask.flow.running import Batches, result_of
 from defacedask.flow.stages.layout import KEPT, ORIGINAL
 from defacedask.io.store import writing
 from defacedask.stamp import package_state
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from defacedask.flow.settings import Settings
     from defacedask.io.dicom.catalogue import Case, Skipped
 
-__all__ = ["Cohort", "collect", "tabulate"]
+__all__ = ["Cohort", "collect", "cost_tables", "tabulate"]
 
 #: Tables whose rows the stages make.
 MEASURED = (
@@ -246,16 +246,11 @@ class Cohort:
             Rows of the table of that name.
         """
         parts = self.parts()
+        # a worker adds the costs up while faces are compared here
+        begun = self.executor.beside().submit(cost_tables, parts, name=("costs", "tables", ""), priority=1)
         faces = face_tables(parts, self.settings, self.executor.beside())
-        read = reader_of(parts)
-        percent, summary = radiomics_tables(read)
-        small = {
-            "skipped": as_table("skipped", skipped),
-            **faces.tables,
-            "radiomics_percent": percent,
-            "radiomics_summary": summary,
-            "rescan": rescan_table(read),
-        }
+        costs = result_of(begun, cost_tables, (parts,))
+        small = {"skipped": as_table("skipped", skipped), **faces.tables, **costs}
         with writing("the list of pictures"):
             _write_pictures(self.folder / "pictures" / "index.json", parts)
         join_parts(
@@ -269,6 +264,13 @@ class Cohort:
         )
         keep_parts(self.rows, [*parts, *faces.parts])
         return self.known()
+
+
+def cost_tables(parts: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Tables of what features lost, over all parts of a cohort."""
+    read = reader_of(parts)
+    percent, summary = radiomics_tables(read)
+    return {"radiomics_percent": percent, "radiomics_summary": summary, "rescan": rescan_table(read)}
 
 
 def _write_pictures(index: Path, parts: Sequence[Path]) -> None:

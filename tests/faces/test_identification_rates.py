@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 from defacedask.errors import InputError
 from defacedask.faces.rates import (
+    at_least,
     bootstrap_interval,
     calibrate_threshold,
     cmc,
@@ -37,10 +38,19 @@ def test_bounds_equal_scipys_exact_ones(n, share):
     assert exact_interval(count, n) == pytest.approx((two.low, two.high), abs=1e-9)
 
 
+@given(n=st.integers(1, 200), share=st.floats(0, 1), rate=st.floats(0, 1))
+def test_more_than_chance_equals_scipys_test(n, share, rate):
+    count = round(share * n)
+    expected = binomtest(count, n, rate, alternative="greater").pvalue
+    assert at_least(count, n, rate) == pytest.approx(expected, abs=1e-9)
+
+
 def test_no_trials_and_impossible_counts():
     assert math.isnan(upper_bound(0, 0))
     assert all(math.isnan(v) for v in exact_interval(0, 0))
     for count, n in ((-1, 4), (5, 4)):
+        with pytest.raises(InputError, match="not a rate"):
+            at_least(count, n, 0.5)
         with pytest.raises(InputError, match="not a rate"):
             upper_bound(count, n)
 

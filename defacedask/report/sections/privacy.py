@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
 
+from defacedask.faces.rates import at_least
 from defacedask.modality import IMAGES, MODALITIES
 from defacedask.report import numbers
 from defacedask.report.page import Cell, Head, Table, cell, text
@@ -238,4 +238,4 @@ def beyond_chance(rate: Rate, chance: float) -> bool:
     """Whether so many matches are more than chance gives (one-sided binomial test, 5 %); True if not known."""
     if np.isnan(chance):
         return True
-    return bool(binom.sf(rate.hits - 1, rate.cases, chance) < 0.05)
+    return bool(at_least(rate.hits, rate.cases, chance) < 0.05)

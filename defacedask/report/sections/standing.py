@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
 
+from defacedask.faces.rates import at_least
 from defacedask.modality import IMAGES
 from defacedask.report import numbers
 from defacedask.report.run import Run
@@ -96,7 +96,7 @@ def _by_chance(row: pd.Series) -> float:
     size = row["gallery_size"]
     if pd.isna(size) or int(size) < 2:
         return 1.0
-    return float(binom.sf(int(row["rank_1"]) - 1, int(row["judged"]), 1 / int(size)))
+    return at_least(int(row["rank_1"]), int(row["judged"]), 1 / int(size))
 
 
 def nearest_beyond_chance(run: Run, defacer: str) -> Rate | None:
