@@ -40,6 +40,7 @@ BUILT_IN = {
     "mri_reface": "defacedask.defacers.mri_reface:MriReface",
     "carina": "defacedask.defacers.carina:Carina",
     "surrogate": "defacedask.defacers.surrogate:Surrogate",
+    "surrogate_deep": "defacedask.defacers.surrogate.deep:SurrogateDeep",
 }
 
 #: What ``--defacers all`` means: the study's four. The control ``none`` always runs beside them.

@@ -128,6 +128,11 @@ class Surrogate(Defacer):
     )
     personal: ClassVar[bool] = True
 
+    _plan: ClassVar[type[SurrogatePlan]] = SurrogatePlan
+    _keeps_bone: ClassVar[bool] = True
+    #: mm of old tissue below the old skin that are overwritten, at least, where nothing is kept.
+    _overwritten_mm: ClassVar[float] = 10.0
+
     brain_margin_mm: float = 4.0
 
     def __post_init__(self) -> None:
@@ -144,9 +149,9 @@ class Surrogate(Defacer):
         """
         from defacedask.defacers.surrogate.fit import bone_distance, fit_surrogate
 
-        bone = bone_distance(head) if head.modality == "CT" else None
-        found = fit_surrogate(head, key, protected, bone)
-        return SurrogatePlan.of(
+        bone = bone_distance(head) if self._keeps_bone and head.modality == "CT" else None
+        found = fit_surrogate(head, key, protected, bone, self._overwritten_mm)
+        return self._plan.of(
             head,
             found.fit,
             self.brain_margin_mm,

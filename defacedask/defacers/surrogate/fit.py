@@ -67,8 +67,6 @@ HOLLOW = -12.0
 LIFT = (-5.0, 26.0)
 #: mm in the patient by which the new skin runs over what is kept.
 OVER_KEPT = 4.0
-#: mm of old tissue below the old skin that are overwritten, at least, where nothing is kept.
-OVERWRITTEN = 10.0
 #: mm, standard deviation of the rim's way to the patient's skin, and of a push.
 RUN_OUT, PUSH = 20.0, 14.0
 #: mm, the same where the image ends.
@@ -129,7 +127,9 @@ def bone_distance(head: Head) -> np.ndarray:
     return signed_distance(part) if (part > 0.5).any() else np.full(FIT_GRID.shape, 31.0, np.float32)
 
 
-def fit_surrogate(head: Head, key: bytes, protected: Sequence[Protected], bone: np.ndarray | None) -> NewFace:
+def fit_surrogate(
+    head: Head, key: bytes, protected: Sequence[Protected], bone: np.ndarray | None, overwritten: float
+) -> NewFace:
     """Choose the offset of the new face.
 
     Parameters
@@ -141,6 +141,8 @@ def fit_surrogate(head: Head, key: bytes, protected: Sequence[Protected], bone: 
         What the new skin has to enclose.
     bone : (z, y, x) array, optional
         See `bone_distance`.
+    overwritten : float
+        mm of old tissue below the old skin that are overwritten, at least, where nothing is kept.
 
     Raises
     ------
@@ -168,7 +170,7 @@ def fit_surrogate(head: Head, key: bytes, protected: Sequence[Protected], bone: 
     stored = np.rint(np.clip(field, -35, 35) / OFFSET_STEP).astype(np.int16)
     field = from_half(stored, OFFSET_STEP)[::2, ::2, ::2]
     covered = float((np.abs(_height(Cells(face), field)) >= 3.0 * stretch).mean())
-    gap = _depth(field, edge & (shape.rim < RIM), stretch)
+    gap = _depth(field, edge & (shape.rim < RIM), overwritten * stretch)
     return NewFace(Fit(stored, gap, old, seen, covered), lift / stretch)
 
 
@@ -278,12 +280,12 @@ def _room(head: Head, cells: Cells) -> np.ndarray:
     return np.where(room > -15.0, room, 40.0)
 
 
-def _depth(field: np.ndarray, skin: np.ndarray, stretch: float) -> np.ndarray:
+def _depth(field: np.ndarray, skin: np.ndarray, overwritten: float) -> np.ndarray:
     """How deep below the new skin is overwritten, as `refacing.Fit.gap`: by the deepest old skin far round about."""
     from scipy.ndimage import gaussian_filter, maximum_filter
 
     deep = np.zeros(FIT_GRID.shape)
     deep[skin] = np.maximum(-_height(Cells(skin), field), 0)
     deep = gaussian_filter(maximum_filter(deep[::2, ::2, ::2], size=7), 2.5)
-    deep += OVERWRITTEN * stretch - DEPTH
+    deep += overwritten - DEPTH
     return np.rint(np.clip(deep, 0, 31) / GAP_STEP).astype(np.int8)
