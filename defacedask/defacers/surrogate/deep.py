@@ -24,7 +24,7 @@ class SurrogateDeepPlan(SurrogatePlan):
 
 @dataclasses.dataclass(frozen=True)
 class SurrogateDeep(Surrogate):
-    """A face that is nobody's in place of the patient's, and no bone of the face under it; brain and deep organs stay.
+    """A face that is nobody's in place of the patient's, and no bone under it; brain and deep organs stay.
 
     Parameters
     ----------
