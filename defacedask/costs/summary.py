@@ -8,6 +8,8 @@ beside.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -106,14 +108,29 @@ def radiomics_summary(rows: pd.DataFrame) -> pd.DataFrame:
         - repeated: rows of a case's further structure sets, left out: a case counts once
         - concordance, icc: of original and defaced values, see `concordance` and `icc`
     """
-    out = []
     rows = _with_modality(rows)
-    for key, part in rows.groupby([*_KEY, "feature"], sort=False):
-        once = part.drop_duplicates("case") if "case" in part else part
-        about = dict(zip([*_KEY, "feature"], key, strict=True))
-        out.append({**about, **_spread(once), "repeated": len(part) - len(once)})
-    columns = [*_KEY, "feature", *_spread(_NO_ROWS), "repeated"]
+    keys = [*_KEY, "feature"]
+    number = rows.groupby(keys, sort=False).ngroup().to_numpy()
+    first = ~rows.duplicated([*keys, "case"]).to_numpy() if "case" in rows else np.ones(len(rows), bool)
+    values = _arrays(rows)
+    names = rows[keys].to_numpy()
+    out = []
+    for part in _grouped(number):
+        once = part[first[part]]
+        spread = _spread({name: column[once] for name, column in values.items()})
+        out.append(
+            {**dict(zip(keys, names[part[0]], strict=True)), **spread, "repeated": len(part) - len(once)}
+        )
+    columns = [*keys, *_spread({name: column[:0] for name, column in values.items()}), "repeated"]
     return ordered(pd.DataFrame(out, columns=columns), ["feature"], rows)
+
+
+def _grouped(number: np.ndarray) -> list[np.ndarray]:
+    """Rows of each group, in the order in which groups come first; -1 is none."""
+    order = np.argsort(number, kind="stable")
+    order = order[np.searchsorted(number[order], 0) :]
+    cuts = np.flatnonzero(np.diff(number[order])) + 1
+    return np.split(order, cuts) if len(order) else []
 
 
 def radiomics_percent(rows: pd.DataFrame, what: str = "mean") -> pd.DataFrame:
@@ -145,27 +162,27 @@ def _with_modality(rows: pd.DataFrame) -> pd.DataFrame:
     return rows if "modality" in rows else rows.assign(modality="")
 
 
-_NO_ROWS = pd.DataFrame(
-    {name: pd.Series([], dtype=np.float64) for name in ("original", "defaced", "percent")}
-)
+def _arrays(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What `_spread` looks at, of all rows."""
+    missing = np.full(len(rows), np.nan)
+    numbers = ("percent", "original", "defaced", "voxels", "voxels_changed")
+    near = rows["note"].fillna("").str.contains("near-zero", regex=False) if "note" in rows else missing > 0
+    return {
+        **{name: rows[name].to_numpy(dtype=np.float64) if name in rows else missing for name in numbers},
+        "near": np.asarray(near, dtype=bool),
+    }
 
 
-def _spread(part: pd.DataFrame) -> dict[str, float]:
-    percent = part["percent"].to_numpy(dtype=np.float64)
+def _spread(part: Mapping[str, np.ndarray]) -> dict[str, float]:
+    percent, near = part["percent"], part["near"]
     good = np.isfinite(percent)
     kept = percent[good]
-    note = part["note"].fillna("").to_numpy(dtype=str) if "note" in part else np.full(len(part), "")
-    near = np.char.find(note, "near-zero") >= 0
     steady = percent[good & ~near]
-    before = part["original"].to_numpy(dtype=np.float64)
-    after = part["defaced"].to_numpy(dtype=np.float64)
+    before, after = part["original"], part["defaced"]
     same = (before == after) | (np.isnan(before) & np.isnan(after))
     pairs = np.isfinite(before) & np.isfinite(after)
     before, after = before[pairs], after[pairs]
-    voxels, changed = (
-        part[name].to_numpy(dtype=np.float64) if name in part else np.full(len(part), np.nan)
-        for name in ("voxels", "voxels_changed")
-    )
+    voxels, changed = part["voxels"], part["voxels_changed"]
     q1, median, q3 = np.percentile(kept, [25, 50, 75]) if len(kept) else (np.nan,) * 3
     of_means = (
         100 * (before.mean() - after.mean()) / before.mean() if len(before) and before.mean() else np.nan
@@ -180,7 +197,7 @@ def _spread(part: pd.DataFrame) -> dict[str, float]:
         "p95": float(np.percentile(np.abs(kept), 95)) if len(kept) else np.nan,
         "max": float(np.abs(kept).max()) if len(kept) else np.nan,
         "ratio_of_means": float(of_means),
-        "cases": len(part),
+        "cases": len(percent),
         "undefined": int((~good).sum()),
         "near_zero": int(near.sum()),
         "mean_without_near_zero": _mean(steady),
