@@ -44,7 +44,14 @@ from defacedask.defacers.fields import Stack, Tiling
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.mri_reface.average import FIT_GRID, HALF_GRID
 from defacedask.defacers.mri_reface.intensity import UNKNOWN, Palette
-from defacedask.defacers.mri_reface.palette import DOSE_FROM, DOSE_OVER
+from defacedask.defacers.mri_reface.palette import (
+    DOSE_FROM,
+    DOSE_OVER,
+    body_distance,
+    head_palette,
+    same_image,
+    volume_palette,
+)
 from defacedask.defacers.mri_reface.refacing import GAP_STEP, from_half, moved_average
 from defacedask.defacers.noise import NoiseField
 from defacedask.errors import ConfigError, InputError
@@ -149,8 +156,6 @@ class MriRefacePlan(Plan):
         **more: Any,
     ) -> Self:
         """Plan from a face that was laid over a head; ``more``: fields of a subclass."""
-        from defacedask.defacers.mri_reface.palette import body_distance, head_palette
-
         plan = cls(
             to_template=np.asarray(head.to_template),
             template="average",
@@ -427,11 +432,11 @@ class MriRefacePlan(Plan):
 
     def tuned(self, volume: xr.DataArray) -> MriRefacePlan:
         """With the values of this volume, if it is not the one the plan was made on."""
-        from defacedask.defacers.mri_reface.palette import same_image, volume_palette
-
         if same_image(self.palette, volume):
             return self
-        tuned = dataclasses.replace(self, palette=volume_palette(self, volume))
+        tuned = dataclasses.replace(
+            self, palette=volume_palette(volume, self.to_template, self.laid, self.protected)
+        )
         # the values alone are others: where they go has been laid out
         known = {name: self.__dict__[name] for name in _LAID if name in self.__dict__}
         tuned.__dict__.update(known)
