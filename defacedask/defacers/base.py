@@ -24,8 +24,10 @@ import xarray as xr
 
 from defacedask.backend import namespace, to_numpy
 from defacedask.boxes import bounds
-from defacedask.defacers.codec import encode, fields_alone, is_record, plan_from_dict, record
+from defacedask.defacers.boxes import box_pieces
+from defacedask.defacers.codec import encode, fields_alone, is_record, record
 from defacedask.defacers.contract import HOOKS, PLAN_HOOKS, keep_final
+from defacedask.defacers.protect import Protected, brain_of, unprotected
 from defacedask.defacers.provenance import defaced_attrs
 from defacedask.defacers.shown import plan_table
 from defacedask.devices import space_of
@@ -37,9 +39,8 @@ from defacedask.volume import geometry_of, on_host, to_stored
 
 if TYPE_CHECKING:
     from defacedask.anatomy.head import Head
-    from defacedask.defacers.protect import Protected
 
-__all__ = ["AIR", "BRAIN_MARGIN", "Defacer", "Plan", "air_of", "plan_from_dict", "plan_types", "record"]
+__all__ = ["AIR", "BRAIN_MARGIN", "Defacer", "Plan", "air_of", "plan_types", "record"]
 
 #: mm around the brain in which nothing changes, unless a defacer has an option ``brain_margin_mm``.
 BRAIN_MARGIN = 2.0
@@ -91,7 +92,7 @@ class Plan(Shown):
         return f"{type(self).__name__} of {self.defacer or 'a defacer without name'}"
 
     def _table(self) -> Any:
-        return plan_table(self)
+        return plan_table(self.summary())
 
     # --- what a subclass says
 
@@ -173,8 +174,6 @@ class Plan(Shown):
             For each piece its planes in the world, normal and offset; inside is ``normal . p > offset``. None: the
             box around the region is taken. Default: `hull_boxes` through the head's affine.
         """
-        from defacedask.defacers.hull import box_pieces
-
         return (
             box_pieces(self.hull_boxes, to_template) if self.hull_boxes and to_template is not None else None
         )
@@ -241,8 +240,6 @@ class Plan(Shown):
         ContractError
             If `wanted` gives anything but such an array.
         """
-        from defacedask.defacers.protect import unprotected
-
         return unprotected(self._wanted(geometry, xp), self.protected, geometry, xp)
 
     def _wanted(self, geometry: Geometry, xp: Any) -> Any:
@@ -338,8 +335,6 @@ class Plan(Shown):
 
     def _restore(self, out: Any, stored: Any, geometry: Geometry, xp: Any) -> None:
         """Put back what changed within what is protected, in place; looks only where something changed."""
-        from defacedask.defacers.protect import unprotected
-
         if not self.protected:
             return
         changed = bits(out) != bits(stored)
@@ -400,7 +395,9 @@ class Plan(Shown):
         else:
             data = kernel(data)
         out = volume.copy(data=data)
-        out.attrs = defaced_attrs(self, volume.attrs)
+        out.attrs = dict(volume.attrs)
+        if not self.wants_nothing:
+            out.attrs = defaced_attrs(volume.attrs, self.defacer or type(self).__name__, self.digest)
         return out
 
     @property
@@ -516,8 +513,6 @@ class Defacer(abc.ABC):
         ContractError
             If what is proposed is not a plan of this defacer.
         """
-        from defacedask.defacers.protect import brain_of
-
         kind = plan_types.get(self.name)
         kept: tuple[Protected, ...] = ()
         if kind is None or not kind.wants_nothing:
