@@ -4,6 +4,7 @@ types alone."""
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,14 @@ PACKAGE = Path(defacedask.__file__).parent
 ROOMS = ["anatomy", "defacers", "io", "faces", "costs", "attacks", "flow", "tables", "report", "runs", "cli"]
 
 
+@functools.cache
+def nodes(text: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(text)))
+
+
 def imported(text: str) -> Iterator[str]:
     """Rooms that a file imports, for types alone too."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
         if isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{name}" for name in names]
@@ -42,7 +48,7 @@ def module_of(path: Path, package: Path) -> str:
 def named(text: str, modules: set[str]) -> set[str]:
     """Which of the modules a file imports: where what is taken is a module itself, that one."""
     found = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import Any
 
 from defacedask.config import option
-from defacedask.errors import DefacedaskError, OutputError, RemoteError, StoreError, writing
+from defacedask.errors import FULL, DefacedaskError, OutputError, RemoteError, StoreError, writing
 from defacedask.flow.faults import Begun
 from defacedask.flow.lent import borrow, texts
 from defacedask.flow.result import FAILED, Outcome, TaskResult
@@ -145,6 +145,9 @@ class Away:
             # the service, or another run: nobody else's case would fare better
             fatal = isinstance(error, RemoteError) or bool(getattr(error, "fatal", False))
             return TaskResult(stage, case, name["defacer"], "", FAILED, str(error), fatal=fatal)
+        except OSError as error:  # of this machine's disk, before or after the stage
+            reason = f"{stage}: {error.strerror or error}"
+            return TaskResult(stage, case, name["defacer"], "", FAILED, reason, fatal=error.errno in FULL)
 
     def _shared(self, arguments: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         """Bring files that are of no case and are named among the arguments: their names everywhere, and here."""
@@ -189,7 +192,9 @@ class Away:
             one.remove()
 
     def _scratch(self) -> Path:
-        return Path(tempfile.mkdtemp(dir=self._place()))
+        place = self._place()
+        with writing(f"a folder in {place}"):
+            return Path(tempfile.mkdtemp(dir=place))
 
     def _place(self) -> Path:
         """Folder of this process for the run."""

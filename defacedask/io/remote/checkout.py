@@ -93,12 +93,13 @@ class Checkout:
         )
 
     def _brought(self, state: State, parts: Collection[str], strict: bool) -> bool:
-        if strict:
-            for path in set(self.listed()) - set(state.files):
+        with writing("what another run or task has taken away"):
+            if strict:
+                for path in set(self.listed()) - set(state.files):
+                    self.where(path).unlink(missing_ok=True)
+            for path in set(self.seen) - set(state.files):
                 self.where(path).unlink(missing_ok=True)
-        for path in set(self.seen) - set(state.files):
-            self.where(path).unlink(missing_ok=True)
-            del self.seen[path]
+                del self.seen[path]
         wanted: dict[str, set[str]] = {}
         for path, layer in state.files.items():
             if state.layers[layer].part not in parts:
@@ -186,7 +187,7 @@ class Checkout:
         try:
             with writing(f"the layer {name}"):
                 aside.parent.mkdir(parents=True, exist_ok=True)
-            if not self.tree.fetch(name, aside):
+            if not self.tree.fetch(name, aside, layer.size):
                 return False
             if aside.stat().st_size != layer.size or file_hash(aside) != layer.sha256:
                 raise StoreError(
