@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import os
 import shutil
 import sys
@@ -24,8 +23,8 @@ from types import MappingProxyType
 from typing import Any
 
 from defacedask.config import option
-from defacedask.errors import FULL, DefacedaskError, OutputError, RemoteError, StoreError, writing
-from defacedask.flow.faults import Begun
+from defacedask.errors import FULL, DefacedaskError, RemoteError, StoreError, writing
+from defacedask.flow.begun_away import BegunAway, say_for_the_dead
 from defacedask.flow.lent import borrow, texts
 from defacedask.flow.result import FAILED, Outcome, TaskResult
 from defacedask.flow.worker import run_task, settled_result
@@ -118,6 +117,7 @@ class Away:
         """As `defacedask.flow.worker.run_task`, here, on a case that lies there."""
         case, stage = name["case"], name["stage"]
         try:
+            say_for_the_dead(_objects(self.address), self._notes())
             with self._taken(case) as here:
                 here.checkout.bring((SMALL,))
                 folder = str(here.root / self.kept)
@@ -136,7 +136,7 @@ class Away:
                     rows=rows,
                     again=again,
                     folder=folder,
-                    begin=functools.partial(_BegunAway, here.checkout.tree),
+                    begin=functools.partial(BegunAway, here.checkout.tree, self._notes()),
                     **name,
                 )
                 here.push(self.epoch)
@@ -196,11 +196,19 @@ class Away:
         with writing(f"a folder in {place}"):
             return Path(tempfile.mkdtemp(dir=place))
 
+    def _notes(self) -> Path:
+        """Folder of this machine that outlives its workers, for what the dead have to say."""
+        own = _of_worker()
+        return self._base(option("store.scratch") or (str(Path(own).parent) if own else ""), "notes")
+
+    def _base(self, given: str, name: str) -> Path:
+        digest = hashlib.sha256(f"{self.address} {self.epoch}".encode()).hexdigest()[:12]
+        return Path(given or self.scratch) / f"{name}-{digest}"
+
     def _place(self) -> Path:
         """Folder of this process for the run."""
-        base = option("store.scratch") or _of_worker() or self.scratch
-        digest = hashlib.sha256(f"{self.address} {self.epoch}".encode()).hexdigest()[:12]
-        place = Path(base) / f"cases-{digest}-{os.getpid()}"
+        base = self._base(option("store.scratch") or _of_worker(), "cases")
+        place = base.with_name(f"{base.name}-{os.getpid()}")
         with writing(f"the folder {place}"):
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
         return place
@@ -349,50 +357,3 @@ def _renamed(
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         return type(value)(map(again, value))
     return value
-
-
-class _BegunAway(Begun):
-    """The sign as an object: a worker elsewhere sees it.
-
-    Parameters
-    ----------
-    tree : Tree
-        Of the case.
-    result, token
-        See `Begun`.
-    """
-
-    def __init__(self, tree: Tree, result: Path, token: str) -> None:
-        self.tree, self.name = tree, f"begun/{result.stem}"
-        super().__init__(result, token)
-
-    def _read(self) -> dict[str, Any]:
-        text = self.tree.objects.read(f"{self.tree.name}/{self.name}")
-        try:
-            known = json.loads(text or b"")
-        except ValueError:
-            return {}
-        return known if isinstance(known, dict) and known.get("token") == self.token else {}
-
-    def _write(self, text: str) -> None:
-        self.tree.objects.write(f"{self.tree.name}/{self.name}", text.encode())
-
-    def _says_late(self) -> bool:
-        return self.tree.objects.read(f"{self.tree.name}/{self.name}.late") is not None
-
-    def _end_after(self, limit: float, stack: contextlib.ExitStack) -> None:
-        super()._end_after(limit, stack)
-        # a process that is ended says nothing any more: said a little before
-        soon = threading.Timer(max(limit - min(5.0, limit / 4), 0.0), self._say_late)
-        soon.daemon = True
-        soon.start()
-        stack.callback(soon.cancel)
-
-    def _say_late(self) -> None:
-        with contextlib.suppress(DefacedaskError):
-            self.tree.objects.write(f"{self.tree.name}/{self.name}.late", b"late")
-
-    def _end(self) -> None:
-        super()._end()
-        with contextlib.suppress(DefacedaskError, OutputError):
-            self.tree.remove([self.name, f"{self.name}.late"])
