@@ -30,6 +30,7 @@ from defacedask.flow.result import FAILED, Outcome, TaskResult
 from defacedask.flow.worker import run_task, settled_result
 from defacedask.io.remote.checkout import Checkout
 from defacedask.io.remote.objects import Objects
+from defacedask.io.remote.room import free_in, need_room
 from defacedask.io.remote.trees import Tree
 from defacedask.io.store import called_as, consolidate
 from defacedask.whole_files import replacing
@@ -219,6 +220,15 @@ _FREE: collections.OrderedDict[tuple[str, int, str], list[_Here]] = collections.
 _LOCK = threading.Lock()
 
 
+def _let_go_of_all() -> None:
+    """Remove the folders of cases that no task has just now."""
+    with _LOCK:
+        free = list(itertools.chain(*_FREE.values()))
+        _FREE.clear()
+    for here in free:
+        here.remove()
+
+
 @functools.lru_cache(maxsize=4)
 def _objects(address: str) -> Objects:
     return Objects(address)
@@ -255,7 +265,15 @@ class _Here:
             self._files,
             part_of,
             passing,
+            room=self._room,
         )
+
+    def _room(self, needed: int) -> None:
+        """See that there is room for the case; what is kept of others goes before it is refused."""
+        if free_in(self.folder) < needed:
+            _let_go_of_all()
+        hint = "Give the workers more room, or a folder elsewhere (the option store.scratch)."
+        need_room(f"the files of {self.case}", needed, self.folder, hint)
 
     def _files(self) -> Iterator[str]:
         for base, folders, files in os.walk(self.root):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -250,6 +252,21 @@ def test_a_process_keeps_few_cases(away, tmp_path):
     away.let_go(f"case{aways.KEPT_CASES + 1}")
     assert len(list(Path(away.scratch).rglob("run"))) == aways.KEPT_CASES - 1
     assert next(Path(away.scratch).iterdir()).stat().st_mode & 0o77 == 0
+
+
+def test_a_case_that_has_no_room_is_told_before_it_comes_and_others_go_first(away, tmp_path, monkeypatch):
+    made = run(away, make, stage="ingest", root=str(tmp_path / "here"))
+    elsewhere = somewhere_else(away)
+    options = {"folder": "", "stage": "ingest", "defacer": "", "away": elsewhere, "case": "another"}
+    assert run_task(make, {"root": ADDRESS}, **options).ok
+    assert list(Path(elsewhere.scratch).rglob("*.zarr"))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(Tree, "fetch", lambda *_: pytest.fail("it came"))
+    result = run(elsewhere, make_plans, made, stage="plan", plans=str(tmp_path / "plans"))
+    assert (result.status, result.fatal) == ("failed", True)
+    assert re.match(r"the files of one need .*, and .* free\. Give the workers more room", result.reason)
+    assert not list(Path(elsewhere.scratch).rglob("*.zarr"))
 
 
 def test_kinds_of_files():
