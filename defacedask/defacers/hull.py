@@ -24,7 +24,7 @@ from defacedask.defacers.boxes import FAR, Box, Piece, box_pieces
 from defacedask.defacers.shear import half_space
 
 if TYPE_CHECKING:
-    from defacedask.defacers.base import Plan
+    from defacedask.defacers.plan import Plan
     from defacedask.geometry import Geometry
 
 __all__ = ["CELL", "FACE_AND_EARS", "covers", "published", "steps"]
