@@ -9,7 +9,7 @@ from typing import Any
 
 from defacedask.errors import printable
 
-__all__ = ["Shown", "counted", "html_table", "short"]
+__all__ = ["Shown", "counted", "html_table", "short", "sized"]
 
 #: Rows of a table; letters of a cell.
 ROWS, LETTERS = 12, 60
@@ -73,3 +73,13 @@ def html_table(
 def counted(number: int, one: str, several: str = "") -> str:
     """``1 case``, ``2 cases``."""
     return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def sized(count: int) -> str:
+    """Bytes as a person reads them."""
+    amount = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:,.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:,.1f} {unit}"
+        amount /= 1000
+    raise AssertionError

@@ -4,6 +4,7 @@ types alone."""
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,34 +17,44 @@ PACKAGE = Path(defacedask.__file__).parent
 ROOMS = ["anatomy", "defacers", "io", "faces", "costs", "attacks", "flow", "tables", "report", "runs", "cli"]
 
 
+@functools.cache
+def nodes(text: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(text)))
+
+
 def imported(text: str) -> Iterator[str]:
     """Rooms that a file imports, for types alone too."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
         if isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{name}" for name in names]
         yield from (name.split(".")[1] for name in names if name.startswith("defacedask."))
 
 
-def circle(room: Path) -> list[str]:
-    """Files of a room that import each other in a circle, for types alone too; empty without one."""
-    files = {
-        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in room.glob("*.py")
-    }
-    waiting = {
-        name: named(path.read_text(encoding="utf-8")) & set(files) - {name} for name, path in files.items()
-    }
+def circle(package: Path) -> list[str]:
+    """Files that import each other in a circle, for types alone too, and those that need them; empty without one."""
+    texts = {module_of(path, package): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    waiting = {name: named(text, set(texts)) - {name} for name, text in texts.items()}
     while free := {name for name, needs in waiting.items() if not needs & set(waiting)}:
         waiting = {name: needs for name, needs in waiting.items() if name not in free}
     return sorted(waiting)
 
 
-def named(text: str) -> set[str]:
-    """Modules, and what is taken from them."""
-    nodes = list(ast.walk(ast.parse(text)))
-    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    parts = [node for node in nodes if isinstance(node, ast.ImportFrom)]
-    return found.union(*({str(n.module), *(f"{n.module}.{a.name}" for a in n.names)} for n in parts))
+def module_of(path: Path, package: Path) -> str:
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def named(text: str, modules: set[str]) -> set[str]:
+    """Which of the modules a file imports: where what is taken is a module itself, that one."""
+    found = set()
+    for node in nodes(text):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            taken = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (taken & modules) | ({str(node.module)} if taken - modules else set())
+    return found & modules
 
 
 def further_on(room: str, text: str) -> list[str]:
@@ -75,17 +86,19 @@ def test_such_an_import_is_found():
     assert further_on("cli", planted) == []
 
 
-@pytest.mark.parametrize("room", ["flow", "flow/stages", "tables", "runs", "attacks", "costs"])
-def test_no_circle_of_files(room):
-    assert circle(PACKAGE / room) == []
+def test_no_circle_of_files():
+    assert circle(PACKAGE) == []
 
 
-def test_a_circle_is_found(tmp_path, monkeypatch):
-    monkeypatch.setitem(globals(), "PACKAGE", tmp_path / "p")
-    (tmp_path / "p" / "room").mkdir(parents=True)
-    for name, other in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")):
-        text = f"def later():\n    from p.room import {other}\n"
-        (tmp_path / "p" / "room" / f"{name}.py").write_text(text)
-    assert circle(tmp_path / "p" / "room") == [f"p.room.{name}" for name in "abcd"]
-    (tmp_path / "p" / "room" / "c.py").write_text("")
-    assert circle(tmp_path / "p" / "room") == []
+@pytest.mark.parametrize("last", ["c", "c/__init__", "deeper/c"])
+def test_a_circle_is_found(tmp_path, last):
+    package = tmp_path / "p"
+    c = ".".join(last.removesuffix("/__init__").split("/"))
+    for name, other in (("a", "b"), ("b", c), (last, "a"), ("d", "a")):
+        path = package / "room" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        room, _, module = f"p.room.{other}".rpartition(".")
+        path.write_text(f"def later():\n    from {room} import {module}\n")
+    assert circle(package) == sorted(f"p.room.{name}" for name in ("a", "b", c, "d"))
+    (package / "room" / f"{last}.py").write_text("")
+    assert circle(package) == []

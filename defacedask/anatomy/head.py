@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.anatomy.quality import Figure
+from defacedask.anatomy.quality import Figure, figures
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.modality import air_of
@@ -310,8 +310,6 @@ class Head:
     @cached_property
     def quality(self) -> dict[str, Figure]:
         """Figures with gates, cheapest first; stops at the first that makes the rest meaningless."""
-        from defacedask.anatomy.quality import figures
-
         return {figure.name: figure for figure in figures(self)}
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -12,9 +12,11 @@ from defacedask.anatomy.morphology import dilate
 from defacedask.modality import modality_of
 
 if TYPE_CHECKING:
-    from defacedask.anatomy.head import Head
+    from defacedask.anatomy.atlas import Atlas
+    from defacedask.anatomy.registration import Registration
+    from defacedask.geometry import Geometry
 
-__all__ = ["GATES", "Figure", "figures"]
+__all__ = ["GATES", "Figure", "Judged", "figures"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +80,57 @@ GATES: dict[str, float] = {
 MOST_OF_A_BRAIN = 250.0
 
 
-def figures(head: Head) -> Iterator[Figure]:
+class Judged(Protocol):
+    """What is asked of a head to judge it; see `defacedask.anatomy.head.Head`, which answers."""
+
+    modality: str
+
+    @property
+    def grid(self) -> Geometry:
+        """Working grid, patient LPS mm."""
+
+    @property
+    def body(self) -> np.ndarray:
+        """Bool on `grid`: the patient."""
+
+    @property
+    def enclosed_ml(self) -> float:
+        """CT: mL of soft tissue that bone encloses."""
+
+    @property
+    def atlas(self) -> Atlas:
+        """What is needed of the average head."""
+
+    @property
+    def registration(self) -> Registration:
+        """The average's place in the patient."""
+
+    @property
+    def to_template(self) -> np.ndarray:
+        """(4, 4) affine: patient LPS mm -> the average's."""
+
+    @property
+    def outline_agreement(self) -> float:
+        """Dice overlap of body and average head."""
+
+    @property
+    def brain_by_template(self) -> np.ndarray:
+        """Bool on `grid`: the average's brain."""
+
+    @property
+    def brain_by_value(self) -> np.ndarray:
+        """Bool on `grid`: CT, the brain by Hounsfield units."""
+
+    def landmark(self, name: str) -> np.ndarray:
+        """The average's landmark in the patient, LPS mm."""
+
+
+def figures(head: Judged) -> Iterator[Figure]:
     """Figures of a head, cheapest first; ends after the first failure, which makes the rest meaningless.
 
     Parameters
     ----------
-    head : Head
+    head : Judged
 
     Yields
     ------
@@ -97,7 +144,7 @@ def figures(head: Head) -> Iterator[Figure]:
                 return
 
 
-def _body(head: Head) -> Figure:
+def _body(head: Judged) -> Figure:
     return Figure.at_least(
         "body_ml",
         head.body.sum() * head.grid.voxel_volume / 1000,
@@ -107,7 +154,7 @@ def _body(head: Head) -> Figure:
     )
 
 
-def _enclosed(head: Head) -> Figure | None:
+def _enclosed(head: Judged) -> Figure | None:
     if head.modality != "CT":
         return None
     enclosed = head.enclosed_ml
@@ -120,7 +167,7 @@ def _enclosed(head: Head) -> Figure | None:
     )
 
 
-def _match(head: Head) -> Figure:
+def _match(head: Judged) -> Figure:
     # on CT something is known to be enclosed like a brain; elsewhere nothing is known yet
     if head.modality != "CT":
         reason = "no head was found, or none of a size and form that the average head can be laid on"
@@ -139,7 +186,7 @@ def _match(head: Head) -> Figure:
     )
 
 
-def _margin(head: Head) -> Figure:
+def _margin(head: Judged) -> Figure:
     return Figure.at_least(
         "margin",
         head.registration.margin,
@@ -149,7 +196,7 @@ def _margin(head: Head) -> Figure:
     )
 
 
-def _outline(head: Head) -> Figure:
+def _outline(head: Judged) -> Figure:
     return Figure.at_least(
         "outline",
         head.outline_agreement,
@@ -159,7 +206,7 @@ def _outline(head: Head) -> Figure:
     )
 
 
-def _in_view(head: Head) -> Figure:
+def _in_view(head: Judged) -> Figure:
     inside = head.brain_by_template.sum() * head.grid.voxel_volume
     scale = abs(np.linalg.det(head.to_template[:3, :3]))
     return Figure.at_least(
@@ -171,7 +218,7 @@ def _in_view(head: Head) -> Figure:
     )
 
 
-def _eyes(head: Head) -> Figure:
+def _eyes(head: Judged) -> Figure:
     eyes = np.array([head.landmark("eye_left"), head.landmark("eye_right")])
     # along the working grid's own S
     top = int(np.flatnonzero(head.body.any(axis=(1, 2))).max())
@@ -185,7 +232,7 @@ def _eyes(head: Head) -> Figure:
     )
 
 
-def _agreement(head: Head) -> Figure | None:
+def _agreement(head: Judged) -> Figure | None:
     if head.modality != "CT":
         return None
     a, b = head.brain_by_value, head.brain_by_template

@@ -114,6 +114,8 @@ def command(
     if dry_run:
         _dry(*set_aside(found, already_defaced), defacer, names)
         return
+    if told := output.room(found.cases):
+        click.echo(told, err=True)
     options: dict[str, Any] = {
         "inputs": inputs,
         "protect": names,

@@ -145,10 +145,11 @@ def _say_first(
     due: list[RemoteSeries],
 ) -> None:
     """What there is and what one may do with it, before anything is fetched."""
-    from defacedask.io.remote.cohort.usage import said, size, uses_of
+    from defacedask.io.remote.cohort.usage import said, uses_of
+    from defacedask.showing import sized
 
     patients = len({(one.collection, one.patient_id) for one in wanted})
-    total = size(sum(one.bytes or 0 for one in wanted))
+    total = sized(sum(one.bytes or 0 for one in wanted))
     persons = f"{patients} patient{'s' if patients != 1 else ''}"
     click.echo(f"{service.name}: {len(wanted)} series of {persons}, {total}")
     for line in said(uses_of(wanted), service.terms):
@@ -158,7 +159,7 @@ def _say_first(
         click.echo(f"{len(absent)} series are not listed there (the first: {first}).", err=True)
     if here:
         click.echo(f"{len(here)} series are here already, whole.")
-    click.echo(f"{len(due)} series to fetch, {size(sum(one.bytes or 0 for one in due))}.")
+    click.echo(f"{len(due)} series to fetch, {sized(sum(one.bytes or 0 for one in due))}.")
 
 
 def _accepted(due: list[RemoteSeries], accept: bool) -> None:
@@ -196,10 +197,10 @@ def _keep_manifest(asked: Asked, to: Path) -> None:
 
 def _followed(outcomes: Iterable[Outcome], due: list[RemoteSeries]) -> Iterable[Outcome]:
     """The same outcomes; lines say how far it is, and what failed as it fails."""
-    from defacedask.io.remote.cohort.usage import size
+    from defacedask.showing import sized
 
     last, got, failed = time.monotonic(), 0, 0
-    total = size(sum(one.bytes or 0 for one in due))
+    total = sized(sum(one.bytes or 0 for one in due))
     for count, outcome in enumerate(outcomes, 1):
         yield outcome
         if outcome.here:
@@ -210,7 +211,7 @@ def _followed(outcomes: Iterable[Outcome], due: list[RemoteSeries]) -> Iterable[
                 click.echo(f"Not fetched: {outcome.series.uid}: {outcome.reason}", err=True)
         if time.monotonic() - last >= _BETWEEN:
             last = time.monotonic()
-            click.echo(f"{count} of {len(due)} series, {size(got)} of {total}, {failed} failed", err=True)
+            click.echo(f"{count} of {len(due)} series, {sized(got)} of {total}, {failed} failed", err=True)
 
 
 def _say_last(ended: list[Outcome], to: Path) -> None:

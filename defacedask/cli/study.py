@@ -77,6 +77,9 @@ def command(
             click.echo(printable(f"skipped: {skip.path}: {skip.reason}"))
         click.echo(f"{len(found.cases)} cases x {', '.join(names)}; nothing was done (--dry-run).")
         return
+    copies = len(resolve_defacers(options["defacers"])) - 1 if options["export"] else 0
+    if copies and (told := output.room(found.cases, copies)):
+        click.echo(told, err=True)
     with output.held():
         result = run_study(found, output.folder, depot=output.depot, **options)
         output.publish(_key(output.folder, options["seed"]), say=click.echo)

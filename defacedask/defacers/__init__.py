@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from typing import Any
 
 import defacedask
-from defacedask.defacers.base import Defacer, Plan, plan_from_dict, plan_types
+from defacedask.defacers.base import Defacer, Plan, plan_types
+from defacedask.defacers.codec import decode
 from defacedask.defacers.options import checked, known_options, split_options
+from defacedask.defacers.registry import BUILT_IN, GROUP, PLUGINS, STUDY_DEFACERS, defacer_names, found
 from defacedask.defacers.sources import source_hash
 from defacedask.errors import ConfigError, DefacedaskError
-from defacedask.plugins import Plugins, distribution_of
+from defacedask.plugins import distribution_of
 
 __all__ = [
+    "BUILT_IN",
+    "GROUP",
+    "STUDY_DEFACERS",
     "Defacer",
     "Plan",
     "code_of",
@@ -26,40 +30,11 @@ __all__ = [
     "valid_name",
 ]
 
-#: Entry points through which other packages' defacers join: ``name = "module:Class"``.
-GROUP = "defacedask.defacers"
-_PLUGINS = Plugins(GROUP, "defacer")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
-#: Built-in defacers, imported when asked for.
-BUILT_IN = {
-    "none": "defacedask.defacers.none:NoDefacing",
-    "quickshear": "defacedask.defacers.quickshear:Quickshear",
-    "biometric_mask": "defacedask.defacers.biometric_mask:BiometricMask",
-    "biometric_mask_strict": "defacedask.defacers.biometric_mask:BiometricMaskStrict",
-    "mri_reface": "defacedask.defacers.mri_reface:MriReface",
-    "carina": "defacedask.defacers.carina:Carina",
-    "surrogate": "defacedask.defacers.surrogate:Surrogate",
-    "surrogate_deep": "defacedask.defacers.surrogate.deep:SurrogateDeep",
-}
-
-#: What ``--defacers all`` means: the study's four. The control ``none`` always runs beside them.
-STUDY_DEFACERS = ("quickshear", "biometric_mask", "mri_reface", "carina")
-
-
-def defacer_names() -> list[str]:
-    """Names of all defacers, built-in first."""
-    return [*BUILT_IN, *(name for name in _PLUGINS.names() if name not in BUILT_IN)]
 
 
 def _load(name: str) -> type[Defacer]:
-    if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        return _checked(name, getattr(importlib.import_module(module), attribute), BUILT_IN[name])
-    kind, where = _PLUGINS.load(name)
-    if kind is not None:
-        return _checked(name, kind, where)
-    raise ConfigError(f"there is no defacer {name!r}.", f"Choose from: {', '.join(defacer_names())}.")
+    return _checked(name, *found(name))
 
 
 def _checked(name: str, kind: Any, where: str) -> type[Defacer]:
@@ -75,7 +50,7 @@ def _checked(name: str, kind: Any, where: str) -> type[Defacer]:
         fault = f"its module has no class of plans whose `defacer` is {name!r}"
     if fault:
         hint = "Check it with defacedask.testing.check_defacer."
-        raise _PLUGINS.unusable(name, where, fault, hint)
+        raise PLUGINS.unusable(name, where, fault, hint)
     source_hash(kind)  # now, while the files are those in memory
     return kind
 
@@ -102,7 +77,7 @@ def resolve(text: str, **options: Any) -> tuple[str, dict[str, Any]]:
         lists the valid ones.
     """
     name, given = split_options(text)
-    _PLUGINS.require_one(name, name in BUILT_IN)
+    PLUGINS.require_one(name, name in BUILT_IN)
     kind = _load(name)
     typed = checked(name, kind, options)
     for option, value in checked(name, kind, given).items():
@@ -144,6 +119,18 @@ def get_plan_type(name: str) -> type[Plan]:
     return plan_types[name]
 
 
+def plan_from_dict(facts: dict[str, Any]) -> Plan:
+    """Inverse of `Plan.to_dict`, for any registered kind of plan.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown defacer.
+    """
+    kind = get_plan_type(facts["defacer"])  # which makes the defacer's own records known
+    return kind(**{name: decode(value) for name, value in facts["fields"].items()})
+
+
 def code_of(name: str) -> dict[str, str]:
     """Which code a defacer is: a result made by other code is another result.
 
@@ -153,6 +140,6 @@ def code_of(name: str) -> dict[str, str]:
         distribution, version, source (SHA-256, see `defacedask.defacers.sources`).
     """
     kind = _load(name)
-    entries = [] if name in BUILT_IN else _PLUGINS.entries(name)
+    entries = [] if name in BUILT_IN else PLUGINS.entries(name)
     distribution, version = distribution_of(entries[0]) if entries else ("defacedask", defacedask.__version__)
     return {"distribution": distribution, "version": version, "source": source_hash(kind)}

@@ -27,8 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.defacers.base import Defacer, Plan, air_of
-from defacedask.defacers.boxes import FAR, Box, in_boxes
-from defacedask.defacers.hull import box_pieces
+from defacedask.defacers.boxes import FAR, Box, box_pieces, in_boxes
 from defacedask.defacers.noise import NoiseField
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.geometry import Geometry
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from defacedask.anatomy.head import Head
-    from defacedask.defacers.hull import Piece
+    from defacedask.defacers.boxes import Piece
     from defacedask.defacers.protect import Protected
 
 __all__ = ["BiometricMask", "BiometricMaskStrict", "BoxPlan"]

@@ -1,10 +1,10 @@
-"""Boxes in a template's space, asked block by block on any grid of the patient."""
+"""Boxes in a template's space: asked block by block on any grid of the patient, and as planes in its world."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,10 +14,14 @@ from defacedask.defacers.codec import record
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine
 
-__all__ = ["Box", "in_boxes", "index_box"]
+__all__ = ["Box", "Piece", "box_pieces", "in_boxes", "index_box"]
 
 #: Stands for "as far as the field of view goes", mm.
 FAR = 1e4
+#: mm of room for rounding.
+ROOM = 0.01
+#: One convex piece: (normal x, y, z, offset) of its planes; inside is where ``normal . p > offset`` for all of them.
+Piece = tuple[tuple[float, float, float, float], ...]
 
 
 @record
@@ -113,3 +117,25 @@ def in_boxes(boxes: Sequence[Box], matrix: np.ndarray, geometry: Geometry, xp: A
         there = out[part]
         there |= inside
     return out
+
+
+def box_pieces(boxes: Iterable[Box], matrix: np.ndarray) -> tuple[Piece, ...]:
+    """Boxes as planes in the patient's world.
+
+    Parameters
+    ----------
+    boxes : iterable of Box
+    matrix : (4, 4) array
+        World LPS mm -> the boxes' space.
+    """
+    pieces = []
+    for box in boxes:
+        planes = []
+        for axis in range(3):
+            row, shift = matrix[axis, :3], float(matrix[axis, 3])
+            if box.low[axis] > -FAR:
+                planes.append((*row.tolist(), box.low[axis] - shift - ROOM))
+            if box.high[axis] < FAR:
+                planes.append((*(-row).tolist(), shift - box.high[axis] - ROOM))
+        pieces.append(tuple(planes))
+    return tuple(pieces)

@@ -1,20 +1,17 @@
-"""Plans as JSON: fields that are plain values, arrays, grids, bytes, or records; and back."""
+"""Fields of plans as JSON: plain values, arrays, grids, bytes, or records; and back."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from defacedask.geometry import Geometry
 
-if TYPE_CHECKING:
-    from defacedask.defacers.base import Plan
-
-__all__ = ["decode", "encode", "fields_alone", "is_record", "plan_from_dict", "record"]
+__all__ = ["decode", "encode", "fields_alone", "is_record", "record"]
 
 _records: dict[str, type] = {}
 
@@ -34,22 +31,6 @@ def fields_alone(one: Any) -> dict[str, Any]:
 def is_record(value: Any) -> bool:
     """Whether a value is of a class that `record` made known."""
     return type(value) in _records.values()
-
-
-def plan_from_dict(facts: dict[str, Any]) -> Plan:
-    """Inverse of `Plan.to_dict`, for any registered kind of plan.
-
-    Raises
-    ------
-    InputError
-        For an unknown defacer.
-    """
-    # both make the records among the fields known: what is protected, and the defacer's own
-    import defacedask.defacers.protect  # noqa: F401
-    from defacedask.defacers import get_plan_type
-
-    kind = get_plan_type(facts["defacer"])
-    return kind(**{name: decode(value) for name, value in facts["fields"].items()})
 
 
 def encode(value: Any) -> Any:

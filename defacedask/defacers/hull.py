@@ -15,28 +15,24 @@ bounded by planes that the pose of the head alone puts where they are, and holds
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.defacers.boxes import FAR, Box
+from defacedask.defacers.boxes import FAR, Box, Piece, box_pieces
 from defacedask.defacers.shear import half_space
 
 if TYPE_CHECKING:
-    from defacedask.defacers.base import Plan
+    from defacedask.defacers.plan import Plan
     from defacedask.geometry import Geometry
 
-__all__ = ["CELL", "FACE_AND_EARS", "Piece", "box_pieces", "covers", "published", "steps"]
+__all__ = ["CELL", "FACE_AND_EARS", "covers", "published", "steps"]
 
-#: One convex piece: (normal x, y, z, offset) of its planes; inside is where ``normal . p > offset`` for all of them.
-Piece = tuple[tuple[float, float, float, float], ...]
 #: mm by which a hull grows at a time, and to whose multiples the sides of a box around a region are moved.
 CELL = 20.0
 #: mm that the average's brain loses at its surface before it is taken out: how exact the affine is.
 BRAIN_MM = 6.0
-#: mm of room for rounding.
-ROOM = 0.01
 #: Slices worked on at a time.
 SLAB = 16
 
@@ -49,28 +45,6 @@ FACE_AND_EARS = (
     Box("right", (-FAR, -FAR, -195.0), (-25.0, 80.0, 60.0)),
     Box("left", (25.0, -FAR, -195.0), (FAR, 80.0, 60.0)),
 )
-
-
-def box_pieces(boxes: Iterable[Box], matrix: np.ndarray) -> tuple[Piece, ...]:
-    """Boxes as planes in the patient's world.
-
-    Parameters
-    ----------
-    boxes : iterable of Box
-    matrix : (4, 4) array
-        World LPS mm -> the boxes' space.
-    """
-    pieces = []
-    for box in boxes:
-        planes = []
-        for axis in range(3):
-            row, shift = matrix[axis, :3], float(matrix[axis, 3])
-            if box.low[axis] > -FAR:
-                planes.append((*row.tolist(), box.low[axis] - shift - ROOM))
-            if box.high[axis] < FAR:
-                planes.append((*(-row).tolist(), shift - box.high[axis] - ROOM))
-        pieces.append(tuple(planes))
-    return tuple(pieces)
 
 
 def published(

@@ -10,7 +10,7 @@ import numpy as np
 from defacedask.geometry import Geometry
 
 if TYPE_CHECKING:
-    from defacedask.defacers.base import Plan
+    from defacedask.defacers.plan import Plan
 
 __all__ = ["MovedPlan", "plan_for"]
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from defacedask.defacers.registry import found
 from defacedask.errors import ConfigError
-
-if TYPE_CHECKING:
-    from defacedask.defacers.base import Plan
 
 __all__ = ["defaced_attrs"]
 
@@ -17,33 +15,31 @@ __all__ = ["defaced_attrs"]
 _OWN = ("series_uid", "sop_instance_uid")
 
 
-def defaced_attrs(plan: Plan, attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+def defaced_attrs(attrs: Mapping[Any, Any], name: str, digest: str) -> dict[Any, Any]:
     """Attributes of what a plan made of an array with these attributes.
 
     Parameters
     ----------
-    plan : Plan
     attrs : mapping
         Of the original, or of what another plan left.
+    name : str
+        Of the defacer.
+    digest : str
+        SHA-256 of the plan.
 
     Returns
     -------
     dict
         The same, flat, with ``defaced_by`` (after an earlier defacer's, with a comma between),
         ``defacing_plan_sha256`` (as in the record of an export), ``defacing_software``, ``derivation`` (a sentence),
-        and the UIDs of the source under ``source_series_uid`` and ``source_sop_instance_uid``. A plan that changes
-        nothing leaves all as it was.
+        and the UIDs of the source under ``source_series_uid`` and ``source_sop_instance_uid``.
     """
     from defacedask import __version__
 
-    if plan.wants_nothing:
-        return dict(attrs)
     out: dict[Any, Any] = {f"source_{k}" if k in _OWN else k: v for k, v in attrs.items()}
-    name, software = plan.defacer or type(plan).__name__, f"defacedask {__version__}"
+    software = f"defacedask {__version__}"
     out["defaced_by"] = ", ".join([*filter(None, [out.get("defaced_by", "")]), name])
-    out["defacing_plan_sha256"] = ", ".join(
-        [*filter(None, [out.get("defacing_plan_sha256", "")]), plan.digest]
-    )
+    out["defacing_plan_sha256"] = ", ".join([*filter(None, [out.get("defacing_plan_sha256", "")]), digest])
     out["defacing_software"] = software
     out["derivation"] = (
         f"Not the source series: {out['defaced_by']} ({software}) changed the face{_only_covered(name)}."
@@ -52,9 +48,7 @@ def defaced_attrs(plan: Plan, attrs: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _only_covered(name: str) -> str:
-    from defacedask.defacers import is_reversible
-
     with contextlib.suppress(ConfigError):  # a plan whose defacer is not registered
-        if is_reversible(name):
+        if getattr(found(name)[0], "reversible", False):
             return ", which is covered and can be recovered"
     return ""

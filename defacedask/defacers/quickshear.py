@@ -27,7 +27,7 @@ from defacedask.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from defacedask.anatomy.head import Head
-    from defacedask.defacers.hull import Piece
+    from defacedask.defacers.boxes import Piece
     from defacedask.defacers.protect import Protected
     from defacedask.geometry import Geometry
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from defacedask.defacers.base import Plan
+from typing import Any
 
 __all__ = ["plan_table"]
 
 
-def plan_table(plan: Plan) -> tuple[Sequence[str], Sequence[Sequence[Any]], Sequence[str]]:
-    """Table of what a plan says of itself; secrets stand in it as their SHA-256 alone."""
+def plan_table(summary: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Sequence[Any]], Sequence[str]]:
+    """Table of what a plan says of itself (`Plan.summary`); secrets stand in it as their SHA-256 alone."""
     rows = []
-    for name, value in plan.summary().items():
+    for name, value in summary.items():
         if name == "defacer":
             continue
         if name == "protected":

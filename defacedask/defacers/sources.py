@@ -27,7 +27,7 @@ OWN = (
     "geometry.py",
     "modality.py",
     "sampling.py",
-    "volume.py",
+    "volume",
 )
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SUFFIXES = (".py", ".pyx", ".so", ".pyd")

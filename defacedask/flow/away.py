@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import os
 import shutil
 import sys
@@ -24,13 +23,14 @@ from types import MappingProxyType
 from typing import Any
 
 from defacedask.config import option
-from defacedask.errors import DefacedaskError, OutputError, RemoteError, StoreError, writing
-from defacedask.flow.faults import Begun
+from defacedask.errors import FULL, DefacedaskError, RemoteError, StoreError, writing
+from defacedask.flow.begun_away import BegunAway, say_for_the_dead
 from defacedask.flow.lent import borrow, texts
 from defacedask.flow.result import FAILED, Outcome, TaskResult
 from defacedask.flow.worker import run_task, settled_result
 from defacedask.io.remote.checkout import Checkout
 from defacedask.io.remote.objects import Objects
+from defacedask.io.remote.room import free_in, need_room
 from defacedask.io.remote.trees import Tree
 from defacedask.io.store import called_as, consolidate
 from defacedask.whole_files import replacing
@@ -118,6 +118,7 @@ class Away:
         """As `defacedask.flow.worker.run_task`, here, on a case that lies there."""
         case, stage = name["case"], name["stage"]
         try:
+            say_for_the_dead(_objects(self.address), self._notes())
             with self._taken(case) as here:
                 here.checkout.bring((SMALL,))
                 folder = str(here.root / self.kept)
@@ -136,7 +137,7 @@ class Away:
                     rows=rows,
                     again=again,
                     folder=folder,
-                    begin=functools.partial(_BegunAway, here.checkout.tree),
+                    begin=functools.partial(BegunAway, here.checkout.tree, self._notes()),
                     **name,
                 )
                 here.push(self.epoch)
@@ -145,6 +146,9 @@ class Away:
             # the service, or another run: nobody else's case would fare better
             fatal = isinstance(error, RemoteError) or bool(getattr(error, "fatal", False))
             return TaskResult(stage, case, name["defacer"], "", FAILED, str(error), fatal=fatal)
+        except OSError as error:  # of this machine's disk, before or after the stage
+            reason = f"{stage}: {error.strerror or error}"
+            return TaskResult(stage, case, name["defacer"], "", FAILED, reason, fatal=error.errno in FULL)
 
     def _shared(self, arguments: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         """Bring files that are of no case and are named among the arguments: their names everywhere, and here."""
@@ -189,13 +193,23 @@ class Away:
             one.remove()
 
     def _scratch(self) -> Path:
-        return Path(tempfile.mkdtemp(dir=self._place()))
+        place = self._place()
+        with writing(f"a folder in {place}"):
+            return Path(tempfile.mkdtemp(dir=place))
+
+    def _notes(self) -> Path:
+        """Folder of this machine that outlives its workers, for what the dead have to say."""
+        own = _of_worker()
+        return self._base(option("store.scratch") or (str(Path(own).parent) if own else ""), "notes")
+
+    def _base(self, given: str, name: str) -> Path:
+        digest = hashlib.sha256(f"{self.address} {self.epoch}".encode()).hexdigest()[:12]
+        return Path(given or self.scratch) / f"{name}-{digest}"
 
     def _place(self) -> Path:
         """Folder of this process for the run."""
-        base = option("store.scratch") or _of_worker() or self.scratch
-        digest = hashlib.sha256(f"{self.address} {self.epoch}".encode()).hexdigest()[:12]
-        place = Path(base) / f"cases-{digest}-{os.getpid()}"
+        base = self._base(option("store.scratch") or _of_worker(), "cases")
+        place = base.with_name(f"{base.name}-{os.getpid()}")
         with writing(f"the folder {place}"):
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
         return place
@@ -204,6 +218,15 @@ class Away:
 #: Folders of cases that no task has just now.
 _FREE: collections.OrderedDict[tuple[str, int, str], list[_Here]] = collections.OrderedDict()
 _LOCK = threading.Lock()
+
+
+def _let_go_of_all() -> None:
+    """Remove the folders of cases that no task has just now."""
+    with _LOCK:
+        free = list(itertools.chain(*_FREE.values()))
+        _FREE.clear()
+    for here in free:
+        here.remove()
 
 
 @functools.lru_cache(maxsize=4)
@@ -242,7 +265,15 @@ class _Here:
             self._files,
             part_of,
             passing,
+            room=self._room,
         )
+
+    def _room(self, needed: int) -> None:
+        """See that there is room for the case; what is kept of others goes before it is refused."""
+        if free_in(self.folder) < needed:
+            _let_go_of_all()
+        hint = "Give the workers more room, or a folder elsewhere (the option store.scratch)."
+        need_room(f"the files of {self.case}", needed, self.folder, hint)
 
     def _files(self) -> Iterator[str]:
         for base, folders, files in os.walk(self.root):
@@ -344,50 +375,3 @@ def _renamed(
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         return type(value)(map(again, value))
     return value
-
-
-class _BegunAway(Begun):
-    """The sign as an object: a worker elsewhere sees it.
-
-    Parameters
-    ----------
-    tree : Tree
-        Of the case.
-    result, token
-        See `Begun`.
-    """
-
-    def __init__(self, tree: Tree, result: Path, token: str) -> None:
-        self.tree, self.name = tree, f"begun/{result.stem}"
-        super().__init__(result, token)
-
-    def _read(self) -> dict[str, Any]:
-        text = self.tree.objects.read(f"{self.tree.name}/{self.name}")
-        try:
-            known = json.loads(text or b"")
-        except ValueError:
-            return {}
-        return known if isinstance(known, dict) and known.get("token") == self.token else {}
-
-    def _write(self, text: str) -> None:
-        self.tree.objects.write(f"{self.tree.name}/{self.name}", text.encode())
-
-    def _says_late(self) -> bool:
-        return self.tree.objects.read(f"{self.tree.name}/{self.name}.late") is not None
-
-    def _end_after(self, limit: float, stack: contextlib.ExitStack) -> None:
-        super()._end_after(limit, stack)
-        # a process that is ended says nothing any more: said a little before
-        soon = threading.Timer(max(limit - min(5.0, limit / 4), 0.0), self._say_late)
-        soon.daemon = True
-        soon.start()
-        stack.callback(soon.cancel)
-
-    def _say_late(self) -> None:
-        with contextlib.suppress(DefacedaskError):
-            self.tree.objects.write(f"{self.tree.name}/{self.name}.late", b"late")
-
-    def _end(self) -> None:
-        super()._end()
-        with contextlib.suppress(DefacedaskError, OutputError):
-            self.tree.remove([self.name, f"{self.name}.late"])

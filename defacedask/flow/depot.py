@@ -19,6 +19,7 @@ from defacedask.flow.lending import INPUTS
 from defacedask.io.remote.checkout import Checkout
 from defacedask.io.remote.lease import LEASE, Lease
 from defacedask.io.remote.objects import Objects
+from defacedask.io.remote.room import need_room
 from defacedask.io.store import writing
 from defacedask.whole_files import file_hash, write_whole
 
@@ -229,6 +230,7 @@ class Depot:
             lambda: self._own(case),
             part_of,
             guarded=lambda path: part_of(path) == FILES,
+            room=lambda needed: need_room(f"the results and output of {case}", needed, self.out or self.home),
         )
 
     def _index(self, case: str) -> Path:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.flow.depot import Depot
 from defacedask.io.remote import Said, is_remote
 from defacedask.io.remote.publish import Target
+from defacedask.io.remote.room import free_in
+from defacedask.showing import sized
+
+if TYPE_CHECKING:
+    from defacedask.io.dicom.model import Case, Series
 
 __all__ = ["Output", "local_folder", "output_of"]
 
@@ -55,6 +61,25 @@ class Output:
             return
         with self.depot.held():
             yield
+
+    def room(self, cases: Iterable[Case], copies: int = 1) -> str:
+        """What this machine must have room for, a sentence to be said before the run; empty if its folder tells.
+
+        Parameters
+        ----------
+        cases : iterable of Case
+        copies : int
+            Defaced series of each series.
+        """
+        if self.depot is None:
+            return ""
+        needed = copies * sum(_size_of(series) for case in cases for series in case.series)
+        free = free_in(self.folder)
+        told = (
+            f"The output of all cases, about {sized(needed)}, lies in {self.folder} until the run has ended; "
+            f"{sized(free)} are free there."
+        )
+        return told if needed <= free else f"{told} Start the run where there is more room."
 
     def publish(self, key: bytes = b"", say: Said = lambda _: None) -> None:
         """Copy the output to its address, if it has one, after it passed its verification.
@@ -130,6 +155,15 @@ def _away(out: str | Path, work: str, own: str) -> Output:
     depot = Depot(work, place, place=folder if own else place, own=own, out=folder)
     depot.claim()
     return Output(folder, place, Target(str(out)) if remote else None, depot)
+
+
+def _size_of(series: Series) -> int:
+    """Bytes of a series as it is written, nearly: those of its files, by the first, or of its voxels, if more."""
+    voxels = series.voxels * int(series.facts.get("bits_allocated", 16)) // 8
+    try:
+        return max(voxels, Path(series.files[0]).stat().st_size * len(series.files))
+    except OSError:
+        return voxels
 
 
 def _within(one: str, other: str) -> bool:

@@ -17,8 +17,8 @@ from defacedask.anatomy.head import Head
 from defacedask.anatomy.registration import Registration
 from defacedask.defacers import get_defacer
 from defacedask.defacers.base import Plan
-from defacedask.defacers.boxes import FAR, Box, in_boxes
-from defacedask.defacers.hull import CELL, ROOM, box_pieces, covers, published, steps
+from defacedask.defacers.boxes import FAR, ROOM, Box, box_pieces, in_boxes
+from defacedask.defacers.hull import CELL, covers, published, steps
 from defacedask.geometry import Geometry
 from defacedask.volume import geometry_of
 

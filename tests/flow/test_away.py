@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +19,7 @@ from support.faulty_store import ADDRESS, memory  # noqa: F401
 from defacedask.errors import RefusedError
 from defacedask.flow import away as aways
 from defacedask.flow.away import Away, part_of
+from defacedask.flow.begun_away import BegunAway
 from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.worker import run_task
 from defacedask.io.remote.objects import Objects
@@ -108,7 +114,8 @@ def test_a_refusal_names_no_folder_of_the_worker(away, tmp_path):
 
 def test_who_dies_twice_is_not_begun_a_third_time_on_any_worker(away, tmp_path):
     for _ in range(2):
-        begun = aways._BegunAway(Tree(Objects(ADDRESS), "cases/one"), tmp_path / "nowhere/ingest.json", "t")
+        tree = Tree(Objects(ADDRESS), "cases/one")
+        begun = BegunAway(tree, tmp_path / "notes", tmp_path / "nowhere/ingest.json", "t")
         assert not begun.died()
         begun._end = lambda: None  # the process ends: nothing takes the sign away
         with begun.watched():
@@ -126,7 +133,7 @@ def test_who_dies_twice_is_not_begun_a_third_time_on_any_worker(away, tmp_path):
 def test_one_that_was_too_slow_is_told_from_one_that_died(away, tmp_path):
     tree = Tree(Objects(ADDRESS), "cases/one")
     for _ in range(2):
-        begun = aways._BegunAway(tree, tmp_path / "nowhere/ingest.json", "t")
+        begun = BegunAway(tree, tmp_path / "notes", tmp_path / "nowhere/ingest.json", "t")
         begun._end = lambda: None
         with begun.watched(limit=7.0):
             begun._say_late()
@@ -135,6 +142,39 @@ def test_one_that_was_too_slow_is_told_from_one_that_died(away, tmp_path):
     )
     result = run(away, make, stage="ingest", root=str(tmp_path / "here"))
     assert result.reason == "ingest: it took longer than 7 seconds, and was ended 2 times."
+
+
+HOLDING = """
+import re, sys
+from pathlib import Path
+from defacedask.flow import faults
+from defacedask.flow.begun_away import BegunAway
+from defacedask.io.remote.objects import Objects
+from defacedask.io.remote.trees import Tree
+
+faults._alone_on_a_worker = lambda: True
+tree = Tree(Objects("memory://elsewhere"), "cases/one")  # what is said there nobody hears
+begun = BegunAway(tree, Path(sys.argv[1]), Path(sys.argv[1], "ingest.json"), "t")
+with begun.watched(limit=0.5):
+    if sys.argv[2] == "late":
+        re.match("(a+)+$", "a" * 64 + "b")  # in C, with the interpreter's lock
+    else:
+        import os
+        os.abort()
+"""
+
+
+@pytest.mark.parametrize("how", ["late", "died"])
+def test_one_that_held_the_interpreter_until_its_time_was_up_is_told_from_one_that_died(away, tmp_path, how):
+    ended = subprocess.run([sys.executable, "-c", HOLDING, str(away._notes()), how], check=False)
+    assert ended.returncode == (1 if how == "late" else -signal.SIGABRT)
+    sign = {"token": "t", "times": 2, "limit": 0.5}
+    Objects(ADDRESS).write("cases/one/begun/ingest", json.dumps(sign).encode())
+    result = run(away, make, stage="ingest", root=str(tmp_path / "here"))
+    late = "it took longer than 0.5 seconds, and was ended 2 times."
+    died = "its process died 2 times; it may lack memory, see the worker's log."
+    assert result.reason == f"ingest: {late if how == 'late' else died}"
+    assert not list(away._notes().glob("*.late")) or how == "died"
 
 
 def twin(name: str):
@@ -212,6 +252,21 @@ def test_a_process_keeps_few_cases(away, tmp_path):
     away.let_go(f"case{aways.KEPT_CASES + 1}")
     assert len(list(Path(away.scratch).rglob("run"))) == aways.KEPT_CASES - 1
     assert next(Path(away.scratch).iterdir()).stat().st_mode & 0o77 == 0
+
+
+def test_a_case_that_has_no_room_is_told_before_it_comes_and_others_go_first(away, tmp_path, monkeypatch):
+    made = run(away, make, stage="ingest", root=str(tmp_path / "here"))
+    elsewhere = somewhere_else(away)
+    options = {"folder": "", "stage": "ingest", "defacer": "", "away": elsewhere, "case": "another"}
+    assert run_task(make, {"root": ADDRESS}, **options).ok
+    assert list(Path(elsewhere.scratch).rglob("*.zarr"))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(Tree, "fetch", lambda *_: pytest.fail("it came"))
+    result = run(elsewhere, make_plans, made, stage="plan", plans=str(tmp_path / "plans"))
+    assert (result.status, result.fatal) == ("failed", True)
+    assert re.match(r"the files of one need .*, and .* free\. Give the workers more room", result.reason)
+    assert not list(Path(elsewhere.scratch).rglob("*.zarr"))
 
 
 def test_kinds_of_files():

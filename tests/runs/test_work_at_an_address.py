@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,10 @@ def test_on_the_command_line(patients, tmp_path):
     )
     assert done.exit_code == 0, (done.output, done.exception)
     assert "originals and keys stay in memory://bucket/run." in done.output
+    # what this machine must have room for, before anything is done
+    told = re.search(r"The output of all cases, about ([\d.]+ [kM]B), lies in \S+ until", done.output)
+    assert told
+    assert done.output.index(told[0]) < done.output.index("originals and keys stay")
+    size = sum(path.stat().st_size for path in (tmp_path / "run.local" / "out").rglob("*.dcm"))
+    amount = float(told[1].split()[0]) * {"kB": 1e3, "MB": 1e6}[told[1].split()[1]]
+    assert 0.5 * size < amount < 1.5 * size

@@ -10,7 +10,6 @@ from typing import Any
 
 import defacedask
 from defacedask import errors
-from defacedask.accessor import VolumeAccessor
 from defacedask.defacers import Defacer
 from defacedask.io.dicom.model import Series, Skipped
 from defacedask.runs.deface import DefaceResult
@@ -18,7 +17,7 @@ from defacedask.runs.study import StudyResult
 from defacedask.testing import check_defacer, compare_face_recognition
 from defacedask.testing.clauses import CLAUSES
 from defacedask.verify import Problem, Verification
-from defacedask.volume import geometry_of, make_volume, real_values
+from defacedask.volume import VolumeAccessor, geometry_of, make_volume, real_values
 
 __all__ = ["pages", "written"]
 

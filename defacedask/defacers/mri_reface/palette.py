@@ -22,10 +22,12 @@ from defacedask.geometry import Geometry
 from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import xarray as xr
 
     from defacedask.anatomy.head import Head
-    from defacedask.defacers.mri_reface import MriRefacePlan
+    from defacedask.defacers.protect import Protected
 
 __all__ = ["body_distance", "head_palette", "same_image", "volume_palette"]
 
@@ -106,28 +108,33 @@ def head_palette(head: Head, fit: Fit, inside: np.ndarray) -> Palette:
     )
 
 
-def volume_palette(plan: MriRefacePlan, volume: xr.DataArray) -> Palette:
-    """Palette of another image in the plan's frame of reference; one pass over it."""
+def volume_palette(
+    volume: xr.DataArray,
+    to_template: np.ndarray,
+    laid: tuple[np.ndarray, np.ndarray, np.ndarray],
+    protected: Iterable[Protected],
+) -> Palette:
+    """Palette of another image in the frame of reference of a plan, whose fields these are; one pass over it."""
     from defacedask.anatomy.grid import reduced, resample
 
     fine, grid = reduced(volume, 2.0)
-    back = np.linalg.inv(plan.to_template)
+    back = np.linalg.inv(to_template)
     values = resample(fine, grid, FIT_GRID, matrix=back, outside=0.0)
-    world = _grid_world(plan.to_template)
+    world = _grid_world(to_template)
     index = grid.to_index(world)
     within = (index > -0.5) & (index < np.array(grid.shape) - 0.5)
     seen = np.asarray(within.all(axis=-1)).reshape(FIT_GRID.shape)
     # the patient's own skin is not in the plan: below the replaced part all is patient
-    shift, new, inside = plan.laid
+    shift, new, inside = laid
     deep = np.asarray((inside <= 0) & ((new < -6) | (average_shape().skin < -14)))
     old = np.where(deep, -10.0, 10.0).astype(np.float32)
     brain = np.zeros(FIT_GRID.shape, bool)
-    for one in plan.protected:
+    for one in protected:
         if one.name == "Brain":
             x, y, z = world.T
             brain |= (one._distance((x, y, z), np) < 1).reshape(FIT_GRID.shape)
     modality = volume.attrs["modality"]
-    return _palette(volume, modality, values, seen, old, brain, inside, shift, new, plan.to_template)
+    return _palette(volume, modality, values, seen, old, brain, inside, shift, new, to_template)
 
 
 def _palette(

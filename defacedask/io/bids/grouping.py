@@ -14,7 +14,7 @@ from pathlib import Path
 from defacedask.io.bids.names import dataset_of, is_derivative, parse
 from defacedask.io.bids.spaces import TRANSFORM, Placed, place, spaces_of
 from defacedask.io.bids.transforms import of_session, transforms_of
-from defacedask.io.dicom.model import Series
+from defacedask.io.dicom.series_facts import Series
 from defacedask.io.nifti.names import stem_of
 
 __all__ = ["Grouped", "one_plan_each"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from defacedask.io.bids.names import DESCRIPTION, dataset_of, parse
 from defacedask.io.bids.tables import Table, read_table
-from defacedask.io.dicom.model import Series
+from defacedask.io.dicom.series_facts import Series
 
 __all__ = ["Described", "age_in_years", "capped_age", "described", "sex_by_word", "with_participants"]
 

@@ -18,8 +18,8 @@ from defacedask.geometry import Geometry
 from defacedask.io.bids.names import parse
 from defacedask.io.bids.sidecar import sidecar_of
 from defacedask.io.bids.transforms import Transform, read_matrix
-from defacedask.io.dicom.model import Series
 from defacedask.io.dicom.registration import AGREE, OVERLAP, furthest, share_inside
+from defacedask.io.dicom.series_facts import Series
 
 __all__ = ["TRANSFORM", "Placed", "place", "spaces_of"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.io.dicom.gaps import uneven
-from defacedask.io.dicom.model import Series
+from defacedask.io.dicom.series_facts import Series
 
 __all__ = ["join_planes", "plane_facts"]
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from defacedask.errors import InputError, RefusedError
 from defacedask.io.dicom.headers import Header, open_dataset
-from defacedask.io.dicom.model import Series
 from defacedask.io.dicom.series import ENHANCED, HU_TYPES, check_pixels, common_facts
+from defacedask.io.dicom.series_facts import Series
 from defacedask.io.dicom.stack import MAX_VOXELS, stack_slices
 from defacedask.io.dicom.suv import enhanced_suv_facts
 

@@ -12,9 +12,9 @@ from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.enhanced import read_frames
 from defacedask.io.dicom.headers import Header, open_dataset, read_header
-from defacedask.io.dicom.model import Series
 from defacedask.io.dicom.pixels import read_stored, stored_dtype
 from defacedask.io.dicom.registration import moved
+from defacedask.io.dicom.series_facts import Series
 from defacedask.io.nifti.read import nifti_rescale, read_nifti
 from defacedask.modality import modality_of
 from defacedask.volume import make_volume

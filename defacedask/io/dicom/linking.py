@@ -9,8 +9,8 @@ from defacedask.errors import InputError, RefusedError
 from defacedask.io.dicom.defaced import by_header
 from defacedask.io.dicom.dose_planes import plane_facts
 from defacedask.io.dicom.headers import Header, open_dataset
-from defacedask.io.dicom.model import Series
 from defacedask.io.dicom.registration import read_relations
+from defacedask.io.dicom.series_facts import Series
 
 __all__ = ["OBJECTS", "object_series", "references"]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from defacedask.errors import InputError
-from defacedask.io.dicom.shown import case_table, scan_table, size_of, what_is_in
+from defacedask.io.dicom.series_facts import Series, size_of
 from defacedask.modality import IMAGES
 from defacedask.showing import Shown, counted, short
 
@@ -18,82 +19,6 @@ __all__ = ["KINDS", "Case", "Scan", "Series", "Skipped"]
 
 #: The lists of a case, in the order they are shown.
 KINDS = ("images", "structures", "doses", "plans", "others")
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class Series:
-    """One series that can be used, from headers only.
-
-    Parameters
-    ----------
-    uid : str
-        SeriesInstanceUID (for NIfTI a UID made from the file).
-    modality : str
-        DICOM modality: CT, MR, PT, RTSTRUCT, RTDOSE, RTPLAN, SEG, REG.
-    sop_class_uid, patient_id, study_uid, frame_of_reference, description : str
-        "" where the header has none.
-    number : int
-        SeriesNumber, 0 where there is none.
-    files : tuple of str
-        Absolute paths; of images in ascending order along the stack normal. A multi-frame series has one file.
-    instances : tuple of str
-        SOPInstanceUIDs in the order of ``files``.
-    references : tuple of str
-        Series and SOP instance UIDs this object refers to.
-    geometry : dict or None
-        `Geometry.to_dict` of an image.
-    facts : dict
-        JSON-able header facts that are needed later. Images: transfer_syntax, lossy, image_type, bits_allocated,
-        bits_stored, signed, photometric, padding (if any), patient_position, laterality, body_part, manufacturer,
-        sex and age (years) of the patient, scanner, visual_features, deidentification and already_defaced (what an
-        earlier defacing recorded; see `defacedask.io.dicom.defaced`), patient (where the PatientID alone does not say
-        who it is: see `defacedask.io.dicom.persons`), study_numbers (SeriesNumbers of all series of its study),
-        suv (PET; see `defacedask.io.dicom.suv.suv_facts`), frames (multi-frame: order along the stack); NIfTI:
-        format, units, stored, modality_because, sha256 (of the file), bids (path below its data set) and derivative
-        (whether that is a derived one). Others: frames_of_reference, structures (names, RTSTRUCT and SEG), label, and
-        units, type and summation of a dose.
-    """
-
-    uid: str
-    modality: str
-    sop_class_uid: str
-    patient_id: str
-    study_uid: str
-    frame_of_reference: str
-    description: str
-    number: int
-    files: tuple[str, ...]
-    instances: tuple[str, ...]
-    references: tuple[str, ...] = ()
-    geometry: dict[str, Any] | None = None
-    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return {
-            **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
-            "files": list(self.files),
-            "instances": list(self.instances),
-            "references": list(self.references),
-        }
-
-    @classmethod
-    def from_dict(cls, facts: dict[str, Any]) -> Series:
-        """Inverse of `to_dict`."""
-        tuples = {name: tuple(facts[name]) for name in ("files", "instances", "references")}
-        return cls(**{**facts, **tuples})
-
-    def __repr__(self) -> str:
-        parts = [self.modality, short(self.description), size_of(self), counted(len(self.files), "file")]
-        return f"Series({', '.join(part for part in parts if part)})"
-
-    @property
-    def voxels(self) -> int:
-        """Number of voxels of an image, 0 for anything else."""
-        if self.geometry is None:
-            return 0
-        nz, ny, nx = self.geometry["shape"]
-        return int(nz * ny * nx)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -119,10 +44,10 @@ class Case(Shown):
     others: tuple[Series, ...] = ()
 
     def _title(self) -> str:
-        return f"Case {self.id}: patient {short(self.patient_id) or 'without id'}, {what_is_in(self)}"
+        return f"Case {self.id}: patient {short(self.patient_id) or 'without id'}, {_what_is_in(self)}"
 
     def _table(self) -> Any:
-        return case_table(self)
+        return _case_table(self)
 
     @property
     def person(self) -> str:
@@ -251,7 +176,7 @@ class Scan(Shown):
         return f"Scan: {counted(len(self.cases), 'case')}{left}"
 
     def _table(self) -> Any:
-        return scan_table(self)
+        return _scan_table(self)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -269,3 +194,51 @@ class Scan(Shown):
             "skipped": [skip.to_dict() for skip in self.skipped],
             "notes": list(self.notes),
         }
+
+
+def _what_is_in(case: Case) -> str:
+    """Modalities of the images of a case, such as ``CT, 2 MR``."""
+    kinds = Counter(series.modality for series in case.images)
+    return ", ".join(kind if n == 1 else f"{n} {kind}" for kind, n in sorted(kinds.items()))
+
+
+def _case_table(case: Case) -> tuple[Sequence[str], Sequence[Sequence[Any]], Sequence[str]]:
+    """Table of the series of a case."""
+    rows = [
+        (s.modality, s.description, size_of(s) or _names(s), len(s.files), _flags(s)) for s in case.series
+    ]
+    return ("series", "description", "what", "files", ""), rows, ()
+
+
+def _names(series: Series) -> str:
+    names = series.facts.get("structures", ())
+    return f"{counted(len(names), 'structure')}: {', '.join(names)}" if names else ""
+
+
+def _flags(series: Series) -> str:
+    return ", ".join(
+        word
+        for fact, word in (("registered", "registered"), ("already_defaced", "already defaced"))
+        if fact in series.facts
+    )
+
+
+def _scan_table(scan: Scan) -> tuple[Sequence[str], Sequence[Sequence[Any]], Sequence[str]]:
+    """Table of the cases of a scan; what was skipped, by its reason."""
+    rows = [
+        (
+            case.id,
+            case.patient_id,
+            _what_is_in(case),
+            size_of(case.primary),
+            sum(len(s.facts.get("structures", ())) for s in case.structures),
+            len(case.doses),
+        )
+        for case in scan.cases
+    ]
+    why = Counter(skip.reason for skip in scan.skipped).most_common()
+    notes = [f"skipped {n}: {reason}" for reason, n in why[:3]]
+    notes += [f"and for {counted(len(why) - 3, 'other reason')} (see .skipped)"] if len(why) > 3 else []
+    notes += [f"note: {note}" for note in scan.notes[:3]]
+    notes += [f"and {counted(len(scan.notes) - 3, 'more note')} (see .notes)"] if len(scan.notes) > 3 else []
+    return ("case", "patient", "images", "planned on", "structures", "doses"), rows, notes

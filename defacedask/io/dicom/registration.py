@@ -17,7 +17,7 @@ import numpy as np
 
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
-from defacedask.io.dicom.model import Series
+from defacedask.io.dicom.series_facts import Series
 
 __all__ = [
     "AGREE",

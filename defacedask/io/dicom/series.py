@@ -12,8 +12,8 @@ from defacedask.errors import InputError, RefusedError
 from defacedask.io.dicom.about import age_of, sex_of
 from defacedask.io.dicom.defaced import by_header
 from defacedask.io.dicom.headers import Header, open_dataset
-from defacedask.io.dicom.model import Series
 from defacedask.io.dicom.mosaic import tiled_by_header
+from defacedask.io.dicom.series_facts import Series
 from defacedask.io.dicom.stack import stack_slices
 from defacedask.io.dicom.suv import suv_facts
 from defacedask.modality import MODALITIES

@@ -14,7 +14,7 @@ from defacedask.errors import InputError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.io.bids.sidecar import sidecar_of
 from defacedask.io.dicom.defaced import by_name, by_sidecar
-from defacedask.io.dicom.model import Series
+from defacedask.io.dicom.series_facts import Series
 from defacedask.io.dicom.stack import MAX_VOXELS
 from defacedask.io.nifti.names import stem_of
 from defacedask.io.nifti.values import SENTINEL, numbers_only, unpacked_size

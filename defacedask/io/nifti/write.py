@@ -27,7 +27,7 @@ from defacedask.whole_files import file_hash
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
     from defacedask.io.dicom.export import Context, Written
-    from defacedask.io.dicom.model import Series
+    from defacedask.io.dicom.series_facts import Series
 
 __all__ = ["EXACT", "exact_path", "mask_path", "sidecar_path", "write_nifti"]
 

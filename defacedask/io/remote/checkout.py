@@ -51,6 +51,8 @@ class Checkout:
         Path in the tree -> whether the file is made again from others, see `Tree.commit`.
     guarded : callable, optional
         Path in the tree -> whether somebody else's file may lie in its place, which is left alone then.
+    room : callable, optional
+        Gets the bytes that are needed here before anything comes, and raises where there are fewer.
     """
 
     def __init__(
@@ -62,9 +64,10 @@ class Checkout:
         part: Callable[[str], str],
         passing: Callable[[str], bool] = lambda path: False,
         guarded: Callable[[str], bool] = lambda path: False,
+        room: Callable[[int], None] = lambda needed: None,
     ) -> None:
         self.tree, self.index, self.where, self.listed = tree, index, where, listed
-        self.part, self.passing, self.guarded = part, passing, guarded
+        self.part, self.passing, self.guarded, self.room = part, passing, guarded, room
         self.state = State()
         #: Path -> layer it came from or went to, and what the file was then.
         self.seen: dict[str, tuple[str, list[int]]] = {}
@@ -93,12 +96,13 @@ class Checkout:
         )
 
     def _brought(self, state: State, parts: Collection[str], strict: bool) -> bool:
-        if strict:
-            for path in set(self.listed()) - set(state.files):
+        with writing("what another run or task has taken away"):
+            if strict:
+                for path in set(self.listed()) - set(state.files):
+                    self.where(path).unlink(missing_ok=True)
+            for path in set(self.seen) - set(state.files):
                 self.where(path).unlink(missing_ok=True)
-        for path in set(self.seen) - set(state.files):
-            self.where(path).unlink(missing_ok=True)
-            del self.seen[path]
+                del self.seen[path]
         wanted: dict[str, set[str]] = {}
         for path, layer in state.files.items():
             if state.layers[layer].part not in parts:
@@ -106,6 +110,9 @@ class Checkout:
             known = self.seen.get(path)
             if known is None or known[0] != layer or (strict and known[1] != _facts(self.where(path))):
                 wanted.setdefault(layer, set()).add(path)
+        if sizes := [state.layers[layer].size for layer in wanted]:
+            # a layer lies here whole while its files are taken out of it
+            self.room(sum(sizes) + max(sizes))
         for layer, paths in sorted(wanted.items()):
             if not self._unpack(layer, state.layers[layer], paths):
                 return False
@@ -186,7 +193,7 @@ class Checkout:
         try:
             with writing(f"the layer {name}"):
                 aside.parent.mkdir(parents=True, exist_ok=True)
-            if not self.tree.fetch(name, aside):
+            if not self.tree.fetch(name, aside, layer.size):
                 return False
             if aside.stat().st_size != layer.size or file_hash(aside) != layer.sha256:
                 raise StoreError(

@@ -177,7 +177,8 @@ def _fetch_study(client: Any, study: str, series: str, place: Path, say: Any) ->
             f"{client.host} sent {len(got & held)} of the {len(held)} instances it lists of the study.",
             "Try again; see the log of the archive.",
         )
-    mark.write_text(json.dumps(sorted(got)))
+    with writing(f"what {client.host} sends"):
+        mark.write_text(json.dumps(sorted(got)))
     say(f"{len(got)} instances fetched from {client.host}")
 
 

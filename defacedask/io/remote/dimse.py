@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from defacedask import config
-from defacedask.errors import ConfigError, MissingExtraError, RemoteError
+from defacedask.errors import ConfigError, DefacedaskError, MissingExtraError, RemoteError
 from defacedask.io.remote.credentials import access_to
+from defacedask.io.remote.room import sending
 
 __all__ = ["store"]
 
@@ -58,7 +59,8 @@ def store(address: str, files: Sequence[Path], say: Any) -> int:
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = access.timeout
     ae.connection_timeout = min(access.timeout, 15.0)
     _config.LOG_HANDLER_LEVEL = "none"
-    kinds = _kinds(files)
+    with sending(files):
+        kinds = _kinds(files)
     if len(kinds) > CONTEXTS:
         raise RemoteError(f"the files are of {len(kinds)} kinds, more than one association can carry.")
     for sop_class, syntax in sorted(kinds):
@@ -92,7 +94,10 @@ def store(address: str, files: Sequence[Path], say: Any) -> int:
                 refused.append(f"{path.name} and what follows (the association was lost)")
                 break
             try:
-                status = int(link.send_c_store(path).get("Status", 0x0110))
+                with sending([path]):
+                    status = int(link.send_c_store(path).get("Status", 0x0110))
+            except DefacedaskError:
+                raise
             except (ValueError, RuntimeError) as error:
                 refused.append(f"{path.name} ({' '.join(str(error).split())[:100]})")
                 continue

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from defacedask.errors import ConfigError, MissingExtraError, RemoteError
+from defacedask.errors import ConfigError, DefacedaskError, MissingExtraError, RemoteError
 from defacedask.io.remote.credentials import access_to
+from defacedask.io.remote.room import fetching, need_room
 from defacedask.io.store import writing
 from defacedask.whole_files import replacing
 
@@ -35,20 +37,24 @@ def fetch(address: str, folder: Path, say: Any) -> Path:
     ------
     RemoteError
         If it is not there or cannot be read.
+    OutputError
+        If this machine has no room for it, or cannot write it.
     ConfigError
         If the address is of no known kind, or holds a password.
     MissingExtraError
     """
     place = folder / f"files-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
     fs, path = open_address(address)
-    try:
+    with _spoken(address):
         if fs.isdir(path):
             names = {str(name): facts for name, facts in fs.find(path, detail=True).items()}
             if not names:
                 raise RemoteError(f"there is nothing at {address}.", "Check the address.")
             root = str(path).rstrip("/")
+            sizes = {place / _inside(name, root): facts.get("size") or 0 for name, facts in names.items()}
+            need_room(f"the files at {address}", sum(n for p, n in sizes.items() if not p.exists()), place)
             for name, facts in names.items():
-                _get(fs, name, place / _inside(name, root), facts)
+                _get(address, fs, name, place / _inside(name, root), facts)
             say(f"{len(names)} files fetched from {address}")
             return place
         about = fs.info(path)
@@ -58,14 +64,21 @@ def fetch(address: str, folder: Path, say: Any) -> Path:
             for number, one in enumerate(listed, 1):
                 other, name = open_address(one)
                 target = place / f"{number:06d}" / _last(name)
-                _get(other, name, target, other.info(name))
+                _get(one, other, name, target, other.info(name))
             say(f"{len(listed)} files fetched from the list {address}")
             return place
         target = place / _last(path)
-        _get(fs, path, target, about)
+        _get(address, fs, path, target, about)
         say(f"1 file fetched from {address}")
         return target
-    except (RemoteError, ConfigError):
+
+
+@contextlib.contextmanager
+def _spoken(address: str) -> Iterator[None]:
+    """Turn what a service can come to into one sentence; what is none of its faults is a sentence already."""
+    try:
+        yield
+    except DefacedaskError:
         raise
     except FileNotFoundError:
         raise RemoteError(f"there is nothing at {address}.", "Check the address.") from None
@@ -133,7 +146,7 @@ def _list(fs: Any, path: str, size: int | None) -> list[str]:
     return lines if lines and all(_LINE.fullmatch(line) for line in lines) else []
 
 
-def _get(fs: Any, name: str, target: Path, about: Mapping[str, Any]) -> None:
+def _get(address: str, fs: Any, name: str, target: Path, about: Mapping[str, Any]) -> None:
     """Fetch one file, whole or not at all; one of the right size is there already.
 
     It has the time of change that the service tells: fetched again, elsewhere, it is the same input.
@@ -141,10 +154,9 @@ def _get(fs: Any, name: str, target: Path, about: Mapping[str, Any]) -> None:
     size = about.get("size")
     if target.exists() and size is not None and target.stat().st_size == size:
         return
-    with writing(f"the fetched file {target.name}"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as aside:
-        fs.get_file(name, str(aside))
+    with writing(f"the fetched file {target.name}"), replacing(target) as aside:
+        with _spoken(address), fetching(aside, size):
+            fs.get_file(name, str(aside))
         if size is not None and aside.stat().st_size != size:
             raise RemoteError(f"{name} came with {aside.stat().st_size} of {size} bytes.", "Try again.")
         if isinstance(changed := about.get("LastModified"), datetime.datetime):

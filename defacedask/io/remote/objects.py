@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from defacedask.errors import ConfigError, DefacedaskError, RemoteError
 from defacedask.io.remote.files import open_address
+from defacedask.io.remote.room import fetching, sending
 
 __all__ = ["Objects"]
 
@@ -22,8 +23,15 @@ T = TypeVar("T")
 
 #: Seconds before each further try of what may pass.
 WAITS = (0.5, 2.0, 8.0)
-#: What does not pass by itself: no right, no such place, a name that is taken.
-LASTING = (PermissionError, FileNotFoundError, FileExistsError, NotImplementedError, TypeError)
+#: What does not pass by itself: no right, no such place, a name that is taken, a fault of this machine.
+LASTING = (
+    DefacedaskError,
+    PermissionError,
+    FileNotFoundError,
+    FileExistsError,
+    NotImplementedError,
+    TypeError,
+)
 
 
 class Objects:
@@ -117,14 +125,24 @@ class Objects:
         self._count("sent", len(content))
 
     def send(self, path: Path, name: str) -> None:
-        """Put a file."""
-        self._do("cannot be written", lambda: self.fs.put_file(str(path), self._name(name)))
+        """Put a file; raises InputError where it cannot be read."""
+
+        def put() -> None:
+            with sending([path]):
+                self.fs.put_file(str(path), self._name(name))
+
+        self._do("cannot be written", put)
         self._count("sent", path.stat().st_size)
 
-    def fetch(self, name: str, path: Path) -> bool:
-        """Get an object into a file; False if there is none of that name."""
+    def fetch(self, name: str, path: Path, size: int | None = None) -> bool:
+        """Get an object into a file; False if there is none of that name, OutputError if this machine fails."""
+
+        def get() -> None:
+            with fetching(path, size):
+                self.fs.get_file(self._name(name), str(path))
+
         try:
-            self._do("cannot be read", lambda: self.fs.get_file(self._name(name), str(path)), gone=True)
+            self._do("cannot be read", get, gone=True)
         except FileNotFoundError:
             return False
         self._count("fetched", path.stat().st_size)

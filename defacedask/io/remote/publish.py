@@ -16,6 +16,7 @@ from typing import Any
 
 from defacedask.errors import ConfigError, DefacedaskError, RemoteError
 from defacedask.io.remote.files import open_address
+from defacedask.io.remote.room import sending
 from defacedask.whole_files import file_hash
 
 __all__ = ["MANIFEST", "Published", "Target", "checked"]
@@ -81,6 +82,8 @@ class Target:
         ------
         RemoteError
             If the address did not take all of it, or another run has written there since this object was made.
+        InputError
+            If a file cannot be read.
         """
         left = set(leave)
         files = {
@@ -88,7 +91,8 @@ class Target:
             for path in sorted(folder.rglob("*"))
             if path.is_file() and path.relative_to(folder).parts[0] not in left
         }
-        facts = {name: [file_hash(path), path.stat().st_size] for name, path in files.items()}
+        with sending(files.values()):
+            facts = {name: [file_hash(path), path.stat().st_size] for name, path in files.items()}
         with self._spoken("did not take all files"):
             there = self._there()
             before = self._manifest(there)
@@ -106,7 +110,8 @@ class Target:
             due = [name for name in facts if name not in same]
             for first in range(0, len(due), _AT_ONCE):
                 some = due[first : first + _AT_ONCE]
-                self._fs.put([str(files[n]) for n in some], [self._name(n) for n in some])
+                with sending(files[n] for n in some):
+                    self._fs.put([str(files[n]) for n in some], [self._name(n) for n in some])
             there = self._there()
             short = [name for name, (_, size) in facts.items() if there.get(name) != size]
             if short:

@@ -179,9 +179,9 @@ class Tree:
         """Put the tar of a layer."""
         self.objects.send(path, f"{self.name}/{layer}")
 
-    def fetch(self, layer: str, path: Path) -> bool:
+    def fetch(self, layer: str, path: Path, size: int | None = None) -> bool:
         """Get the tar of a layer; False if it is gone: there is a later commit."""
-        return self.objects.fetch(f"{self.name}/{layer}", path)
+        return self.objects.fetch(f"{self.name}/{layer}", path, size)
 
     def commit(
         self, base: State, change: Change, epoch: int, *, passing: Collection[str] = (), mine: bool = False

@@ -13,8 +13,9 @@ from defacedask.errors import DefacedaskError
 from defacedask.io.dicom.export.covered import CLEANED, problems
 from defacedask.io.dicom.export.encoding import fit
 from defacedask.io.dicom.export.image import Context, Written, start
-from defacedask.io.dicom.export.references import instance_references, source_tokens, walk
+from defacedask.io.dicom.export.references import instance_references, source_tokens
 from defacedask.io.dicom.export.series_names import says_so, series_number
+from defacedask.io.dicom.export.walking import walk
 from defacedask.io.dicom.headers import DEFLATED, open_dataset, read_header
 from defacedask.io.dicom.pixels import read_stored
 from defacedask.modality import IMAGES

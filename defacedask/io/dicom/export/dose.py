@@ -10,7 +10,7 @@ import numpy as np
 
 from defacedask.errors import InputError
 from defacedask.io.dicom.export.image import Context, Written, write_one
-from defacedask.io.dicom.model import Series
+from defacedask.io.dicom.series_facts import Series
 
 __all__ = ["write_doses"]
 

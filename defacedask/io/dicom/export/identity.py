@@ -18,7 +18,8 @@ from typing import Any
 
 from defacedask.errors import InputError, MissingExtraError
 from defacedask.io.dicom.export.profile import DUMMY, OPTIONS, SAFE_PRIVATE, apply_profile
-from defacedask.io.dicom.export.references import walk
+from defacedask.io.dicom.export.record import add_codes
+from defacedask.io.dicom.export.walking import walk
 from defacedask.io.dicom.export.words import Forms, Words, forms_of
 
 __all__ = ["Identity", "named_in", "own_forms", "texts_of"]
@@ -267,8 +268,6 @@ class Identity:
 
     def _record(self, dataset: Any) -> None:
         """(0012,0062), (0012,0063), (0012,0064), (0028,0303), and the trial's elements."""
-        from defacedask.io.dicom.export.record import add_codes
-
         if self.trial:
             for keyword in ("ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName"):
                 setattr(dataset, keyword, "")  # of type 2: there, with or without a value

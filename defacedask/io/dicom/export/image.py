@@ -16,7 +16,7 @@ from defacedask.io.dicom.export.record import derive, drop_pictures, file_meta, 
 from defacedask.io.dicom.export.references import Remap
 from defacedask.io.dicom.export.series_names import rename
 from defacedask.io.dicom.headers import open_dataset
-from defacedask.io.dicom.model import Series
+from defacedask.io.dicom.series_facts import Series
 from defacedask.whole_files import file_hash
 
 __all__ = ["Context", "Written", "save", "write_images", "write_one"]

@@ -12,6 +12,8 @@ import re
 from importlib import resources
 from typing import Any
 
+from defacedask.io.dicom.export.walking import walk
+
 __all__ = [
     "KEPT_LABELS",
     "OPTIONS",
@@ -128,8 +130,6 @@ def apply_profile(dataset: Any, *, private: str) -> None:
         ``drop``: no private element stays; ``keep``: only those that are known to carry no identity.
     """
     from pydicom.datadict import keyword_for_tag
-
-    from defacedask.io.dicom.export.references import walk
 
     table = _table()
     for item, tag, vr in list(walk(dataset)):

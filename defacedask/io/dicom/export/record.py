@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from defacedask.io.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done, drop_cleaned
-from defacedask.io.dicom.export.references import walk
+from defacedask.io.dicom.export.walking import walk
 
 __all__ = [
     "CARRIED_ON",

@@ -7,16 +7,14 @@ about them stays as it was, byte for byte.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from defacedask.io.dicom.export.identity import Identity
 from defacedask.io.dicom.export.uids import UID_TOKEN, UidMap
+from defacedask.io.dicom.export.walking import walk
 
-if TYPE_CHECKING:
-    from defacedask.io.dicom.export.identity import Identity
-
-__all__ = ["Remap", "instance_references", "source_tokens", "walk"]
+__all__ = ["Remap", "instance_references", "source_tokens"]
 
 #: UIDs of instances and series wherever they appear.
 MAPPED = {
@@ -43,29 +41,6 @@ STANDARD = "1.2.840.10008."
 #: References of these classes name studies, visits and procedure steps, not instances of images.
 MANAGEMENT = "1.2.840.10008.3.1.2."
 TEXTS = {"LO", "SH", "ST", "LT", "UT", "UC", "UR", "UN", "OB", "OW", "CS", "PN"}
-
-
-def vr_of(element: Any, tag: Any) -> str:
-    """VR of an element without decoding it; that of the dictionary where the file gives none, else ``UN``."""
-    vr = str(element.VR or "UN")
-    if vr == "UN" and not tag.is_private:
-        from pydicom.datadict import dictionary_VR
-
-        with contextlib.suppress(KeyError):
-            vr = str(dictionary_VR(tag))
-    return vr
-
-
-def walk(dataset: Any, depth: int = 0) -> Iterator[tuple[Any, Any, str]]:
-    """(dataset or item, tag, VR) of every element, sequences' items after the sequence itself."""
-    if depth > 24:
-        return
-    for tag, element in list(dataset.items()):
-        vr = vr_of(element, tag)
-        yield dataset, tag, vr
-        if vr == "SQ" and tag in dataset:
-            for item in dataset[tag].value or ():
-                yield from walk(item, depth + 1)
 
 
 class Remap:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -11,9 +10,10 @@ from itertools import islice
 from pathlib import Path
 
 from defacedask.errors import DefacedaskError, OutputError, RemoteError, writing
+from defacedask.io.remote import room
 from defacedask.io.remote.cohort.landing import Landing
 from defacedask.io.remote.cohort.model import Asked, Outcome, RemoteSeries, Service, Stopped
-from defacedask.io.remote.cohort.usage import page, size, table, uses_of
+from defacedask.io.remote.cohort.usage import page, table, uses_of
 from defacedask.io.remote.credentials import TOKEN
 from defacedask.patience import patiently
 from defacedask.whole_files import write_whole
@@ -89,15 +89,7 @@ def need_room(series: Sequence[RemoteSeries], to: Path, connections: int) -> Non
     OutputError
     """
     sizes = sorted((one.bytes or 0 for one in series), reverse=True)
-    needed = sum(sizes) + sum(sizes[:connections])
-    there = next(folder for folder in (to.absolute(), *to.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    if needed > free:
-        raise OutputError(
-            f"the series need {size(needed)} while they are fetched, and {there} has {size(free)} free.",
-            "Free space or choose another output folder.",
-            fatal=True,
-        )
+    room.need_room("the series, while they are fetched,", sum(sizes) + sum(sizes[:connections]), to)
 
 
 def fetch_series(

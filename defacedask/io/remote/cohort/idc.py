@@ -17,19 +17,19 @@ from typing import Any
 
 from defacedask import config
 from defacedask.errors import (
-    FULL,
     AccessError,
     ConfigError,
+    DefacedaskError,
     InputError,
     MissingExtraError,
     RemoteError,
-    writing,
 )
 from defacedask.io.remote.cohort.asked import is_uid
 from defacedask.io.remote.cohort.landing import check_files, md5_of
 from defacedask.io.remote.cohort.model import Asked, FileFacts, RemoteSeries, Stopped
 from defacedask.io.remote.cohort.names import is_plain
 from defacedask.io.remote.cohort.usage import IDC_TERMS
+from defacedask.io.remote.room import fetching
 
 __all__ = ["Idc"]
 
@@ -194,7 +194,7 @@ class Idc:
             if stopped():
                 raise Stopped
             target = folder / name
-            with self._talking(series.uid):
+            with self._talking(series.uid), fetching(target, facts.get("size")):
                 self._fs.get_file(str(key), str(target))
             files[name] = _checked(target, facts, series.uid)
         check_files(series, folder)
@@ -213,11 +213,8 @@ class Idc:
             raise _gone(uid) from None
         except PermissionError:
             raise AccessError(f"the bucket of IDC does not let us read series {uid}.") from None
-        except OSError as error:
-            if error.errno in FULL:
-                with writing(f"series {uid}"):
-                    raise
-            raise self._broken(uid, error) from None
+        except DefacedaskError:
+            raise
         except Exception as error:  # botocore and aiohttp have their own
             raise self._broken(uid, error) from None
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from defacedask.io.remote.cohort.model import Outcome, RemoteSeries
+from defacedask.showing import sized
 
 __all__ = ["IDC_TERMS", "TCIA_TERMS", "Use", "asks_more", "page", "said", "table", "uses_of"]
 
@@ -84,22 +85,12 @@ def uses_of(series: Iterable[RemoteSeries]) -> list[Use]:
     ]
 
 
-def size(count: int) -> str:
-    """Bytes as a person reads them."""
-    amount = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{amount:,.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:,.1f} {unit}"
-        amount /= 1000
-    raise AssertionError
-
-
 def said(uses: Sequence[Use], terms: Sequence[str]) -> Iterator[str]:
     """Lines for a person, before anything is fetched."""
     for use in uses:
         kinds = ", ".join(f"{count} {kind}" for kind, count in use.modalities.items())
         patients = f"{use.patients} patient{'s' if use.patients != 1 else ''}"
-        yield f"{_plain(use.collection) or 'no collection'}: {kinds} of {patients}, {size(use.bytes)}"
+        yield f"{_plain(use.collection) or 'no collection'}: {kinds} of {patients}, {sized(use.bytes)}"
         where = f" ({_plain(use.licence_url)})" if use.licence_url else ""
         yield f"  Licence: {_plain(use.licence) or 'not told by the service'}{where}"
         if use.citation or use.doi:

@@ -19,24 +19,31 @@ Attributes are flat, so that netCDF, Zarr and anything else can keep them:
 
 from __future__ import annotations
 
-import functools
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from defacedask import accessor as _accessor  # noqa: F401  every volume has it
-from defacedask.backend import namespace, to_numpy
-from defacedask.coordinates import DIMS, coordinates_of, part_of
+from defacedask.coordinates import DIMS, coordinates_of
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
+from defacedask.volume.accessor import VolumeAccessor
+from defacedask.volume.reading import (
+    geometry_of,
+    grid_attrs,
+    grid_of_attrs,
+    on_host,
+    real_values,
+    to_stored,
+    units_of,
+)
 
 __all__ = [
     "DIMS",
     "UNITS",
+    "VolumeAccessor",
     "flat_attrs",
     "geometry_of",
     "grid_attrs",
@@ -51,7 +58,6 @@ __all__ = [
 
 #: Units in use: Hounsfield units, body-weight SUV, activity concentration, absorbed dose, arbitrary (MR), none.
 UNITS = ("HU", "g/mL", "Bq/mL", "Gy", "1", "")
-_MAPS = "index (z, y, x, 1) of the uncut grid to patient LPS mm (x, y, z, 1), row by row"
 
 
 def make_volume(
@@ -109,48 +115,6 @@ def make_volume(
     return xr.DataArray(stored, dims=DIMS, coords=coords, attrs=facts, name=name)
 
 
-def grid_attrs(geometry: Geometry) -> dict[str, Any]:
-    """Flat attributes that hold a grid; `grid_of_attrs` gives it back, bit for bit."""
-    return {
-        "affine": geometry.affine.ravel().tolist(),
-        "affine_maps": _MAPS,
-        "grid_shape": list(geometry.shape),
-        "frame_of_reference": geometry.frame_of_reference,
-    }
-
-
-def grid_of_attrs(attrs: Mapping[Any, Any]) -> Geometry:
-    """Inverse of `grid_attrs`.
-
-    Raises
-    ------
-    InputError
-        If there is no grid in the attributes, or a damaged one.
-    """
-    try:
-        shape = tuple(int(n) for n in attrs["grid_shape"])
-        affine = np.asarray(attrs["affine"], dtype=np.float64).reshape(4, 4)
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            "this array is not a volume: its attributes hold no grid (affine, grid_shape).",
-            "Make one with `defacedask.volume.make_volume`; some operations of xarray drop attributes.",
-        ) from None
-    return Geometry(shape, affine, str(attrs.get("frame_of_reference", "")))  # type: ignore[arg-type]
-
-
-def geometry_of(volume: xr.DataArray) -> Geometry:
-    """Grid of a volume, also after regular slicing or flipping with xarray.
-
-    Raises
-    ------
-    InputError
-        If the array is no volume of ours, or was indexed irregularly or between its voxels.
-    """
-    if tuple(volume.dims) != DIMS:
-        raise InputError(f"this array is not a volume: its dimensions are {volume.dims}, not (z, y, x).")
-    return part_of(grid_of_attrs(volume.attrs), volume)
-
-
 def placed_anew(volume: xr.DataArray, geometry: Geometry) -> xr.DataArray:
     """The same voxels on another grid of their shape: a part that becomes a whole, or one that is moved.
 
@@ -162,67 +126,6 @@ def placed_anew(volume: xr.DataArray, geometry: Geometry) -> xr.DataArray:
     if tuple(volume.shape) != geometry.shape:
         raise InputError(f"voxels {tuple(volume.shape)} do not fit the grid {geometry.shape}.")
     return volume.assign_coords(coordinates_of(geometry)).assign_attrs(grid_attrs(geometry))
-
-
-def units_of(volume: xr.DataArray) -> str:
-    """Units of a volume's real values, "" where they are not known."""
-    return str(volume.attrs.get("units", volume.attrs.get("real_units", "")))
-
-
-def real_values(volume: xr.DataArray, dtype: Any = np.float32) -> xr.DataArray:
-    """``stored * slope + intercept`` in the volume's units, lazily if the volume is lazy.
-
-    The sum is made in ``dtype`` (float32 holds every 16-bit stored value exactly). The answer needs no further
-    rescale, and says so: its ``units`` are those of its values, its slope is 1 and its intercept 0. Voxels that lie
-    on a device are brought back.
-    """
-    volume = on_host(volume)
-    slope = volume.coords["slope"].astype(dtype)
-    intercept = volume.coords["intercept"].astype(dtype)
-    values = volume.astype(dtype)
-    if not (slope == 1).all():
-        values = values * slope
-    if not (intercept == 0).all():
-        values = values + intercept
-    plain = {
-        "slope": xr.ones_like(volume.coords["slope"]).variable,
-        "intercept": xr.zeros_like(volume.coords["intercept"]).variable,
-    }
-    units = units_of(volume)
-    facts = {**volume.attrs, "real_units": units, "units": units}
-    return values.astype(dtype).assign_coords(plain).assign_attrs(facts)
-
-
-def on_host(volume: xr.DataArray) -> xr.DataArray:
-    """The volume with NumPy's voxels: those on a device, lazy or not, are brought back as they are asked for."""
-    data = volume.data
-    if isinstance(data, np.ndarray) or "cupy" not in sys.modules:
-        return volume
-    import dask.array
-
-    if not isinstance(data, dask.array.Array):
-        if namespace(data) is np:
-            return volume
-        data = dask.array.from_array(data, chunks=(32, -1, -1), name=False, asarray=False)
-    return volume.copy(data=data.map_blocks(to_numpy, dtype=data.dtype, meta=np.empty((0, 0, 0), data.dtype)))
-
-
-def to_stored(values: Any, slope: Any, intercept: Any, dtype: np.dtype, xp: Any = np) -> Any:
-    """Real values back to stored ones: rounded to nearest for integers and clipped to what ``dtype`` holds."""
-    stored = (values - intercept) / slope
-    if np.issubdtype(dtype, np.integer):
-        low, high = _limits(dtype, stored.dtype)
-        stored = xp.clip(xp.rint(stored), low, high)
-    return stored.astype(dtype)
-
-
-@functools.cache
-def _limits(dtype: np.dtype, of: np.dtype) -> tuple[float, float]:
-    """Least and largest floating number that the integers hold; a larger one becomes whatever the machine likes."""
-    info = np.iinfo(dtype)
-    ends = [of.type(end) for end in (info.min, info.max)]
-    low, high = (np.nextafter(e, of.type(0)) if not info.min <= int(e) <= info.max else e for e in ends)
-    return float(low), float(high)
 
 
 def flat_attrs(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-if TYPE_CHECKING:
-    from defacedask.geometry import Geometry
+from defacedask.coordinates import patient_coordinates
+from defacedask.geometry import Geometry
+from defacedask.volume.reading import geometry_of, real_values, units_of
 
 __all__ = ["VolumeAccessor"]
 
@@ -38,21 +39,15 @@ class VolumeAccessor:
         InputError
             If it no longer lies on its grid.
         """
-        from defacedask.volume import geometry_of
-
         return geometry_of(self._volume)
 
     @property
     def units(self) -> str:
         """Units of `real`."""
-        from defacedask.volume import units_of
-
         return units_of(self._volume)
 
     def real(self, dtype: Any = np.float32) -> xr.DataArray:
         """Values in the volume's units, lazily if it is lazy; see `defacedask.volume.real_values`."""
-        from defacedask.volume import real_values
-
         return real_values(self._volume, dtype)
 
     def patient(self) -> xr.DataArray:
@@ -67,6 +62,4 @@ class VolumeAccessor:
         InputError
             If the volume no longer lies on its grid.
         """
-        from defacedask.coordinates import patient_coordinates
-
         return self._volume.assign_coords(patient_coordinates(self.geometry))
