@@ -26,6 +26,8 @@ __all__ = ["TURNED", "Figure", "Head"]
 
 #: mm of the working grid, and of the one on which the head is looked for.
 SPACING, COARSE = 2.0, 4.0
+#: mm; no scanner's field of view is longer.
+LONGEST = 5000.0
 #: Degrees between header and head from which on the working grid follows the head, and that is said.
 TURNED = 60.0
 
@@ -77,6 +79,12 @@ class Head:
     def _fine(self) -> tuple[np.ndarray, Geometry]:
         from defacedask.anatomy.grid import reduced
 
+        sides = np.array(self.geometry.shape) * self.geometry.spacing
+        if sides.max() > LONGEST:
+            raise RefusedError(
+                f"no head was found: the image is {sides.max() / 1000:.3g} m long, so its positions are in "
+                "another unit than millimetres."
+            )
         return reduced(self.volume, SPACING)
 
     @cached_property

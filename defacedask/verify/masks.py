@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from defacedask.io.nifti.opened import opened
 from defacedask.modality import IMAGES
 from defacedask.whole_files import file_hash
 
@@ -126,9 +127,7 @@ def _changed(before: str, after: Path) -> np.ndarray:
 
 def _at_positions(file: Path) -> Any:
     """``held(dataset)``: values of a NIfTI mask at the pixels of a slice."""
-    import nibabel
-
-    image: Any = nibabel.load(file)
+    image = opened(file)
     values = np.asarray(image.dataobj) != 0
     back = np.linalg.inv(image.affine)
 
@@ -170,16 +169,13 @@ def _by_reference(found: _Found, line: dict[str, Any]) -> Any:
 
 
 def _nifti(found: _Found, line: dict[str, Any], image: dict[str, Any], before: str | None) -> None:
-    import nibabel
-
-    mask: Any = nibabel.load(found.folder / line["file"])
-    new: Any = nibabel.load(found.folder / image["file"])
+    mask, new = opened(found.folder / line["file"]), opened(found.folder / image["file"])
     if mask.shape != new.shape[:3] or np.abs(mask.affine - new.affine).max() > 1e-3:
         found.say(line["file"], "tags", "the mask is not on the grid of its image")
         return
     if before is None:
         return
-    old = np.asanyarray(nibabel.load(before).dataobj.get_unscaled()).reshape(mask.shape)  # type: ignore[attr-defined]
+    old = np.asanyarray(opened(before).dataobj.get_unscaled()).reshape(mask.shape)
     now = np.asanyarray(new.dataobj.get_unscaled()).reshape(mask.shape)
     same = (old == now) | ((old != old) & (now != now))
     outside = int((~same & (np.asarray(mask.dataobj) == 0)).sum())

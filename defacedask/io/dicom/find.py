@@ -21,6 +21,9 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 MAX_LIST_BYTES = 16 * 2**20
 #: Folder of `defacedask fetch` in its output: halves of series may lie there, and no search enters it.
 UNFINISHED = ".defacedask-fetch"
+#: Stores of version control: what is checked out lies beside them, under its own name. git-annex and DataLad keep the
+#: files of a data set in there, and links to them in the tree.
+STORES = frozenset({".git", ".datalad", ".hg", ".svn", ".bzr", ".dvc"})
 
 
 @dataclasses.dataclass
@@ -76,11 +79,12 @@ def _series_list(path: Path) -> list[str] | None:
 class _Search:
     def __init__(self) -> None:
         self.found = Found()
-        self.seen: set[tuple[int, int]] = set()
+        self.seen: set[tuple[int, int] | str] = set()
 
     def file(self, path: str, status: os.stat_result) -> None:
-        # one file behind two links is one file, and no duplicate instance
-        key = (status.st_dev, status.st_ino)
+        # one file behind two links is one file, and no duplicate instance; but NIfTI has nothing but its name, and
+        # git-annex keeps two images of the same bytes as one file: which of them are copies is told apart later
+        key = path if is_nifti(path) else (status.st_dev, status.st_ino)
         if key not in self.seen:
             self.seen.add(key)
             self.found.files.append(path)
@@ -103,7 +107,7 @@ class _Search:
             folders = []
             for entry in entries:
                 try:
-                    if entry.name == UNFINISHED:
+                    if entry.name == UNFINISHED or entry.name in STORES:
                         continue
                     if entry.is_dir():
                         folders.append(entry.path)

@@ -17,6 +17,7 @@ from defacedask.io.dicom.defaced import by_name, by_sidecar
 from defacedask.io.dicom.model import Series
 from defacedask.io.dicom.stack import MAX_VOXELS
 from defacedask.io.nifti.names import stem_of
+from defacedask.io.nifti.opened import opened
 from defacedask.io.nifti.values import SENTINEL, numbers_only, unpacked_size
 from defacedask.whole_files import file_hash
 
@@ -27,10 +28,8 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def _open(path: str) -> Any:
-    import nibabel
-
     try:
-        return nibabel.load(path)
+        return opened(path)
     except Exception as error:
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise RefusedError(f"it cannot be read as NIfTI ({text})") from None
@@ -40,6 +39,8 @@ def _geometry(image: Any, frame: str) -> Geometry:
     header, shape = image.header, image.shape
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         raise RefusedError(f"it has {len(shape)} dimensions ({' x '.join(map(str, shape))}), not one volume")
+    if min(shape[:3]) < 1:
+        raise RefusedError(f"its header gives it no size ({' x '.join(map(str, shape))} voxels)")
     if min(shape[:3]) < 2:
         raise RefusedError("it has a single slice: no volume can be made of it")
     if int(np.prod(shape[:3], dtype=np.int64)) > MAX_VOXELS:
@@ -48,6 +49,8 @@ def _geometry(image: Any, frame: str) -> Geometry:
         )
     if int(header.get("sform_code", 0)) == 0 and int(header.get("qform_code", 0)) == 0:
         raise RefusedError("its header does not say how it lies in the patient (neither sform nor qform)")
+    if not np.isfinite(image.affine).all():
+        raise RefusedError("its header's affine (sform or qform) holds what is no number")
     units = header.get_xyzt_units()[0]
     if units not in ("mm", "unknown"):
         raise RefusedError(f"its positions are in {units}, not millimetres")

@@ -52,8 +52,14 @@ def _unpacked_size(path: str) -> int:
             while data := file.read(_PIECE):
                 while data:
                     if unpack.eof:
-                        if not data.strip(b"\0"):  # padding after the last member
+                        data = data.lstrip(b"\0")  # padding between members, or after the last
+                        if not data:
                             break
+                        if data[0] != 0x1F:
+                            raise RefusedError(
+                                "something follows its compressed data that is no part of them (gzip): copy it again "
+                                "from where it came"
+                            )
                         unpack = zlib.decompressobj(31)
                     # in pieces, so that a bomb costs no memory
                     size += len(unpack.decompress(data, _PIECE))

@@ -21,6 +21,7 @@ from defacedask.io.bids.names import mask_name
 from defacedask.io.bids.sidecar import sidecar_of
 from defacedask.io.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done
 from defacedask.io.nifti.names import stem_of
+from defacedask.io.nifti.opened import opened
 from defacedask.volume import geometry_of
 from defacedask.whole_files import file_hash
 
@@ -123,14 +124,12 @@ def write_nifti(
     DefacedaskError
         If what was written is not what should have been.
     """
-    import nibabel
-
     from defacedask.defacers.hull import published
     from defacedask.io.dicom.export import Written
     from defacedask.io.nifti.values import numbers_only
 
     source = Path(series.files[0])
-    loaded: Any = nibabel.load(source)
+    loaded = opened(source)
     header = loaded.header
     stored, defaced = before.values, after.values
     geometry = geometry_of(before)
@@ -209,11 +208,24 @@ def _mask_bytes(labels: np.ndarray, header: Any, says: str) -> bytes:
 
     image = nibabel.Nifti1Image(labels.T.astype(np.uint8), None, None)
     image.header.set_data_dtype(np.uint8)
-    image.set_qform(header.get_qform(), int(header["qform_code"]))
-    image.set_sform(header.get_sform(), int(header["sform_code"]))
+    _place(image, header)
     image.header.set_xyzt_units(*header.get_xyzt_units())
     image.header["descrip"] = says.encode("ascii")
     return image.to_bytes()
+
+
+def _place(image: Any, header: Any) -> None:
+    """Let a mask lie where the image lies, by the affines of its header that can be read.
+
+    Only the one that counts has been: of a qform beside a valid sform nobody knows whether it is one.
+    """
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        image.set_qform(header.get_qform(), int(header["qform_code"]))
+    except (ValueError, HeaderDataError):
+        image.set_qform(header.get_sform(), 0)  # for its voxel sizes
+    image.set_sform(header.get_sform(), int(header["sform_code"]))
 
 
 def _save_for_owner(path: Path, data: bytes) -> None:
@@ -331,8 +343,6 @@ def _check(
     anonymous: bool,
 ) -> None:
     """Header and extensions byte for byte, values outside region and mask byte for byte, inside the plan's."""
-    import nibabel
-
     old, new = _raw(source), _raw(path)
     size = defaced.size * dtype.itemsize
     if anonymous:
@@ -349,7 +359,7 @@ def _check(
         raise DefacedaskError(
             f"values of {path.name} inside the region are not the plan's.", "Please report this."
         )
-    read: Any = nibabel.load(mask)
+    read = opened(mask)
     written = np.asarray(read.dataobj).T != 0
     if not np.array_equal(written, hull):
         raise DefacedaskError(f"the mask {mask.name} is not the hull of the plan.", "Please report this.")
