@@ -77,7 +77,7 @@ def _slices(folder: Path, named: Lines) -> dict[str, list[tuple[dict[str, Any], 
 
     out: dict[str, list[tuple[dict[str, Any], Any]]] = defaultdict(list)
     for line in named:
-        if line.get("modality") in IMAGES and not line["file"].endswith((".nii", ".nii.gz")):
+        if line.get("modality") in IMAGES and not line["file"].lower().endswith((".nii", ".nii.gz")):
             dataset = open_dataset(folder / line["file"])
             out[str(dataset.get("SeriesInstanceUID", ""))].append((line, dataset))
     return out
@@ -96,9 +96,9 @@ def _one(
         for other in named
         if other["input_sha256"] == line["input_sha256"]
         and other.get("modality") in IMAGES
-        and other["file"].endswith((".nii", ".nii.gz"))
+        and other["file"].lower().endswith((".nii", ".nii.gz"))
     ]
-    if beside and line["file"].endswith((".nii", ".nii.gz")):
+    if beside and line["file"].lower().endswith((".nii", ".nii.gz")):
         _nifti(found, line, beside[0], originals.get(line["input_sha256"]))
         return
     slices = next(

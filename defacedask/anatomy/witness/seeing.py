@@ -63,6 +63,8 @@ class Sighting:
         Middle of the skull, world LPS mm.
     axes : (3, 3) array
         Columns: left, posterior, superior of the head, world LPS.
+    second : bool
+        There is a face in another head beside it as well: then none is told, for a plan is of one head.
     """
 
     place: np.ndarray
@@ -72,6 +74,7 @@ class Sighting:
     reason: str = ""
     centre: np.ndarray = dataclasses.field(default_factory=lambda: np.full(3, np.nan))
     axes: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(3))
+    second: bool = False
 
     def facts(self) -> dict[str, Any]:
         """JSON-able."""
@@ -108,6 +111,8 @@ def sighting(volume: xr.DataArray, *, find: Callable[[xr.DataArray], Solid] = so
         solid = find(volume)
     except InputError as error:
         return _none(error.message.rstrip("."))
+    if any(not sighting_of(part).reason for part in solid.beside):
+        return dataclasses.replace(_none("a second head with a face is in view"), second=True)
     return sighting_of(solid)
 
 

@@ -26,4 +26,13 @@ def opened(path: str | os.PathLike[str]) -> Any:
     from nibabel.imageglobals import LoggingOutputSuppressor
 
     with LoggingOutputSuppressor():
-        return nibabel.load(path)
+        name = os.fspath(path)
+        ends = name[len(name) - 7 :] if name.lower().endswith(".gz") else name[len(name) - 4 :]
+        if ends in (ends.lower(), ends.upper()):
+            return nibabel.load(path)
+        # of a name that ends in .Nii nibabel would look for one that ends in .nii
+        with nibabel.openers.ImageOpener(name) as file:
+            start = file.read(nibabel.Nifti2Header.sizeof_hdr)
+        two = nibabel.Nifti2Header.may_contain_header(start)
+        kind = nibabel.Nifti2Image if two else nibabel.Nifti1Image
+        return kind.from_file_map({"image": nibabel.fileholders.FileHolder(name)})

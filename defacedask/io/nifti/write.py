@@ -219,12 +219,13 @@ def _place(image: Any, header: Any) -> None:
 
     Only the one that counts has been: of a qform beside a valid sform nobody knows whether it is one.
     """
-    from nibabel.spatialimages import HeaderDataError
-
     try:
-        image.set_qform(header.get_qform(), int(header["qform_code"]))
-    except (ValueError, HeaderDataError):
-        image.set_qform(header.get_sform(), 0)  # for its voxel sizes
+        qform, code = header.get_qform(), int(header["qform_code"])
+    except ValueError:  # a quaternion longer than 1
+        qform, code = np.full((4, 4), np.nan), 0
+    if not np.isfinite(qform).all():
+        qform, code = header.get_sform(), 0  # for its voxel sizes
+    image.set_qform(qform, code)
     image.set_sform(header.get_sform(), int(header["sform_code"]))
 
 

@@ -45,6 +45,9 @@ SPOILED = {
         WHOLE[: len(WHOLE) // 2] + bytes([WHOLE[len(WHOLE) // 2] ^ 16]) + WHOLE[len(WHOLE) // 2 + 1 :],
         "",
     ),
+    "something behind": (WHOLE + b"<html>moved</html>", "no part of them"),
+    "something behind padding": (WHOLE + bytes(512) + b"PK", "no part of them"),
+    "half a member behind": (WHOLE + WHOLE[:100], "truncated"),
     "not compressed": (image(values("int16")).to_bytes(), "not compressed"),
     "something else": (b"<html>Access denied</html>" * 30, "not compressed"),
     "empty": (b"", "empty"),
@@ -81,7 +84,7 @@ def test_several_members_are_one_file(tmp_path):
     """As bgzip writes it, and with padding behind."""
     raw = image(values("int16")).to_bytes()
     parts = b"".join(gzip.compress(raw[k : k + 3000]) for k in range(0, len(raw), 3000))
-    (tmp_path / "x.nii.gz").write_bytes(parts + gzip.compress(b"") + bytes(512))
+    (tmp_path / "x.nii.gz").write_bytes(parts + bytes(512) + gzip.compress(b"") + bytes(512))
     assert np.array_equal(read_image(scan(tmp_path).cases[0].primary).values, values("int16").T)
 
 
