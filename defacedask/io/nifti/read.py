@@ -21,7 +21,7 @@ from defacedask.io.nifti.opened import opened
 from defacedask.io.nifti.values import SENTINEL, numbers_only, unpacked_size
 from defacedask.whole_files import file_hash
 
-__all__ = ["nifti_rescale", "nifti_series", "read_nifti"]
+__all__ = ["is_left_out", "nifti_rescale", "nifti_series", "read_nifti"]
 
 LABELS = re.compile(r"(^|[^a-z])(mask|brainmask|defacemask|facemask|label|labels|seg|dseg|probseg)([^a-z]|$)")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -94,6 +94,18 @@ def _folder_of_subject(path: str) -> re.Match[str] | None:
     """The nearest folder that is called like a subject of a BIDS tree."""
     found = [re.fullmatch(r"(sub-[A-Za-z0-9]+)", part) for part in Path(path).parts[-2::-1]]
     return next((match for match in found if match), None)
+
+
+def is_left_out(path: str) -> bool:
+    """Whether a file's name or header says that it is no image that is read; its values are not looked at."""
+    if LABELS.search(stem_of(path).lower()):
+        return True
+    try:
+        image = _open(path)
+        _geometry(image, "")
+    except (RefusedError, InputError):
+        return True
+    return image.header.get_data_dtype().kind not in "iuf"
 
 
 def nifti_series(path: str) -> Series:

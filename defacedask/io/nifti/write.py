@@ -18,6 +18,7 @@ import numpy as np
 
 from defacedask.errors import DefacedaskError, InputError
 from defacedask.io.bids.names import mask_name
+from defacedask.io.bids.pointers import FIELD, without_absent
 from defacedask.io.bids.sidecar import sidecar_of
 from defacedask.io.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done
 from defacedask.io.nifti.names import stem_of
@@ -163,7 +164,7 @@ def write_nifti(
         )
 
     side = sidecar_path(path)
-    facts, gone = _sidecar(source, mask, context)
+    facts, notes = _sidecar(source, mask, context)
     side.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     _check(source, path, mask, hull, defaced, region, offset, dtype, context.remap.identity is not None)
@@ -183,7 +184,7 @@ def write_nifti(
                 context.remap.uids(uid),
                 one.input_sha256,
                 file_hash(extra),
-                notes=(f"{gone} of its fields left out",) if gone and kind == "sidecar" else (),
+                notes=notes if kind == "sidecar" else (),
             )
         )
     return out
@@ -238,10 +239,11 @@ def _save_for_owner(path: Path, data: bytes) -> None:
     save_bytes(path, data)
 
 
-def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any], int]:
-    """Fields of the new sidecar, and how many of the old one's are not among them."""
+def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Fields of the new sidecar, and what of the old one's is not among them."""
     facts = sidecar_of(source)
     before = set(facts)
+    facts, absent = without_absent(facts, source)
     if context.remap.identity is not None:
         facts = _cleaned(_without_identity(facts), context.remap.identity.words)
     method = facts.get("DeidentificationMethod", [])
@@ -282,7 +284,11 @@ def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any]
         "DefacedaskMask": {"File": mask.name, "Description": HULL},
         "DefacedaskPlanSHA256": context.digest,
     }
-    return new, len(before - set(new))
+    gone = len(before - set(new) - ({FIELD} if absent else set()))
+    notes = [f"{gone} of its fields left out"] if gone else []
+    if absent:
+        notes.append(f"{FIELD} no longer names {len(absent)} files that are not written")
+    return new, tuple(notes)
 
 
 def _cleaned(value: Any, words: Any) -> Any:
