@@ -47,6 +47,10 @@ def _geometry(image: Any, frame: str) -> Geometry:
         raise RefusedError(
             f"it claims {' x '.join(map(str, shape))} voxels, more than the {MAX_VOXELS} that are read"
         )
+    if int(image.dataobj.offset) < header.sizeof_hdr:
+        raise RefusedError(
+            f"its values would begin inside its header (vox_offset is {int(image.dataobj.offset)}): convert it anew"
+        )
     if int(header.get("sform_code", 0)) == 0 and int(header.get("qform_code", 0)) == 0:
         raise RefusedError("its header does not say how it lies in the patient (neither sform nor qform)")
     if not np.isfinite(image.affine).all():

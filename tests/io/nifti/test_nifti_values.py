@@ -88,6 +88,29 @@ def test_several_members_are_one_file(tmp_path):
     assert np.array_equal(read_image(scan(tmp_path).cases[0].primary).values, values("int16").T)
 
 
+HEADERS = {
+    "values inside the header": (108, np.array([0], "<f4"), "inside its header"),
+    "a size of nothing": (42, np.array([0], "<i2"), "gives it no size"),
+    "a negative size": (42, np.array([-14], "<i2"), "gives it no size"),
+    "one slice": (46, np.array([1], "<i2"), "single slice"),
+    "more than anybody has": (42, np.array([32767] * 3, "<i2"), "more than the"),
+    "positions of no number": (280, np.array([np.nan], "<f4"), "holds what is no number"),
+    "positions in metres": (123, np.array([1], "u1"), "not millimetres"),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_header_that_cannot_be_meant_is_one_sentence(tmp_path, kind, capfd):
+    offset, bytes_, words = HEADERS[kind]
+    data = bytearray(image(values("int16")).to_bytes())
+    data[offset : offset + bytes_.nbytes] = bytes_.tobytes()
+    (tmp_path / "x.nii").write_bytes(data)
+    found = scan(tmp_path)
+    assert not found.cases
+    assert words in found.skipped[0].reason
+    assert capfd.readouterr().err == ""
+
+
 MARKS = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "1e30": 1e30, "-1e30": -1e30, "max": 3.4028235e38}
 
 
