@@ -11,7 +11,7 @@ from defacedask.anatomy.quality import Figure
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.modality import air_of
-from defacedask.volume import geometry_of
+from defacedask.volume import checked
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,7 +49,7 @@ class Head:
     Raises
     ------
     InputError
-        For a modality of which no air value is known.
+        For what is no volume, and for a modality of which no air value is known.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Head:
         registration: Registration | None = None,
     ) -> None:
         self.volume = volume
-        self.geometry: Geometry = geometry_of(volume)
+        self.geometry: Geometry = checked(volume)
         self.modality: str = volume.attrs["modality"]
         self.air = air_of(self.modality)
         self._template = template

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,7 +35,13 @@ _UNUSED = "not used:"
 
 def patterns_of(text: str | Sequence[str] | None) -> tuple[str, ...]:
     """``'PTV*,Brain'`` -> ``('PTV*', 'Brain')``; each once."""
-    parts = text.split(",") if isinstance(text, str) else list(text or ())
+    parts = [*text] if isinstance(text, (list, tuple, set, frozenset)) else [text] if text is not None else []
+    if wrong := [part for part in parts if not isinstance(part, str)]:
+        raise ConfigError(
+            f"structures to protect are named by texts, not by an object of the type {type(wrong[0]).__name__}.",
+            "Write 'PTV*,Brain', or a list of such names.",
+        )
+    parts = [name for part in parts for name in part.split(",")]
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
@@ -46,6 +53,8 @@ def check_margin(margin_mm: float) -> float:
     ConfigError
         If it is not between 0 and 20.
     """
+    if not isinstance(margin_mm, numbers.Real):
+        raise ConfigError(f"the margin around protected structures is {margin_mm!r}.", "Choose 0 to 20 mm.")
     if not 0 <= margin_mm <= 20:
         raise ConfigError(
             f"the margin around protected structures is {margin_mm:g} mm.", "Choose 0 to 20 mm."

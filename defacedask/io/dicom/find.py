@@ -11,8 +11,10 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from defacedask.errors import InputError
+from defacedask.io.dicom.joining import not_workable
 
 __all__ = ["UNFINISHED", "Found", "find_files", "is_nifti"]
 
@@ -122,16 +124,30 @@ class _Search:
             waiting.extend(reversed(folders))
 
 
+def _named(one: Any) -> str:
+    """A path as text; what stands for nothing is no path, least of all the current folder."""
+    if isinstance(one, bytes):
+        one = os.fsdecode(one)
+    if not isinstance(one, (str, os.PathLike)):
+        raise not_workable(one)
+    text = os.fspath(one)
+    if not text.strip():
+        raise InputError(
+            "the name of an input is empty.", "Name a folder or a file; the current folder is called '.'."
+        )
+    return text
+
+
 def find_files(inputs: Iterable[str | os.PathLike[str]]) -> Found:
     """Resolve inputs to files and, where a manifest or list says so, the wanted series.
 
     Raises
     ------
     InputError
-        If an input does not exist, cannot be read, is a URL, or there is none.
+        If an input does not exist, cannot be read, has no name, is a URL or no path at all, or there is none.
     """
     search, lists, named = _Search(), [], False
-    given = [os.fspath(one) for one in inputs]
+    given = [_named(one) for one in inputs]
     if not given:
         raise InputError(
             "there is no input.", "Name a folder, a file, a .tcia manifest or a list of Series UIDs."
