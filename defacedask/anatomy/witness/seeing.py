@@ -151,7 +151,7 @@ def sighting_of(solid: Solid) -> Sighting:
         if best is None or fit.total + VOTE * fit.votes > best.total + VOTE * best.votes:
             best = fit
     if best is None:
-        return _none("there is no body in it")
+        return _none("nothing in it stands out from its background as a body does")
     best = _closer(solid, smooth, best)
     figures = {
         "air": best.air,

@@ -24,6 +24,14 @@ from defacedask.whole_files import file_hash
 __all__ = ["is_left_out", "nifti_rescale", "nifti_series", "read_nifti"]
 
 LABELS = re.compile(r"(^|[^a-z])(mask|brainmask|defacemask|facemask|label|labels|seg|dseg|probseg)([^a-z]|$)")
+#: Suffixes that BIDS has for images of MR, in lower case.
+MR_SUFFIXES = frozenset(
+    """
+    t1w t2w pdw t2starw flair inplanet1 inplanet2 pdt2 angio unit1 mp2rage flash megre mese vfa irt1 mpm mts mtr swi
+    t1map t2map t2starmap r1map r2map r2starmap pdmap pdt2map mtrmap mtsat t1rho mwfmap mtvmap chimap tb1map
+    bold cbv sbref dwi epi asl m0scan phase phase1 phase2 phasediff magnitude magnitude1 magnitude2 fieldmap
+    """.split()  # noqa: SIM905
+)
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -76,6 +84,9 @@ def _modality(path: str, image: Any, sidecar: dict[str, Any]) -> tuple[str, str,
         return "CT", "HU", "its sidecar or name says CT"
     if stated == "MR":
         return "MR", "1", "its sidecar says MR"
+    # before the values: a background of -1000 or -9999 would make a CT of it
+    if stem_of(path).rpartition("_")[2].lower() in MR_SUFFIXES:
+        return "MR", "1", "its name says MR"
     try:
         values = np.asarray(image.dataobj[:, :, image.shape[2] // 2 :: 4])
     except Exception as error:

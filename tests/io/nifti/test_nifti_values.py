@@ -146,6 +146,18 @@ def test_a_ct_gets_air_in_hounsfield_units(tmp_path):
     assert (real_values(volume).values.T[:4] == -1000).all()
 
 
+@pytest.mark.parametrize("mark", [-1000, -9999])
+@pytest.mark.parametrize(
+    ("name", "modality"), [("x_T1w", "MR"), ("x_FLAIR", "MR"), ("x", "CT"), ("x_ct", "CT")]
+)
+def test_a_mark_for_no_signal_does_not_make_a_ct(tmp_path, mark, name, modality):
+    some = values()
+    some[:4], some[5] = mark, 900
+    image(some).to_filename(tmp_path / f"{name}.nii")
+    (case,) = scan(tmp_path).cases
+    assert case.primary.modality == modality
+
+
 def test_infinities_do_not_make_a_ct(tmp_path):
     stored = values()
     stored[0], stored[1] = -np.inf, np.inf
