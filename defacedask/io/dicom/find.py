@@ -116,7 +116,11 @@ class _Search:
                     elif entry.is_file():
                         self.file(entry.path, entry.stat())
                     elif entry.is_symlink():
-                        self.found.unreadable.append((entry.path, "the link leads nowhere or in a circle"))
+                        annexed = ".git/annex/objects" in os.readlink(entry.path)  # noqa: PTH115
+                        reason = "the link leads nowhere or in a circle"
+                        if annexed:
+                            reason = "its content was not fetched (git-annex, DataLad): get it first"
+                        self.found.unreadable.append((entry.path, reason))
                     else:
                         self.found.unreadable.append((entry.path, "it is not a regular file"))
                 except OSError as error:

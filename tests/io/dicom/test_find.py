@@ -39,6 +39,12 @@ def test_an_annexed_data_set_is_read_by_its_own_names(tmp_path):
 def test_a_dropped_file_is_said(tmp_path):
     (tmp_path / "sub-01_T1w.nii.gz").symlink_to(".git/annex/objects/aB/x/x")
     (skipped,) = scan(tmp_path).skipped
+    assert "was not fetched (git-annex, DataLad)" in skipped.reason
+
+
+def test_a_link_to_nowhere_is_said(tmp_path):
+    (tmp_path / "sub-01_T1w.nii.gz").symlink_to("there.nii.gz")
+    (skipped,) = scan(tmp_path).skipped
     assert skipped.reason == "the link leads nowhere or in a circle"
 
 

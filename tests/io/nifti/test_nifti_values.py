@@ -48,6 +48,8 @@ SPOILED = {
     "something behind": (WHOLE + b"<html>moved</html>", "no part of them"),
     "something behind padding": (WHOLE + bytes(512) + b"PK", "no part of them"),
     "half a member behind": (WHOLE + WHOLE[:100], "truncated"),
+    "a pointer of git-annex": (b"/annex/objects/MD5E-s1254065--b84d.nii.gz\n", "was not fetched (git-annex"),
+    "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "(Git LFS)"),
     "not compressed": (image(values("int16")).to_bytes(), "not compressed"),
     "something else": (b"<html>Access denied</html>" * 30, "not compressed"),
     "empty": (b"", "empty"),
