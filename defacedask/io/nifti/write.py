@@ -125,6 +125,7 @@ def write_nifti(
     DefacedaskError
         If what was written is not what should have been.
     """
+    from defacedask.defacers.base import bits
     from defacedask.defacers.hull import published
     from defacedask.io.dicom.export import Written
     from defacedask.io.nifti.values import numbers_only
@@ -142,8 +143,7 @@ def write_nifti(
     seen, _ = numbers_only(here, float(loaded.dataobj.slope), float(loaded.dataobj.inter), series.modality)
     if not np.array_equal(seen, stored):
         raise InputError(f"{source.name} changed since it was read.", "Run again.")
-    changed = defaced != stored
-    if (changed & ~region).any():
+    if ((defaced != stored) & ~region).any():
         raise DefacedaskError(
             f"{context.defacer} changed values outside its own region.", "Please report this."
         )
@@ -152,6 +152,8 @@ def write_nifti(
         raw = _anonymous(bytearray(raw), offset, offset + here.nbytes)
     new = here.copy()
     new[region] = defaced[region].astype(dtype)
+    # by their bytes: of what was no number or -0 the value that was read may be the same
+    changed = bits(new) != bits(here)
     raw[offset : offset + new.nbytes] = new.tobytes()
     save_bytes(path, bytes(raw))
 

@@ -141,11 +141,14 @@ def test_what_cannot_show_a_face(patient_ct):
     assert sighting(narrow).reason == hidden(narrow)
 
 
+@pytest.mark.parametrize("apart", [0, 8])
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_second_head_in_one_image(patient_ct, axis):
+def test_a_second_head_in_one_image(patient_ct, axis, apart):
     """A plan takes the face of one head: that of the other would leave with the image."""
     grid = geometry_of(patient_ct)
-    gap = np.full([8 if k == axis else n for k, n in enumerate(patient_ct.shape)], -1024, patient_ct.dtype)
+    gap = np.full(
+        [apart if k == axis else n for k, n in enumerate(patient_ct.shape)], -1024, patient_ct.dtype
+    )
     both = np.concatenate([patient_ct.values, gap, patient_ct.values], axis)
     slope, intercept = (float(patient_ct.coords[name].values[0]) for name in ("slope", "intercept"))
     two = make_volume(

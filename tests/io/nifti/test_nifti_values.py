@@ -140,6 +140,22 @@ def test_a_background_without_numbers_is_air_and_stays_as_it_was(tmp_path, mark,
     assert any(not np.isfinite(v) or abs(v) > 1e20 for v in new[~region])
 
 
+@pytest.mark.parametrize("mark", [np.nan, np.inf, -0.0])
+def test_a_mask_holds_what_is_the_same_number_in_other_bytes(tmp_path, monkeypatch, mark):
+    """A region may be wider than what changed, as that of mri_reface is: its mark for nothing goes there, too."""
+    monkeypatch.setattr(HalfSpace, "hull", lambda self, to_template: (((0.0, -1.0, 0.0, 8.0 - self.y),),))
+    stored = values()
+    stored[:, 8:13] = mark
+    (tmp_path / "in").mkdir()
+    image(stored).to_filename(tmp_path / "in" / "x.nii")
+    outcome, out = run_export(tmp_path / "in", tmp_path, HalfSpace(1.0))
+    assert outcome.facts["written"]["MR"] == 1
+    new, mask = (nibabel.load(path) for path in (out / "x.nii", mask_path(out / "x.nii")))
+    inside = np.asarray(mask.dataobj) != 0
+    assert np.asanyarray(new.dataobj)[~inside].tobytes() == stored[~inside].tobytes()
+    assert inside[:, 8:13].any()
+
+
 def test_a_ct_gets_air_in_hounsfield_units(tmp_path):
     stored = values()
     stored[:4] = np.nan
