@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from defacedask.anatomy.structure_names import standard_names
@@ -35,13 +35,14 @@ _UNUSED = "not used:"
 
 def patterns_of(text: str | Sequence[str] | None) -> tuple[str, ...]:
     """``'PTV*,Brain'`` -> ``('PTV*', 'Brain')``; each once."""
-    parts = [*text] if isinstance(text, (list, tuple, set, frozenset)) else [text] if text is not None else []
-    if wrong := [part for part in parts if not isinstance(part, str)]:
+    text = () if text is None else text
+    named: list[Any] = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else [text]
+    if wrong := [part for part in named if not isinstance(part, str)]:
         raise ConfigError(
             f"structures to protect are named by texts, not by an object of the type {type(wrong[0]).__name__}.",
             "Write 'PTV*,Brain', or a list of such names.",
         )
-    parts = [name for part in parts for name in part.split(",")]
+    parts: list[str] = [name for part in named for name in part.split(",")]
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
