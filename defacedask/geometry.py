@@ -53,8 +53,11 @@ class Geometry:
     )
 
     def __post_init__(self) -> None:
-        shape = tuple(int(n) for n in self.shape)
-        affine = np.array(self.affine, dtype=np.float64)
+        try:
+            shape = tuple(int(n) for n in self.shape)
+            affine = np.array(self.affine, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError("a grid needs three whole sizes, and an affine of 4 x 4 numbers.") from None
         if len(shape) != 3 or min(shape) < 1:
             raise InputError(f"a grid needs three positive sizes, not {self.shape}.")
         if affine.shape != (4, 4) or not np.isfinite(affine).all():

@@ -11,7 +11,7 @@ from defacedask.anatomy.quality import Figure, figures
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.modality import air_of
-from defacedask.volume import geometry_of
+from defacedask.volume import checked
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,6 +26,8 @@ __all__ = ["TURNED", "Figure", "Head"]
 
 #: mm of the working grid, and of the one on which the head is looked for.
 SPACING, COARSE = 2.0, 4.0
+#: mm; no scanner's field of view is longer.
+LONGEST = 5000.0
 #: Degrees between header and head from which on the working grid follows the head, and that is said.
 TURNED = 60.0
 
@@ -47,7 +49,7 @@ class Head:
     Raises
     ------
     InputError
-        For a modality of which no air value is known.
+        For what is no volume, and for a modality of which no air value is known.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Head:
         registration: Registration | None = None,
     ) -> None:
         self.volume = volume
-        self.geometry: Geometry = geometry_of(volume)
+        self.geometry: Geometry = checked(volume)
         self.modality: str = volume.attrs["modality"]
         self.air = air_of(self.modality)
         self._template = template
@@ -77,6 +79,12 @@ class Head:
     def _fine(self) -> tuple[np.ndarray, Geometry]:
         from defacedask.anatomy.grid import reduced
 
+        sides = np.array(self.geometry.shape) * self.geometry.spacing
+        if sides.max() > LONGEST:
+            raise RefusedError(
+                f"no head was found: the image is {sides.max() / 1000:.3g} m long, so its positions are in "
+                "another unit than millimetres."
+            )
         return reduced(self.volume, SPACING)
 
     @cached_property

@@ -28,8 +28,13 @@ def split_options(text: str) -> tuple[str, dict[str, str]]:
     Raises
     ------
     ConfigError
-        For a part that is no ``OPTION=VALUE``, or an option given twice.
+        For what is no text, a part that is no ``OPTION=VALUE``, or an option given twice.
     """
+    if not isinstance(text, str):
+        raise ConfigError(
+            f"a defacer is named by a text, not by an object of the type {type(text).__name__}.",
+            "Write NAME or NAME:OPTION=VALUE, such as quickshear.",
+        )
     name, *parts = (part.strip() for part in text.split(":"))
     options: dict[str, str] = {}
     for part in parts:

@@ -26,7 +26,7 @@ from defacedask.errors import ContractError
 from defacedask.geometry import Geometry
 from defacedask.modality import air_of
 from defacedask.showing import Shown
-from defacedask.volume import geometry_of, on_host, to_stored
+from defacedask.volume import checked, geometry_of, on_host, to_stored
 
 __all__ = ["Plan", "bits", "plan_types"]
 
@@ -351,15 +351,15 @@ class Plan(Shown):
         Raises
         ------
         InputError
-            For a modality whose air value is not known.
+            For what is no volume, and for a modality whose air value is not known.
         ConfigError, MissingExtraError
             For ``cuda`` where there is no card.
         """
+        geometry = checked(volume)
         modality = volume.attrs["modality"]
         air_of(modality)
         # without what it is not asked for, and with what must stay
         tuned = self if self.wants_nothing else self.tuned(on_host(volume)).protecting(self.protected)
-        geometry = geometry_of(volume)
         slope = np.asarray(volume.coords["slope"].values)[:, None, None]
         intercept = np.asarray(volume.coords["intercept"].values)[:, None, None]
 

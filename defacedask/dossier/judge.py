@@ -48,7 +48,7 @@ def judge(out: Path, lines: Iterable[Mapping[str, Any]]) -> Judgement | None:
         name = str(line.get("file", ""))
         if (
             line.get("status") == "written"
-            and not name.endswith(_OTHER)
+            and not name.lower().endswith(_OTHER)
             and line.get("modality") != "dataset"
         ):
             chosen.setdefault(tuple(str(line.get(k)) for k in ("case", "defacer", "modality")), name)

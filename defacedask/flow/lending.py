@@ -105,7 +105,7 @@ class Lender:
 
     def _lend(self) -> None:
         name, files = self._now
-        if any(path.name.endswith((".nii", ".nii.gz")) for path in files.values()):
+        if any(path.name.lower().endswith((".nii", ".nii.gz")) for path in files.values()):
             error = ConfigError(
                 "workers do not see the NIfTI input, and its sidecars lie beside it.",
                 "Let them read its folder, under the same path: a volume that is mounted read-only will do.",

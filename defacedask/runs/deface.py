@@ -20,7 +20,7 @@ from defacedask.flow.release_options import ReleaseOptions, check_reversible
 from defacedask.flow.result import forget
 from defacedask.flow.run import Progress
 from defacedask.flow.stages.export import record_path
-from defacedask.flow.stages.protecting import check_margin
+from defacedask.flow.stages.protecting import check_margin, patterns_of
 from defacedask.inputs import nothing_found, paths_of, scan_of
 from defacedask.io.store import remove
 from defacedask.runs.already import COPIED, check_mode, pass_on, set_aside, take_back
@@ -104,7 +104,7 @@ def deface(
     *,
     inputs: Sequence[str | os.PathLike[str]] = (),
     options: Mapping[str, Any] | None = None,
-    protect: Sequence[str] = (),
+    protect: str | Sequence[str] = (),
     margin_mm: float = 3.0,
     private: str | None = None,
     deidentify: bool = False,
@@ -136,7 +136,7 @@ def deface(
         What the user named: files keep their path below these folders. By default the paths among ``cases``.
     options : mapping
         Of the defacer, too.
-    protect : sequence of str
+    protect : str or sequence of str
         Patterns of structure names that stay as they are.
     margin_mm : float
         Around them.
@@ -203,6 +203,7 @@ def deface(
         raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
     check_reversible(defacer, allow_reversible)
     check_margin(margin_mm)
+    protected = patterns_of(protect)
     device = device_for(device, client)
     release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
     about = trial_facts(trial)
@@ -233,7 +234,7 @@ def deface(
         if table is not None and words is not None:
             table.check(words)
         context = DefaceRun(
-            folder, place, defacer, chosen, tuple(protect), margin_mm, release, run_key, names, people, given
+            folder, place, defacer, chosen, protected, margin_mm, release, run_key, names, people, given
         )
         context.device, context.depot = device, output.depot
         for leftover in folder.glob(".partial-*"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -130,9 +131,9 @@ def output_of(out: str | Path, work: str | Path | None = None, *, own: str = "")
     """
     if work is not None and is_remote(str(work)):
         return _away(out, str(work), own)
-    given = None if work is None else Path(work).absolute()
+    given = None if work is None else _folder(work)
     if not is_remote(str(out)):
-        return Output(Path(out).absolute(), given)
+        return Output(_folder(out), given)
     place = given or Path(f"{_last(out)}.work").absolute()
     return Output(place / "out", place, Target(str(out)))
 
@@ -185,4 +186,12 @@ def local_folder(out: str | Path) -> Path:
     """
     if is_remote(str(out)):
         raise ConfigError(f"{out} is an address, and this needs a folder.", "Name a folder of this machine.")
-    return Path(out).absolute()
+    return _folder(out)
+
+
+def _folder(named: object) -> Path:
+    """A folder's name, absolute; an empty one would be the current folder."""
+    if not isinstance(named, (str, os.PathLike)) or not os.fspath(named).strip():
+        what = "an empty name" if isinstance(named, (str, os.PathLike)) else f"a {type(named).__name__}"
+        raise ConfigError(f"an output folder is named by a path, not by {what}.", "Name a folder.")
+    return Path(named).absolute()

@@ -117,7 +117,7 @@ def verify(out: Any, *, key: bytes = b"", source: Any = ()) -> Verification:
     for line in named:
         if line.get("status") == "copied" or line.get("modality") == "dataset":
             found.hash(line)
-        elif found.hash(line) and not line["file"].endswith((".nii", ".nii.gz", ".json")):
+        elif found.hash(line) and not line["file"].lower().endswith((".nii", ".nii.gz", ".json")):
             dataset = found.open(line)
             if dataset is not None:
                 datasets[line["file"]] = (line, dataset)
@@ -153,7 +153,9 @@ def verified_files(out: str | Path, *, key: bytes = b"") -> tuple[list[Path], li
     names = sorted(str(line["file"]) for line in lines)
     other = (".nii", ".nii.gz", ".json")
     aside = {str(line["file"]) for line in lines if line.get("modality") == "dataset"}
-    return [Path(out) / name for name in names if not name.endswith(other) and name not in aside], problems
+    return [
+        Path(out) / name for name in names if not name.lower().endswith(other) and name not in aside
+    ], problems
 
 
 def _record(folder: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from defacedask.io.nifti.opened import opened
 from defacedask.modality import IMAGES
 from defacedask.whole_files import file_hash
 
@@ -76,7 +77,7 @@ def _slices(folder: Path, named: Lines) -> dict[str, list[tuple[dict[str, Any], 
 
     out: dict[str, list[tuple[dict[str, Any], Any]]] = defaultdict(list)
     for line in named:
-        if line.get("modality") in IMAGES and not line["file"].endswith((".nii", ".nii.gz")):
+        if line.get("modality") in IMAGES and not line["file"].lower().endswith((".nii", ".nii.gz")):
             dataset = open_dataset(folder / line["file"])
             out[str(dataset.get("SeriesInstanceUID", ""))].append((line, dataset))
     return out
@@ -95,9 +96,9 @@ def _one(
         for other in named
         if other["input_sha256"] == line["input_sha256"]
         and other.get("modality") in IMAGES
-        and other["file"].endswith((".nii", ".nii.gz"))
+        and other["file"].lower().endswith((".nii", ".nii.gz"))
     ]
-    if beside and line["file"].endswith((".nii", ".nii.gz")):
+    if beside and line["file"].lower().endswith((".nii", ".nii.gz")):
         _nifti(found, line, beside[0], originals.get(line["input_sha256"]))
         return
     slices = next(
@@ -126,9 +127,7 @@ def _changed(before: str, after: Path) -> np.ndarray:
 
 def _at_positions(file: Path) -> Any:
     """``held(dataset)``: values of a NIfTI mask at the pixels of a slice."""
-    import nibabel
-
-    image: Any = nibabel.load(file)
+    image = opened(file)
     values = np.asarray(image.dataobj) != 0
     back = np.linalg.inv(image.affine)
 
@@ -170,16 +169,13 @@ def _by_reference(found: _Found, line: dict[str, Any]) -> Any:
 
 
 def _nifti(found: _Found, line: dict[str, Any], image: dict[str, Any], before: str | None) -> None:
-    import nibabel
-
-    mask: Any = nibabel.load(found.folder / line["file"])
-    new: Any = nibabel.load(found.folder / image["file"])
+    mask, new = opened(found.folder / line["file"]), opened(found.folder / image["file"])
     if mask.shape != new.shape[:3] or np.abs(mask.affine - new.affine).max() > 1e-3:
         found.say(line["file"], "tags", "the mask is not on the grid of its image")
         return
     if before is None:
         return
-    old = np.asanyarray(nibabel.load(before).dataobj.get_unscaled()).reshape(mask.shape)  # type: ignore[attr-defined]
+    old = np.asanyarray(opened(before).dataobj.get_unscaled()).reshape(mask.shape)
     now = np.asanyarray(new.dataobj.get_unscaled()).reshape(mask.shape)
     same = (old == now) | ((old != old) & (now != now))
     outside = int((~same & (np.asarray(mask.dataobj) == 0)).sum())

@@ -31,6 +31,7 @@ from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.volume.accessor import VolumeAccessor
 from defacedask.volume.reading import (
+    checked,
     geometry_of,
     grid_attrs,
     grid_of_attrs,
@@ -44,6 +45,7 @@ __all__ = [
     "DIMS",
     "UNITS",
     "VolumeAccessor",
+    "checked",
     "flat_attrs",
     "geometry_of",
     "grid_attrs",

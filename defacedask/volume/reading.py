@@ -15,7 +15,16 @@ from defacedask.coordinates import DIMS, part_of
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 
-__all__ = ["geometry_of", "grid_attrs", "grid_of_attrs", "on_host", "real_values", "to_stored", "units_of"]
+__all__ = [
+    "checked",
+    "geometry_of",
+    "grid_attrs",
+    "grid_of_attrs",
+    "on_host",
+    "real_values",
+    "to_stored",
+    "units_of",
+]
 
 _MAPS = "index (z, y, x, 1) of the uncut grid to patient LPS mm (x, y, z, 1), row by row"
 
@@ -57,9 +66,35 @@ def geometry_of(volume: xr.DataArray) -> Geometry:
     InputError
         If the array is no volume of ours, or was indexed irregularly or between its voxels.
     """
+    if not isinstance(volume, xr.DataArray):
+        raise InputError(
+            f"an object of the type {type(volume).__name__} is not a volume: it does not say where its voxels lie.",
+            "Give an image of a case, or make a volume with `defacedask.volume.make_volume`.",
+        )
     if tuple(volume.dims) != DIMS:
         raise InputError(f"this array is not a volume: its dimensions are {volume.dims}, not (z, y, x).")
     return part_of(grid_of_attrs(volume.attrs), volume)
+
+
+def checked(volume: xr.DataArray) -> Geometry:
+    """Grid of a volume, after a look at all else that makes it one.
+
+    Raises
+    ------
+    InputError
+        As `geometry_of`; or if it has no modality or rescale any more, or its values are no real numbers.
+    """
+    geometry = geometry_of(volume)
+    lost = [] if "modality" in volume.attrs else ["the attribute modality"]
+    lost += [f"the coordinate {name}" for name in ("slope", "intercept") if name not in volume.coords]
+    if lost:
+        raise InputError(
+            f"this array is not a volume: it lacks {' and '.join(lost)}.",
+            "Make one with `defacedask.volume.make_volume`; some operations of xarray drop them.",
+        )
+    if volume.dtype.kind not in "biuf":
+        raise InputError(f"the values of a volume are real numbers, and these are {volume.dtype}.")
+    return geometry
 
 
 def units_of(volume: xr.DataArray) -> str:

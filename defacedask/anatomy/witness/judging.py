@@ -86,6 +86,14 @@ def verdict(
     if not geometry_of(original).close_to(geometry_of(defaced)):
         raise InputError("the defaced image lies on another grid than the original.")
     figures: dict[str, Any] = {"sighting": seen.facts()}
+    if seen.second:
+        return Verdict(
+            None,
+            None,
+            True,
+            f"{seen.reason}, and a plan takes the face of one: cut the image into one for each head",
+            figures,
+        )
     if seen.reason:
         return Verdict(
             None,

@@ -35,6 +35,9 @@ NEAREST_NOSE, USUAL_NOSE, FARTHEST_NOSE = 85.0, 130.0, 160.0
 THICKEST, NARROWEST = 7.5, 90.0
 #: A face is seen only where each cue fits at least so well, and both beat all that looks elsewhere by so much.
 LEAST = {"air": 0.40, "skin": 0.52, "margin": 0.12}
+#: What is worth a closer look for a second head; mm between the middles of two heads, at least; and degrees by which
+#: two that are held alike may differ. The shoulders of real patients were 50 degrees off and more.
+PERHAPS, ANOTHER, ALIKE = {"air": 0.30, "skin": 0.45}, 140.0, 30.0
 #: From there on, by how much a cue must fit better to be sure.
 BY = {"air": 0.40, "skin": 0.30, "margin": 0.25}
 #: What all votes for the middle of the skull count beside the two cues.
@@ -63,6 +66,8 @@ class Sighting:
         Middle of the skull, world LPS mm.
     axes : (3, 3) array
         Columns: left, posterior, superior of the head, world LPS.
+    second : bool
+        There is a face in another head beside it as well: then none is told, for a plan is of one head.
     """
 
     place: np.ndarray
@@ -72,6 +77,7 @@ class Sighting:
     reason: str = ""
     centre: np.ndarray = dataclasses.field(default_factory=lambda: np.full(3, np.nan))
     axes: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(3))
+    second: bool = False
 
     def facts(self) -> dict[str, Any]:
         """JSON-able."""
@@ -137,17 +143,10 @@ def _none(reason: str, figures: dict[str, float] | None = None) -> Sighting:
 
 def sighting_of(solid: Solid) -> Sighting:
     """`sighting`, of the patient as found by `solid_of`."""
-    from scipy.ndimage import gaussian_filter
-
-    smooth = gaussian_filter(solid.body.astype(np.float32), 2.5 / SPACING)
-    best: _Fit | None = None
-    for centre, votes in centres(solid, smooth):
-        fit = dataclasses.replace(_sweep(solid, smooth, centre), votes=votes)
-        if best is None or fit.total + VOTE * fit.votes > best.total + VOTE * best.votes:
-            best = fit
-    if best is None:
-        return _none("there is no body in it")
-    best = _closer(solid, smooth, best)
+    smooth, fits = _fits(solid)
+    if not fits:
+        return _none("nothing in it stands out from its background as a body does")
+    best = _closer(solid, smooth, fits[0])
     figures = {
         "air": best.air,
         "skin": best.skin,
@@ -163,6 +162,8 @@ def sighting_of(solid: Solid) -> Sighting:
     ):
         if figures[name] < LEAST[name]:
             return _none(f"no {what}: {figures[name]:.2f}, at least {LEAST[name]:.2f} is needed", figures)
+    if _second(solid, smooth, best, fits):
+        return dataclasses.replace(_none("a second head with a face is in view", figures), second=True)
     sure = min(1.0, *(0.05 + (figures[name] - LEAST[name]) / by for name, by in BY.items()))
     distance = skin_seen(solid, smooth, best.centre)
     nose = best.axes @ toward(NOSE)
@@ -170,6 +171,40 @@ def sighting_of(solid: Solid) -> Sighting:
     reach = float(around.max()) if len(around) else USUAL_NOSE
     place = best.centre + min(reach, FARTHEST_NOSE) * nose
     return Sighting(place, best.axes @ AHEAD, sure, figures, "", best.centre, best.axes)
+
+
+def _fits(solid: Solid) -> tuple[np.ndarray, list[_Fit]]:
+    """The body, blurred, and how a head would fit about each middle that it may have; the best is the first."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(solid.body.astype(np.float32), 2.5 / SPACING)
+    fits = [
+        dataclasses.replace(_sweep(solid, smooth, centre), votes=votes)
+        for centre, votes in centres(solid, smooth)
+    ]
+    return smooth, sorted(fits, key=lambda fit: -(fit.total + VOTE * fit.votes))
+
+
+def _second(solid: Solid, smooth: np.ndarray, best: _Fit, fits: list[_Fit]) -> bool:
+    """Whether there is another face: in a part beside the patient, or far off in what hangs together with him.
+
+    Shoulders fit as well as a head does, but look anywhere: in one piece with the first, a second head counts only
+    if it is held as that is, as heads in a mosaic are. Beside it, one that is cut off may too.
+    """
+    there = [(solid, smooth, fit) for fit in fits if np.linalg.norm(fit.centre - best.centre) > ANOTHER]
+    for part in solid.beside:
+        its, found = _fits(part)
+        there += [(part, its, fit) for fit in found]
+    for body, its, fit in there:
+        if fit.air < PERHAPS["air"] or fit.skin < PERHAPS["skin"]:
+            continue
+        near = _closer(body, its, fit)
+        if near.air < LEAST["air"] or near.skin < LEAST["skin"]:
+            continue
+        alone = body is not solid and near.total - near.elsewhere >= LEAST["margin"]
+        if alone or (angle(near.axes.T, best.axes.T) < ALIKE).all():
+            return True
+    return False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

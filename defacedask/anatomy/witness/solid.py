@@ -25,6 +25,9 @@ SPACING = 3.0
 OPENING = 9.0
 #: mm below the skin where air counts as air inside the head.
 DEEP = 9.0
+#: mL, and mm of thickness, that a part beside the patient must have to be looked at for a second head: a couch, a
+#: headrest and a hand are less.
+ML_OF_HEAD, THICK = 1000.0, 40.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,6 +47,8 @@ class Solid:
     level : float
         Real value that parts the patient from air.
     modality : str
+    beside : tuple of Solid
+        The same of what is as large as a head and does not hang together with the patient.
     """
 
     grid: Geometry
@@ -52,6 +57,7 @@ class Solid:
     view: np.ndarray
     level: float
     modality: str
+    beside: tuple[Solid, ...] = ()
 
 
 def own_grid(grid: Geometry, spacing: float) -> Geometry:
@@ -97,14 +103,29 @@ def solid_of(volume: xr.DataArray) -> Solid:
     grid = own_grid(geometry_of(volume), SPACING)
     values = resample(fine, source, grid, outside=nothing)
     view = resample(np.ones(fine.shape, bool), source, grid, nearest=True)
-    solid, _ = body_mask(values, level, SPACING)
-    body = ~outer_air(solid) & view
-    deep = erode(np.pad(body, 1), round(DEEP / SPACING))[1:-1, 1:-1, 1:-1]
+    solid, other = body_mask(values, level, SPACING)
     if modality == "CT":
-        part = np.clip((-150.0 - values) / 600.0, 0.0, 1.0)
+        empty = np.clip((-150.0 - values) / 600.0, 0.0, 1.0)
     else:
-        part = np.clip((level - values) / max(0.5 * level, 1e-6), 0.0, 1.0)
-    return Solid(grid, body, np.where(deep, part, 0.0).astype(np.float32), view, level, modality)
+        empty = np.clip((level - values) / max(0.5 * level, 1e-6), 0.0, 1.0)
+
+    def made(part: np.ndarray) -> Solid:
+        body = ~outer_air(part) & view
+        deep = erode(np.pad(body, 1), round(DEEP / SPACING))[1:-1, 1:-1, 1:-1]
+        return Solid(grid, body, np.where(deep, empty, 0.0).astype(np.float32), view, level, modality)
+
+    return dataclasses.replace(made(solid), beside=tuple(made(part) for part in _as_large_as_a_head(other)))
+
+
+def _as_large_as_a_head(other: np.ndarray) -> list[np.ndarray]:
+    """Parts of what is not the patient in which a head would fit."""
+    by = round(THICK / 2 / SPACING)
+    inner = erode(np.pad(other, 1), by)[1:-1, 1:-1, 1:-1]
+    if not inner.any():
+        return []
+    parts = components(np.ascontiguousarray(other))
+    sizes = np.bincount(parts.ravel()) * SPACING**3 / 1000
+    return [parts == k for k in np.unique(parts[inner]) if k > 0 and sizes[k] >= ML_OF_HEAD]
 
 
 def outer_air(solid: np.ndarray) -> np.ndarray:

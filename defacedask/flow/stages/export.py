@@ -541,7 +541,7 @@ class _Job(CaseExport):
                 "an instance did not get the UID of the cohort's map.", "Please report this."
             )
         for one in self.done:
-            if not one.uid.startswith("2.25.") or one.path.endswith((".nii", ".nii.gz", ".json")):
+            if not one.uid.startswith("2.25.") or one.path.lower().endswith((".nii", ".nii.gz", ".json")):
                 continue
             # a mask is no version of anything that came
             dataset = open_dataset(one.path) if one.made else check_header(one, context)

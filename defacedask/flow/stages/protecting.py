@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+import numbers
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from defacedask.anatomy.structure_names import standard_names
@@ -34,7 +35,14 @@ _UNUSED = "not used:"
 
 def patterns_of(text: str | Sequence[str] | None) -> tuple[str, ...]:
     """``'PTV*,Brain'`` -> ``('PTV*', 'Brain')``; each once."""
-    parts = text.split(",") if isinstance(text, str) else list(text or ())
+    text = () if text is None else text
+    named: list[Any] = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else [text]
+    if wrong := [part for part in named if not isinstance(part, str)]:
+        raise ConfigError(
+            f"structures to protect are named by texts, not by an object of the type {type(wrong[0]).__name__}.",
+            "Write 'PTV*,Brain', or a list of such names.",
+        )
+    parts: list[str] = [name for part in named for name in part.split(",")]
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
@@ -46,6 +54,8 @@ def check_margin(margin_mm: float) -> float:
     ConfigError
         If it is not between 0 and 20.
     """
+    if not isinstance(margin_mm, numbers.Real):
+        raise ConfigError(f"the margin around protected structures is {margin_mm!r}.", "Choose 0 to 20 mm.")
     if not 0 <= margin_mm <= 20:
         raise ConfigError(
             f"the margin around protected structures is {margin_mm:g} mm.", "Choose 0 to 20 mm."

@@ -7,7 +7,7 @@ import hashlib
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from defacedask.errors import RefusedError
@@ -338,6 +338,10 @@ def _not_an_image(kind: str) -> str:
     return f"it is neither CT, MR nor PET but {class_name(kind)}"
 
 
+#: What holds several inputs.
+_SEVERAL = (list, tuple, set, frozenset, Iterator)
+
+
 def scan(*inputs: Any, workers: int | None = None) -> Scan:
     """Find what can be defaced.
 
@@ -346,7 +350,7 @@ def scan(*inputs: Any, workers: int | None = None) -> Scan:
     *inputs : path
         Folders (searched; symbolic links are followed), files, ``.tcia`` manifests or text files of Series UIDs
         (either restricts to the series it names; alone, the folder it lies in is searched), NIfTI files. A Scan or a
-        Case among them is taken as it is.
+        Case among them is taken as it is, and so is each of a list.
     workers : int, optional
         Processes that read headers; by default as many as pay.
 
@@ -362,6 +366,7 @@ def scan(*inputs: Any, workers: int | None = None) -> Scan:
     """
     from pydicom.config import disable_value_validation
 
+    inputs = tuple(each for one in inputs for each in (one if isinstance(one, _SEVERAL) else [one]))
     if any(isinstance(one, (Case, Scan)) for one in inputs):
         return joined(inputs, scan)
     found = find_files(inputs)

@@ -11,8 +11,10 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from defacedask.errors import InputError
+from defacedask.io.dicom.joining import not_workable
 
 __all__ = ["UNFINISHED", "Found", "find_files", "is_nifti"]
 
@@ -21,6 +23,9 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 MAX_LIST_BYTES = 16 * 2**20
 #: Folder of `defacedask fetch` in its output: halves of series may lie there, and no search enters it.
 UNFINISHED = ".defacedask-fetch"
+#: Stores of version control: what is checked out lies beside them, under its own name. git-annex and DataLad keep the
+#: files of a data set in there, and links to them in the tree.
+STORES = frozenset({".git", ".datalad", ".hg", ".svn", ".bzr", ".dvc"})
 
 
 @dataclasses.dataclass
@@ -76,11 +81,12 @@ def _series_list(path: Path) -> list[str] | None:
 class _Search:
     def __init__(self) -> None:
         self.found = Found()
-        self.seen: set[tuple[int, int]] = set()
+        self.seen: set[tuple[int, int] | str] = set()
 
     def file(self, path: str, status: os.stat_result) -> None:
-        # one file behind two links is one file, and no duplicate instance
-        key = (status.st_dev, status.st_ino)
+        # one file behind two links is one file, and no duplicate instance; but NIfTI has nothing but its name, and
+        # git-annex keeps two images of the same bytes as one file: which of them are copies is told apart later
+        key = path if is_nifti(path) else (status.st_dev, status.st_ino)
         if key not in self.seen:
             self.seen.add(key)
             self.found.files.append(path)
@@ -103,19 +109,37 @@ class _Search:
             folders = []
             for entry in entries:
                 try:
-                    if entry.name == UNFINISHED:
+                    if entry.name == UNFINISHED or entry.name in STORES:
                         continue
                     if entry.is_dir():
                         folders.append(entry.path)
                     elif entry.is_file():
                         self.file(entry.path, entry.stat())
                     elif entry.is_symlink():
-                        self.found.unreadable.append((entry.path, "the link leads nowhere or in a circle"))
+                        annexed = ".git/annex/objects" in os.readlink(entry.path)  # noqa: PTH115
+                        reason = "the link leads nowhere or in a circle"
+                        if annexed:
+                            reason = "its content was not fetched (git-annex, DataLad): get it first"
+                        self.found.unreadable.append((entry.path, reason))
                     else:
                         self.found.unreadable.append((entry.path, "it is not a regular file"))
                 except OSError as error:
                     self.found.unreadable.append((entry.path, f"it cannot be read ({error.strerror})"))
             waiting.extend(reversed(folders))
+
+
+def _named(one: Any) -> str:
+    """A path as text; what stands for nothing is no path, least of all the current folder."""
+    if isinstance(one, bytes):
+        one = os.fsdecode(one)
+    if not isinstance(one, (str, os.PathLike)):
+        raise not_workable(one)
+    text = os.fspath(one)
+    if not text.strip():
+        raise InputError(
+            "the name of an input is empty.", "Name a folder or a file; the current folder is called '.'."
+        )
+    return text
 
 
 def find_files(inputs: Iterable[str | os.PathLike[str]]) -> Found:
@@ -124,10 +148,10 @@ def find_files(inputs: Iterable[str | os.PathLike[str]]) -> Found:
     Raises
     ------
     InputError
-        If an input does not exist, cannot be read, is a URL, or there is none.
+        If an input does not exist, cannot be read, has no name, is a URL or no path at all, or there is none.
     """
     search, lists, named = _Search(), [], False
-    given = [os.fspath(one) for one in inputs]
+    given = [_named(one) for one in inputs]
     if not given:
         raise InputError(
             "there is no input.", "Name a folder, a file, a .tcia manifest or a list of Series UIDs."

@@ -40,6 +40,12 @@ from defacedask.io.dicom.elements import (
 
 __all__ = ["Header", "open_dataset", "read_header"]
 
+#: Ends of names of images that are not read: pairs of NIfTI and Analyze, FreeSurfer, MINC, ITK, AFNI, other packings.
+OTHER_IMAGES = (
+    ".nii.bz2", ".nii.xz", ".nii.zst", ".img", ".img.gz", ".hdr", ".hdr.gz", ".mgz", ".mgh", ".mnc", ".nrrd", ".nhdr",
+    ".mha", ".mhd", ".brik", ".brik.gz", ".head", ".mif", ".mif.gz",
+)  # fmt: skip
+
 DICOMDIR = "1.2.840.10008.1.3.10"
 
 
@@ -89,11 +95,22 @@ def _plausible_start(window: Window, position: int) -> bool:
     return head[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and head[2] < 0x20
 
 
+def _of_another_kind(path: str) -> str:
+    """What is said of a file that is no DICOM file; of an image in another format, what to do."""
+    ends = next((one for one in OTHER_IMAGES if path.lower().endswith(one)), "")
+    if not ends:
+        return "it is not a DICOM file"
+    return (
+        f"it is not a DICOM file, and images in files {ends} are not read: convert it to NIfTI in one file "
+        "(.nii or .nii.gz)"
+    )
+
+
 def _light(path: str, descriptor: int, size: int) -> Header:
     window = Window(descriptor, size)
     marked = size >= 132 and window.bytes(128, 4) == b"DICM"
     if not marked and not _plausible_start(window, 0):
-        raise InputError("it is not a DICOM file")
+        raise InputError(_of_another_kind(path))
     position, syntax, media = file_meta(window)
     if media == DICOMDIR:
         raise InputError("it is an index of other files (DICOMDIR)")

@@ -59,6 +59,11 @@ def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.Dat
     InputError
         If the series is no image, or its files changed or cannot be decoded.
     """
+    if not isinstance(series, Series):
+        raise InputError(
+            f"an object of the type {type(series).__name__} is no series.",
+            "Give one of a case, such as scan(FOLDER).cases[0].primary.",
+        )
     if series.geometry is None:
         raise InputError(f"the series {series.uid} ({series.modality}) is no image.")
     geometry = moved(Geometry.from_dict(series.geometry), series.facts)

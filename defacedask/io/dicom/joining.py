@@ -15,7 +15,7 @@ __all__ = ["joined", "not_workable"]
 def not_workable(given: object) -> InputError:
     """What is said of something that is neither a path nor holds cases."""
     return InputError(
-        f"a {type(given).__name__} is nothing that can be worked on.",
+        f"an object of the type {type(given).__name__} is nothing that can be worked on.",
         "Give a path, a Scan, a Case, or a list of these.",
     )
 

@@ -17,20 +17,27 @@ from defacedask.io.dicom.defaced import by_name, by_sidecar
 from defacedask.io.dicom.series_facts import Series
 from defacedask.io.dicom.stack import MAX_VOXELS
 from defacedask.io.nifti.names import stem_of
+from defacedask.io.nifti.opened import opened
 from defacedask.io.nifti.values import SENTINEL, numbers_only, unpacked_size
 from defacedask.whole_files import file_hash
 
-__all__ = ["nifti_rescale", "nifti_series", "read_nifti"]
+__all__ = ["is_left_out", "nifti_rescale", "nifti_series", "read_nifti"]
 
 LABELS = re.compile(r"(^|[^a-z])(mask|brainmask|defacemask|facemask|label|labels|seg|dseg|probseg)([^a-z]|$)")
+#: Suffixes that BIDS has for images of MR, in lower case.
+MR_SUFFIXES = frozenset(
+    """
+    t1w t2w pdw t2starw flair inplanet1 inplanet2 pdt2 angio unit1 mp2rage flash megre mese vfa irt1 mpm mts mtr swi
+    t1map t2map t2starmap r1map r2map r2starmap pdmap pdt2map mtrmap mtsat t1rho mwfmap mtvmap chimap tb1map
+    bold cbv sbref dwi epi asl m0scan phase phase1 phase2 phasediff magnitude magnitude1 magnitude2 fieldmap
+    """.split()  # noqa: SIM905
+)
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def _open(path: str) -> Any:
-    import nibabel
-
     try:
-        return nibabel.load(path)
+        return opened(path)
     except Exception as error:
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise RefusedError(f"it cannot be read as NIfTI ({text})") from None
@@ -40,14 +47,22 @@ def _geometry(image: Any, frame: str) -> Geometry:
     header, shape = image.header, image.shape
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         raise RefusedError(f"it has {len(shape)} dimensions ({' x '.join(map(str, shape))}), not one volume")
+    if min(shape[:3]) < 1:
+        raise RefusedError(f"its header gives it no size ({' x '.join(map(str, shape))} voxels)")
     if min(shape[:3]) < 2:
         raise RefusedError("it has a single slice: no volume can be made of it")
     if int(np.prod(shape[:3], dtype=np.int64)) > MAX_VOXELS:
         raise RefusedError(
             f"it claims {' x '.join(map(str, shape))} voxels, more than the {MAX_VOXELS} that are read"
         )
+    if int(image.dataobj.offset) < header.sizeof_hdr:
+        raise RefusedError(
+            f"its values would begin inside its header (vox_offset is {int(image.dataobj.offset)}): convert it anew"
+        )
     if int(header.get("sform_code", 0)) == 0 and int(header.get("qform_code", 0)) == 0:
         raise RefusedError("its header does not say how it lies in the patient (neither sform nor qform)")
+    if not np.isfinite(image.affine).all():
+        raise RefusedError("its header's affine (sform or qform) holds what is no number")
     units = header.get_xyzt_units()[0]
     if units not in ("mm", "unknown"):
         raise RefusedError(f"its positions are in {units}, not millimetres")
@@ -69,6 +84,9 @@ def _modality(path: str, image: Any, sidecar: dict[str, Any]) -> tuple[str, str,
         return "CT", "HU", "its sidecar or name says CT"
     if stated == "MR":
         return "MR", "1", "its sidecar says MR"
+    # before the values: a background of -1000 or -9999 would make a CT of it
+    if stem_of(path).rpartition("_")[2].lower() in MR_SUFFIXES:
+        return "MR", "1", "its name says MR"
     try:
         values = np.asarray(image.dataobj[:, :, image.shape[2] // 2 :: 4])
     except Exception as error:
@@ -91,6 +109,18 @@ def _folder_of_subject(path: str) -> re.Match[str] | None:
     """The nearest folder that is called like a subject of a BIDS tree."""
     found = [re.fullmatch(r"(sub-[A-Za-z0-9]+)", part) for part in Path(path).parts[-2::-1]]
     return next((match for match in found if match), None)
+
+
+def is_left_out(path: str) -> bool:
+    """Whether a file's name or header says that it is no image that is read; its values are not looked at."""
+    if LABELS.search(stem_of(path).lower()):
+        return True
+    try:
+        image = _open(path)
+        _geometry(image, "")
+    except (RefusedError, InputError):
+        return True
+    return image.header.get_data_dtype().kind not in "iuf"
 
 
 def nifti_series(path: str) -> Series:

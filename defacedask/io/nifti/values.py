@@ -15,6 +15,8 @@ __all__ = ["numbers_only", "unpacked_size"]
 SENTINEL = 1e20
 #: Real value of empty space in CT, HU.
 CT_AIR = -1000.0
+#: How a small file begins that stands for a large one.
+POINTERS = {b"/annex/objects/": "git-annex, DataLad", b"version https://git-lfs": "Git LFS"}
 _PIECE = 1 << 20
 
 
@@ -37,9 +39,15 @@ def unpacked_size(path: str) -> int:
 def _unpacked_size(path: str) -> int:
     named = path.lower().endswith(".gz")
     with Path(path).open("rb") as file:
-        head = file.read(2)
+        start = file.read(64)
+        head = start[:2]
         if not head:
             raise RefusedError("it is empty")
+        for mark, who in POINTERS.items():
+            if start.startswith(mark):
+                raise RefusedError(
+                    f"it only stands for a file that was not fetched ({who}): get its content first"
+                )
         if head != b"\x1f\x8b":
             if named:
                 raise RefusedError("its name ends in .gz, but it is not compressed (gzip): was it renamed?")
@@ -52,8 +60,14 @@ def _unpacked_size(path: str) -> int:
             while data := file.read(_PIECE):
                 while data:
                     if unpack.eof:
-                        if not data.strip(b"\0"):  # padding after the last member
+                        data = data.lstrip(b"\0")  # padding between members, or after the last
+                        if not data:
                             break
+                        if data[0] != 0x1F:
+                            raise RefusedError(
+                                "something follows its compressed data that is no part of them (gzip): copy it again "
+                                "from where it came"
+                            )
                         unpack = zlib.decompressobj(31)
                     # in pieces, so that a bomb costs no memory
                     size += len(unpack.decompress(data, _PIECE))

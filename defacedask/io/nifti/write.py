@@ -18,9 +18,11 @@ import numpy as np
 
 from defacedask.errors import DefacedaskError, InputError
 from defacedask.io.bids.names import mask_name
+from defacedask.io.bids.pointers import FIELD, without_absent
 from defacedask.io.bids.sidecar import sidecar_of
 from defacedask.io.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done
 from defacedask.io.nifti.names import stem_of
+from defacedask.io.nifti.opened import opened
 from defacedask.volume import geometry_of
 from defacedask.whole_files import file_hash
 
@@ -123,14 +125,13 @@ def write_nifti(
     DefacedaskError
         If what was written is not what should have been.
     """
-    import nibabel
-
+    from defacedask.defacers.base import bits
     from defacedask.defacers.hull import published
     from defacedask.io.dicom.export import Written
     from defacedask.io.nifti.values import numbers_only
 
     source = Path(series.files[0])
-    loaded: Any = nibabel.load(source)
+    loaded = opened(source)
     header = loaded.header
     stored, defaced = before.values, after.values
     geometry = geometry_of(before)
@@ -142,8 +143,7 @@ def write_nifti(
     seen, _ = numbers_only(here, float(loaded.dataobj.slope), float(loaded.dataobj.inter), series.modality)
     if not np.array_equal(seen, stored):
         raise InputError(f"{source.name} changed since it was read.", "Run again.")
-    changed = defaced != stored
-    if (changed & ~region).any():
+    if ((defaced != stored) & ~region).any():
         raise DefacedaskError(
             f"{context.defacer} changed values outside its own region.", "Please report this."
         )
@@ -152,6 +152,8 @@ def write_nifti(
         raw = _anonymous(bytearray(raw), offset, offset + here.nbytes)
     new = here.copy()
     new[region] = defaced[region].astype(dtype)
+    # by their bytes: of what was no number or -0 the value that was read may be the same
+    changed = bits(new) != bits(here)
     raw[offset : offset + new.nbytes] = new.tobytes()
     save_bytes(path, bytes(raw))
 
@@ -164,7 +166,7 @@ def write_nifti(
         )
 
     side = sidecar_path(path)
-    facts, gone = _sidecar(source, mask, context)
+    facts, notes = _sidecar(source, mask, context)
     side.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     _check(source, path, mask, hull, defaced, region, offset, dtype, context.remap.identity is not None)
@@ -184,7 +186,7 @@ def write_nifti(
                 context.remap.uids(uid),
                 one.input_sha256,
                 file_hash(extra),
-                notes=(f"{gone} of its fields left out",) if gone and kind == "sidecar" else (),
+                notes=notes if kind == "sidecar" else (),
             )
         )
     return out
@@ -209,11 +211,25 @@ def _mask_bytes(labels: np.ndarray, header: Any, says: str) -> bytes:
 
     image = nibabel.Nifti1Image(labels.T.astype(np.uint8), None, None)
     image.header.set_data_dtype(np.uint8)
-    image.set_qform(header.get_qform(), int(header["qform_code"]))
-    image.set_sform(header.get_sform(), int(header["sform_code"]))
+    _place(image, header)
     image.header.set_xyzt_units(*header.get_xyzt_units())
     image.header["descrip"] = says.encode("ascii")
     return image.to_bytes()
+
+
+def _place(image: Any, header: Any) -> None:
+    """Let a mask lie where the image lies, by the affines of its header that can be read.
+
+    Only the one that counts has been: of a qform beside a valid sform nobody knows whether it is one.
+    """
+    try:
+        qform, code = header.get_qform(), int(header["qform_code"])
+    except ValueError:  # a quaternion longer than 1
+        qform, code = np.full((4, 4), np.nan), 0
+    if not np.isfinite(qform).all():
+        qform, code = header.get_sform(), 0  # for its voxel sizes
+    image.set_qform(qform, code)
+    image.set_sform(header.get_sform(), int(header["sform_code"]))
 
 
 def _save_for_owner(path: Path, data: bytes) -> None:
@@ -225,10 +241,11 @@ def _save_for_owner(path: Path, data: bytes) -> None:
     save_bytes(path, data)
 
 
-def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any], int]:
-    """Fields of the new sidecar, and how many of the old one's are not among them."""
+def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Fields of the new sidecar, and what of the old one's is not among them."""
     facts = sidecar_of(source)
     before = set(facts)
+    facts, absent = without_absent(facts, source)
     if context.remap.identity is not None:
         facts = _cleaned(_without_identity(facts), context.remap.identity.words)
     method = facts.get("DeidentificationMethod", [])
@@ -269,7 +286,11 @@ def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any]
         "DefacedaskMask": {"File": mask.name, "Description": HULL},
         "DefacedaskPlanSHA256": context.digest,
     }
-    return new, len(before - set(new))
+    gone = len(before - set(new) - ({FIELD} if absent else set()))
+    notes = [f"{gone} of its fields left out"] if gone else []
+    if absent:
+        notes.append(f"{FIELD} no longer names {len(absent)} files that are not written")
+    return new, tuple(notes)
 
 
 def _cleaned(value: Any, words: Any) -> Any:
@@ -331,8 +352,6 @@ def _check(
     anonymous: bool,
 ) -> None:
     """Header and extensions byte for byte, values outside region and mask byte for byte, inside the plan's."""
-    import nibabel
-
     old, new = _raw(source), _raw(path)
     size = defaced.size * dtype.itemsize
     if anonymous:
@@ -349,7 +368,7 @@ def _check(
         raise DefacedaskError(
             f"values of {path.name} inside the region are not the plan's.", "Please report this."
         )
-    read: Any = nibabel.load(mask)
+    read = opened(mask)
     written = np.asarray(read.dataobj).T != 0
     if not np.array_equal(written, hull):
         raise DefacedaskError(f"the mask {mask.name} is not the hull of the plan.", "Please report this.")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from defacedask.anatomy.witness import hidden, sighting
+from defacedask.anatomy.witness import hidden, sighting, verdict
 from defacedask.anatomy.witness.judging import MOST_DEGREES, MOST_MM
 from defacedask.anatomy.witness.sphere import angle
 from defacedask.geometry import Geometry
@@ -139,3 +139,36 @@ def test_what_cannot_show_a_face(patient_ct):
     narrow = patient_ct[: int(60 / grid.spacing[0])]
     assert "wide" in hidden(narrow)
     assert sighting(narrow).reason == hidden(narrow)
+
+
+@pytest.mark.parametrize("apart", [0, 8])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_second_head_in_one_image(patient_ct, axis, apart):
+    """A plan takes the face of one head: that of the other would leave with the image."""
+    grid = geometry_of(patient_ct)
+    gap = np.full(
+        [apart if k == axis else n for k, n in enumerate(patient_ct.shape)], -1024, patient_ct.dtype
+    )
+    both = np.concatenate([patient_ct.values, gap, patient_ct.values], axis)
+    slope, intercept = (float(patient_ct.coords[name].values[0]) for name in ("slope", "intercept"))
+    two = make_volume(
+        both, Geometry(both.shape, grid.affine), modality="CT", units="HU", slope=slope, intercept=intercept
+    )
+    found = sighting(two)
+    assert found.second
+    judged = verdict(two, two, found)
+    assert judged.held
+    assert "second head" in judged.sentence
+
+
+def test_a_large_thing_beside_a_head_is_no_second_one(patient_ct, seen):
+    grid = geometry_of(patient_ct)
+    values = np.concatenate(
+        [patient_ct.values, np.full((*patient_ct.shape[:2], 60), -1024, patient_ct.dtype)], 2
+    )
+    _, y, x = np.indices(values.shape) * np.array(grid.spacing)[:, None, None, None]
+    arm = np.hypot(y - y.mean(), x - x.max() + 60.0) < 50.0
+    values[arm] = 1024 + 40 if patient_ct.dtype.kind == "u" else 40
+    found = sighting(_like(patient_ct, values, Geometry(values.shape, grid.affine)))
+    assert not found.second
+    assert_seen(found, seen.place, seen.facing)

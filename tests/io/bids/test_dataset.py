@@ -21,6 +21,8 @@ from defacedask.io.bids.tables import read_table
 from defacedask.runs import deface_stages
 from defacedask.verify import verify
 
+BOLD, T1 = "ses-a/func/sub-01_ses-a_task-rest_bold.nii.gz", "ses-a/anat/sub-01_ses-a_T1w.nii.gz"
+
 
 @pytest.fixture(autouse=True)
 def quick_plan(monkeypatch):
@@ -36,6 +38,10 @@ def run(*arguments: object):
 
 def table(path: Path) -> list[dict[str, str]]:
     return read_table(path.read_text())
+
+
+def record(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "audit.jsonl").read_text().splitlines()]
 
 
 def outcomes(out: Path) -> dict[str, str]:
@@ -309,6 +315,29 @@ def test_four_dimensions_are_counted_as_left_out(tmp_path):
 
 
 # --- de-identified
+
+
+@pytest.mark.parametrize(
+    "value", [BOLD, [BOLD], [BOLD, f"bids::sub-01/{BOLD}", T1], T1, f"bids::sub-01/{T1}"]
+)
+def test_a_field_map_names_only_what_is_there(tmp_path, value):
+    """BOLD is not written; that of the source is still named there."""
+    source = data_set(tmp_path / "in")
+    image(source / "sub-01" / BOLD, 3, shape=(12, 12, 8, 3))
+    fmap = image(source / "sub-01/ses-a/fmap/sub-01_ses-a_magnitude1.nii.gz", 4)
+    sidecar = fmap.with_name("sub-01_ses-a_magnitude1.json")
+    write(sidecar, json.dumps({"IntendedFor": value, "EchoTime": 0.004}))
+    run(source, "--out", tmp_path / "out")
+    new = json.loads((tmp_path / "out" / sidecar.relative_to(source)).read_text())
+    there = [one for one in ([value] if isinstance(value, str) else value) if "bold" not in one]
+    assert np.atleast_1d(new.get("IntendedFor", [])).tolist() == there
+    assert new["EchoTime"] == 0.004
+    (line,) = [one for one in record(tmp_path / "out") if str(one["file"]).endswith("magnitude1.json")]
+    assert any("IntendedFor" in note for note in line["notes"]) == ("bold" in str(value))
+    # what is left out is told by its own name
+    (left,) = [one for one in record(tmp_path / "out") if "_bold" in one["file"]]
+    assert left["file"] == f"sub-01/{BOLD}"
+    assert verify(tmp_path / "out", source=source).ok
 
 
 def test_deidentified_tables_keep_only_what_tells_nobody(tmp_path):

@@ -278,6 +278,12 @@ def test_not_dicom(folder, data):
     assert refused(folder) == "it is not a DICOM file"
 
 
+@pytest.mark.parametrize("name", ["x.img", "x.HDR", "x.mgz", "sub-01_T1w.nii.bz2", "x.nrrd", "x+orig.BRIK"])
+def test_images_of_another_kind_are_told_what_to_become(folder, name):
+    write(folder, b"\0" * 400, name)
+    assert "convert it to NIfTI in one file" in refused(folder)
+
+
 def test_only_the_mark(folder):
     write(folder, b"\0" * 128 + b"DICM")
     assert refused(folder) == "it ends after its file meta information"

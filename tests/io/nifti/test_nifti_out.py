@@ -109,3 +109,42 @@ def test_names_of_files_outside_bids_do_not_come_out(tmp_path, name):
     assert len(files) == 3
     assert not [f for f in files if "doe" in f.lower()]
     assert {"".join(Path(f).suffixes) for f in files} == {".json", ".nii.gz", "".join(Path(name).suffixes)}
+
+
+ODD = {
+    "a quaternion that is none": (256, np.array([0.9, 0.9, 0.9], "<f4")),
+    "a quaternion of no number": (256, np.array([np.nan] * 3, "<f4")),
+    "no voxel size": (80, np.array([0, 0, 0], "<f4")),
+    "negative voxel sizes": (80, np.array([-1.5, 1.25, -2], "<f4")),
+    "an unknown code": (252, np.array([9], "<i2")),
+    "an offset between bytes": (108, np.array([352.5], "<f4")),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_odd_beside_a_valid_sform_stays_and_stops_nothing(tmp_path, kind, capfd):
+    offset, bytes_ = ODD[kind]
+    source = write(tmp_path / "in" / "sub-01_T1w.nii", "int16")
+    data = bytearray(source.read_bytes())
+    data[offset : offset + bytes_.nbytes] = bytes_.tobytes()
+    source.write_bytes(data)
+    outcome, out = run_export(tmp_path / "in", tmp_path, PLAN)
+    assert outcome.facts["written"] == {"MR": 1, "defacemask": 1, "sidecar": 1}
+    path = out / "sub-01_T1w.nii"
+    assert path.read_bytes()[:352] == bytes(data[:352])
+    assert capfd.readouterr().err == ""  # nibabel tells what it mends, of which file it does not say
+    mask, image = nibabel.load(mask_path(path)), nibabel.load(path)
+    assert mask.affine == pytest.approx(image.affine)
+    changed = np.asarray(image.dataobj) != np.asarray(nibabel.load(source).dataobj)
+    assert changed.any()
+    assert not (changed & (np.asarray(mask.dataobj) == 0)).any()
+
+
+@pytest.mark.parametrize("ends", [".NII", ".Nii", ".NII.GZ", ".nii.GZ"])
+def test_capitals_in_the_end_of_a_name(tmp_path, ends):
+    plain = write(tmp_path / f"x.nii{'.gz' if ends.lower().endswith('gz') else ''}", "int16")
+    (tmp_path / "in").mkdir()
+    plain.rename(tmp_path / "in" / f"sub-01_T1w{ends}")
+    outcome, out = run_export(tmp_path / "in", tmp_path, PLAN)
+    assert outcome.facts["written"] == {"MR": 1, "defacemask": 1, "sidecar": 1}
+    assert (out / f"sub-01_T1w{ends}").is_file()

@@ -45,6 +45,11 @@ SPOILED = {
         WHOLE[: len(WHOLE) // 2] + bytes([WHOLE[len(WHOLE) // 2] ^ 16]) + WHOLE[len(WHOLE) // 2 + 1 :],
         "",
     ),
+    "something behind": (WHOLE + b"<html>moved</html>", "no part of them"),
+    "something behind padding": (WHOLE + bytes(512) + b"PK", "no part of them"),
+    "half a member behind": (WHOLE + WHOLE[:100], "truncated"),
+    "a pointer of git-annex": (b"/annex/objects/MD5E-s1254065--b84d.nii.gz\n", "was not fetched (git-annex"),
+    "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "(Git LFS)"),
     "not compressed": (image(values("int16")).to_bytes(), "not compressed"),
     "something else": (b"<html>Access denied</html>" * 30, "not compressed"),
     "empty": (b"", "empty"),
@@ -81,8 +86,31 @@ def test_several_members_are_one_file(tmp_path):
     """As bgzip writes it, and with padding behind."""
     raw = image(values("int16")).to_bytes()
     parts = b"".join(gzip.compress(raw[k : k + 3000]) for k in range(0, len(raw), 3000))
-    (tmp_path / "x.nii.gz").write_bytes(parts + gzip.compress(b"") + bytes(512))
+    (tmp_path / "x.nii.gz").write_bytes(parts + bytes(512) + gzip.compress(b"") + bytes(512))
     assert np.array_equal(read_image(scan(tmp_path).cases[0].primary).values, values("int16").T)
+
+
+HEADERS = {
+    "values inside the header": (108, np.array([0], "<f4"), "inside its header"),
+    "a size of nothing": (42, np.array([0], "<i2"), "gives it no size"),
+    "a negative size": (42, np.array([-14], "<i2"), "gives it no size"),
+    "one slice": (46, np.array([1], "<i2"), "single slice"),
+    "more than anybody has": (42, np.array([32767] * 3, "<i2"), "more than the"),
+    "positions of no number": (280, np.array([np.nan], "<f4"), "holds what is no number"),
+    "positions in metres": (123, np.array([1], "u1"), "not millimetres"),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_header_that_cannot_be_meant_is_one_sentence(tmp_path, kind, capfd):
+    offset, bytes_, words = HEADERS[kind]
+    data = bytearray(image(values("int16")).to_bytes())
+    data[offset : offset + bytes_.nbytes] = bytes_.tobytes()
+    (tmp_path / "x.nii").write_bytes(data)
+    found = scan(tmp_path)
+    assert not found.cases
+    assert words in found.skipped[0].reason
+    assert capfd.readouterr().err == ""
 
 
 MARKS = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "1e30": 1e30, "-1e30": -1e30, "max": 3.4028235e38}
@@ -112,12 +140,40 @@ def test_a_background_without_numbers_is_air_and_stays_as_it_was(tmp_path, mark,
     assert any(not np.isfinite(v) or abs(v) > 1e20 for v in new[~region])
 
 
+@pytest.mark.parametrize("mark", [np.nan, np.inf, -0.0])
+def test_a_mask_holds_what_is_the_same_number_in_other_bytes(tmp_path, monkeypatch, mark):
+    """A region may be wider than what changed, as that of mri_reface is: its mark for nothing goes there, too."""
+    monkeypatch.setattr(HalfSpace, "hull", lambda self, to_template: (((0.0, -1.0, 0.0, 8.0 - self.y),),))
+    stored = values()
+    stored[:, 8:13] = mark
+    (tmp_path / "in").mkdir()
+    image(stored).to_filename(tmp_path / "in" / "x.nii")
+    outcome, out = run_export(tmp_path / "in", tmp_path, HalfSpace(1.0))
+    assert outcome.facts["written"]["MR"] == 1
+    new, mask = (nibabel.load(path) for path in (out / "x.nii", mask_path(out / "x.nii")))
+    inside = np.asarray(mask.dataobj) != 0
+    assert np.asanyarray(new.dataobj)[~inside].tobytes() == stored[~inside].tobytes()
+    assert inside[:, 8:13].any()
+
+
 def test_a_ct_gets_air_in_hounsfield_units(tmp_path):
     stored = values()
     stored[:4] = np.nan
     image(stored).to_filename(tmp_path / "head_ct.nii")
     volume = read_image(scan(tmp_path).cases[0].primary)
     assert (real_values(volume).values.T[:4] == -1000).all()
+
+
+@pytest.mark.parametrize("mark", [-1000, -9999])
+@pytest.mark.parametrize(
+    ("name", "modality"), [("x_T1w", "MR"), ("x_FLAIR", "MR"), ("x", "CT"), ("x_ct", "CT")]
+)
+def test_a_mark_for_no_signal_does_not_make_a_ct(tmp_path, mark, name, modality):
+    some = values()
+    some[:4], some[5] = mark, 900
+    image(some).to_filename(tmp_path / f"{name}.nii")
+    (case,) = scan(tmp_path).cases
+    assert case.primary.modality == modality
 
 
 def test_infinities_do_not_make_a_ct(tmp_path):

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePath
 
 from defacedask.io.bids.names import mask_name
@@ -54,7 +54,8 @@ def output_names(
     common = os.path.commonpath(loose) if loose else ""
     out: dict[str, str] = {}
     for group in (written, rest):
-        shelf = _Taken()
+        # beside what is never written lies no mask and no sidecar of ours: it is told by the name that it has
+        shelf = _Taken(_family if group is written else lambda name: {_key(name)})
         for path in group:
             root = _below(path, roots)
             relative = PurePath(os.path.relpath(path, root or common))
@@ -68,7 +69,8 @@ def output_names(
 class _Taken:
     """Names that are given away."""
 
-    def __init__(self) -> None:
+    def __init__(self, family: Callable[[str], set[str]]) -> None:
+        self.family = family
         self.files: set[str] = set()
         self.folders: set[str] = set()
 
@@ -80,7 +82,7 @@ class _Taken:
             if self._free(name):
                 break
             number += 1
-        self.files.update(_family(name))
+        self.files.update(self.family(name))
         own = _key(name).split("/")
         self.folders.update("/".join(own[:k]) for k in range(1, len(own)))
         return name
@@ -98,7 +100,7 @@ class _Taken:
         return [*folders, fitting(last)]
 
     def _free(self, name: str) -> bool:
-        family = _family(name)
+        family = self.family(name)
         own = _key(name).split("/")
         above = {"/".join(own[:k]) for k in range(1, len(own))}
         return not family & (self.files | self.folders) and not above & self.files
