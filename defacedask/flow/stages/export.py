@@ -489,7 +489,7 @@ class _Job(CaseExport):
             self.notes += [f"{series.modality}: {note}" for note in written.notes]
 
     def object(self, series: Series, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> None:
-        from defacedask.io.dicom.export.objects import write_object
+        from defacedask.io.dicom.export.objects import vectors_at_face, write_object
         from defacedask.io.dicom.export.segmentation import write_segmentation
 
         if series.modality == "SEG":
@@ -510,6 +510,14 @@ class _Job(CaseExport):
             return
         if series.modality not in ("RTPLAN", "REG"):
             self.hold(series, f"a {series.modality} may show the face and cannot be cleared of it")
+            return
+        if series.modality == "REG" and any(
+            vectors_at_face(source, plan, self.case.frame_of_reference) for source in series.files
+        ):
+            self.hold(
+                series,
+                "its vector grid (deformable registration) reaches the face, and its edge may draw the skin",
+            )
             return
         for source in series.files:
             with writing(f"the {series.modality}"):

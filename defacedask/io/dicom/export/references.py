@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from defacedask.errors import InputError
 from defacedask.io.dicom.export.uids import UID_TOKEN, UidMap
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ STAYS = {
     "RelatedGeneralSOPClassUID",
 }
 STANDARD = "1.2.840.10008."
+#: Sequences in sequences that are followed; real files have four or five.
+DEEPEST = 24
 #: References of these classes name studies, visits and procedure steps, not instances of images.
 MANAGEMENT = "1.2.840.10008.3.1.2."
 TEXTS = {"LO", "SH", "ST", "LT", "UT", "UC", "UR", "UN", "OB", "OW", "CS", "PN"}
@@ -57,9 +60,15 @@ def vr_of(element: Any, tag: Any) -> str:
 
 
 def walk(dataset: Any, depth: int = 0) -> Iterator[tuple[Any, Any, str]]:
-    """(dataset or item, tag, VR) of every element, sequences' items after the sequence itself."""
-    if depth > 24:
-        return
+    """(dataset or item, tag, VR) of every element, sequences' items after the sequence itself.
+
+    Raises
+    ------
+    InputError
+        If sequences are nested deeper than `DEEPEST`: nothing below would be looked at.
+    """
+    if depth > DEEPEST:
+        raise InputError(f"its sequences are nested more than {DEEPEST} deep")
     for tag, element in list(dataset.items()):
         vr = vr_of(element, tag)
         yield dataset, tag, vr
