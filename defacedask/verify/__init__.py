@@ -295,7 +295,8 @@ def _sidecar(found: _Found, line: dict[str, Any]) -> None:
 
 
 def _tags(found: _Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> None:
-    from defacedask.io.dicom.export.record import SCHEME, drop_pictures
+    from defacedask.io.dicom.export.pictures import drop_pictures
+    from defacedask.io.dicom.export.record import SCHEME
     from defacedask.io.dicom.export.series_names import says_so
     from defacedask.io.dicom.linking import references
 

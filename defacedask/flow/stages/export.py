@@ -17,7 +17,7 @@ import numpy as np
 
 from defacedask.boxes import bounds
 from defacedask.defacers.moved import plan_for
-from defacedask.errors import DefacedaskError, RefusedError
+from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.body_slices import SKIN_HU, body_slices
 from defacedask.flow.stages.case_export import CaseExport, record_path
@@ -277,7 +277,7 @@ class _Job(CaseExport):
             elif series.uid in paths:
                 changed[series.uid] = self.image(series, plan, store, paths[series.uid])
             else:
-                self.hold(series, "it could not be read, so it was not defaced")
+                self.hold(series, _because("it could not be read, so it was not defaced", store, series))
         if changed[self.case.primary.uid] < SMALLEST_CHANGE:
             raise RefusedError(
                 f"the plan of {self.defacer} changes no voxel of the {self.case.primary.modality}: "
@@ -403,7 +403,7 @@ class _Job(CaseExport):
         for series in self.case.doses:
             found = [paths[u] for u in (*series.instances, series.uid) if u in paths]
             if not found:
-                self.hold(series, "the dose could not be read, so it was not cut")
+                self.hold(series, _because("the dose could not be read, so it was not cut", store, series))
                 continue
             before, after = store.volume(found[0]), store.volume(volume_path(self.defacer, found[0]))
             geometry, original, defaced = geometry_of(before), before.values, after.values
@@ -465,8 +465,14 @@ class _Job(CaseExport):
         body = body_slices(store, path, self.defacer)
         regions = PlaneRegions(plan, geometry)
         whole = regions.whole()
-        for source in series.files:
-            roles = _roles(source, geometry, body_slices(store, path, ORIGINAL), whole)
+        original = body_slices(store, path, ORIGINAL)
+        try:
+            found = {source: _roles(source, geometry, original, whole) for source in series.files}
+        except InputError as error:
+            # a damaged one cannot be cleared; it costs nobody the images
+            self.hold(series, f"it cannot be cleared of the face: {error.message.rstrip('.')}")
+            return
+        for source, roles in found.items():
             with writing("the defaced structure set"):
                 written, clipped = write_structures(
                     source,
@@ -489,10 +495,15 @@ class _Job(CaseExport):
             self.notes += [f"{series.modality}: {note}" for note in written.notes]
 
     def object(self, series: Series, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> None:
-        from defacedask.io.dicom.export.objects import write_object
+        from defacedask.io.dicom.export.objects import vectors_at_face, write_object
         from defacedask.io.dicom.export.segmentation import write_segmentation
 
         if series.modality == "SEG":
+            own, frame = series.frame_of_reference, self.case.frame_of_reference
+            if own and frame and own != frame and "registered" not in series.facts:
+                # its numbers may mean another place: the plan would clear something else
+                self.hold(series, "it lies in another frame of reference than the image")
+                return
             if _image_of(series, self.case).uid in self.barred:
                 self.hold(series, "the image it lies on was held back")
                 return
@@ -510,6 +521,14 @@ class _Job(CaseExport):
             return
         if series.modality not in ("RTPLAN", "REG"):
             self.hold(series, f"a {series.modality} may show the face and cannot be cleared of it")
+            return
+        if series.modality == "REG" and any(
+            vectors_at_face(source, plan, self.case.frame_of_reference) for source in series.files
+        ):
+            self.hold(
+                series,
+                "its vector grid (deformable registration) reaches the face, and its edge may draw the skin",
+            )
             return
         for source in series.files:
             with writing(f"the {series.modality}"):
@@ -550,6 +569,12 @@ class _Job(CaseExport):
             self.unresolved[one.path] = len(unresolved(one, dataset, there))
 
 
+def _because(text: str, store: CaseStore, series: Series) -> str:
+    """A clause with what was said when the series was read."""
+    said = [one["reason"] for one in store.facts.get("left_out", ()) if one["series"] == series.uid]
+    return f"{text}: {said[0].strip().rstrip('.')}" if said else text
+
+
 def _image_of(part: Series, case: Case) -> Series:
     """Image a structure set refers to: by series, else by instance, else the case's primary image."""
     wanted = set(part.references)
@@ -562,8 +587,19 @@ def _image_of(part: Series, case: Case) -> Series:
 def _roles(source: str, geometry: Geometry, body: Any, region: np.ndarray) -> dict[int, str]:
     """What the structures of a file are by their shape, on the image as it came."""
     from defacedask.io.dicom.export.body_shape import roles_by_shape
+    from defacedask.io.dicom.rois import TWICE, read_rois
     from defacedask.io.dicom.structures import read_structures
 
+    rois = read_rois(source)
+    twice = [one.number for one in rois if one.refused == TWICE]
+    if twice:
+        raise InputError(
+            f"several of its structures have the ROI number {twice[0]}, so that nobody knows whose the contours are."
+        )
+    frame = geometry.frame_of_reference
+    drawn = [one.frame for one in rois if one.contours]
+    if frame and drawn and all(one and one != frame for one in drawn):
+        raise InputError("its structures lie in another frame of reference than the image they are drawn on.")
     try:
         return roles_by_shape(read_structures(source, geometry), geometry, body, region)
     except RefusedError:

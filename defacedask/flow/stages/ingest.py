@@ -53,6 +53,7 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
         pass
     notes: list[str] = []
     unread: list[dict[str, Any]] = []
+    left: list[dict[str, str]] = []  # series that are not in the store
     primary = it.primary
     facts: dict[str, Any] = {
         "case": it.id,
@@ -71,6 +72,7 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
                 notes.append(
                     f"{series.modality} series {series.description or series.uid} was not read: {error}"
                 )
+                left.append({"series": series.uid, "reason": str(error)})
                 continue
             if "note" in volume.attrs:
                 notes.append(f"{series.modality} {series.description}: {volume.attrs['note']}.")
@@ -100,14 +102,14 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
                 dose = read_dose(part)
             except DefacedaskError as error:
                 notes.append(f"dose {part.description or part.uid} was not read: {error}")
+                left.append({"series": part.uid, "reason": str(error)})
                 continue
             place = moved(geometry_of(dose), part.facts)
             if not _same_frame(place.frame_of_reference, it.frame_of_reference):
                 # a plan would cut it at another place; what is not in the store is neither measured nor passed on
-                notes.append(
-                    f"dose {part.description or part.uid} was left out: it lies in another frame of reference than "
-                    "the image, and no registration relates the two."
-                )
+                why = "it lies in another frame of reference than the image, and no registration relates the two"
+                notes.append(f"dose {part.description or part.uid} was left out: {why}.")
+                left.append({"series": part.uid, "reason": why})
                 continue
             dose = placed_anew(dose, place)
             label = f"doses/{_free_name('RTDOSE', paths)}"
@@ -117,6 +119,7 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
         facts["images"] = [p.split("/")[1] for p in paths if p.startswith("images/")]
         facts["notes"] = notes
         facts["unread_structures"] = unread
+        facts["left_out"] = left
     return Outcome(facts=_store_facts(CaseStore(url)))
 
 

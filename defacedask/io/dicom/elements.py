@@ -68,6 +68,7 @@ GROUPS = {
         0x00101005: "PatientBirthName",
         0x00101060: "PatientMotherBirthName",
         0x00102297: "ResponsiblePerson",
+        0x00181210: "ConvolutionKernel",
         0x00185100: "PatientPosition",
         0x0020000D: "StudyInstanceUID",
         0x0020000E: "SeriesInstanceUID",
@@ -91,6 +92,7 @@ GROUPS = {
     "float": {
         0x00180050: "SliceThickness",
         0x00180088: "SpacingBetweenSlices",
+        0x00180060: "KVP",
         0x00180081: "EchoTime",
         0x00180082: "InversionTime",
         0x00181060: "TriggerTime",

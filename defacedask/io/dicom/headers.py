@@ -38,7 +38,7 @@ from defacedask.io.dicom.elements import (
     inflate,
 )
 
-__all__ = ["Header", "open_dataset", "read_header"]
+__all__ = ["Header", "open_dataset", "read_header", "tags_behind"]
 
 #: Ends of names of images that are not read: pairs of NIfTI and Analyze, FreeSurfer, MINC, ITK, AFNI, other packings.
 OTHER_IMAGES = (
@@ -223,6 +223,32 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     except Exception:
         # pydicom raises whatever the bytes lead it to; the light walk's reason says more
         raise InputError(f"it is damaged ({reason})") from None
+
+
+def tags_behind(header: Header) -> list[str]:
+    """Tags of the elements behind uncompressed pixel data, such as ``7fe1,1010``; trailing padding is none."""
+    position = header.pixel_offset + header.pixel_length
+    if header.pixel_length <= 0 or position + 8 > header.size:
+        return []
+    found: list[str] = []
+    with Path(header.path).open("rb") as file:
+        big = header.transfer_syntax == BIG_ENDIAN
+        walk = Walk(
+            Window(file.fileno(), header.size), header.transfer_syntax != IMPLICIT, ">" if big else "<"
+        )
+        try:
+            while position + 8 <= header.size and len(found) < 64:
+                tag, vr, position, length = walk.element(position, walk.explicit)
+                if tag >> 16 == 0xFFFC:
+                    break
+                found.append(f"{tag >> 16:04x},{tag & 0xFFFF:04x}")
+                unknown = length == UNDEFINED
+                position = (
+                    walk.skip(position, walk.explicit and vr != b"UN") if unknown else position + length
+                )
+        except (Odd, InputError):
+            found = found or ["no elements"]
+    return found
 
 
 def open_dataset(

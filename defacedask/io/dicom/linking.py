@@ -24,6 +24,7 @@ OBJECTS = {
     _ROOT + "66.1": ("REG", "others"),
     _ROOT + "66.3": ("REG", "others"),
     _ROOT + "66.4": ("SEG", "others"),
+    _ROOT + "66.7": ("SEG", "others"),
 }
 # sequences of an object that hold references, but not the contours, frames or beams themselves
 _SEQUENCES = (
@@ -86,6 +87,13 @@ def references(dataset: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
                 for item in contour.get("ContourImageSequence", None) or ():
                     if item.get("ReferencedSOPInstanceUID"):
                         uids[str(item.ReferencedSOPInstanceUID)] = None
+        # and some at the frames
+        for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+            for group in dataset.get(name, None) or ():
+                for part in group.get("DerivationImageSequence", None) or ():
+                    for item in part.get("SourceImageSequence", None) or ():
+                        if item.get("ReferencedSOPInstanceUID"):
+                            uids[str(item.ReferencedSOPInstanceUID)] = None
     return tuple(uids), tuple(frames)
 
 

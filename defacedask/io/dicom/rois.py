@@ -12,11 +12,13 @@ import numpy as np
 from defacedask.errors import InputError, RefusedError
 from defacedask.io.dicom.headers import open_dataset
 
-__all__ = ["Roi", "read_rois"]
+__all__ = ["TWICE", "Roi", "read_rois"]
 
 _RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 #: A deflated structure set may inflate to this.
 MOST_BYTES = 256 * 2**20
+#: Said of a structure that cannot be told from another.
+TWICE = "its ROI number is used twice."
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 
@@ -71,13 +73,13 @@ def _parse(dataset: Any, path: str) -> list[Roi]:
     rois: dict[int, Roi] = {}
     repeated = []
     for item in dataset.get("StructureSetROISequence") or ():
-        number = int(item.ROINumber)
+        number = _number(item, "ROINumber", path)
         roi = Roi(
             path, number, str(item.get("ROIName") or ""), str(item.get("ReferencedFrameOfReferenceUID") or "")
         )
         if number in rois:
             roi.warnings.append(f"its ROI number {number} is used twice: its contours cannot be told apart.")
-            roi.refused = "its ROI number is used twice."
+            roi.refused = TWICE
             repeated.append(roi)
         else:
             rois[number] = roi
@@ -88,7 +90,7 @@ def _parse(dataset: Any, path: str) -> list[Roi]:
     if rois and "ROIContourSequence" not in dataset:
         raise InputError(f"{Path(path).name} lists structures but has no contours.", "Is the file whole?")
     for item in dataset.get("ROIContourSequence") or ():
-        number = int(item.ReferencedROINumber)
+        number = _number(item, "ReferencedROINumber", path)
         if number not in rois:
             rois[number] = Roi(path, number, "", "")
             rois[number].warnings.append("its contours belong to no named region.")
@@ -98,6 +100,14 @@ def _parse(dataset: Any, path: str) -> list[Roi]:
             roi.colour = tuple(int(np.clip(float(c), 0, 255)) for c in colour)  # type: ignore[assignment]
         _collect(roi, item.get("ContourSequence") or ())
     return [*rois.values(), *repeated]
+
+
+def _number(item: Any, keyword: str, path: str) -> int:
+    try:
+        return int(item.get(keyword))
+    except (TypeError, ValueError):
+        what = "lists a structure" if keyword == "ROINumber" else "has contours"
+        raise InputError(f"{Path(path).name} {what} without a usable ROI number ({keyword}).") from None
 
 
 def _collect(roi: Roi, contours: Iterable[Any]) -> None:

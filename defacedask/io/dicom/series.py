@@ -34,6 +34,9 @@ PHASES = {
     "TriggerTime": "trigger times",
     "AcquisitionNumber": "acquisitions",
     "ImageType": "kinds of image (ImageType)",
+    "ConvolutionKernel": "reconstruction kernels",
+    "RescaleSlope": "rescale slopes",
+    "KVP": "tube voltages",
     "AcquisitionTime": "acquisition times",
 }
 
@@ -170,7 +173,7 @@ def _array(headers: list[Header], keyword: str, count: int, name: str) -> np.nda
     rows = [header.values.get(keyword, ()) for header in headers]
     if any(len(row) != count for row in rows):
         bad = sum(len(row) != count for row in rows)
-        raise RefusedError(f"{bad} of its {len(rows)} slices have no {name} ({keyword})")
+        raise RefusedError(f"{bad} of its {len(rows)} slices have no usable {name} ({keyword})")
     return np.array(rows, dtype=np.float64)
 
 

@@ -61,7 +61,7 @@ _ABOUT = {
 #: Volumes that a finished store never gets anew: a new ingest is a new store.
 _FOR_GOOD = ("images/", "doses/")
 #: Facts that are JSON text in the file, where attributes are flat.
-_NESTED = ("unread_structures",)
+_NESTED = ("unread_structures", "left_out")
 
 
 #: What a file of this machine is called everywhere.

@@ -193,7 +193,7 @@ def test_two_frames_of_reference(folder):
     ("keyword", "value", "words"),
     [
         ("PixelSpacing", ["0", "1"], "no usable pixel spacing"),
-        ("PixelSpacing", None, "8 of its 8 slices have no pixel spacing"),
+        ("PixelSpacing", None, "8 of its 8 slices have no usable pixel spacing"),
         ("ImagePositionPatient", None, "no position"),
         ("ImageOrientationPatient", None, "no orientation"),
         ("ImageOrientationPatient", [1, 0, 0, 0.7, 0.7, 0], "not orthogonal"),

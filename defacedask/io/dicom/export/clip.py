@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TOGETHER", "Plane", "PlaneRegions", "pieces", "plane_of", "traced", "usual_box", "without_twins"]
 
+#: First part of the key of a plane that runs across the slices.
+ACROSS = "across"
 #: Contour planes this close to a slice (in slices) lie on it.
 ON_SLICE = 1e-2
 #: Points of a contour may leave its plane by this many mm.
@@ -42,11 +44,19 @@ class Plane:
         One slice; its rows and columns may begin outside the image.
     slice : int or None
         Index of the image's slice it coincides with.
+    nearest : int or None
+        Index of the image's slice nearest to a plane that is parallel to its slices and among them.
     """
 
     key: tuple
     grid: Geometry
     slice: int | None
+    nearest: int | None = None
+
+    @property
+    def across(self) -> bool:
+        """Whether it runs across the slices."""
+        return self.key[0] == ACROSS
 
 
 def usual_box(image: Geometry) -> tuple[int, int, int, int]:
@@ -75,11 +85,13 @@ def plane_of(points: np.ndarray, image: Geometry) -> Plane | None:
         if on:
             k = round(k)
             grid = image.block((k, *first), (k + 1, *last))
-            return Plane((k, *first, *last), grid, k if 0 <= k < image.shape[0] else None)
+            there = k if 0 <= k < image.shape[0] else None
+            return Plane((k, *first, *last), grid, there, there)
         affine = image.affine.copy()
         affine[:3, 3] = image.to_world((k, *first))
         grid = Geometry((1, last[0] - first[0], last[1] - first[1]), affine, image.frame_of_reference)
-        return Plane((round(k, 3), *first, *last), grid, None)
+        near = round(k) if -0.5 < k < image.shape[0] - 0.5 else None
+        return Plane((round(k, 3), *first, *last), grid, None, near)
     return _other_plane(points, image)
 
 
@@ -93,7 +105,7 @@ def _other_plane(points: np.ndarray, image: Geometry) -> Plane | None:
     shape = (1, int(np.ptp(v)) + 6, int(np.ptp(u)) + 6)
     origin = centre + axes[0] * (u.min() - 2) + axes[1] * (v.min() - 2)
     grid = Geometry.from_steps(shape, origin, axes[2], axes[1], axes[0], image.frame_of_reference)
-    return Plane(("across", *np.round(centre, 3), len(points)), grid, None)
+    return Plane((ACROSS, *np.round(centre, 3), len(points)), grid, None)
 
 
 def traced(mask: np.ndarray) -> Any:

@@ -12,10 +12,11 @@ import numpy as np
 from defacedask.errors import DefacedaskError, InputError
 from defacedask.io.dicom.export.covered import done
 from defacedask.io.dicom.export.encoding import ALWAYS_LOSSY, fit, put_pixels, target_syntax
-from defacedask.io.dicom.export.record import derive, drop_pictures, file_meta, mark_cleaned, source_item
+from defacedask.io.dicom.export.pictures import drop_pictures
+from defacedask.io.dicom.export.record import derive, file_meta, mark_cleaned, source_item
 from defacedask.io.dicom.export.references import Remap
 from defacedask.io.dicom.export.series_names import rename
-from defacedask.io.dicom.headers import open_dataset
+from defacedask.io.dicom.headers import DEFLATED, open_dataset, read_header, tags_behind
 from defacedask.io.dicom.series_facts import Series
 from defacedask.whole_files import file_hash
 
@@ -117,10 +118,34 @@ def start(source: str, context: Context) -> tuple[Any, str, list[str]]:
     if "SOPInstanceUID" not in dataset:
         raise InputError(f"{source} has no SOP instance UID any more.", "Scan again.")
     try:
-        return dataset, str(UID(syntax)), drop_pictures(dataset, private=context.private)
+        dropped = drop_pictures(dataset, private=context.private)
+        return dataset, str(UID(syntax)), sorted([*dropped, *_behind(source)])
+    except InputError as error:
+        what = error.message.rstrip(".")
+        raise InputError(f"{source} cannot be looked through: {what}.", "Repair the file.") from None
     except Exception as error:  # the first time that every element is looked at: pydicom raises what it likes
         text = " ".join(str(error).split())[:120]
         raise InputError(f"the header of {source} is damaged ({text}).", "Repair the file.") from None
+
+
+def _behind(source: str) -> list[str]:
+    """What stands in a file behind the picture of its header, and is not read: named, for it is left out."""
+    header = read_header(source)
+    length = header.pixel_length
+    if length <= 0 or header.transfer_syntax == DEFLATED:
+        return []
+    values = header.values
+    bits = (
+        values.get("Rows", 0)
+        * values.get("Columns", 0)
+        * values.get("NumberOfFrames", 1)
+        * values.get("SamplesPerPixel", 1)
+        * values.get("BitsAllocated", 16)
+    )
+    found = []
+    if length > bits // 8 + 1 > 1:
+        found.append("more pixel data than the picture needs (7fe0,0010)")
+    return found + [f"element behind the pixel data ({name})" for name in tags_behind(header)]
 
 
 def save(dataset: Any, path: Path, syntax: str, context: Context) -> str:

@@ -1,15 +1,65 @@
-"""Objects that hang on the images and show nothing themselves: plans and registrations, references moved."""
+"""Objects that hang on the images and show nothing themselves: plans and registrations, references moved.
+
+The vectors of a deformable registration do show something: many systems set them to zero outside the body, so that
+their edge draws the skin. Such an object is let out only where its grid stays clear of the face.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from defacedask.errors import DefacedaskError
+from defacedask.geometry import Geometry
 from defacedask.io.dicom.export.encoding import target_syntax
 from defacedask.io.dicom.export.image import Context, Written, save, start
+from defacedask.io.dicom.headers import open_dataset
 from defacedask.whole_files import file_hash
 
-__all__ = ["write_object"]
+if TYPE_CHECKING:
+    from defacedask.defacers import Plan
+
+__all__ = ["vectors_at_face", "write_object"]
+
+
+def vectors_at_face(source: str, plan: Plan, frame: str) -> bool:
+    """Whether a registration has vectors in what a plan may change, or at a place that is not known.
+
+    Parameters
+    ----------
+    source : str
+        File of a spatial registration.
+    plan : Plan
+    frame : str
+        Frame of reference of the plan's coordinates.
+    """
+    dataset = open_dataset(source)
+    known = str(dataset.get("FrameOfReferenceUID", "")) == frame
+    grids = [
+        grid
+        for part in dataset.get("DeformableRegistrationSequence", None) or ()
+        for grid in part.get("DeformableRegistrationGridSequence", None) or ()
+        if grid.get("VectorGridData", None)
+    ]
+    return any(not known or _meets(grid, plan, frame) for grid in grids)
+
+
+def _meets(item: Any, plan: Plan, frame: str) -> bool:
+    """Whether a vector grid (PS3.3 C.20.3.1) reaches into the region; one that cannot be placed does."""
+    try:
+        across, down = np.array(item.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
+        size = [int(n) for n in item.GridDimensions]
+        step = [float(mm) for mm in item.GridResolution]
+        steps = (np.cross(across, down) * step[2], down * step[1], across * step[0])
+        grid = Geometry.from_steps(
+            (size[2], size[1], size[0]), [float(mm) for mm in item.ImagePositionPatient], *steps, frame
+        )
+    except (AttributeError, IndexError, TypeError, ValueError, DefacedaskError):
+        return True
+    return bool(np.asarray(plan.region(grid)).any())
 
 
 def write_object(source: str, modality: str, place: Callable[[str], Path], context: Context) -> Written:

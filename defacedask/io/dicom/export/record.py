@@ -1,13 +1,11 @@
-"""What a defaced instance says about itself (PS3.15 E.3.2, PS3.3 C.7.6.1, C.12.1), and what is taken out of it."""
+"""What a defaced instance says about itself (PS3.15 E.3.2, PS3.3 C.7.6.1, C.12.1)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from defacedask.io.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done, drop_cleaned
-from defacedask.io.dicom.export.walking import walk
 
 __all__ = [
     "CARRIED_ON",
@@ -16,41 +14,12 @@ __all__ = [
     "add_codes",
     "carried_on",
     "derive",
-    "drop_pictures",
     "file_meta",
     "mark_cleaned",
 ]
 
 #: UUID version 5 of "defacedask" in the URL name space.
 IMPLEMENTATION_UID = "2.25.92081423133101405014935959705025182049"
-
-# elements that hold a second picture, or sound: name -> tag or tag and mask
-PICTURES = {
-    0x00880200: "icon image",
-    0x54000100: "waveform",
-    0x56000020: "spectroscopy data",
-    0x00420011: "encapsulated document",
-    0x00287FE0: "pixel data provider",
-    0x7FE00008: "float pixel data",
-    0x7FE00009: "double float pixel data",
-}
-#: Void once the pixels change, or pointing past the end of what is kept.
-VOID = {
-    0xFFFAFFFA: "digital signature",
-    0x4FFE0001: "MAC parameters",
-    0xFFFCFFFC: "trailing padding",
-    0x7FE00001: "extended offset table",
-    0x7FE00002: "extended offset table lengths",
-    0x7FE00003: "encapsulated pixel data value total length",
-}
-_BINARY = {"OB", "OW", "OF", "OD", "OL", "OV", "UN"}
-#: Headers of vendors in binary form: parameters, no picture; converters rely on them.
-_PARAMETERS = re.compile(
-    r"SIEMENS (CSA|MR|MED|MEDCOM)|GEMS_|SIEMENS CT VA|SIEMENS PET|PHILIPS (PET|MR)|Philips", re.I
-)
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"\xff\x4f\xff\x51", b"GIF8", b"II*\0", b"MM\0*", b"%PDF")
-#: Private binary values of at least this many bytes could hold a thumbnail.
-SMALL = 4096
 
 
 def code(value: str, scheme: str, meaning: str, version: str = "") -> Any:
@@ -69,52 +38,6 @@ def _append(dataset: Any, keyword: str, *items: Any) -> None:
     from pydicom.sequence import Sequence
 
     setattr(dataset, keyword, Sequence([*(dataset.get(keyword, None) or ()), *items]))
-
-
-def drop_pictures(dataset: Any, *, private: str = "keep") -> list[str]:
-    """Take out what could show the face beside the pixel data, and what the new pixels make void.
-
-    Parameters
-    ----------
-    dataset : pydicom.Dataset
-        Changed in place, items of sequences too.
-    private : str
-        ``keep``: private elements stay, except binary ones that hold or may hold a picture; ``drop``: all go.
-
-    Returns
-    -------
-    list of str
-        What was dropped, such as ``overlay (6000,3000)``; sorted, each once.
-    """
-    dropped: set[str] = set()
-    for item, tag, vr in list(walk(dataset)):
-        name = PICTURES.get(int(tag)) or VOID.get(int(tag))
-        if name is None and 0x6000 <= tag.group <= 0x60FF and not tag.group % 2:
-            name = "overlay"
-        if name is None and 0x5000 <= tag.group <= 0x50FF and not tag.group % 2:
-            name = "curve"
-        if name is None and tag.is_private:
-            name = "private element" if private == "drop" else _private_picture(item, tag, vr)
-        if name is not None and tag in item:
-            del item[tag]
-            group = f"{tag.group:04x},xxxx" if name in ("overlay", "curve", "private element") else None
-            dropped.add(f"{name} ({group or f'{tag.group:04x},{tag.element:04x}'})")
-    return sorted(dropped)
-
-
-def _private_picture(item: Any, tag: Any, vr: str) -> str | None:
-    """Name of a private binary element that may be a picture, else None."""
-    if vr not in _BINARY:
-        return None
-    raw = item.get_item(tag).value
-    if not isinstance(raw, bytes) or len(raw) < 256:
-        return None
-    if any(raw.startswith(mark) or raw[128:132] == b"DICM" for mark in _SIGNATURES):
-        return "private picture"
-    creator = item.get((tag.group, tag.element >> 8)) if tag.element > 0xFF else None
-    if len(raw) < SMALL or _PARAMETERS.search(str(creator.value) if creator is not None else ""):
-        return None
-    return "private binary element"
 
 
 def add_codes(dataset: Any, codes: Sequence[tuple[str, str]]) -> None:

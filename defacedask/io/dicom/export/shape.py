@@ -16,6 +16,7 @@ from defacedask.io.dicom.export.body_shape import OUTLINE, SKIN
 from defacedask.io.dicom.export.clip import TOGETHER
 from defacedask.io.dicom.export.image import Written
 from defacedask.io.dicom.export.structures import SKIN_MARGIN_MM, role_of
+from defacedask.io.dicom.rois import read_rois
 from defacedask.io.dicom.structures import read_structures
 
 if TYPE_CHECKING:
@@ -69,14 +70,15 @@ def check_structures(
     """
     try:
         before = {s.number: s for s in read_structures(written.source, geometry)}
-    except RefusedError:
-        before = {}
+        known = set(before)
+    except RefusedError:  # none of them lies on the image
+        before, known = {}, {roi.number for roi in read_rois(written.source)}
     try:
         grid = dataclasses.replace(geometry, frame_of_reference=frame) if frame else geometry
         after = {s.number: s for s in read_structures(written.path, grid)}
     except RefusedError:
         after = {}
-    if set(after) - set(before):
+    if set(after) - known:
         raise DefacedaskError(
             "the defaced structure set has structures that the original has not.", "Please report this."
         )

@@ -2,9 +2,9 @@
 
 Closed contours lose what lies in the plan's region (see `clip`), each by itself: holes that are contours of their
 own stay holes. Those that overlap in part are clipped as the one area that they are (`defacedask.io.dicom.overlap`).
-The body's outline, by name, type or shape (`body_shape`), takes the surface of the defaced image instead. What
-follows the skin without being the outline (bolus, mask, shell, skin) loses a margin around the region as well. A
-contour that does not meet the region keeps its bytes.
+The body's outline, by name, type or shape (`body_shape`), takes the surface of the defaced image instead (between
+slices that of the nearest). What follows the skin without being the outline (bolus, mask, shell, skin) loses a margin
+around the region as well. A contour that does not meet the region keeps its bytes.
 """
 
 from __future__ import annotations
@@ -234,6 +234,7 @@ def _clip_roi(
     from pydicom.sequence import Sequence
 
     grow = SKIN_MARGIN_MM if skin else 0.0
+    flat = bool(getattr(regions.plan, "flat", False))
     kept: list[Any] = []
     by_plane: dict[tuple, tuple[Plane, list[tuple[Any, Line]]]] = {}
     for contour in roi[_CONTOURS].value:
@@ -250,17 +251,19 @@ def _clip_roi(
             else:
                 kept.append(contour)
             continue
-        if additive and grow:
-            area = as_polygon(plane.grid.to_index(line.points)[:, 1:])
-            if regions.polygon(plane, grow).intersects(area):
-                result.removed += 1
-                continue
+        if plane.across and not flat and _meets(line, plane, regions, grow):
+            # no shape was looked at on its plane, and the edge of the region runs along the skin
+            result.removed += 1
+            continue
+        if additive and grow and _meets(line, plane, regions, grow):
+            result.removed += 1
+            continue
         group = by_plane.setdefault(plane.key, (plane, []))[1]
         kept.append(_Slot(plane.key, len(group)))
         group.append((contour, line))
     rest = {}
     for key, (plane, group) in by_plane.items():
-        if outline and plane.slice is not None:
+        if outline and plane.nearest is not None:
             # one surface for all of them, in the place of the first
             new = _new_outline(group, plane, regions, surface, image, result)
             rest[key] = [new, *([] for _ in group[1:])]
@@ -276,6 +279,12 @@ def _clip_roi(
         roi[_CONTOURS].value = Sequence(final)
     else:
         del roi[_CONTOURS]
+
+
+def _meets(line: Line, plane: Plane, regions: PlaneRegions, grow: float) -> bool:
+    """Whether the area of a closed contour meets the region, grown by ``grow`` mm."""
+    area = as_polygon(plane.grid.to_index(line.points)[:, 1:])
+    return bool(regions.polygon(plane, grow).intersects(area))
 
 
 def _any_inside(points: np.ndarray, regions: PlaneRegions, image: Geometry) -> bool:
@@ -366,7 +375,7 @@ def _surface_in(plane: Plane, regions: PlaneRegions, surface: Surface, image: Ge
     """Body of the defaced image inside the region, in (row, column) of the plane."""
     import shapely
 
-    body = surface(plane.slice) if plane.slice is not None else None
+    body = surface(plane.nearest) if plane.nearest is not None else None
     if body is None:
         return shapely.MultiPolygon()
     first = np.rint(image.to_index(plane.grid.origin)).astype(int)[1:]

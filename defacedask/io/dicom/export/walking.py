@@ -6,7 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from defacedask.errors import InputError
+
 __all__ = ["vr_of", "walk"]
+
+#: Sequences in sequences that are followed; real files have four or five.
+DEEPEST = 24
 
 
 def vr_of(element: Any, tag: Any) -> str:
@@ -21,9 +26,15 @@ def vr_of(element: Any, tag: Any) -> str:
 
 
 def walk(dataset: Any, depth: int = 0) -> Iterator[tuple[Any, Any, str]]:
-    """(dataset or item, tag, VR) of every element, sequences' items after the sequence itself."""
-    if depth > 24:
-        return
+    """(dataset or item, tag, VR) of every element, sequences' items after the sequence itself.
+
+    Raises
+    ------
+    InputError
+        If sequences are nested deeper than `DEEPEST`: nothing below would be looked at.
+    """
+    if depth > DEEPEST:
+        raise InputError(f"its sequences are nested more than {DEEPEST} deep")
     for tag, element in list(dataset.items()):
         vr = vr_of(element, tag)
         yield dataset, tag, vr
