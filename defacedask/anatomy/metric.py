@@ -79,7 +79,7 @@ class Metric:
             return 0.0
         m = self.inverse @ matrix
         m[:3, 3] += 1.5
-        # cut towards 0, as it is to be from -1 on; what lies lower is huge without its sign, and clipped with the rest
+        # cut towards 0, from -1 on; what lies lower is huge without its sign, and clipped with the rest
         voxel = (m[:3] @ points).astype(np.int32)
         unseen = voxel[0] < 1  # array axis 0 runs upwards from the lower end of the template's neck
         inside = voxel.view(np.uint32)
