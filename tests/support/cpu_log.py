@@ -1,4 +1,4 @@
-"""CPU seconds of each test, with all that it starts: ``CPU_LOG=FILE pytest -p support.cpu_log``, a file a worker.
+"""CPU seconds of each test, with all that it starts: ``CPU_LOG=FILE pytest``, a file a worker.
 
 A line is: seconds of the test process, of its descendants (living ones, and those that were waited for), wall
 seconds, and what ran. Other work on the machine adds to CPU seconds, too: compare on a quiet one. Linux alone.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["cpu_seconds"]
+__all__ = ["cpu_seconds", "start"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -70,7 +70,8 @@ class _Log:
         return done
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def start(config: pytest.Config) -> None:
+    """Write from now on, if the environment says where."""
     if path := os.environ.get("CPU_LOG"):
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
         config.pluginmanager.register(_Log(Path(f"{path}.{worker}" if worker else path)))
