@@ -12,7 +12,7 @@ import dask
 import numpy as np
 import pytest
 from hypothesis import settings
-from support import once
+from support import cpu_log, once
 
 from defacedask.devices import card
 from defacedask.testing.strict_cupy import strict_cupy
@@ -55,6 +55,11 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[types.ModuleType]:
     else:
         with strict_cupy() as stand_in:
             yield stand_in
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """CPU seconds of each test are written if `support.cpu_log` is asked to."""
+    cpu_log.start(config)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -49,11 +49,12 @@ class Metric:
         # without a body there is no point: every pose scores 0
         edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])) if len(values) else values
         rows = np.searchsorted(edges, values).astype(np.int64) * LEVELS
-        # every n-th point, together in memory
-        self.some = {n: (np.ascontiguousarray(points[::n].T), rows[::n].copy()) for n in (1, 2, 3, 4)}
-        # what lies beyond is clipped into the one voxel of air around
+        # every n-th point, together in memory; the ones take a shift along with a turn
+        four = np.column_stack([points, np.ones(len(points))])
+        self.some = {n: (np.ascontiguousarray(four[::n].T), rows[::n].copy()) for n in (1, 2, 3, 4)}
+        # what lies beyond is clipped into the voxel of air around, which is the same on all sides
         self.flat, self.shape = levels.ravel(), levels.shape
-        self.last = np.array(levels.shape, dtype=np.float64)[:, None] - 1.0
+        self.last = np.array(levels.shape, dtype=np.uint32)[:, None] - np.uint32(1)
         place = np.arange(LEVELS) * ((BINS - 1) / (LEVELS - 1))
         low = np.minimum(place.astype(np.int64), BINS - 2)
         #: How each level is shared out between two bins.
@@ -77,21 +78,22 @@ class Metric:
         if not number:
             return 0.0
         m = self.inverse @ matrix
-        index = m[:3, :3] @ points
-        index += m[:3, 3:4] + 1.5
-        seen = index[0] >= 1.0  # array axis 0 runs upwards from the lower end of the template's neck
-        np.maximum(index, 0.0, out=index)
-        np.minimum(index, self.last, out=index)
-        voxel = index.astype(np.int32)
+        m[:3, 3] += 1.5
+        # cut towards 0, from -1 on; what lies lower is huge without its sign, and clipped with the rest
+        voxel = (m[:3] @ points).astype(np.int32)
+        unseen = voxel[0] < 1  # array axis 0 runs upwards from the lower end of the template's neck
+        inside = voxel.view(np.uint32)
+        np.minimum(inside, self.last, out=inside)
         k = voxel[0]
         for axis in (1, 2):
             k *= self.shape[axis]
             k += voxel[axis]
-        if not seen.all():
-            k, rows = k[seen], rows[seen]
-            if len(rows) < 0.2 * number:
+        where = rows + self.flat.take(k)
+        if lost := np.count_nonzero(unseen):
+            if number - lost < 0.2 * number:
                 return 0.0
-        joint = np.bincount(rows + self.flat.take(k), minlength=BINS * LEVELS)
+            np.putmask(where, unseen, BINS * LEVELS)  # behind the table
+        joint = np.bincount(where, minlength=BINS * LEVELS)[: BINS * LEVELS]
         table = joint.astype(np.float64).reshape(BINS, LEVELS) @ self.shares / number
         # ten thousand looks a head: NumPy's own methods ask more of Python than they add up
         a, b = np.add.reduce(table, axis=1), np.add.reduce(table, axis=0)

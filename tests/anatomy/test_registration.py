@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from support.heads import pose_error, posed
@@ -61,13 +63,25 @@ def heads():
     return {m: posed(m, spacing=(4.0, 3.0, 3.0), pitch=15, yaw=-10) for m in ("CT", "MR")}
 
 
+@pytest.fixture(scope="module")
+def found(heads):
+    """Heads whose headers are turned, and by which motion; several tests ask for the same."""
+
+    @functools.cache
+    def of(modality, name=""):
+        volume, _ = heads[modality]
+        motion = moved_by(volume, AGAINST[name] if name else np.eye(3))
+        return Head(turned(volume, motion)), motion
+
+    return of
+
+
 @pytest.mark.parametrize("modality", ["CT", "MR"])
 @pytest.mark.parametrize("name", AGAINST)
-def test_a_head_turned_against_its_header_is_found(heads, modality, name):
+def test_a_head_turned_against_its_header_is_found(heads, found, modality, name):
     """The header's axes are turned and the voxels stay: the plan has to change the same voxels."""
-    volume, truth = heads[modality]
-    motion = moved_by(volume, AGAINST[name])
-    head = Head(turned(volume, motion))
+    _, truth = heads[modality]
+    head, motion = found(modality, name)
     degrees, mm = pose_error(head.pose, truth @ np.linalg.inv(motion))
     assert degrees < 3
     assert mm < 4
@@ -78,22 +92,20 @@ def test_a_head_turned_against_its_header_is_found(heads, modality, name):
     assert head.against_header == pytest.approx(float(angle_between(head.pose[:3, :3], np.eye(3))), abs=1e-6)
 
 
-def test_the_same_voxels_go_whatever_the_header_says(heads):
-    volume, _ = heads["CT"]
+def test_the_same_voxels_go_whatever_the_header_says(found):
     regions = []
-    for turn in (np.eye(3), AGAINST["face down"]):
-        head = Head(turned(volume, moved_by(volume, turn)))
+    for name in ("", "face down"):
+        head, _ = found("CT", name)
         regions.append(get_defacer("quickshear").plan(head).region(head.geometry))
     both = (regions[0] & regions[1]).sum()
     assert 2 * both / (regions[0].sum() + regions[1].sum()) > 0.97
 
 
-def test_a_mirrored_head_is_defaced_like_any_other(heads):
+def test_a_mirrored_head_is_defaced_like_any_other(heads, found):
     volume, _ = heads["CT"]
-    motion = moved_by(volume, np.eye(3), mirror=True)
-    heads = [Head(volume), Head(turned(volume, motion))]
-    assert heads[1].ok, heads[1].quality
-    nose = [head.geometry.to_index(head.landmark("nose_tip")) for head in heads]
+    mirrored = Head(turned(volume, moved_by(volume, np.eye(3), mirror=True)))
+    assert mirrored.ok, mirrored.quality
+    nose = [head.geometry.to_index(head.landmark("nose_tip")) for head in (found("CT")[0], mirrored)]
     assert nose[0] == pytest.approx(nose[1], abs=2.0)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.heads import posed
+from support.heads import placed, posed
 from support.strategies import geometries
 
 from defacedask.anatomy.grid import resample
@@ -29,8 +29,7 @@ NAMES = ("biometric_mask", "biometric_mask_strict")
 
 @pytest.fixture(scope="module")
 def head():
-    volume, _ = posed("CT", pitch=8, yaw=5, spacing=(4.0, 3.5, 3.5), couch=True)
-    return Head(volume)
+    return placed(*posed("CT", pitch=8, yaw=5, spacing=(4.0, 3.5, 3.5), couch=True))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from support.heads import posed
+from support.heads import placed, posed
 
 from defacedask.anatomy.head import Head
 from defacedask.anatomy.template import load_template
@@ -63,8 +63,8 @@ def test_nothing_deeper_than_stated_changes(head, plan, defaced):
 
 def test_nothing_is_laid_beside_the_head():
     """Coarse voxels, and a field of view that ends in the air behind the head, where rays beside it run out."""
-    volume, _ = posed("CT", pitch=12.0, yaw=-8.0, spacing=(4.0, 3.0, 3.0))
-    changed = get_defacer("carina").plan(Head(volume), key=KEY).apply(volume).values != volume.values
+    volume, truth = posed("CT", pitch=12.0, yaw=-8.0, spacing=(4.0, 3.0, 3.0))
+    changed = get_defacer("carina").plan(placed(volume, truth), key=KEY).apply(volume).values != volume.values
     body = real_values(volume).values > -300
     away = ndimage.distance_transform_edt(~body, sampling=geometry_of(volume).spacing)
     assert changed.sum() > 1000

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.heads import posed
+from support.heads import placed, posed
 from support.mask_attack import found_by_average, found_in_mask
 
 from defacedask.anatomy.atlas import atlas_of
 from defacedask.anatomy.head import Head
-from defacedask.anatomy.registration import Registration
 from defacedask.defacers import get_defacer
 from defacedask.defacers.base import Plan
 from defacedask.defacers.boxes import FAR, ROOM, Box, box_pieces, in_boxes
@@ -32,11 +31,6 @@ OTHER_FACE = {
     "glabella": 10.0,
     "pogonion": -9.0,
 }
-
-
-def looked_at(volume, truth):
-    """Head whose pose is given, so that two faces have the same."""
-    return Head(volume, registration=Registration(truth, truth, 1.0, 1.0, True, truth))
 
 
 def another_face(volume, truth, air):
@@ -58,7 +52,7 @@ def pair(request):
     """Two heads in one pose whose faces differ."""
     volume, truth = posed(request.param, pitch=12.0, yaw=-8.0, spacing=(4.0, 2.5, 2.5))
     air = -1000 if request.param == "CT" else 0
-    return [looked_at(v, truth) for v in (volume, another_face(volume, truth, air))]
+    return [placed(v, truth) for v in (volume, another_face(volume, truth, air))]
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.heads import posed
+from support.heads import placed, posed
 from support.strategies import geometries
 
 from defacedask.anatomy.grid import resample
-from defacedask.anatomy.head import Head
 from defacedask.defacers import get_defacer, plan_from_dict
 from defacedask.defacers.shear import beyond_planes, first_edge, front_edge, half_space, lower_chain, outline
 from defacedask.errors import ConfigError, RefusedError
@@ -217,8 +216,8 @@ def test_blocks_of_a_half_space_equal_the_whole(grid, normal, data):
 @pytest.fixture(scope="module")
 def turned():
     """A CT of the average head, chin up and turned, its head and plan."""
-    volume, _ = posed(pitch=20, yaw=25, spacing=(3.0, 1.5, 1.5))
-    head = Head(volume)
+    volume, truth = posed(pitch=20, yaw=25, spacing=(3.0, 1.5, 1.5))
+    head = placed(volume, truth)
     return volume, head, get_defacer("quickshear").plan(head)
 
 

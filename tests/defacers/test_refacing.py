@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.heads import posed
+from support.heads import placed, posed
 
 from benchmarks.heads.bumps import bumps
-from defacedask.anatomy.head import Head
 from defacedask.defacers import get_defacer
 from defacedask.defacers.mri_reface import refacing
 from defacedask.defacers.mri_reface.average import FIT_GRID, average_shape
@@ -31,7 +30,7 @@ def defaced(head):
 
 @pytest.fixture(scope="module")
 def plain():
-    return Head(posed("MR", pitch=6, yaw=4, spacing=(3.0, 2.5, 2.5))[0])
+    return placed(*posed("MR", pitch=6, yaw=4, spacing=(3.0, 2.5, 2.5)))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def beset():
     wings = (np.abs(x) > 45) & (np.abs(x) < 88) & (y > -62) & (y < -38) & (z > -100) & (z < -78)
     marker = (np.abs(x - 72) < 10) & (np.abs(y + 55) < 12) & (np.abs(z - 2) < 5)
     values = np.where((wings | marker) & (volume.values < 100), 250, volume.values)
-    return Head(volume.copy(data=values.astype(volume.dtype)))
+    return placed(volume.copy(data=values.astype(volume.dtype)), truth)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,8 @@ def narrow():
     first, last = int(keep[0]), int(keep[-1]) + 1
     part = grid.block((0, 0, first), (*grid.shape[:2], last))
     plain = Geometry(part.shape, part.affine, grid.frame_of_reference)
-    return Head(make_volume(volume.values[..., first:last].copy(), plain, modality="MR", units="1"))
+    slab = make_volume(volume.values[..., first:last].copy(), plain, modality="MR", units="1")
+    return placed(slab, truth)
 
 
 def average_places():

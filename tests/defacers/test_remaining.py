@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.heads import posed
+from support.heads import placed, posed
 
 from defacedask.anatomy.head import Head
 from defacedask.defacers import get_defacer, plan_from_dict
@@ -14,8 +14,7 @@ from defacedask.defacers.remaining import remains
 
 @pytest.fixture(scope="module")
 def head() -> Head:
-    volume, _ = posed("CT", spacing=(4.0, 3.0, 3.0))
-    return Head(volume)
+    return placed(*posed("CT", spacing=(4.0, 3.0, 3.0)))
 
 
 def block(head: Head, *, low: float, high: float) -> Protected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.heads import posed
+from support.heads import placed, posed
 from support.painted import KEY, painted
 
 from defacedask.anatomy.atlas import atlas_of
@@ -87,8 +87,8 @@ def test_what_is_protected_is_enclosed_and_stays(ct):
 
 def swollen(mm):
     """The same head with more flesh on its cheeks; bone, brain and all else as it was."""
-    volume, _ = posed("CT", pitch=8, yaw=5, spacing=(3.0, 2.5, 2.5))
-    head = Head(volume)
+    volume, truth = posed("CT", pitch=8, yaw=5, spacing=(3.0, 2.5, 2.5))
+    head = placed(volume, truth)
     values = real_values(volume).values.copy()
     body = resample(head.body, head.grid, geometry_of(volume), nearest=True)
     x, y, z = geometry_of(volume).positions()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.ndimage import shift
-from support.heads import posed
+from support.heads import placed, posed
 
-from defacedask.anatomy.head import Head
 from defacedask.errors import InputError
 from defacedask.faces.outer_skin import outline
 from defacedask.faces.surface_change import surface_change
@@ -16,7 +15,7 @@ from defacedask.volume import geometry_of
 
 @pytest.fixture(scope="module")
 def head():
-    return Head(posed(spacing=(2.0, 2.0, 2.0))[0])
+    return placed(*posed(spacing=(2.0, 2.0, 2.0)))
 
 
 def test_an_untouched_head_has_not_moved(head):

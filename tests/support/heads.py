@@ -10,7 +10,8 @@ import xarray as xr
 
 from defacedask.anatomy.atlas import atlas_of
 from defacedask.anatomy.grid import resample
-from defacedask.anatomy.registration import rotation
+from defacedask.anatomy.head import Head
+from defacedask.anatomy.registration import Registration, rotation
 from defacedask.geometry import Geometry
 from defacedask.volume import make_volume
 from support import once
@@ -72,6 +73,11 @@ def posed(
         grid = Geometry(grid.shape, grid.affine, grid.frame_of_reference)
     units = {"CT": "HU", "MR": "1", "PT": "g/mL"}[modality]
     return make_volume(stored, grid, modality=modality, units=units), truth
+
+
+def placed(volume: xr.DataArray, truth: np.ndarray) -> Head:
+    """Head whose place is known, for tests of what comes after: it is not looked for."""
+    return Head(volume, registration=Registration(truth, truth, 1.0, 1.0, True, truth))
 
 
 def pose_error(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

@@ -38,8 +38,6 @@ STAYS = {
     "RelatedGeneralSOPClassUID",
 }
 STANDARD = "1.2.840.10008."
-#: Sequences in sequences that are followed; real files have four or five.
-DEEPEST = 24
 #: References of these classes name studies, visits and procedure steps, not instances of images.
 MANAGEMENT = "1.2.840.10008.3.1.2."
 TEXTS = {"LO", "SH", "ST", "LT", "UT", "UC", "UR", "UN", "OB", "OW", "CS", "PN"}
