@@ -86,12 +86,13 @@ def command(
       defacedask attack patients/ defaced/ --out attacked
       defacedask attack bids/ bids_defaced/ --out attacked --attacks plain,forced_crop,template_filled --surfaces
     """
-    from defacedask.runs.attack import prepare_attack
+    from defacedask.runs.attack import AttackOptions, prepare_attack
 
     if dry_run:
         _dry(original, defaced)
         return
-    prepared = prepare_attack(original, defaced, out, surfaces=surfaces or "", **options)
+    asked = AttackOptions(surfaces=surfaces or "", **options)
+    prepared = prepare_attack(original, defaced, out, asked)
     _run(prepared, cluster, workers, performance_report)
 
 

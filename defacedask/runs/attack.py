@@ -38,7 +38,7 @@ from defacedask.runs.study import StudyResult
 if TYPE_CHECKING:
     from defacedask.io.dicom.model import Case, Scan
 
-__all__ = ["PreparedAttack", "attack", "prepare_attack", "run_attack"]
+__all__ = ["AttackOptions", "PreparedAttack", "attack", "prepare_attack", "run_attack"]
 
 #: Tables beside those about faces and features.
 TABLES = ("cases", "radiomics", "dose", "unmasking", "inversion", "synthetic", "deblurring")
@@ -50,6 +50,20 @@ _NO_MATRIX = (
     "original."
 )
 _NO_ORIGINAL = "no original belongs to it (by patient, name, grid or voxels)"
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackOptions:
+    """What may be asked of an attack; see `attack`."""
+
+    name: str = "defaced"
+    attacks: str | Iterable[str] | None = None
+    recogniser: str | Iterable[str] | None = None
+    tolerance: Tolerance = None
+    allow_upload: bool = False
+    forced_matrix: int | None = None
+    surfaces: str = ""
+    pictures: bool | None = None
 
 
 @dataclasses.dataclass
@@ -160,44 +174,25 @@ def attack(
     OutputError
         If ``out`` cannot be written.
     """
-    prepared = prepare_attack(
-        original,
-        defaced,
-        out,
-        name=name,
-        attacks=attacks,
-        recogniser=recogniser,
-        tolerance=tolerance,
-        allow_upload=allow_upload,
-        forced_matrix=forced_matrix,
-        surfaces=surfaces,
-        pictures=pictures,
+    options = AttackOptions(
+        name, attacks, recogniser, tolerance, allow_upload, forced_matrix, surfaces, pictures
     )
+    prepared = prepare_attack(original, defaced, out, options)
     return run_attack(prepared, client=client, progress=progress)
 
 
-def prepare_attack(
-    original: Any,
-    defaced: Any,
-    out: str | Path,
-    *,
-    name: str = "defaced",
-    attacks: str | Iterable[str] | None = None,
-    recogniser: str | Iterable[str] | None = None,
-    tolerance: Tolerance = None,
-    allow_upload: bool = False,
-    forced_matrix: int | None = None,
-    surfaces: str = "",
-    pictures: bool | None = None,
-) -> PreparedAttack:
+def prepare_attack(original: Any, defaced: Any, out: str | Path, options: AttackOptions) -> PreparedAttack:
     """Do all that can fail early; arguments and errors as in `attack`."""
+    name, surfaces = options.name, options.surfaces
     if not name.strip() or name in (ORIGINAL, "any"):
         raise ConfigError(f"a defacer cannot be called {name!r} in the tables.", "Choose another --name.")
     if surfaces:
         check_kind(surfaces)
     folder = local_folder(out)
-    faces = face_settings(recogniser, attacks, allow_upload, folder / "store" / "faces")
-    limit = resolve_tolerance(tolerance, faces)
+    faces = face_settings(
+        options.recogniser, options.attacks, options.allow_upload, folder / "store" / "faces"
+    )
+    limit = resolve_tolerance(options.tolerance, faces)
     scans = [scan_of(given) for given in (original, defaced)]
     for found, what in zip(scans, ("original", "defaced"), strict=True):
         if not found.cases:
@@ -209,8 +204,9 @@ def prepare_attack(
             "neither by the patient's id nor by name, grid or voxels.",
             "Give folders that hold the same patients, or name the files alike.",
         )
-    pictured = config.option("output.pictures") if pictures is None else pictures
-    matrix = config.option("recognition.forced-matrix") if forced_matrix is None else forced_matrix
+    asked, matrix = options.pictures, options.forced_matrix
+    pictured = config.option("output.pictures") if asked is None else asked
+    matrix = config.option("recognition.forced-matrix") if matrix is None else matrix
     settings = Settings({name: {}}, ",".join(faces["recognisers"]), limit, faces, {}, pictured)
     settings = dataclasses.replace(settings, forced_matrix=check_matrix(int(matrix), settings.gallery))
     make_output(folder, *RUN_FOLDERS)

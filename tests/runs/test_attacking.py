@@ -16,7 +16,7 @@ import defacedask as dd
 from defacedask.errors import ConfigError, InputError
 from defacedask.flow.stages.attack import match_images
 from defacedask.geometry import Geometry
-from defacedask.runs.attack import attack, prepare_attack
+from defacedask.runs.attack import AttackOptions, attack, prepare_attack
 from defacedask.volume import geometry_of, real_values
 
 # --- how a defaced image relates to its original
@@ -153,7 +153,8 @@ def test_dry_run_says_what_belongs_together(folders, tmp_path):
 
 
 def test_options_and_versions_are_on_record_before_anything_is_done(folders, tmp_path):
-    prepared = prepare_attack(folders / "original", folders / "defaced", tmp_path / "out", name="theirs")
+    options = AttackOptions(name="theirs")
+    prepared = prepare_attack(folders / "original", folders / "defaced", tmp_path / "out", options)
     found = yaml.safe_load((prepared.folder / "config.yaml").read_text())
     said = found.pop("config_sha256")
     assert said == hashlib.sha256(yaml.safe_dump(found, sort_keys=True).encode()).hexdigest()

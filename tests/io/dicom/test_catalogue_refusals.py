@@ -194,8 +194,8 @@ def test_two_frames_of_reference(folder):
     [
         ("PixelSpacing", ["0", "1"], "no usable pixel spacing"),
         ("PixelSpacing", None, "8 of its 8 slices have no usable pixel spacing"),
-        ("ImagePositionPatient", None, "no position"),
-        ("ImageOrientationPatient", None, "no orientation"),
+        ("ImagePositionPatient", None, "8 of its 8 slices have no usable position"),
+        ("ImageOrientationPatient", None, "no usable orientation"),
         ("ImageOrientationPatient", [1, 0, 0, 0.7, 0.7, 0], "not orthogonal"),
         ("ImageOrientationPatient", [0, 0, 0, 0, 0, 0], "not orthogonal"),
         ("ImagePositionPatient", lambda k: [0, 0, 1e8 + k], "no usable position"),
