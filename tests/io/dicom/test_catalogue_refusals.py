@@ -194,8 +194,8 @@ def test_two_frames_of_reference(folder):
     [
         ("PixelSpacing", ["0", "1"], "no usable pixel spacing"),
         ("PixelSpacing", None, "8 of its 8 slices have no usable pixel spacing"),
-        ("ImagePositionPatient", None, "no position"),
-        ("ImageOrientationPatient", None, "no orientation"),
+        ("ImagePositionPatient", None, "no usable position"),
+        ("ImageOrientationPatient", None, "no usable orientation"),
         ("ImageOrientationPatient", [1, 0, 0, 0.7, 0.7, 0], "not orthogonal"),
         ("ImageOrientationPatient", [0, 0, 0, 0, 0, 0], "not orthogonal"),
         ("ImagePositionPatient", lambda k: [0, 0, 1e8 + k], "no usable position"),
@@ -411,3 +411,22 @@ def test_headers_agree_with_pydicom(tmp_path):
     with path.open("rb") as file:
         file.seek(header.pixel_offset)
         assert file.read(header.pixel_length) == dataset.PixelData
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "words"),
+    [
+        ("7", "secondary capture"),
+        ("7.4", "secondary capture"),
+        ("77.1.4", "but VL Photographic Image Storage"),
+        ("77.1.4.1", "but Video Photographic Image Storage"),
+    ],
+)
+def test_a_picture_is_called_what_its_class_is(folder, sop_class, words):
+    def change(dataset, k):
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = (
+            f"1.2.840.10008.5.1.4.1.1.{sop_class}"
+        )
+
+    bad(folder, change)
+    assert words in refused(folder, 8)
