@@ -52,6 +52,10 @@ def case_id(patient_id: str, frame_of_reference: str) -> str:
     return f"{plain or 'patient'}-{digest[:10]}"
 
 
+#: Secondary Capture; its multi-frame relatives are below it.
+SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+
+
 class _Catalogue:
     """State of one scan."""
 
@@ -320,6 +324,8 @@ class _Catalogue:
                 return f"the image it refers to is refused ({self.refused_images[uid]})"
         if any(frame == other for frame in frames for _, other in groups):
             return "the images in its frame of reference are another patient's"
+        if not series.references and not frames:
+            return "it names no image that it belongs to, and no frame of reference"
         return "the image it refers to is not there"
 
 
@@ -333,7 +339,7 @@ def _person(series: Series) -> str:
 
 
 def _not_an_image(kind: str) -> str:
-    if kind.startswith("1.2.840.10008.5.1.4.1.1.7"):
+    if kind == SECONDARY or kind.startswith(f"{SECONDARY}."):
         return "it is a secondary capture, a picture without positions that may show names or a face"
     return f"it is neither CT, MR nor PET but {class_name(kind)}"
 

@@ -194,7 +194,7 @@ def test_two_frames_of_reference(folder):
     [
         ("PixelSpacing", ["0", "1"], "no usable pixel spacing"),
         ("PixelSpacing", None, "8 of its 8 slices have no usable pixel spacing"),
-        ("ImagePositionPatient", None, "8 of its 8 slices have no usable position"),
+        ("ImagePositionPatient", None, "no usable position"),
         ("ImageOrientationPatient", None, "no usable orientation"),
         ("ImageOrientationPatient", [1, 0, 0, 0.7, 0.7, 0], "not orthogonal"),
         ("ImageOrientationPatient", [0, 0, 0, 0, 0, 0], "not orthogonal"),
@@ -276,12 +276,6 @@ def test_empty_file(folder):
 def test_not_dicom(folder, data):
     write(folder, data)
     assert refused(folder) == "it is not a DICOM file"
-
-
-@pytest.mark.parametrize("name", ["x.img", "x.HDR", "x.mgz", "sub-01_T1w.nii.bz2", "x.nrrd", "x+orig.BRIK"])
-def test_images_of_another_kind_are_told_what_to_become(folder, name):
-    write(folder, b"\0" * 400, name)
-    assert "convert it to NIfTI in one file" in refused(folder)
 
 
 def test_only_the_mark(folder):
@@ -417,3 +411,22 @@ def test_headers_agree_with_pydicom(tmp_path):
     with path.open("rb") as file:
         file.seek(header.pixel_offset)
         assert file.read(header.pixel_length) == dataset.PixelData
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "words"),
+    [
+        ("7", "secondary capture"),
+        ("7.4", "secondary capture"),
+        ("77.1.4", "but VL Photographic Image Storage"),
+        ("77.1.4.1", "but Video Photographic Image Storage"),
+    ],
+)
+def test_a_picture_is_called_what_its_class_is(folder, sop_class, words):
+    def change(dataset, k):
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = (
+            f"1.2.840.10008.5.1.4.1.1.{sop_class}"
+        )
+
+    bad(folder, change)
+    assert words in refused(folder, 8)

@@ -16,6 +16,7 @@ from pydicom.uid import UID
 from support import make
 
 from defacedask.errors import InputError
+from defacedask.io.dicom.export.image import behind
 from defacedask.io.dicom.export.pictures import drop_pictures
 
 VENDORS = [
@@ -239,3 +240,28 @@ def test_any_picture_of_bytes_goes(side, vr, creator, seed, width):
     dataset = again(holding(vr, data + b"\0" * (-len(data) % 8), creator))
     assert len(drop_pictures(dataset)) == 1
     assert left(dataset) < 600
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_what_stands_behind_the_pixels_is_named(tmp_path, syntax):
+    dataset = Dataset()
+    dataset.Rows = dataset.Columns = 40
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
+    dataset.PixelData = picture().astype("<u2").tobytes() * 2
+    dataset["PixelData"].VR = "OW"
+    dataset.private_block(0x7FE1, "SIEMENS CSA NON-IMAGE", create=True).add_new(
+        0x10, "OB", picture().tobytes()
+    )
+    path = tmp_path / "two.dcm"
+    again(dataset, syntax).save_as(path)
+    assert behind(str(path)) == [
+        "more pixel data than the picture needs (7fe0,0010)",
+        "element behind the pixel data (7fe1,0010)",
+        "element behind the pixel data (7fe1,1010)",
+    ]
+    del dataset[0x7FE10010], dataset[0x7FE11010]
+    dataset.PixelData = picture().astype("<u2").tobytes()
+    dataset.add_new(0xFFFCFFFC, "OB", b"\0" * 64)
+    again(dataset, syntax).save_as(path)
+    assert behind(str(path)) == []

@@ -20,7 +20,7 @@ from defacedask.io.dicom.headers import DEFLATED, open_dataset, read_header, tag
 from defacedask.io.dicom.series_facts import Series
 from defacedask.whole_files import file_hash
 
-__all__ = ["Context", "Written", "save", "write_images", "write_one"]
+__all__ = ["Context", "Written", "behind", "save", "write_images", "write_one"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +119,7 @@ def start(source: str, context: Context) -> tuple[Any, str, list[str]]:
         raise InputError(f"{source} has no SOP instance UID any more.", "Scan again.")
     try:
         dropped = drop_pictures(dataset, private=context.private)
-        return dataset, str(UID(syntax)), sorted([*dropped, *_behind(source)])
+        return dataset, str(UID(syntax)), sorted([*dropped, *behind(source)])
     except InputError as error:
         what = error.message.rstrip(".")
         raise InputError(f"{source} cannot be looked through: {what}.", "Repair the file.") from None
@@ -128,7 +128,7 @@ def start(source: str, context: Context) -> tuple[Any, str, list[str]]:
         raise InputError(f"the header of {source} is damaged ({text}).", "Repair the file.") from None
 
 
-def _behind(source: str) -> list[str]:
+def behind(source: str) -> list[str]:
     """What stands in a file behind the picture of its header, and is not read: named, for it is left out."""
     header = read_header(source)
     length = header.pixel_length
