@@ -179,7 +179,7 @@ def test_objects_are_linked(tmp_path):
     assert case.plans[0].references == (struct,)
     (skip,) = result.skipped
     assert skip.path.endswith("lonely.dcm")
-    assert "not there" in skip.reason
+    assert "it names no image" in skip.reason
 
 
 def test_plan_is_found_through_its_dose(tmp_path):
