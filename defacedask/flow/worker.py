@@ -194,4 +194,6 @@ def _fill(result: TaskResult, work: Callable[[], Outcome]) -> None:
     except Exception as error:
         result.status, result.reason = FAILED, f"{stage}: {type(error).__name__}: {error}"
         result.facts = {"traceback": traceback.format_exc()}
-        log.warning("%s of %s %s failed", stage, result.case, result.defacer, exc_info=True)
+        log.warning(
+            "%s of %s %s failed", stage, result.case, result.defacer, exc_info=log.isEnabledFor(logging.INFO)
+        )
