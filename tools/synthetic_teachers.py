@@ -152,10 +152,10 @@ def _filled(original: Target, seed: int, ground: Ground) -> Target:
     amount *= float(np.exp(rng.uniform(np.log(0.4), np.log(1.8))))
     fill = level + np.float32(amount) * noise
     if kind == 3:
-        waves = gaussian_filter(
-            rng.standard_normal(values.shape, dtype=np.float32), [8 / s for s in geometry.spacing]
-        )
-        fill += np.float32(rng.uniform(0.02, 0.06) * span_of(original)) * (waves / waves.std())
+        high = np.float32(rng.uniform(0.02, 0.06) * span_of(original))
+        waves = rng.standard_normal(values.shape, dtype=np.float32)
+        waves = gaussian_filter(waves, [8 / s for s in geometry.spacing])
+        fill += high * (waves / waves.std())
     new = values.copy()
     if rng.random() < 0.5:
         part = gaussian_filter(filled.astype(np.float32), rng.uniform(0.3, 0.6))
