@@ -102,12 +102,12 @@ def rows(name: str, head: dict[str, Any], others: list[dict[str, Any]]) -> Any:
     }
     for defacer, target in targets.items():
         begun = time.process_time()
-        seen = near_skin(target)
+        looks = near_skin(target)
         seconds = time.process_time() - begun
-        true = changed(original, target).ravel()[seen[0]]
+        true = changed(original, target).ravel()[looks.where]
         cells = []
         for detector in detectors.values():
-            found = None if detector is None else detector.find(target, seen).odds > 0
+            found = None if detector is None else detector.find(target, looks).odds > 0
             if found is None:
                 cells.append("")
             else:
@@ -115,7 +115,7 @@ def rows(name: str, head: dict[str, Any], others: list[dict[str, Any]]) -> Any:
         apart = []
         for family, names in FAMILIES.items():
             columns = [NAMES.index(n) for n in names]
-            part = Lesson(seen[1][::7, columns], true[::7])
+            part = Lesson(looks.features[::7, columns], true[::7])
             if known and true.any():
                 mine = [Lesson(one.features[:, columns], one.added) for one in known]
                 apart.append(f"{family} {LayerClassifier.trained(mine).auc(part):.2f}")

@@ -2,21 +2,23 @@
 
 Noise and its spectrum are measured beside the image's own deep tissue (the front of the brain, which no defacer
 touches), so that the scanner does not matter. No voxel of air takes part: the step at the skin is many times the
-noise.
+noise. A finer image is measured in its own voxels, and told at some of them: what is synthetic is no single voxel.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.attacks.synthetic.shells import SHELL, Layers, shifted
 from defacedask.sampling import apply_affine
 
 if TYPE_CHECKING:
     from defacedask.attacks.target import Target
 
-__all__ = ["DEEPEST", "FAMILIES", "NAMES", "PLACE", "near_skin"]
+__all__ = ["DEEPEST", "FAMILIES", "LEARNT", "LOCAL", "NAMES", "PLACE", "Looks", "near_skin"]
 
 #: mm below the released skin down to which tissue is looked at.
 DEEPEST = 25.0
@@ -24,6 +26,8 @@ DEEPEST = 25.0
 DEEP = ((-50.0, -50.0, -5.0), (50.0, 5.0, 45.0))
 #: Number of its voxels without which the deepest tissue in view stands in for it.
 ENOUGH = 300
+#: mm between the voxels at which it is told, where the image's own are finer.
+STEP = 2.5
 #: Edges, in voxels, of the cubes that are averaged over.
 CUBES = (3, 5, 9)
 #: Features by what they look at.
@@ -35,33 +39,78 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "levels": ("rare", "repeated"),
     "place": ("depth", "aside", "front", "height"),
 }
+#: Features of the cube about a voxel; those of its shell follow.
+LOCAL = tuple(name for names in FAMILIES.values() for name in names)
+FAMILIES["shells"] = SHELL
 NAMES = tuple(name for names in FAMILIES.values() for name in names)
+#: Features that no fill need have: those of teachers have a fat's level, and a fill may have any.
+LEVEL = ("value", "around", "shell value")
+#: Columns of the features that a detector of CT learns from.
+LEARNT = tuple(k for k, name in enumerate(NAMES) if name not in LEVEL)
 #: Columns of the features that say where a voxel is, and nothing of what it looks like.
 PLACE = tuple(NAMES.index(name) for name in FAMILIES["place"])
 
 
-def near_skin(target: Target) -> tuple[np.ndarray, np.ndarray]:
-    """Tissue within `DEEPEST` mm of the released skin, and its features.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Looks:
+    """Tissue near the skin at some voxels of `Target.finest`, in a lattice of their own.
 
-    Parameters
+    Attributes
     ----------
-    target : Target
-
-    Returns
-    -------
     where : (n,) int array
-        Flat index of each voxel in those of `Target.finest`.
+        Flat index of each in the voxels of `Target.finest`.
     features : (n, features) float32 array
         In the order of `NAMES`.
+    at : tuple of three (n,) int arrays
+        Where each lies in the lattice.
+    layer : (n,) int array
+        See `shells.Layers`.
+    depth : (n,) float32 array
+        mm below the outside air.
+    lattice : (z, y, x)
+        Its shape.
+    steps : (z, y, x)
+        Voxels from one of its points to the next.
+    spacing : (z, y, x)
+        mm between its points.
     """
+
+    where: np.ndarray
+    features: np.ndarray
+    at: tuple[np.ndarray, ...]
+    layer: np.ndarray
+    depth: np.ndarray
+    lattice: tuple[int, ...]
+    steps: tuple[int, ...]
+    spacing: tuple[float, ...]
+
+    def spread(self, odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Something of each voxel on the lattice, 0 where nothing is, and where something is; float32."""
+        out, weight = np.zeros((2, *self.lattice), np.float32)
+        out[self.at], weight[self.at] = odds, 1.0
+        return out, weight
+
+
+def near_skin(target: Target) -> Looks:
+    """Tissue within `DEEPEST` mm of the released skin, and its features."""
     from defacedask.anatomy.distances import distance_to
     from defacedask.modality import air_of
 
     values, geometry = target.finest
+    steps = tuple(max(1, round(STEP / spacing)) for spacing in geometry.spacing)
+    points = tuple(slice(None, None, step) for step in steps)
     body = values >= target.level
-    if not body.any():
-        return np.zeros(0, int), np.zeros((0, len(NAMES)), np.float32)
     depth = distance_to(~np.pad(body, 1), geometry.spacing)[1:-1, 1:-1, 1:-1]
+    near = np.zeros_like(body)
+    near[points] = body[points] & (depth[points] <= DEEPEST)
+    at = np.nonzero(near[points])
+    where = np.flatnonzero(near)
+    features = np.empty((len(where), len(NAMES)), np.float32)
+    spacing = tuple(float(a * b) for a, b in zip(geometry.spacing, steps, strict=True))
+    lattice = near[points].shape
+    if not len(where):
+        nothing = np.zeros(0, np.float32)
+        return Looks(where, features, at, nothing.astype(int), nothing, lattice, steps, spacing)
     deep = _deep(target, body, depth)
     air = np.float32(air_of(target.modality))
     tissue = np.float32(max(float(np.median(values[deep])) - float(air), 1e-6))
@@ -69,12 +118,15 @@ def near_skin(target: Target) -> tuple[np.ndarray, np.ndarray]:
     maps: dict[str, Any] = _texture(unit, body, depth)
     for name in (*FAMILIES["noise"], *FAMILIES["spectrum"]):
         maps[name] = maps[name] - np.float32(np.median(maps[name][deep]))
-    maps |= _levels(values, body & (depth > DEEPEST)) | _places(target)
-    where = np.flatnonzero(body & (depth <= DEEPEST))
-    features = np.empty((len(where), len(NAMES)), np.float32)
-    for k, name in enumerate(NAMES):
+    own = body & (depth > DEEPEST)
+    maps |= _levels(values, own if own.sum() >= ENOUGH else body & (depth > 8.0)) | _places(target)
+    for k, name in enumerate(LOCAL):
         features[:, k] = np.broadcast_to(maps[name], values.shape).ravel()[where]
-    return where, features
+    layers = Layers.of(unit, body, geometry.spacing)
+    features[:, len(LOCAL) :] = layers.looks(at, steps, maps["repeated"], deep, depth)
+    return Looks(
+        where, features, at, layers.number[points][at], layers.depth[points][at], lattice, steps, spacing
+    )
 
 
 def _deep(target: Target, body: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -106,7 +158,7 @@ def _levels(values: np.ndarray, own: np.ndarray) -> dict[str, np.ndarray]:
     rare = np.log((about + 0.5) / (counts + 0.5)).astype(np.float32)[index]
     same = np.zeros(values.shape, np.float32)
     for axis in range(3):
-        ahead, behind = _shifted(axis, 1)
+        ahead, behind = shifted(axis, 1)
         equal = np.diff(values, axis=axis) == 0
         same[ahead] += equal
         same[behind] += equal
@@ -131,7 +183,7 @@ def _texture(unit: np.ndarray, body: np.ndarray, depth: np.ndarray) -> dict[str,
     power = mean(rest * rest, 5) + np.float32(1e-7)
 
     def together(axis: int, by: int) -> np.ndarray:
-        ahead, behind = _shifted(axis, by)
+        ahead, behind = shifted(axis, by)
         product = np.zeros_like(rest)
         product[ahead] = rest[ahead] * rest[behind]
         return np.clip(mean(product, 5) / power, -1.0, 1.0)
@@ -157,10 +209,3 @@ def _texture(unit: np.ndarray, body: np.ndarray, depth: np.ndarray) -> dict[str,
         "around": means[5],
         "depth": depth / np.float32(10.0),
     }
-
-
-def _shifted(axis: int, by: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """All but the first, and all but the last, planes along an axis."""
-    ahead, behind = [slice(None)] * 3, [slice(None)] * 3
-    ahead[axis], behind[axis] = slice(by, None), slice(None, -by)
-    return tuple(ahead), tuple(behind)

@@ -8,7 +8,6 @@ import numpy as np
 
 from defacedask.attacks.planted import Ground
 from defacedask.attacks.synthetic.detector import Finding, changed
-from defacedask.attacks.synthetic.features import near_skin
 from defacedask.attacks.synthetic.learned import shipped
 from defacedask.attacks.synthetic.peel import found_in
 from defacedask.attacks.synthetic.planted import LEAST_DICE, WEAK, weakly_defaced
@@ -62,7 +61,7 @@ def judged_synthetic(original: Target, released: Target, controls: dict[str, flo
     if not controls or found is None or of_place is None or found.shape != original.finest[0].shape:
         return []
     told, true = _told(found, original, released)
-    place = of_place.find(released, near_skin(released)).odds > 0
+    place = of_place.find(released).odds > 0
     failed = [f"{WEAK[kind]}: Dice {controls[kind]:.2f}" for kind in WEAK if not controls[kind] >= LEAST_DICE]
     if not controls["false"] <= MOST_FALSE:
         failed.append(f"of the untouched original it tells {100 * controls['false']:.0f} % to be synthetic")

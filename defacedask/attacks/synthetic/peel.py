@@ -24,7 +24,13 @@ def synthetic_voxels(target: Target) -> list[Attempt]:
         Empty where nothing is found, and for a modality that no detector knows.
     """
     found = found_in(target)
-    return [] if found is None else peeled_of(target, found.mask)
+    if found is None:
+        return []
+    attempts = peeled_of(target, found.mask)
+    if found.sure > 0:
+        # who peels does not mind a few of the patient's own voxels gone, too
+        attempts += peeled_of(target, found.likely, "peeled deeper")
+    return attempts
 
 
 def found_in(target: Target) -> Finding | None:
@@ -37,7 +43,7 @@ def _found(target: Target) -> Finding | None:
     return None if detector is None else detector.find(target)
 
 
-def peeled_of(target: Target, synthetic: np.ndarray) -> list[Attempt]:
+def peeled_of(target: Target, synthetic: np.ndarray, variant: str = "peeled") -> list[Attempt]:
     """Attempts that take off what of a mask the outside air reaches.
 
     Parameters
@@ -45,6 +51,8 @@ def peeled_of(target: Target, synthetic: np.ndarray) -> list[Attempt]:
     target : Target
     synthetic : (z, y, x) bool array
         In the voxels of `Target.finest`.
+    variant : str
+        What they are called.
     """
     from defacedask.anatomy.grid import resample
     from defacedask.attacks.outside import outside_air
@@ -63,7 +71,7 @@ def peeled_of(target: Target, synthetic: np.ndarray) -> list[Attempt]:
         image = np.where(np.isnan(image), np.asarray(target.values, np.float32), image)
     left = dataclasses.replace(target, values=image, fine=None, mask=None)
     filled = [
-        Attempt(SYNTHETIC, f"peeled, the average {one.variant}", one.values, one.level)
+        Attempt(SYNTHETIC, f"{variant}, the average {one.variant}", one.values, one.level)
         for one in template_filled(left)
     ]
-    return [Attempt(SYNTHETIC, "peeled", image, target.level), *filled]
+    return [Attempt(SYNTHETIC, variant, image, target.level), *filled]
