@@ -157,7 +157,10 @@ def test_an_image_beside_it_is_defaced(defaced, tmp_path):
     result = run(defaced, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     lines = read_lines(tmp_path / "out" / "audit.jsonl")
-    assert {line["modality"] for line in lines if line["status"] == "written"} == {"MR", "SEG"}
+    assert {line["modality"] for line in lines if line["status"] == "written"} == {"MR"}
+    # its frames name slices of the CT
+    [why] = [line["reason"] for line in lines if line["modality"] == "SEG"]
+    assert "the image it lies on is already defaced" in why
 
 
 @pytest.mark.parametrize(
