@@ -24,13 +24,12 @@ from defacedask.flow.running import Batches, result_of
 from defacedask.flow.stages.layout import KEPT, ORIGINAL
 from defacedask.io.store import writing
 from defacedask.stamp import package_state
+from defacedask.tables.cost_tables import cost_tables
 from defacedask.tables.faces import face_tables
 from defacedask.tables.files import as_table
 from defacedask.tables.lazy import LazyTables
 from defacedask.tables.looks import ENROLLED, LOOKING, LOOKS, looks_table, sightings
 from defacedask.tables.parts import frames, join_parts, keep_parts, reader_of, write_parts
-from defacedask.tables.radiomics_parts import radiomics_tables
-from defacedask.tables.rescan import rescan_table
 from defacedask.tables.rows import About, case_rows, export_rows, timing_rows, with_exports
 from defacedask.whole_files import replacing
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from defacedask.flow.settings import Settings
     from defacedask.io.dicom.catalogue import Case, Skipped
 
-__all__ = ["Cohort", "collect", "cost_tables", "tabulate"]
+__all__ = ["Cohort", "collect", "tabulate"]
 
 #: Tables whose rows the stages make.
 MEASURED = (
@@ -247,9 +246,9 @@ class Cohort:
         """
         parts = self.parts()
         # a worker adds the costs up while faces are compared here
-        begun = self.executor.beside().submit(cost_tables, parts, name=("costs", "tables", ""), priority=1)
+        begun = self.executor.beside().submit(_costs, parts, name=("costs", "tables", ""), priority=1)
         faces = face_tables(parts, self.settings, self.executor.beside())
-        costs = result_of(begun, cost_tables, (parts,))
+        costs = result_of(begun, _costs, (parts,))
         small = {"skipped": as_table("skipped", skipped), **faces.tables, **costs}
         with writing("the list of pictures"):
             _write_pictures(self.folder / "pictures" / "index.json", parts)
@@ -266,11 +265,8 @@ class Cohort:
         return self.known()
 
 
-def cost_tables(parts: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """Tables of what features lost, over all parts of a cohort."""
-    read = reader_of(parts)
-    percent, summary = radiomics_tables(read)
-    return {"radiomics_percent": percent, "radiomics_summary": summary, "rescan": rescan_table(read)}
+def _costs(parts: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    return cost_tables(reader_of(parts))
 
 
 def _write_pictures(index: Path, parts: Sequence[Path]) -> None:

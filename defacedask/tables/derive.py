@@ -13,9 +13,8 @@ from defacedask.faces.rates import upper_bound
 from defacedask.faces.tolerances import tolerance_of
 from defacedask.tables import evidence
 from defacedask.tables.batches import batches, reader
+from defacedask.tables.cost_tables import cost_tables
 from defacedask.tables.files import as_table
-from defacedask.tables.radiomics_parts import radiomics_tables
-from defacedask.tables.rescan import rescan_table
 
 __all__ = ["attempts", "derive_tables", "faces_detected", "in_order", "sum_detection"]
 
@@ -110,7 +109,6 @@ def derive_tables(
         ``faces_detected``, ``radiomics_percent``, ``radiomics_summary`` and ``rescan``; see `attempts`, too.
     """
     read = reader(tables)
-    percent, summary = radiomics_tables(read)
     attacks: dict[tuple[str, str, str], dict[str, None]] = {}
     keys = ["defacer", "modality", "recogniser", "attack"]
     for part in read("recognition", columns=["case", *keys]):
@@ -119,9 +117,7 @@ def derive_tables(
     parts = (faces_detected(part, tolerances, tables.get("controls")) for part in read("recognition"))
     return {
         "faces_detected": sum_detection(parts, {key: len(names) for key, names in attacks.items()}),
-        "radiomics_percent": percent,
-        "radiomics_summary": summary,
-        "rescan": rescan_table(read),
+        **cost_tables(read),
     }
 
 
