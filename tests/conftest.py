@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import settings
 from support import cpu_log, once
 
+from defacedask.defacers import plan_types
 from defacedask.devices import card
 from defacedask.testing.strict_cupy import strict_cupy
 
@@ -55,6 +57,19 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[types.ModuleType]:
     else:
         with strict_cupy() as stand_in:
             yield stand_in
+
+
+@pytest.fixture
+def plans_forgotten(tmp_path: Path) -> Iterator[None]:
+    """Plug-ins that the test typed or wrote are forgotten afterwards, so that another test may write them again."""
+    before = dict(plan_types)
+    yield
+    ours = {n for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(str(tmp_path))}
+    for name, kind in list(plan_types.items()):
+        if kind is not before.get(name) and kind.__module__ in {"__main__", *ours}:
+            del plan_types[name]
+    for name in ours:
+        del sys.modules[name]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,7 +13,6 @@ from defacedask import attacks, defacers, plugins
 from defacedask.attacks import attack_names, get_attack
 from defacedask.cli import program
 from defacedask.defacers import defacer_names, get_defacer
-from defacedask.defacers.base import plan_types
 from defacedask.errors import ConfigError
 from defacedask.faces import recognition
 from defacedask.faces.recognition import get_recogniser, open_recogniser, recogniser_names
@@ -56,15 +55,10 @@ FAULTS = {
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, plans_forgotten):
     """A folder on the path; what is imported from it is forgotten afterwards."""
     monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    plan_types.pop("mine", None)
-    for name in [
-        n for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(str(tmp_path))
-    ]:
-        del sys.modules[name]
+    return tmp_path
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -405,13 +405,16 @@ class Plan(Shown):
 def _register(kind: type[Plan]) -> None:
     """Make a class of plans known by its defacer's name.
 
+    A class that was typed at a prompt or in a notebook is a draft: a later class takes its name.
+
     Raises
     ------
     ContractError
         If another class has that name.
     """
     other = plan_types.get(kind.defacer, kind)
-    if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
+    same = (other.__module__, other.__qualname__) == (kind.__module__, kind.__qualname__)
+    if not same and other.__module__ != "__main__":
         raise ContractError(
             f"the plans {kind.__module__}.{kind.__qualname__} go by the name {kind.defacer!r}, which "
             f"{other.__module__}.{other.__qualname__} has.",

@@ -13,7 +13,7 @@ import pytest
 from defacedask.defacers import defacer_names, get_defacer, plan_from_dict
 from defacedask.defacers.base import Plan, air_of, plan_types
 from defacedask.defacers.protect import Protected
-from defacedask.errors import ConfigError, InputError
+from defacedask.errors import ConfigError, ContractError, InputError
 from defacedask.geometry import Geometry
 from defacedask.volume import make_volume
 
@@ -105,3 +105,20 @@ def test_unknown_names_and_options_list_the_known_ones():
     with pytest.raises(ConfigError, match="buffer_mm"):
         get_defacer("quickshear", bufer=3)
     assert defacer_names()[0] == "none"
+
+
+def test_a_class_typed_at_a_prompt_gives_its_name_to_the_one_that_is_written_after_it(plans_forgotten):
+    def written(module, called):
+        body = {"defacer": "drafted", "__module__": module, "wanted": Above.wanted, "fill": Above.fill}
+        return type(called, (Plan,), body)
+
+    written("__main__", "Draft")
+    kept = written("a_package", "Kept")
+    try:
+        assert plan_types["drafted"] is kept
+        with pytest.raises(ContractError, match=r"a_package\.Kept"):
+            written("__main__", "Draft")
+        with pytest.raises(ContractError, match=r"a_package\.Kept"):
+            written("another_package", "Kept")
+    finally:
+        del plan_types["drafted"]

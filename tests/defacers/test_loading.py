@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import entry_points
 
 import pytest
@@ -11,7 +10,6 @@ from support.plugged import CARELESS, install
 from defacedask import defacers
 from defacedask.cli import main
 from defacedask.defacers import code_of, defacer_names, get_defacer
-from defacedask.defacers.base import plan_types
 from defacedask.defacers.sources import source_files, source_hash
 from defacedask.errors import ConfigError, DefacedaskError
 
@@ -19,17 +17,10 @@ CODE = CARELESS.replace("{value}", "-1000.0")
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, plans_forgotten):
     """A folder on the path; what is imported from it is forgotten afterwards."""
     monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    ours = {n for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(str(tmp_path))}
-    for name in [
-        name for name, kind in plan_types.items() if kind.__module__ in {*ours, "careless", "another"}
-    ]:
-        del plan_types[name]
-    for name in ours:
-        del sys.modules[name]
+    return tmp_path
 
 
 def test_a_plug_in_is_found_made_and_told_apart(place):

@@ -62,7 +62,7 @@ def examples_of(text):
 
 
 @pytest.fixture
-def place(virtual_patients, tmp_path, monkeypatch):
+def place(virtual_patients, tmp_path, monkeypatch, plans_forgotten):
     """The current folder holds virtual patients, under the names that the examples use."""
     (tmp_path / "patients").symlink_to(virtual_patients)
     (tmp_path / "folder").symlink_to(virtual_patients / "VP-0001")

@@ -270,7 +270,7 @@ def test_our_own_keep_the_contract(name, options):
     check_defacer(type(get_defacer(name)), **options)
 
 
-def test_the_one_in_the_documentation_keeps_it(tmp_path, monkeypatch):
+def test_the_one_in_the_documentation_keeps_it(tmp_path, monkeypatch, plans_forgotten):
     import doctest
     from pathlib import Path
 
