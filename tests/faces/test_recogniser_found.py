@@ -97,7 +97,7 @@ def dlib_and_onnx():
     for name in ("dlib", "onnx", "onnxruntime", "face_recognition_models"):
         if name != "face_recognition_models":
             pytest.importorskip(name, reason=f"{name} is not installed")
-    return open_recogniser("face_recognition"), open_recogniser("face_recognition:net=onnx")
+    return open_recogniser("face_recognition:net=dlib"), open_recogniser("face_recognition")
 
 
 def test_dlibs_network_answers_as_dlib_does(dlib_and_onnx):

@@ -138,7 +138,7 @@ def open_recogniser(
     """Make a recogniser from what the user gave.
 
     A name; ``onnx:PATH``; ``azure:detect`` (detection alone); a fetched network with options, ``faceres:crop=0.75``;
-    ``face_recognition:net=onnx`` (dlib's network by onnxruntime, under the same name in the tables);
+    ``face_recognition:net=dlib`` (its network by dlib's own code, under the same name in the tables);
     ``face_recognition:detector=centerface`` (another detector, in the name).
 
     Parameters
@@ -184,7 +184,7 @@ def open_recogniser(
 
 def _chosen(kind: str, text: str) -> dict[str, Any]:
     """Options of dlib's recogniser as a user writes them behind its name."""
-    known = {"net": ("dlib", "onnx"), "detector": ("hog", "cnn", "centerface")}
+    known = {"net": ("onnx", "dlib"), "detector": ("hog", "cnn", "centerface")}
     found: dict[str, Any] = {}
     for part in filter(None, text.split(":")):
         key, _, value = part.partition("=")

@@ -31,7 +31,7 @@ def session_of(content: bytes, what: str) -> Any:
         onnxruntime = importlib.import_module("onnxruntime")
     except ImportError:
         raise MissingExtraError(
-            "networks in ONNX files need onnxruntime.", "Install it: pip install 'defacedask[onnx]'."
+            "networks in ONNX files need onnxruntime.", "Install it: pip install onnxruntime."
         ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

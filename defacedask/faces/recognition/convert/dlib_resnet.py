@@ -1,7 +1,7 @@
 """dlib's face network (a residual network of 29 layers; King, dlib.net, 2017) as ONNX.
 
 dlib's wheels come without a fast matrix product: there the network takes 75 ms of a core, as ONNX 6 ms. Its numbers
-agree to 4e-7 a component, 1e-6 as a distance, but not to the last bit, so it is used where it is asked for alone.
+agree to 4e-7 a component, 1e-6 as a distance, but not to the last bit.
 
 dlib's file holds each layer's numbers in the order of the picture's way: a convolution's weights and bias, then the
 factors and offsets of its normalisation. What lies between them is dlib's own bookkeeping, which nothing here needs.
