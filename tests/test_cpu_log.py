@@ -33,9 +33,9 @@ def test_work_of_this_process_and_of_others_is_told_apart():
     ) as living:
         assert living.stdout.readline() == "done\n"
         deadline = time.monotonic() + 60
-        while cpu_seconds(os.getpid())[1] - others < 0.2 and time.monotonic() < deadline:
+        while cpu_seconds(os.getpid())[1] - others < 0.195 and time.monotonic() < deadline:
             time.sleep(0.01)
         alive = cpu_seconds(os.getpid())[1] - others
         living.stdin.close()
-    assert alive >= 0.2
+    assert alive >= 0.195  # ticks are hundredths, and floats
     assert cpu_seconds(os.getpid())[1] - others >= alive  # nothing is forgotten when it ends

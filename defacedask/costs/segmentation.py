@@ -96,8 +96,12 @@ def hd95(one: np.ndarray, other: np.ndarray, spacing: tuple[float, ...]) -> floa
     away = []
     for a, b in (edges, edges[::-1]):
         far = np.argwhere(a & ~b) * np.array(spacing)  # where both have a border there is no distance
-        found = np.zeros(int(a.sum()))
-        found[: len(far)] = cKDTree(np.argwhere(b) * np.array(spacing)).query(far)[0] if len(far) else ()
+        count = int(a.sum())
+        if np.ceil(0.95 * (count - 1)) < count - len(far):
+            away.append(0.0)  # so few are away that the percentile is not among them
+            continue
+        found = np.zeros(count)
+        found[: len(far)] = cKDTree(np.argwhere(b) * np.array(spacing)).query(far)[0]
         away.append(np.percentile(found, 95))
     return float(max(away))
 

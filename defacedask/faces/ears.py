@@ -137,9 +137,7 @@ def find_ear(head: Head, side: Side, *, spacing_mm: float = 1.5) -> Ear:
     return Ear(side, box, skin)
 
 
-def ear_change(
-    head: Head, defaced: xr.DataArray, side: Side, *, least_mm: float = 3.0, spacing_mm: float = 1.5
-) -> EarChange:
+def ear_change(head: Head, defaced: xr.DataArray, ear: Ear, *, least_mm: float = 3.0) -> EarChange:
     """Compare an ear with what the defaced image has there.
 
     Parameters
@@ -148,12 +146,10 @@ def ear_change(
         Of the original.
     defaced : xarray.DataArray
         On the original's grid.
-    side : str
-        ``left`` or ``right``, the patient's.
+    ear : Ear
+        Of the original, see `find_ear`; the surfaces are compared on its grid.
     least_mm : float
         What counts as moved.
-    spacing_mm : float
-        Of the grid the surfaces are compared on.
 
     Raises
     ------
@@ -162,17 +158,16 @@ def ear_change(
     """
     if not geometry_of(head.volume).close_to(geometry_of(defaced)):
         raise InputError("the defaced image lies on another grid than the original.")
-    ear = find_ear(head, side, spacing_mm=spacing_mm)
     if ear.note:
-        return EarChange(side, 0, np.nan, np.nan, least_mm, np.nan, ear.note)
+        return EarChange(ear.side, 0, np.nan, np.nan, least_mm, np.nan, ear.note)
     after = _values(head, defaced, ear.box)
     body = after > head.level
     view = _view(head, ear.box)
-    now = rim(body, outer_air(body, view, _toward(side)) & view)
-    gap = distances_to(now, ear.skin, ear.box.spacing)
     same = _values(head, head.volume, ear.box) == after
+    now = ear.skin if same.all() else rim(body, outer_air(body, view, _toward(ear.side)) & view)
+    gap = distances_to(now, ear.skin, ear.box.spacing)
     return EarChange(
-        side,
+        ear.side,
         points=len(gap),
         moved=float((gap >= least_mm).mean()),
         untouched=float(same[ear.skin].mean()),

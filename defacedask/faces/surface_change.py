@@ -97,10 +97,9 @@ def surface_change(
     if part is None:
         raise InputError("no skin of the face is in view.")
     toward = -np.asarray(head.pose)[1, :3]
-    before, after = (
-        outline(values_on(head, volume, box, part) > head.level, view, toward)
-        for volume in (original, defaced)
-    )
+    solid, left = (values_on(head, volume, box, part) > head.level for volume in (original, defaced))
+    before = outline(solid, view, toward)
+    after = before if np.array_equal(solid, left) else outline(left, view, toward)
     skin = before & region & inner
     if not skin.any():
         raise InputError("no skin of the face is in view.")

@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from hypothesis import given
+from hypothesis import strategies as st
 
+from defacedask.anatomy.morphology import erode
 from defacedask.costs.agreement import rescan
 from defacedask.costs.segmentation import dice, hd95
 from defacedask.costs.summary import icc
@@ -214,3 +217,19 @@ def test_structures_on_another_grid_than_the_pet(rng):
     assert found["uptake_max"]["defaced"] == after[4, 5, 5]
     assert found["uptake_peak"]["defaced"] > found["uptake_peak"]["original"]
     assert compare_uptake(values, after, pet.block((0, 0, 0), (1, 2, 2)), [], ct) == []
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 400))
+def test_a_distance_of_few_voxels_is_the_percentile_of_all(seed, changed):
+    rng = np.random.default_rng(seed)
+    one = np.zeros((9, 10, 11), bool)
+    one[2:7, 2:8, 2:9] = True
+    other = one.copy()
+    other.reshape(-1)[rng.choice(one.size, changed, replace=False)] ^= True
+    if not other.any():
+        return
+    edges = [mask & ~erode(mask, 1) for mask in (one, other)]
+    spots = [np.argwhere(edge) * [2.0, 1.0, 1.5] for edge in edges]
+    away = np.linalg.norm(spots[0][:, None] - spots[1][None], axis=2)
+    expected = max(np.percentile(away.min(axis=k), 95) for k in (0, 1))
+    assert hd95(one, other, (2.0, 1.0, 1.5)) == pytest.approx(expected)

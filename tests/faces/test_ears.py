@@ -10,7 +10,7 @@ from defacedask.anatomy.head import Head
 from defacedask.anatomy.morphology import dilate
 from defacedask.anatomy.registration import Registration
 from defacedask.errors import InputError
-from defacedask.faces.ears import CUT_OFF, NO_EAR, OUT_OF_VIEW, SIDES, ear_change, together
+from defacedask.faces.ears import CUT_OFF, NO_EAR, OUT_OF_VIEW, SIDES, ear_change, find_ear, together
 from defacedask.faces.surface_change import surface_change
 from defacedask.volume import geometry_of
 
@@ -62,7 +62,7 @@ def rooted(ear):
 
 
 def changes(head, defaced):
-    return [ear_change(head, defaced, side) for side in SIDES]
+    return [ear_change(head, defaced, find_ear(head, side)) for side in SIDES]
 
 
 def test_an_untouched_head_keeps_its_ears(made):
@@ -106,7 +106,7 @@ def test_another_ear_on_the_spot_is_not_the_own_skin(made):
     head, ears = made
     values = head.volume.values.copy()
     values[rooted(ears[0]) & (values > -300)] += 7
-    ear = ear_change(head, head.volume.copy(data=values), LEFT)
+    ear = ear_change(head, head.volume.copy(data=values), find_ear(head, LEFT))
     assert ear.moved == 0
     assert ear.untouched < 0.1
 
@@ -151,4 +151,4 @@ def test_an_ear_that_the_field_of_view_cuts_is_not_measured(made, mm, note):
 
 def test_another_grid_is_refused(made):
     with pytest.raises(InputError, match="another grid"):
-        ear_change(made[0], made[0].volume[1:], RIGHT)
+        ear_change(made[0], made[0].volume[1:], find_ear(made[0], RIGHT))

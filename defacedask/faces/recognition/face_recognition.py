@@ -52,8 +52,8 @@ class FaceRecognition:
         Work in a child process: dlib holds Python's lock while it encodes, and this frees the other threads
         of a worker and keeps a crash of dlib out of it.
     net : str
-        What computes encodings: ``onnx``, dlib's network by onnxruntime, or ``dlib``, its own code, which takes eleven
-        times as long (75 ms) and has the package's bits. Distances agree to 1e-6
+        What computes encodings: ``onnx``, dlib's network by onnxruntime, or ``dlib``, its own code, which takes
+        eleven times as long (75 ms) and has the package's bits. Distances agree to 1e-6
         (`defacedask.faces.recognition.convert.dlib_resnet`).
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -46,15 +47,35 @@ class Roi:
     plane_of: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     planes: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
 
+    def copy(self) -> Roi:
+        """Another one, with lists of its own; nobody changes points in place."""
+        lists = {name: list(getattr(self, name)) for name in ("contours", "xor", "warnings", "polygons")}
+        return dataclasses.replace(self, **lists)
+
 
 def read_rois(path: str) -> list[Roi]:
     """Read every region of interest of one file, in its order.
+
+    The last files are remembered as long as they stay as they are: several steps of one export ask for them.
 
     Raises
     ------
     InputError
         If the file is not a readable RTSTRUCT, or has no contours although it lists structures.
     """
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return _read(path)  # says why
+    return [roi.copy() for roi in _remembered(path, found.st_ino, found.st_size, found.st_mtime_ns)]
+
+
+@functools.lru_cache(maxsize=2)
+def _remembered(path: str, *state: int) -> list[Roi]:
+    return _read(path)
+
+
+def _read(path: str) -> list[Roi]:
     try:
         dataset = open_dataset(path, pixels=True, limit=MOST_BYTES)
         rois = _parse(dataset, path)

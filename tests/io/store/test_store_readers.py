@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -204,3 +205,28 @@ def test_two_writers_at_a_time_leave_all_told(tmp_path, volumes):
     assert {f"defaced/d{i}/{p}/voxels" for i in range(4) for p in ("images/CT", "doses/RTDOSE")} <= told
     assert [p.name for p in tmp_path.iterdir()] == ["case.zarr"]
     assert not [path for path in told if "partial" in path]
+
+
+def test_the_root_tells_what_zarr_itself_would_tell(tmp_path, volumes):
+    url = str(tmp_path / "case.zarr")
+    with create_case(url, key="k", facts={"notes": ["a"]}) as writer:
+        for path, volume in volumes.items():
+            writer.volume(path, volume)
+    root = tmp_path / "case.zarr" / "zarr.json"
+    consolidate(url)
+    ours = json.loads(root.read_text())
+    assert {"images", "images/CT", "images/CT/voxels"} <= set(ours["consolidated_metadata"]["metadata"])
+    zarr.consolidate_metadata(url)
+    assert ours == json.loads(root.read_text())
+    # and one that was there before is no longer told once it is gone
+    shutil.rmtree(tmp_path / "case.zarr" / "images" / "MR")
+    consolidate(url)
+    assert not [p for p in json.loads(root.read_text())["consolidated_metadata"]["metadata"] if "MR" in p]
+
+
+def test_a_volume_opens_with_the_rescale_that_it_was_written_with(url, volumes):
+    for path, volume in volumes.items():
+        again = CaseStore(url).volume(path)
+        for name in ("slope", "intercept"):
+            np.testing.assert_array_equal(again[name].values, volume[name].values)
+            assert again[name].dtype == volume[name].dtype
