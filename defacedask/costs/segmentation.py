@@ -91,19 +91,24 @@ def hd95(one: np.ndarray, other: np.ndarray, spacing: tuple[float, ...]) -> floa
     if np.array_equal(one, other):
         return 0.0
     edges = [mask & ~erode(mask, 1) for mask in (one, other)]
-    if not all(edge.any() for edge in edges):
+    counts = [int(np.count_nonzero(edge)) for edge in edges]
+    if not all(counts):
         return float("nan")
+    shared = int(np.count_nonzero(edges[0] & edges[1]))
     away = []
-    for a, b in (edges, edges[::-1]):
-        far = np.argwhere(a & ~b) * np.array(spacing)  # where both have a border there is no distance
-        count = int(a.sum())
-        if np.ceil(0.95 * (count - 1)) < count - len(far):
-            away.append(0.0)  # so few are away that the percentile is not among them
+    for (a, b), count in zip((edges, edges[::-1]), counts, strict=True):
+        if np.ceil(0.95 * (count - 1)) < shared:
+            away.append(0.0)  # where both have a border there is no distance, and that is where the percentile lies
             continue
         found = np.zeros(count)
-        found[: len(far)] = cKDTree(np.argwhere(b) * np.array(spacing)).query(far)[0]
+        found[shared:] = cKDTree(_places(b, spacing)).query(_places(a & ~b, spacing))[0]
         away.append(np.percentile(found, 95))
     return float(max(away))
+
+
+def _places(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+    """(n, 3) mm of the voxels of a mask; a third of `numpy.argwhere`'s time."""
+    return np.stack(np.unravel_index(np.flatnonzero(mask), mask.shape), axis=1) * np.array(spacing)
 
 
 def compare_masks(before: HeadMasks, after: HeadMasks) -> list[dict[str, Any]]:
