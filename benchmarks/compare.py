@@ -1,4 +1,4 @@
-"""Ours, what others use, and floors, on one patient in one run: CPU seconds, their ratio, and peak memory.
+"""Ours, what others use, and floors, on one patient in one run: CPU seconds, their ratio, peak memory, throughput.
 
     uv run python -m benchmarks.compare                      a planning CT of 512 x 512 x 200
     uv run python -m benchmarks.compare --size coarse --only read,apply
@@ -251,7 +251,7 @@ def run_one(line: Line, case: Path, *, warm: bool = False) -> dict[str, float]:
     Returns
     -------
     dict
-        cpu (seconds of this process and its children), peak (MB).
+        cpu (seconds of this process and its children), peak (MB); bytes (read and written) where a plan is applied.
     """
     import resource
 
@@ -261,6 +261,7 @@ def run_one(line: Line, case: Path, *, warm: bool = False) -> dict[str, float]:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return time.process_time() + children.ru_utime + children.ru_stime
 
+    found = {"bytes": _bytes(case)} if line.work == "apply" else {}
     with tempfile.TemporaryDirectory(prefix="defacedask-compare-") as scratch:
         if warm and line.warm is not None:
             line.warm(Path(scratch))
@@ -268,7 +269,22 @@ def run_one(line: Line, case: Path, *, warm: bool = False) -> dict[str, float]:
         begin = spent()
         work()
         cpu = spent() - begin
-    return {"cpu": cpu, "peak": peak_mb() or float("nan")}
+    return {"cpu": cpu, "peak": peak_mb() or float("nan"), **found}
+
+
+def _bytes(case: Path) -> int:
+    """What applying a plan reads and writes: the stored voxels, twice."""
+    grid = _case(case).primary.geometry
+    return 2 * 2 * int(np.prod(grid["shape"]))
+
+
+def throughput(found: Sequence[tuple[Line, dict[str, Any]]]) -> str:
+    """Markdown: stored voxels, in and out, that one core defaces in a second, and such images in an hour."""
+    rows = ["| defacer | GB a second | images an hour of a core |", "| --- | ---: | ---: |"]
+    for line, one in found:
+        if "bytes" in one and one["cpu"] > 0:
+            rows.append(f"| {line.who} | {one['bytes'] / one['cpu'] / 1e9:.3g} | {3600 / one['cpu']:,.0f} |")
+    return "\n".join(rows) if len(rows) > 2 else ""
 
 
 def table(found: Sequence[tuple[Line, dict[str, Any]]]) -> str:
@@ -344,7 +360,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case = Path(folder) / "case"
             write_phantom(case, 1, seed=1, size=options.size, modalities=["CT"])
         found = measure(lines, case.resolve())
-    text = table(found)
+    text = f"{table(found)}\n\n{throughput(found)}".rstrip()
     print(text)
     if options.record:
         from benchmarks.stages import record

@@ -98,7 +98,9 @@ def hd95(one: np.ndarray, other: np.ndarray, spacing: tuple[float, ...]) -> floa
     away = []
     for (a, b), count in zip((edges, edges[::-1]), counts, strict=True):
         if np.ceil(0.95 * (count - 1)) < shared:
-            away.append(0.0)  # where both have a border there is no distance, and that is where the percentile lies
+            away.append(
+                0.0
+            )  # where both have a border there is no distance, and that is where the percentile lies
             continue
         found = np.zeros(count)
         found[shared:] = cKDTree(_places(b, spacing)).query(_places(a & ~b, spacing))[0]

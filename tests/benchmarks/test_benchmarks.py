@@ -125,6 +125,9 @@ def test_every_line_of_the_comparison_runs(patient):
     assert len(text.splitlines()) == 2 + len(rows) + 1
     assert "could not run: why" in text
     assert "| apply | PyPI quickshear |" in text
+    fast = compare.throughput([(compare.Line("apply", "x", compare._fresh_copy), {"cpu": 0.5, "bytes": 2e9})])
+    assert fast.splitlines()[-1] == "| x | 4 | 7,200 |"
+    assert len(compare.throughput(rows).splitlines()) == 2 + sum(line.work == "apply" for line, _ in rows)
 
 
 def test_the_plain_script_does_the_same_work(patient):
