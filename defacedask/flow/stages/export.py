@@ -21,6 +21,7 @@ from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.body_slices import SKIN_HU, body_slices
 from defacedask.flow.stages.case_export import CaseExport, record_path
+from defacedask.flow.stages.delivering import deliver as send
 from defacedask.flow.stages.layout import ORIGINAL, one_thread, volume_path
 from defacedask.flow.stages.plans import check_planned, load_plan
 from defacedask.geometry import Geometry
@@ -59,6 +60,7 @@ def export(
     masks: Sequence[str] = (),
     trial: Mapping[str, str] | None = None,
     recognised: str = "",
+    deliver: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Write one defaced case.
 
@@ -97,6 +99,8 @@ def export(
     recognised : str
         Clause on the persons whom the run's own attacks recognised behind this defacer; such a case is refused, or
         with ``allow_visible`` written as one whose face is visible.
+    deliver : mapping, optional
+        Address to which the files go from ``out`` (`defacedask.flow.stages.delivering.deliver`).
 
     Returns
     -------
@@ -132,6 +136,8 @@ def export(
             job.look(store, planned, allow_visible)
             job.write(plan, store)
         job.publish()
+        if deliver is not None:
+            send(job.part, job.out, deliver)
     except BaseException as error:
         what = str(error) if isinstance(error, DefacedaskError) else f"{type(error).__name__}: {error}"
         with contextlib.suppress(Exception):  # what led here is what counts; `refuse` tries again and says
