@@ -101,11 +101,14 @@ def test_a_study_leaves_the_same_at_an_address(patients, tmp_path, monkeypatch):
     assert len(tables(there.out)) > 10
     assert tables(there.out) == tables(here.out)
     assert len(tables(there.out)["radiomics.csv"]) == 3
-    for part in ("defaced", "pictures"):
-        assert len(tree(there.out / part)) > 3
-        assert tree(there.out / part) == tree(here.out / part)
     # what may be passed on is at one address, the originals and all else at the other
     fs = fsspec.filesystem("memory")
+    fs.get("/bucket/out", str(tmp_path / "back"), recursive=True)
+    for part in ("defaced", "pictures"):
+        assert len(tree(here.out / part)) > 3
+        assert tree(tmp_path / "back" / part) == tree(here.out / part)
+    assert tree(there.out / "pictures") == tree(here.out / "pictures")
+    assert not list(there.out.rglob("*.dcm"))
     out, run = (sorted(fs.find(f"/bucket/{name}")) for name in ("out", "run"))
     inside = {name.split("/")[3] for name in out}
     assert {"defaced", "tables", "report", "pictures", "audit.jsonl"} <= inside

@@ -1,7 +1,7 @@
-"""What a stage wrote of a case, sent to the address of the output by the worker that made it, and removed from its
-disk: so no machine holds more output than that of the cases at hand.
+"""What a stage wrote of a case goes to the address of the output from the worker that made it, and leaves its disk.
 
-Before anything is sent the files are verified as `defacedask.verify` does it, from their bytes and record alone.
+So no machine holds more output than that of the cases at hand. Before anything is sent the files are verified as
+`defacedask.verify` does it, from their bytes and record alone.
 """
 
 from __future__ import annotations

@@ -131,6 +131,9 @@ class Parts:
         RemoteError
             If the address did not take all of it.
         """
+        if not files:
+            self.take_back(part)
+            return 0
         with sending(folder / name for name in files):
             facts = {name: (digest, (folder / name).stat().st_size) for name, digest in files.items()}
         whole, known = Mark(self.run, True, facts), self.mark(part) or Mark(self.run, False)

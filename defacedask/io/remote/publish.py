@@ -1,9 +1,9 @@
 """The output of a run at an object store, or behind any other fsspec address.
 
 What belongs to a case comes in parts (`defacedask.io.remote.parts`), from whoever made it; the rest is a folder,
-copied at the end. Objects appear whole or not at all, but one after the other. A manifest says whether all of them are
-there: it is the first to be marked and the last to be finished. What is not there any more is taken away before the
-rest is added.
+copied at the end. Objects appear whole or not at all, but one after the other. A manifest says whether all of them
+are there: it is the first to be marked and the last to be finished. What is not there any more is taken away before
+the rest is added.
 """
 
 from __future__ import annotations
