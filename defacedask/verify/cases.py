@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from defacedask.errors import RemoteError
 from defacedask.io.remote.objects import Objects
-from defacedask.io.remote.publish import manifest_of
+from defacedask.io.remote.publish import fetch_sent, manifest_of
 from defacedask.verify.files import Found, Lines, Problem, look
 from defacedask.verify.model import THERE, Verification, verification
 from defacedask.verify.record import (
@@ -25,7 +24,6 @@ from defacedask.verify.record import (
     source_facts,
     unseen,
 )
-from defacedask.whole_files import file_hash
 
 __all__ = ["fetched_parts", "verify_address", "verify_part"]
 
@@ -75,7 +73,7 @@ def verify_address(address: str, *, key: bytes = b"", source: Any = ()) -> Verif
     manifest = manifest_of(objects)
     with tempfile.TemporaryDirectory() as base:
         rest = Path(base, "rest")
-        _fetch(objects, manifest["files"], rest)
+        fetch_sent(objects, manifest["files"], rest)
         lines = read_record(rest)
         found = Found(rest)
         check_seal(found, key)
@@ -104,26 +102,13 @@ def fetched_parts(
         by_name[str(line["file"])].append(line)
     for part, mark in manifest["parts"].items():
         with tempfile.TemporaryDirectory(prefix=f"{part}-", dir=_made(folder)) as place:
-            _fetch(objects, mark.files, Path(place))
+            fetch_sent(objects, mark.files, Path(place))
             yield Path(place), [line for name in sorted(mark.files) for line in by_name[name][:1]]
 
 
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _fetch(objects: Objects, files: dict[str, Any], folder: Path) -> None:
-    """Fetch files that are what was sent."""
-    places = {name: folder / name for name in files}
-    if any(folder.resolve() not in place.resolve().parents for place in places.values()):
-        raise RemoteError(f"{objects.address}: its list names a file outside of it.", "Look who wrote there.")
-    for place in places.values():
-        place.parent.mkdir(parents=True, exist_ok=True)
-    objects.fetch_all(places)
-    for name, (digest, _) in files.items():
-        if not places[name].is_file() or file_hash(places[name]) != digest:
-            raise RemoteError(f"{name} is not what was copied to this address.", "Run the command again.")
 
 
 def _twice(found: Found, lines: Lines) -> None:

@@ -12,8 +12,7 @@ import contextlib
 import dataclasses
 import json
 import secrets
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from defacedask.io.remote.parts import ASIDE, MARKS, Mark, Parts
 from defacedask.io.remote.room import sending
 from defacedask.whole_files import file_hash
 
-__all__ = ["MANIFEST", "Published", "Target", "checked", "manifest_of", "require"]
+__all__ = ["MANIFEST", "Published", "Target", "fetch_sent", "manifest_of", "require"]
 
 MANIFEST = "defacedask-out.json"
 #: Files that are sent at a time.
@@ -242,29 +241,27 @@ def manifest_of(objects: Objects) -> dict[str, Any]:
     return {**facts, "parts": marks}
 
 
-def checked(folder: Path) -> Path:
-    """A fetched copy of what `Target.publish` left, without its manifest and marks, which it agrees with.
+def fetch_sent(objects: Objects, files: Mapping[str, tuple[str, int]], folder: Path) -> None:
+    """Fetch files that are what was sent.
+
+    Parameters
+    ----------
+    objects : Objects
+    files : mapping
+        Name below the address -> SHA-256 and bytes, from the manifest or a mark.
+    folder : Path
 
     Raises
     ------
     RemoteError
-        If the copying was not finished, or a file is another one.
+        If one is another, or the list leads out of the folder.
     """
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        return folder
-    facts = json.loads(manifest.read_text("utf-8"))
-    marks = [Mark.from_bytes(path.read_bytes()) for path in sorted((folder / MARKS).glob("*.json"))]
-    if not facts["complete"] or not all(mark.complete for mark in marks):
-        raise RemoteError(
-            "the copy to this address was not finished.", "Run the command that writes it again."
-        )
-    named = {name: digest for name, (digest, _) in facts["files"].items()}
-    for mark in marks:
-        named |= {name: digest for name, (digest, _) in mark.files.items()}
-    for name, digest in named.items():
-        if not (folder / name).is_file() or file_hash(folder / name) != digest:
+    places = {name: folder / name for name in files}
+    if any(folder.resolve() not in place.resolve().parents for place in places.values()):
+        raise RemoteError(f"{objects.address}: its list names a file outside of it.", "Look who wrote there.")
+    for place in places.values():
+        place.parent.mkdir(parents=True, exist_ok=True)
+    objects.fetch_all(places)
+    for name, (digest, _) in files.items():
+        if not places[name].is_file() or file_hash(places[name]) != digest:
             raise RemoteError(f"{name} is not what was copied to this address.", "Run the command again.")
-    shutil.rmtree(folder / MARKS, ignore_errors=True)
-    manifest.unlink()
-    return folder
