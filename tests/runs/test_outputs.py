@@ -71,6 +71,15 @@ def test_defaced_files_at_an_address_are_those_of_a_folder(s3, patient, tmp_path
     assert (seen.exit_code, json.loads(seen.output)["written"]) == (0, 16)
     again = run(*common, "--out", "s3://bucket/trial", "--work", tmp_path / "w")
     assert "0 files sent, 18 unchanged, 0 removed" in again.output
+    # other files under the same names
+    more = ("--private", "drop")
+    assert run(*common, *more, "--out", tmp_path / "local").exit_code == 0
+    assert run(*common, *more, "--out", "s3://bucket/trial", "--work", tmp_path / "w").exit_code == 0
+    s3.invalidate_cache()
+    s3.get("bucket/trial", str(tmp_path / "second"), recursive=True)
+    (tmp_path / "second" / MANIFEST).unlink()
+    shutil.rmtree(tmp_path / "second" / MARKS)
+    assert tree(tmp_path / "second") == tree(tmp_path / "local") != tree(tmp_path / "back")
     # a file that was exchanged there is found
     one = next(name for name in s3.find("bucket/trial") if name.endswith(".dcm"))
     s3.pipe_file(one, s3.cat_file(one) + b"x")
