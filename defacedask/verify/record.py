@@ -86,8 +86,8 @@ def named_files(found: Found, written: Lines, delivered: bool = False) -> Lines:
     """
     folder = found.folder
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()}
-    if (folder / "store").is_dir() and (folder / "defaced").is_dir():
-        there = {name for name in there if name.startswith("defaced/")}  # a study's folder holds more
+    if _of_study(folder):  # it holds more
+        there = {name for name in there if name.startswith("defaced/")}
     named: Lines = []
     seen: set[str] = set()
     for line in written:
@@ -107,6 +107,12 @@ def named_files(found: Found, written: Lines, delivered: bool = False) -> Lines:
     for name in sorted(there - seen - RECORD):
         found.say(name, "record", "it is not on record")
     return named
+
+
+def _of_study(folder: Path) -> bool:
+    """Whether a folder is a study's, or a copy of one without its store."""
+    own = (folder / "store").is_dir() and (folder / "defaced").is_dir()
+    return own or ((folder / "tables").is_dir() and (folder / "config.yaml").is_file())
 
 
 def source_facts(source: Any) -> tuple[set[str], Search | None, list[str]]:

@@ -25,6 +25,8 @@ from defacedask.flow.executors import DaskExecutor
 from defacedask.flow.result import Outcome, TaskResult
 from defacedask.io.store import CaseStore
 from defacedask.runs import study_stages
+from defacedask.runs.run_key import key_of_seed
+from defacedask.verify.cases import verify_address
 
 
 def make_plans(ingested: TaskResult, *, plans: str, defacers: Any, case: str, **options: Any) -> Outcome:
@@ -114,6 +116,7 @@ def test_a_study_leaves_the_same_at_an_address(patients, tmp_path, monkeypatch):
     assert {"defaced", "tables", "report", "pictures", "audit.jsonl"} <= inside
     assert not inside & {"store", ".objects"}
     assert [name for name in run if "voxels" in name]
+    assert verify_address(addresses["out"], key=key_of_seed(3)).ok
     # nothing is left to do, on any machine
     (tmp_path / "elsewhere").mkdir()
     for folder in (tmp_path, tmp_path / "elsewhere"):
