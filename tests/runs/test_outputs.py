@@ -18,18 +18,21 @@ from support.export_kit import (  # noqa: F401
     tree,
     write_patient,
 )
+from support.faulty_store import memory  # noqa: F401
 from support.make import write_series
 from support.object_store import s3  # noqa: F401
 
 from defacedask.cli import program
-from defacedask.errors import ConfigError, RefusedError, RemoteError
+from defacedask.errors import ConfigError, OutputError, RefusedError, RemoteError
 from defacedask.flow.stages import witnessing
+from defacedask.io.remote import dicomweb
 from defacedask.io.remote.parts import MARKS, Parts
 from defacedask.io.remote.publish import MANIFEST
 from defacedask.runs import deface_stages
 from defacedask.runs.deface import deface
 from defacedask.runs.outputs import Output, local_folder, output_of
 from defacedask.runs.preparing import prepare
+from defacedask.runs.sending import send
 
 KEY = bytes(range(32))
 
@@ -144,6 +147,34 @@ def test_one_case_at_a_time_is_here(tmp_path, monkeypatch):
         assert len([name for name in fs.find("/trial") if name.endswith(".dcm")]) == sum(here[:3])
     finally:
         fs.store.clear()
+
+
+@pytest.mark.usefixtures("half_space", "memory")
+def test_what_lies_at_an_address_goes_to_an_archive_from_there(patient, tmp_path, monkeypatch):
+    monkeypatch.setattr(witnessing, "judge", judge_as(1.0))
+    here = deface(patient, tmp_path / "local", "half_space", key=KEY)
+    deface(patient, "memory://trial", "half_space", work=tmp_path / "w", key=KEY)
+    got = {}
+
+    def store(address, files, say):
+        got.update({path.name: path.read_bytes() for path in files})
+        return len(files)
+
+    monkeypatch.setattr(dicomweb, "store", store)
+    assert send("memory://trial", "https://archive/dicom-web") == 16
+    assert got == {path.name: path.read_bytes() for path in here.out.rglob("*.dcm")}
+
+
+@pytest.mark.usefixtures("half_space", "memory")
+def test_who_may_not_write_there_is_told_so_at_once(patient, tmp_path, monkeypatch):
+    def shut(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(witnessing, "judge", judge_as(1.0))
+    monkeypatch.setattr(Parts, "deliver", lambda self, *_: self.objects._do("cannot be written", shut))
+    with pytest.raises(OutputError, match="does not let us in"):
+        deface(patient, "memory://trial", "half_space", work=tmp_path / "w", key=KEY)
+    assert not [*tmp_path.glob("w/**/*.dcm")]
 
 
 def test_what_does_not_pass_is_not_copied_and_the_store_never(tmp_path):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from defacedask.errors import DefacedaskError, OutputError, RemoteError
+from defacedask.errors import DefacedaskError, MissingExtraError, OutputError, RemoteError
 from defacedask.io.remote.objects import Objects
 from defacedask.io.remote.parts import Parts
 from defacedask.io.remote.publish import require
@@ -80,7 +80,7 @@ def deliver(record: Path, out: Path, to: Mapping[str, Any]) -> int:
         objects = Objects(to["address"])
         parts = Parts(objects, to["run"])
         sent = parts.deliver(to["part"], out, files, functools.partial(require, to["address"], to["token"]))
-    except RemoteError as error:
+    except (RemoteError, MissingExtraError) as error:
         raise OutputError(error.message, error.hint, fatal=True) from error
     for name in files:
         (out / name).unlink(missing_ok=True)
