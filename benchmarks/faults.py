@@ -11,6 +11,8 @@ workers that are processes of their own.
 - ``objects``: the same, and all that the run keeps is in an object store (moto's server): workers share no folder.
 - ``client``: the program is killed three times, when a quarter, a half and three quarters of the results are there,
   and started again with the same command.
+- ``objects-client``: both at a time, in an object store; and the second time that the program is started again it
+  finds nothing on this machine, as on another one.
 
 ``FOLDER/faults.md`` says what each took, how many tables are equal to the undisturbed run's byte by byte once their
 lines are sorted, and how many of the defaced files. Columns that measure time and memory are left out.
@@ -25,6 +27,7 @@ import hashlib
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=float, default=30.0)
     parser.add_argument("--attacks", default="basic")
     parser.add_argument("--defacers", default="all")
+    parser.add_argument("--allow-visible", action="store_true")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.runs.split(","):
@@ -69,40 +73,47 @@ def run(name: str, options: argparse.Namespace) -> list[object]:
     folder = (options.out / name).absolute()
     patients = str(options.patients.absolute())
     study = [sys.executable, "-m", "defacedask", "study", patients, "--out", str(folder)]
-    if name == "objects":
+    away = name.startswith("objects")
+    if away:
         study = [*study[:-1], "s3://bucket/out", "--work", "s3://bucket/run"]
     study += ["--seed", "1", "--defacers", options.defacers, "--attacks", options.attacks, "--no-pictures"]
+    study += ["--allow-visible"] if options.allow_visible else []
     whole = results(options.out / "undisturbed")
     begun, spent = time.monotonic(), cpu_seconds()
     kills = 0
     with (
-        store() if name == "objects" else contextlib.nullcontext(),
+        store() if away else contextlib.nullcontext(),
         (options.out / f"{name}.log").open("w") as log,
         cluster(options.workers) as (address, nannies),
     ):
         over = threading.Event()
         killer = threading.Thread(target=lambda: None)
         killed: list[int] = []
-        if name in ("workers", "objects"):
+        if name == "workers" or away:
             killer = threading.Thread(target=_kill_workers, args=(nannies, options.every, over, killed))
         killer.start()
-        waits = list(CLIENT_DIES) if name == "client" else []
+        waits = list(CLIENT_DIES) if name.endswith("client") else []
+        here = options.out / "run.local"
+        seen = here / "out" if away else folder
+        shutil.rmtree(here, ignore_errors=True)
         while True:
             program = subprocess.Popen(
                 [*study, "--cluster", address], stdout=log, stderr=log, cwd=options.out.absolute()
             )
             while program.poll() is None:
-                if waits and results(folder) >= waits[0] * whole:
+                if waits and results(seen) >= waits[0] * whole:
                     waits.pop(0)
                     program.kill()
                     kills += 1
                 time.sleep(0.5)
             if program.returncode != -signal.SIGKILL:
                 break
+            if len(waits) == 1:
+                shutil.rmtree(here, ignore_errors=True)
         over.set()
         killer.join()
         kills += len(killed)
-        if name == "objects":
+        if away:
             fsspec.filesystem("s3").get("bucket/out/", str(folder), recursive=True)
     load = os.getloadavg()[2]
     wall, cpu = time.monotonic() - begun, cpu_seconds() - spent

@@ -3,7 +3,8 @@
     uv run python -m benchmarks.object_store INPUT [--defacer quickshear] [--repeats 1]
 
 The object store is moto's server, a process of its own, so that its work does not count. Tasks run here, one after
-the other: what the two runs differ by is the way to the store and back. The last run finds all of it done.
+the other: what the two runs differ by is the way to the store and back. The last run finds all of it done. Defaced
+files, which go to the address of the output from the task that wrote them, count too.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def once(title: str, source: Path, out: str, defacer: str, work: str) -> None:
 
 @contextlib.contextmanager
 def counting(kind: Any, moved: dict[str, int]) -> Iterator[None]:
-    """Count what all objects of a kind move; the output's copy to its address is not among it."""
+    """Count what all objects of a kind move; record, tables and report, copied at the end, are not among it."""
     real = kind._count
 
     def count(self: Any, what: str, size: int) -> None:

@@ -28,7 +28,7 @@ class Figure:
     name : str
     value : float
     gate : float
-        What the value must reach (or, with ``at_most``, must not exceed).
+        What the value must reach.
     ok : bool
     meaning : str
         What the number says, with its unit.
@@ -47,11 +47,6 @@ class Figure:
     def at_least(cls, name: str, value: float, gate: float, meaning: str, reason: str = "") -> Figure:
         """A figure that must reach its gate."""
         return cls(name, float(value), float(gate), bool(value >= gate), meaning, reason)
-
-    @classmethod
-    def at_most(cls, name: str, value: float, gate: float, meaning: str, reason: str = "") -> Figure:
-        """A figure that must not exceed its gate."""
-        return cls(name, float(value), float(gate), bool(value <= gate), meaning, reason)
 
     @property
     def sentence(self) -> str:

@@ -116,6 +116,7 @@ def command(
         return
     if told := output.room(found.cases):
         click.echo(told, err=True)
+    said: list[str] = []
     options: dict[str, Any] = {
         "inputs": inputs,
         "protect": names,
@@ -130,18 +131,20 @@ def command(
         "trial": trial,
         # an address again: what it is on this machine is held there
         "work": work if output.depot else place,
+        "say": said.append,
         "keep_work": keep_work,
         "device": chosen_device(device),
     }
     if key is not None:
         options["key"] = read_key(key)
-    result = _run(found, output.folder, defacer, cluster, workers, performance_report, options)
-    if output.target:
-        output.publish(options.get("key") or read_key(place / "run.key"), say=click.echo)
+    whither: Any = out if output.target else output.folder
+    result = _run(found, whither, defacer, cluster, workers, performance_report, options)
+    for line in said:
+        click.echo(line)
     if store_to and any(case["status"] == "done" for case in result.cases):
         from defacedask.runs.sending import send
 
-        click.echo(f"{send(output.folder, store_to, say=click.echo)} instances stored.")
+        click.echo(f"{send(whither, store_to, say=click.echo)} instances stored.")
     if not result.ok:
         raise click.exceptions.Exit(1)
 
@@ -178,7 +181,7 @@ def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) 
 
 def _run(
     found: Any,
-    out: Path,
+    out: Path | str,
     defacer: str,
     cluster: str,
     workers: int | None,

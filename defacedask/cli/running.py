@@ -19,8 +19,8 @@ from defacedask.errors import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from defacedask.flow.depot import Depot
     from defacedask.flow.result import TaskResult
+    from defacedask.runs.outputs import Output
     from defacedask.runs.study import StudyResult
 
 __all__ = ["UndoneLines", "device_option", "finish", "retry_option", "run_study", "study_options"]
@@ -150,12 +150,12 @@ def run_study(
     reference: str | None = None,
     sample: bool = False,
     performance_report: str | None = None,
-    depot: Depot | None = None,
+    output: Output | None = None,
     **options: Any,
 ) -> StudyResult:
     """Run a study with a progress bar on a cluster; options as in `defacedask.runs.study.study`.
 
-    With ``sample`` one patient is written after it, see `defacedask.runs.sample`. ``depot`` is held.
+    With ``sample`` one patient is written after it, see `defacedask.runs.sample`. ``output`` is held.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -173,6 +173,8 @@ def run_study(
     leaving = upload_warning(prepared.settings.faces)
     if leaving:
         console.print(leaving, style="bold", markup=False, soft_wrap=True, highlight=False)
+
+    said: list[str] = []
 
     def opened(client: Any) -> None:
         if client.dashboard_link:
@@ -195,9 +197,18 @@ def run_study(
                 write_sample(prepared, tables)
 
             later = write_one if sample else None
-            return run(
-                prepared, client=client, progress=show, reference=reference, before_report=later, depot=depot
+            result = run(
+                prepared,
+                client=client,
+                progress=show,
+                reference=reference,
+                before_report=later,
+                output=output,
+                say=said.append,
             )
+    for line in said:
+        click.echo(line)
+    return result
 
 
 def finish(result: StudyResult, key: bytes | None = None) -> None:

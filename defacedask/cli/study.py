@@ -81,12 +81,5 @@ def command(
     if copies and (told := output.room(found.cases, copies)):
         click.echo(told, err=True)
     with output.held():
-        result = run_study(found, output.folder, depot=output.depot, **options)
-        output.publish(_key(output.folder, options["seed"]), say=click.echo)
+        result = run_study(found, output.folder, output=output, **options)
     finish(result)
-
-
-def _key(folder: Path, seed: int | None) -> bytes:
-    from defacedask.runs.run_key import key_of_seed, read_key
-
-    return read_key(folder / "store" / "run.key") if seed is None else key_of_seed(seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import tempfile
@@ -40,16 +39,23 @@ def command(out: Path | str, key: Path | None, source: tuple[str, ...], as_json:
       defacedask verify defaced --key defaced.work/run.key --source patients/
       defacedask verify defaced --json | python -m json.tool
     """
+    from defacedask.io.remote import localise
+    from defacedask.io.remote.objects import Objects
+    from defacedask.io.remote.publish import manifest_of
     from defacedask.runs.run_key import read_key
     from defacedask.verify import verify
+    from defacedask.verify.cases import verify_address
 
-    with contextlib.ExitStack() as stack:
-        if isinstance(out, str):
-            folder = _fetched(out, stack.enter_context(tempfile.TemporaryDirectory()))
+    if isinstance(out, str):
+        secret = read_key(key) if key else b""
+        if manifest_of(Objects(out)):
+            result = verify_address(out, key=secret, source=source)
         else:
-            folder = out
-            key = key or next(filter(Path.is_file, _usual_keys(out)), None)
-        result = verify(folder, key=read_key(key) if key else b"", source=source)
+            with tempfile.TemporaryDirectory() as folder:
+                result = verify(localise([out], folder)[0], key=secret, source=source)
+    else:
+        key = key or next(filter(Path.is_file, _usual_keys(out)), None)
+        result = verify(out, key=read_key(key) if key else b"", source=source)
     if as_json:
         click.echo(json.dumps({"ok": result.ok, **dataclasses.asdict(result)}, indent=1, default=str))
         raise click.exceptions.Exit(0 if result.ok else 1)
@@ -65,14 +71,6 @@ def command(out: Path | str, key: Path | None, source: tuple[str, ...], as_json:
         click.echo(f"{len(result.problems)} problems.")
         raise click.exceptions.Exit(1)
     click.echo("The folder is what was written, and no UID of the source was found where it should not be.")
-
-
-def _fetched(address: str, folder: str) -> Path:
-    """An output that was copied to an address, here."""
-    from defacedask.io.remote import localise
-    from defacedask.io.remote.publish import checked
-
-    return checked(Path(localise([address], folder)[0]))
 
 
 def _usual_keys(out: Path) -> list[Path]:

@@ -35,10 +35,10 @@ from defacedask.io.remote.trees import Tree
 from defacedask.io.store import called_as, consolidate
 from defacedask.whole_files import replacing
 
-__all__ = ["CASES", "FILES", "SMALL", "VOXELS", "Away", "part_of", "passing", "tree_of"]
+__all__ = ["CASES", "FILES", "PLANS", "SMALL", "VOXELS", "Away", "part_of", "passing", "tree_of"]
 
-#: Kinds of files of a case: results and plans; volumes; what is to be passed on.
-SMALL, VOXELS, FILES = "small", "voxels", "files"
+#: Kinds of files of a case: results and the like; plans, which only stages need; volumes; what is to be passed on.
+SMALL, PLANS, VOXELS, FILES = "small", "plans", "voxels", "files"
 #: Below the run's address.
 CASES = "cases"
 #: Stages that look at the files that an earlier run wrote.
@@ -51,6 +51,8 @@ def part_of(path: str) -> str:
     """What kind of file a path of the run's folder is."""
     if ".zarr/" in path:
         return VOXELS
+    if path.startswith(("plans/", "store/plans/")):
+        return PLANS
     return FILES if path.startswith(("out/", "defaced/")) else SMALL
 
 
@@ -127,7 +129,7 @@ class Away:
                 )
                 if kept is not None:
                     return kept
-                here.checkout.bring((SMALL, VOXELS, *((FILES,) if stage in WRITING else ())))
+                here.checkout.bring((SMALL, PLANS, VOXELS, *((FILES,) if stage in WRITING else ())))
                 result = run_task(
                     here.renaming(function, self._shared(arguments), here.borrowed(self.lent)),
                     arguments,
@@ -298,7 +300,7 @@ class _Here:
         self.stale = pushed.other
         while pushed.merged:
             # another stage of the case was at work at the same time: what tells of both is made of both
-            self.checkout.bring((SMALL, VOXELS))
+            self.checkout.bring((SMALL, PLANS, VOXELS))
             for store in self.root.glob("**/*.zarr"):
                 consolidate(str(store))
             pushed = self.checkout.push(epoch)

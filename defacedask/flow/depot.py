@@ -1,7 +1,8 @@
 """The folder of a run as objects: held by one run at a time, with what the machine that started it needs of it.
 
-That machine keeps results, plans, pictures and files that are to be passed on; volumes stay away, and so does the
-work. What it changes itself, such as an export that it takes back, goes there like everything else: a case at a time.
+That machine keeps results, pictures, and files that are to be passed on if these go to a folder; volumes and plans
+stay away, and so does the work. What it changes itself, such as an export that it takes back, goes there like
+everything else: a case at a time.
 """
 
 from __future__ import annotations

@@ -48,6 +48,8 @@ def forget_regrouped(run: DefaceRun, cases: Sequence[Case]) -> None:
             continue
         if any(here.get(digest, name) != name for digest in written):
             take_back(part, run.out)
+            if run.outbox:
+                run.outbox.take_back(name, run.defacer)
             forget(run.work / "results", name, "export", run.defacer)
 
 

@@ -43,6 +43,7 @@ from defacedask.showing import Shown, counted
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case, Scan
     from defacedask.io.dicom.export.words import Words
+    from defacedask.io.remote import Said
 
 __all__ = ["DefaceResult", "deface"]
 
@@ -120,6 +121,7 @@ def deface(
     keep_work: bool = False,
     device: str | None = None,
     progress: Progress | None = None,
+    say: Said = lambda _: None,
 ) -> DefaceResult:
     """Deface every case and write it out as it came: DICOM as DICOM, NIfTI as NIfTI.
 
@@ -129,7 +131,7 @@ def deface(
         What to deface; paths are scanned.
     out : path or str
         Output folder; holds defaced files, ``audit.jsonl`` and its seal, nothing else. Or an fsspec address such as
-        ``s3://BUCKET/FOLDER``, to which ``WORK/out`` is copied at the end.
+        ``s3://BUCKET/FOLDER``, to which each case goes when it is done, and the record at the end.
     defacer : str
         Registered name, with options if any (``quickshear:form=published``); not ``none``.
     inputs : sequence of path
@@ -175,6 +177,8 @@ def deface(
         Where kernels run: ``cpu``, ``cuda``, or ``auto`` (on a card where a worker has one).
     progress : callable, optional
         ``progress(finished, total, result)``.
+    say : callable
+        Gets a line about what went to an address.
 
     Returns
     -------
@@ -237,15 +241,21 @@ def deface(
             folder, place, defacer, chosen, protected, margin_mm, release, run_key, names, people, given
         )
         context.device, context.depot = device, output.depot
+        outbox = context.outbox = output.outbox(run_key, context.record)
         for leftover in folder.glob(".partial-*"):
             remove(str(leftover))
         # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now
         copies = {case.id: record_path(context.record, case.id, COPIED) for case in whole.cases}
-        for path in copies.values():
+        again = {kept.case.id for kept in passed}
+        for case, path in copies.items():
             take_back(path, folder)
+            if outbox and case not in again:
+                outbox.take_back(case, COPIED)
         for case in set(copies) - {case.id for case in found.cases}:
             take_back(record_path(context.record, case, defacer), folder)
             forget(place / "results", case, "export", defacer)
+            if outbox:
+                outbox.take_back(case, defacer)
 
         by_case: dict[str, dict[str, Any]] = {}
 
@@ -268,7 +278,10 @@ def deface(
             parts = [record_path(context.record, case.id, defacer) for case in ran]
             _collect_quietly(folder, [*parts, own], run_key, words)
         rows = [by_case[case.id] for case in ran if case.id in by_case]
-        rows += [pass_on(kept, folder, names, copies[kept.case.id]) for kept in passed]
+        for kept in passed:
+            rows.append(pass_on(kept, folder, names, copies[kept.case.id]))
+            if outbox:
+                outbox.deliver(kept.case.id, COPIED)
         parts += copies.values()
         if deidentify:
             write_patient_ids(place / "patient_ids.csv", patient_ids(rows, given))
@@ -287,7 +300,8 @@ def deface(
         parts += new
         found = dataclasses.replace(found, skipped=tuple(s for s in found.skipped if s.path not in used))
         audit = collect(folder, parts, context.left_out(found, words), run_key, words)
-        output.publish(run_key)
+        records = [path for path in parts if path.parent.name != own.parent.name]
+        output.publish(run_key, say, outbox, records)
         return DefaceResult(folder, audit, rows, [s.to_dict() for s in found.skipped], deidentify, defacer)
 
 

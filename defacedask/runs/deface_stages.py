@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case, Scan
     from defacedask.io.dicom.export.words import Words
     from defacedask.io.dicom.people import People
+    from defacedask.runs.outbox import Outbox
 
 __all__ = ["DefaceRun", "plan_protected", "stages"]
 
@@ -169,6 +170,7 @@ class DefaceRun:
     part_of: dict[str, str] = dataclasses.field(default_factory=dict)
     device: str = CPU
     depot: Depot | None = None
+    outbox: Outbox | None = None
 
     @functools.cached_property
     def code(self) -> dict[str, str]:
@@ -186,7 +188,11 @@ class DefaceRun:
 
     def begin(self, case: Case) -> None:
         """Before the stages of a case are submitted: forget its export if output that is on record is gone."""
-        forget_lost(self.record, case.id, self.defacer, out=self.out, kept=self.work / "results")
+        kept = self.work / "results"
+        if self.outbox:
+            self.outbox.forget_lost(case.id, self.defacer, kept)
+        else:
+            forget_lost(self.record, case.id, self.defacer, out=self.out, kept=kept)
 
     def what(self, task: Task[DefaceRun]) -> dict[str, Any]:
         """Arguments of all stages."""
@@ -222,6 +228,7 @@ class DefaceRun:
             "record": str(self.record),
             "run_key": self.run_key,
             "trial": self.trial_of(case),
+            "deliver": self.outbox.arguments(case.id, self.defacer) if self.outbox else None,
             **self.release.arguments(self.run_key, self.people),
         }
 
@@ -286,6 +293,8 @@ class DefaceRun:
                 trial=self.trial_of(case),
                 **self.release.naming(self.run_key, self.people),
             )
+            if self.outbox:
+                self.outbox.take_back(case.id, self.defacer)
         except Exception as error:  # one case's trouble, whatever it is
             return dataclasses.replace(last, status=FAILED, reason=f"{last.reason} {not_taken_back(error)}")
         return last

@@ -1,4 +1,4 @@
-"""Where a run leaves what it made: a folder, or an address to which a folder of the run is copied at its end."""
+"""Where a run leaves what it made: a folder, or an address, to which cases go one by one, and the rest at the end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from defacedask.flow.depot import Depot
 from defacedask.io.remote import Said, is_remote
 from defacedask.io.remote.publish import Target
 from defacedask.io.remote.room import free_in
+from defacedask.runs.outbox import Outbox
 from defacedask.showing import sized
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Output:
         copies : int
             Defaced series of each series.
         """
-        if self.depot is None:
+        if self.depot is None or self.target is not None:
             return ""
         needed = copies * sum(_size_of(series) for case in cases for series in case.series)
         free = free_in(self.folder)
@@ -82,8 +83,40 @@ class Output:
         )
         return told if needed <= free else f"{told} Start the run where there is more room."
 
-    def publish(self, key: bytes = b"", say: Said = lambda _: None) -> None:
+    def outbox(self, key: bytes, record: Path) -> Outbox | None:
+        """For the cases of a run, where the output is an address.
+
+        Parameters
+        ----------
+        key : bytes
+            Of the run.
+        record : Path
+            Folder of the parts of the record.
+
+        Raises
+        ------
+        RemoteError
+        """
+        return None if self.target is None else Outbox(self.target, key, self.folder, record)
+
+    def publish(
+        self,
+        key: bytes = b"",
+        say: Said = lambda _: None,
+        outbox: Outbox | None = None,
+        records: Iterable[Path] = (),
+    ) -> None:
         """Copy the output to its address, if it has one, after it passed its verification.
+
+        Parameters
+        ----------
+        key : bytes
+            Of the run.
+        say : callable
+        outbox : Outbox, optional
+            That the cases went to.
+        records : iterable of Path
+            Parts of the record, of these.
 
         Raises
         ------
@@ -96,13 +129,15 @@ class Output:
             return
         from defacedask.verify import verify
 
-        if (self.folder / "audit.jsonl").exists() and (problems := verify(self.folder, key=key).problems):
+        if (self.folder / "audit.jsonl").exists() and (
+            problems := verify(self.folder, key=key, delivered=outbox is not None).problems
+        ):
             raise RefusedError(
                 f"{self.folder} did not pass its verification ({len(problems)} problems; {problems[0].file}: "
                 f"{problems[0].what}), so nothing was copied to {self.target.address}.",
                 "See `defacedask verify`.",
             )
-        done = self.target.publish(self.folder, PRIVATE)
+        done = outbox.publish(PRIVATE, records) if outbox else self.target.publish(self.folder, PRIVATE)
         say(
             f"{self.target.address}: {done.sent} files sent, {done.unchanged} unchanged, {done.removed} removed; "
             f"originals and keys stay in {self.depot.address if self.depot else self.work}."

@@ -24,9 +24,15 @@ from defacedask.runs.trial import patient_ids, trial_code, write_patient_ids
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case
     from defacedask.report.run import Run
+    from defacedask.runs.outbox import Outbox
     from defacedask.runs.preparing import Prepared
 
-__all__ = ["Release"]
+__all__ = ["Release", "record_folder"]
+
+
+def record_folder(folder: Path) -> Path:
+    """Where the parts of the record of a study lie."""
+    return folder / "store" / "record"
 
 
 @dataclasses.dataclass
@@ -51,6 +57,8 @@ class Release:
     recognised: dict[str, str] = dataclasses.field(default_factory=dict)
     withheld: dict[str, str] = dataclasses.field(default_factory=dict)
     defaced: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    #: Where files go from here, if that is an address.
+    outbox: Outbox | None = None
 
     @classmethod
     def of(cls, prepared: Prepared) -> Release:
@@ -72,7 +80,7 @@ class Release:
     @property
     def parts(self) -> Path:
         """Where each case's part of the record lies."""
-        return self.folder / "store" / "record"
+        return record_folder(self.folder)
 
     @property
     def defacers(self) -> list[str]:
@@ -192,6 +200,9 @@ class Release:
     def forget_lost(self, case: Case) -> None:
         """Forget exports of a case of which a file that is on record is gone, so that they are written again."""
         for defacer in self.defacers:
+            if self.outbox:
+                self.outbox.forget_lost(case.id, defacer, self.folder / KEPT)
+                continue
             forget_lost(self.parts, case.id, defacer, out=self.folder, kept=self.folder / KEPT)
 
     def arguments(self, case: Case, defacer: str) -> dict[str, Any]:
@@ -206,6 +217,7 @@ class Release:
             "run_key": self._key(defacer),
             "trial": self.prepared.trial.get(case.id, {}),
             "recognised": self.recognised.get(defacer, ""),
+            "deliver": self.outbox.arguments(case.id, defacer) if self.outbox else None,
             **self.options.arguments(self.prepared.run_key, self.prepared.people),
         }
 
@@ -254,11 +266,19 @@ class Release:
                     trial=self.prepared.trial.get(case.id, {}),
                     **self.options.naming(self.prepared.run_key, self.prepared.people),
                 )
+                if self.outbox:
+                    self.outbox.take_back(case.id, defacer)
                 after.append(result)
             except Exception as error:  # one case's trouble, whatever it is
                 reason = f"{result.reason} {not_taken_back(error)}"
                 after.append(dataclasses.replace(result, status=FAILED, reason=reason, upstream=False))
         return after
+
+    def records(self) -> list[Path]:
+        """Parts of the record."""
+        return [
+            record_path(self.parts, c.id, defacer) for c in self.prepared.cases for defacer in self.defacers
+        ]
 
     def record(self, ids: Mapping[str, str] | None = None) -> None:
         """Join the parts of the record to ``OUT/audit.jsonl``, and keep who got which id.
@@ -271,13 +291,8 @@ class Release:
         from defacedask.io.dicom.export.audit import collect
         from defacedask.io.dicom.export.words import words_of_people
 
-        parts = [
-            record_path(self.parts, case.id, defacer)
-            for case in self.prepared.cases
-            for defacer in self.defacers
-        ]
         words = words_of_people(self.prepared.people) if self.options.deidentify else None
-        collect(self.folder, parts, key=self.prepared.run_key, words=words)
+        collect(self.folder, self.records(), key=self.prepared.run_key, words=words)
         if self.options.deidentify and ids:
             rows = [
                 {"case": case.id, "patient": case.patient_id, "new_patient_id": ids.get(case.id, "")}

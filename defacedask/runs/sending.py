@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from defacedask.errors import ConfigError, InputError, RefusedError
@@ -15,8 +17,8 @@ def send(out: str | Path, address: str, *, key: bytes = b"", say: Said = lambda 
 
     Parameters
     ----------
-    out : path
-        Folder that `deface` wrote.
+    out : path or str
+        Folder that `deface` wrote, or an address that it wrote to: then a case at a time is here.
     address : str
         ``https://.../dicom-web`` (STOW-RS) or ``dimse://AET@host:port`` (C-STORE; ``dimse+tls://`` over TLS).
     key : bytes
@@ -44,6 +46,10 @@ def send(out: str | Path, address: str, *, key: bytes = b"", say: Said = lambda 
             f"{address} is no address of an archive.",
             "Use https://HOST/dicom-web or dimse://AET@HOST:PORT.",
         )
+    store = dimse.store if address.startswith("dimse") else dicomweb.store
+    if is_remote(str(out)):
+        # what is there was verified before it went there, and comes as it went
+        return sum(store(address, files, say) for files in _parts(str(out)) if files)
     files, problems = verified_files(out, key=key)
     if problems:
         first = problems[0]
@@ -54,5 +60,20 @@ def send(out: str | Path, address: str, *, key: bytes = b"", say: Said = lambda 
         )
     if not files:
         raise InputError(f"{out} holds no DICOM that could be sent.", "See its audit.jsonl.")
-    store = dimse.store if address.startswith("dimse") else dicomweb.store
     return store(address, files, say)
+
+
+def _parts(out: str) -> Iterator[list[Path]]:
+    """DICOM files of each part at an address, for as long as they are sent."""
+    from defacedask.io.dicom.export.audit import AUDIT, read_lines
+    from defacedask.io.remote.objects import Objects
+    from defacedask.io.remote.publish import manifest_of
+    from defacedask.verify import dicom_files
+    from defacedask.verify.cases import fetched_parts
+
+    objects = Objects(out)
+    with tempfile.TemporaryDirectory() as folder:
+        objects.fetch(AUDIT, Path(folder, AUDIT))
+        lines = read_lines(Path(folder, AUDIT))
+        for place, some in fetched_parts(objects, manifest_of(objects), lines, Path(folder, "part")):
+            yield dicom_files(place, some)

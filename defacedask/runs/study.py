@@ -35,6 +35,7 @@ from defacedask.runs.face_settings import Tolerance
 from defacedask.runs.inverting import taught
 from defacedask.runs.outputs import output_of
 from defacedask.runs.preparing import Prepared, prepare, resolve_defacers
+from defacedask.runs.release import record_folder
 from defacedask.runs.study_stages import StudyRun, cropping, inverting, stages, writing
 from defacedask.showing import Shown
 from defacedask.stamp import stamp, stamped
@@ -43,6 +44,8 @@ from defacedask.tables.lazy import LazyTables
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
     from defacedask.flow.depot import Depot
+    from defacedask.io.remote import Said
+    from defacedask.runs.outputs import Output
     from defacedask.runs.release import Release
     from defacedask.tables.cohort import Cohort
     from defacedask.tables.written import Written
@@ -191,8 +194,8 @@ def study(
         What to work on; anything that is not yet scanned is scanned first.
     out : path or str
         Folder for everything that is left: store, tables, report, files. A second run with the same folder does
-        only what is missing or has changed. Or an fsspec address such as ``s3://BUCKET/FOLDER``, to which all but
-        the store is copied at the end.
+        only what is missing or has changed. Or an fsspec address such as ``s3://BUCKET/FOLDER``: defaced files go
+        there case by case, and all but the store at the end.
     work : path or str, optional
         Where the run works if ``out`` is an address; by default ``FOLDER.work`` in the current folder. May be an
         address, too: `defacedask.runs.outputs.output_of`.
@@ -289,9 +292,7 @@ def study(
             device=device_for(device, client),
             arms=arms,
         )
-        result = run(prepared, client=client, progress=progress, reference=reference, depot=output.depot)
-        output.publish(prepared.run_key)
-    return result
+        return run(prepared, client=client, progress=progress, reference=reference, output=output)
 
 
 def run(
@@ -301,31 +302,57 @@ def run(
     progress: Progress | None = None,
     reference: str | Path | None = None,
     before_report: Callable[[MutableMapping[str, pd.DataFrame]], None] | None = None,
-    depot: Depot | None = None,
+    output: Output | None = None,
+    say: Said = lambda _: None,
 ) -> StudyResult:
     """Run what `prepare` made ready; arguments and errors as in `study`.
 
     ``before_report`` is called with the tables when they are written and the page is not; it may change them.
-    ``depot`` is held, and is where the run's folder is objects.
+    ``output`` is held: the run's folder is objects, or its result goes to an address. ``say`` gets a line about that.
 
     Raises
     ------
     ConfigError
         If a recogniser is a service, and workers have no folder that all of them see.
     """
-    from defacedask.report import write_report
-    from defacedask.report.run import read_run
-    from defacedask.tables.cohort import Cohort
-    from defacedask.tables.rows import About
-    from defacedask.tables.written import AMENDED
-
+    depot = output.depot if output else None
     if depot and prepared.settings.faces.get("face_folder"):
         raise ConfigError(
             "a recogniser that is a service needs a folder that all workers see, for what it was sent.",
             "Let --work be a folder, or choose another recogniser.",
         )
     context = StudyRun(prepared)
-    release = context.release
+    outbox = output.outbox(prepared.run_key, record_folder(prepared.folder)) if output else None
+    if context.release:
+        context.release.outbox = outbox
+    result = _judged(context, client, progress, reference, before_report, depot)
+    if output:
+        records = context.release.records() if context.release else _records(prepared.folder)
+        output.publish(prepared.run_key, say, outbox, records)
+    return result
+
+
+def _records(folder: Path) -> list[Path]:
+    """What earlier runs left of the record."""
+    return sorted(record_folder(folder).glob("*/*.jsonl"))
+
+
+def _judged(
+    context: StudyRun,
+    client: Any,
+    progress: Progress | None,
+    reference: str | Path | None,
+    before_report: Callable[[MutableMapping[str, pd.DataFrame]], None] | None,
+    depot: Depot | None,
+) -> StudyResult:
+    """Run all stages, tables and report."""
+    from defacedask.report import write_report
+    from defacedask.report.run import read_run
+    from defacedask.tables.cohort import Cohort
+    from defacedask.tables.rows import About
+    from defacedask.tables.written import AMENDED
+
+    prepared, release = context.prepared, context.release
     with flow_on(
         prepared.folder / "store",
         stages(prepared.settings.device),

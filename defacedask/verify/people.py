@@ -44,13 +44,14 @@ _PRINTED = re.compile(rb"[\x20-\x7e\xa0-\xff]{3,}")
 
 class _Found(Protocol):
     folder: Path
+    patients: defaultdict[str, set[str]]
 
     def say(self, file: str, check: str, what: str) -> None: ...
 
 
 def identities(found: _Found, datasets: Datasets, lines: Lines, named: Lines) -> None:
     """What can be seen without key and source: one name an id, and no element that is nothing but an identity."""
-    names: dict[str, set[str]] = defaultdict(set)
+    names = found.patients
     for name, (line, dataset) in datasets.items():
         if not line.get("deidentified"):
             continue

@@ -123,10 +123,10 @@ def test_unknown_modalities_are_refused_at_the_door():
 
 def test_figures_say_what_they_mean():
     good = Figure.at_least("match", 0.4, 0.22, "nats", "nothing fits")
-    bad = Figure.at_most("tilt", 50, 45, "degrees", "turned too far")
+    bad = Figure.at_least("match", 0.2, 0.22, "nats", "nothing fits")
     assert good.ok
     assert not bad.ok
-    assert bad.sentence == "turned too far: tilt is 50 (gate 45; degrees)."
+    assert bad.sentence == "nothing fits: match is 0.2 (gate 0.22; nats)."
 
 
 def test_importing_the_head_stays_cheap():

@@ -80,7 +80,7 @@ def test_a_stage_finds_on_any_worker_what_another_left(away, tmp_path):
     assert {path: state.part_of(path) for path in state.files} == {
         "results/one/ingest.json": "small",
         "results/one/plan.json": "small",
-        "plans/one/plan.json": "small",
+        "plans/one/plan.json": "plans",
         "store/one.zarr/c/0": "voxels",
     }
     assert not root.exists()
@@ -276,5 +276,5 @@ def test_kinds_of_files():
         "voxels",
         "files",
         "files",
-        "small",
+        "plans",
     ]

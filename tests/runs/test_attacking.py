@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import defacedask as dd
 from defacedask.errors import ConfigError, InputError
-from defacedask.flow.stages.attack import match_images
+from defacedask.flow.stages.matching import match_images
 from defacedask.geometry import Geometry
 from defacedask.runs.attack import AttackOptions, attack, prepare_attack
 from defacedask.volume import geometry_of, real_values

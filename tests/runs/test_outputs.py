@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import fsspec
 import pytest
 from click.testing import CliRunner
-from support.export_kit import half_space, judge_as, stub_plan, tree, write_patient  # noqa: F401
+from support.export_kit import (  # noqa: F401
+    geometry,
+    half_space,
+    head_ct,
+    judge_as,
+    stub_plan,
+    tree,
+    write_patient,
+)
+from support.faulty_store import memory  # noqa: F401
+from support.make import write_series
 from support.object_store import s3  # noqa: F401
 
 from defacedask.cli import program
-from defacedask.errors import ConfigError, RefusedError, RemoteError
+from defacedask.errors import ConfigError, OutputError, RefusedError, RemoteError
 from defacedask.flow.stages import witnessing
+from defacedask.io.remote import dicomweb
+from defacedask.io.remote.parts import MARKS, Parts
 from defacedask.io.remote.publish import MANIFEST
 from defacedask.runs import deface_stages
 from defacedask.runs.deface import deface
 from defacedask.runs.outputs import Output, local_folder, output_of
 from defacedask.runs.preparing import prepare
+from defacedask.runs.sending import send
 
 KEY = bytes(range(32))
 
@@ -50,13 +64,25 @@ def test_defaced_files_at_an_address_are_those_of_a_folder(s3, patient, tmp_path
     )
     s3.get("bucket/trial", str(tmp_path / "back"), recursive=True)
     (tmp_path / "back" / MANIFEST).unlink()
-    assert tree(tmp_path / "back") == tree(tmp_path / "w" / "out") == tree(tmp_path / "local")
+    shutil.rmtree(tmp_path / "back" / MARKS)
+    assert tree(tmp_path / "back") == tree(tmp_path / "local")
+    # here nothing is left of it but the record
+    assert sorted(path.name for path in (tmp_path / "w/out").rglob("*")) == ["audit.jsonl", "audit.seal.json"]
     assert not list(tmp_path.glob("s3:*"))
     # the copy is checked where it lies
     seen = run("verify", "s3://bucket/trial", "--key", tmp_path / "key", "--json")
     assert (seen.exit_code, json.loads(seen.output)["written"]) == (0, 16)
     again = run(*common, "--out", "s3://bucket/trial", "--work", tmp_path / "w")
     assert "0 files sent, 18 unchanged, 0 removed" in again.output
+    # other files under the same names
+    more = ("--private", "drop")
+    assert run(*common, *more, "--out", tmp_path / "local").exit_code == 0
+    assert run(*common, *more, "--out", "s3://bucket/trial", "--work", tmp_path / "w").exit_code == 0
+    s3.invalidate_cache()
+    s3.get("bucket/trial", str(tmp_path / "second"), recursive=True)
+    (tmp_path / "second" / MANIFEST).unlink()
+    shutil.rmtree(tmp_path / "second" / MARKS)
+    assert tree(tmp_path / "second") == tree(tmp_path / "local") != tree(tmp_path / "back")
     # a file that was exchanged there is found
     one = next(name for name in s3.find("bucket/trial") if name.endswith(".dcm"))
     s3.pipe_file(one, s3.cat_file(one) + b"x")
@@ -83,6 +109,72 @@ def test_what_is_no_longer_written_leaves_the_address(patient, tmp_path, monkeyp
         }
     finally:
         fs.store.clear()
+
+
+@pytest.mark.usefixtures("half_space")
+def test_one_case_at_a_time_is_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(deface_stages, "plan_protected", stub_plan)
+    grid = geometry()
+    for name in ("one", "two", "three"):
+        files = write_series(tmp_path / "in" / name, head_ct(grid), grid, "CT", patient=name)
+    fs = fsspec.filesystem("memory")
+    real, here = Parts.deliver, []
+
+    def deliver(self, part, folder, files, *rest):
+        here.append(len([*tmp_path.glob("w/**/*.dcm")]))
+        return real(self, part, folder, files, *rest)
+
+    monkeypatch.setattr(Parts, "deliver", deliver)
+    try:
+        done = deface(tmp_path / "in", "memory://trial", "half_space", work=tmp_path / "w", key=KEY)
+        assert done.ok, done.cases
+        assert here == 3 * [len(files)]
+        assert not [*tmp_path.glob("w/**/*.dcm")]
+        assert len([name for name in fs.find("/trial") if name.endswith(".dcm")]) == sum(here)
+        # what somebody took away there is made again, and nothing else
+        gone = next(name for name in fs.find("/trial") if name.endswith(".dcm"))
+        content = fs.cat_file(gone)
+        fs.rm_file(gone)
+        said: list[str] = []
+        assert deface(
+            tmp_path / "in", "memory://trial", "half_space", work=tmp_path / "w", key=KEY, say=said.append
+        ).ok
+        assert fs.cat_file(gone) == content
+        assert len(here) == 4
+        # a run that knows one of them only does not take away the others
+        with pytest.raises(RefusedError, match="is not on record"):
+            deface(tmp_path / "in/one", "memory://trial", "half_space", work=tmp_path / "w", key=KEY)
+        assert len([name for name in fs.find("/trial") if name.endswith(".dcm")]) == sum(here[:3])
+    finally:
+        fs.store.clear()
+
+
+@pytest.mark.usefixtures("half_space", "memory")
+def test_what_lies_at_an_address_goes_to_an_archive_from_there(patient, tmp_path, monkeypatch):
+    monkeypatch.setattr(witnessing, "judge", judge_as(1.0))
+    here = deface(patient, tmp_path / "local", "half_space", key=KEY)
+    deface(patient, "memory://trial", "half_space", work=tmp_path / "w", key=KEY)
+    got = {}
+
+    def store(address, files, say):
+        got.update({path.name: path.read_bytes() for path in files})
+        return len(files)
+
+    monkeypatch.setattr(dicomweb, "store", store)
+    assert send("memory://trial", "https://archive/dicom-web") == 16
+    assert got == {path.name: path.read_bytes() for path in here.out.rglob("*.dcm")}
+
+
+@pytest.mark.usefixtures("half_space", "memory")
+def test_who_may_not_write_there_is_told_so_at_once(patient, tmp_path, monkeypatch):
+    def shut(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(witnessing, "judge", judge_as(1.0))
+    monkeypatch.setattr(Parts, "deliver", lambda self, *_: self.objects._do("cannot be written", shut))
+    with pytest.raises(OutputError, match="does not let us in"):
+        deface(patient, "memory://trial", "half_space", work=tmp_path / "w", key=KEY)
+    assert not [*tmp_path.glob("w/**/*.dcm")]
 
 
 def test_what_does_not_pass_is_not_copied_and_the_store_never(tmp_path):

@@ -25,6 +25,8 @@ from defacedask.flow.executors import DaskExecutor
 from defacedask.flow.result import Outcome, TaskResult
 from defacedask.io.store import CaseStore
 from defacedask.runs import study_stages
+from defacedask.runs.run_key import key_of_seed
+from defacedask.verify.cases import verify_address
 
 
 def make_plans(ingested: TaskResult, *, plans: str, defacers: Any, case: str, **options: Any) -> Outcome:
@@ -101,16 +103,20 @@ def test_a_study_leaves_the_same_at_an_address(patients, tmp_path, monkeypatch):
     assert len(tables(there.out)) > 10
     assert tables(there.out) == tables(here.out)
     assert len(tables(there.out)["radiomics.csv"]) == 3
-    for part in ("defaced", "pictures"):
-        assert len(tree(there.out / part)) > 3
-        assert tree(there.out / part) == tree(here.out / part)
     # what may be passed on is at one address, the originals and all else at the other
     fs = fsspec.filesystem("memory")
+    fs.get("/bucket/out", str(tmp_path / "back"), recursive=True)
+    for part in ("defaced", "pictures"):
+        assert len(tree(here.out / part)) > 3
+        assert tree(tmp_path / "back" / part) == tree(here.out / part)
+    assert tree(there.out / "pictures") == tree(here.out / "pictures")
+    assert not list(there.out.rglob("*.dcm"))
     out, run = (sorted(fs.find(f"/bucket/{name}")) for name in ("out", "run"))
     inside = {name.split("/")[3] for name in out}
     assert {"defaced", "tables", "report", "pictures", "audit.jsonl"} <= inside
     assert not inside & {"store", ".objects"}
     assert [name for name in run if "voxels" in name]
+    assert verify_address(addresses["out"], key=key_of_seed(3)).ok
     # nothing is left to do, on any machine
     (tmp_path / "elsewhere").mkdir()
     for folder in (tmp_path, tmp_path / "elsewhere"):

@@ -21,9 +21,11 @@ from defacedask.cluster import connect
 from defacedask.errors import ConfigError, OutputError
 from defacedask.flow import away as aways
 from defacedask.flow.executors import DaskExecutor
-from defacedask.flow.stages import witnessing
+from defacedask.flow.stages import delivering, witnessing
+from defacedask.io.remote import publish
 from defacedask.io.remote.objects import Objects
-from defacedask.runs import deface_stages
+from defacedask.io.remote.publish import manifest_of
+from defacedask.runs import deface_stages, outbox
 from defacedask.runs.deface import DefaceResult, deface
 
 KEY = bytes(range(32))
@@ -42,6 +44,11 @@ def patients(tmp_path, monkeypatch):
 def away(patients: Path, scheme: str, **options: Any) -> DefaceResult:
     addresses = {"out": f"{scheme}://bucket/out", "work": f"{scheme}://bucket/run"}
     return deface(patients, addresses["out"], "half_space", work=addresses["work"], key=KEY, **options)
+
+
+def output(folder: Path) -> dict[str, Any]:
+    """What lies in a copy of the address, but for what says that all is there."""
+    return {name: content for name, content in tree(folder).items() if not name.startswith("defacedask-")}
 
 
 def never() -> None:
@@ -72,8 +79,11 @@ def test_workers_that_share_no_folder_leave_what_those_do_that_share_one(
             (c["case"], c["written"]) for c in here.cases
         ]
     s3.get("bucket/out", str(tmp_path / "back"), recursive=True)
-    (tmp_path / "back" / "defacedask-out.json").unlink()
-    assert tree(tmp_path / "back") == tree(tmp_path / "local")
+    assert output(tmp_path / "back") == tree(tmp_path / "local")
+    assert not [*tmp_path.glob("run.local/**/*.dcm"), *tmp_path.glob("run.local/**/*.tar")]
+    # nor does this machine hold plans, or did the files pass the other address
+    assert not [*tmp_path.glob("run.local/plans/*")]
+    assert not [name for name in s3.find("bucket/run") if name.endswith("files.tar")]
     # no originals are left, and what is secret is not with what may be passed on
     names = [str(name) for name in s3.find("bucket/run")]
     assert names
@@ -89,7 +99,7 @@ def test_workers_that_share_no_folder_leave_what_those_do_that_share_one(
         changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
         assert {name.split("/", 2)[1:][0] for name in changed} <= {"run", "out"}
         assert all("/lease/" in name or name.endswith("defacedask-out.json") for name in changed)
-    assert tree(tmp_path / "elsewhere/run.local/out") == tree(tmp_path / "local")
+    assert sorted(tree(tmp_path / "elsewhere/run.local/out")) == ["audit.jsonl", "audit.seal.json"]
 
 
 @pytest.mark.slow
@@ -110,7 +120,7 @@ def test_a_run_that_is_killed_at_any_time_is_gone_on_with(patients, tmp_path, mo
             super().__init__(address)
             self.fs = shared
 
-    for module in (aways, sys.modules["defacedask.flow.depot"]):
+    for module in (aways, sys.modules["defacedask.flow.depot"], delivering, outbox, publish):
         monkeypatch.setattr(module, "Objects", Dying)
     # what a dead process would leave: its hold, of a process that is gone
     monkeypatch.setattr("defacedask.io.remote.lease._gone", lambda who: True)
@@ -132,7 +142,9 @@ def test_a_run_that_is_killed_at_any_time_is_gone_on_with(patients, tmp_path, mo
         (folder / "next").mkdir()
         monkeypatch.chdir(folder / "next")
         assert away(patients, "memory").ok
-        assert tree(folder / "next/run.local/out") == tree(tmp_path / "local")
+        fs.get("/bucket/out", str(folder / "back"), recursive=True)
+        assert manifest_of(Objects("memory://bucket/out"))
+        assert output(folder / "back") == tree(tmp_path / "local")
         assert not [name for name in fs.find("/bucket/run") if "voxels" in name or "begun" in name]
 
 
@@ -203,10 +215,15 @@ def test_on_the_command_line(patients, tmp_path):
     )
     assert done.exit_code == 0, (done.output, done.exception)
     assert "originals and keys stay in memory://bucket/run." in done.output
-    # what this machine must have room for, before anything is done
+    assert "The output of all cases" not in done.output
+    # a folder of this machine must have room for all: that is said before anything is done
+    done = CliRunner().invoke(
+        program, ["deface", str(patients), *options, "--out", "out", "--work", "memory://bucket/second"]
+    )
+    assert done.exit_code == 0, (done.output, done.exception)
     told = re.search(r"The output of all cases, about ([\d.]+ [kM]B), lies in \S+ until", done.output)
     assert told
-    assert done.output.index(told[0]) < done.output.index("originals and keys stay")
-    size = sum(path.stat().st_size for path in (tmp_path / "run.local" / "out").rglob("*.dcm"))
+    assert done.output.index(told[0]) < done.output.index("cases written")
+    size = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*.dcm"))
     amount = float(told[1].split()[0]) * {"kB": 1e3, "MB": 1e6}[told[1].split()[1]]
     assert 0.5 * size < amount < 1.5 * size

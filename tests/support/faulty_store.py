@@ -30,7 +30,7 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.fs, name)
-        if name not in ("pipe_file", "put_file", "rm_file"):
+        if name not in ("pipe_file", "put_file", "rm_file", "put", "copy"):
             return found
 
         def watched(*arguments: Any, **options: Any) -> Any:

@@ -20,9 +20,9 @@ from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.arm_commands import gives_folder, run_command, takes_folder
 from defacedask.flow.stages.arm_given import Changed
-from defacedask.flow.stages.attack import match_images
 from defacedask.flow.stages.kept import load_kept
 from defacedask.flow.stages.layout import loaded, one_thread, volume_path
+from defacedask.flow.stages.matching import match_images
 from defacedask.flow.stages.objects import find_outline
 from defacedask.geometry import Geometry
 from defacedask.io.store import CaseStore, consolidate, write_volume, writing

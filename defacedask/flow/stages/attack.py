@@ -6,7 +6,6 @@ and couch; where its brain does not lie where the original's does, its own pose 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,19 +16,19 @@ from defacedask.attacks.deblurring_judged import deblurring_control
 from defacedask.attacks.enrolment import enrol
 from defacedask.attacks.examination import Examination, Shown, examiner_for
 from defacedask.attacks.likeness import OTHER_DETAIL, SAME, SAME_DETAIL, Likeness, compare, compare_moved
-from defacedask.attacks.names import BODY, DOSE, ENROLMENT
+from defacedask.attacks.names import ENROLMENT
 from defacedask.attacks.synthetic.judged import controls_of, judged_synthetic
 from defacedask.attacks.unmasking_judged import control_shares, judged
-from defacedask.errors import DefacedaskError, InputError, RefusedError
+from defacedask.errors import InputError, RefusedError
 from defacedask.flow.result import Outcome
+from defacedask.flow.stages.attack_objects import published_mask, shown_objects
 from defacedask.flow.stages.attacked import HeadBoxes, head_boxes
 from defacedask.flow.stages.faces import examination_of, recognisers_of
 from defacedask.flow.stages.ingest import input_state
 from defacedask.flow.stages.layout import ORIGINAL, one_thread, store_path
-from defacedask.flow.stages.objects import dose_level, find_outline
+from defacedask.flow.stages.matching import Match, match_images
 from defacedask.flow.stages.pictures import keep_pictures
 from defacedask.geometry import Geometry
-from defacedask.io.nifti.names import stem_of
 from defacedask.io.store import writing
 from defacedask.volume import geometry_of, real_values
 
@@ -38,71 +37,7 @@ if TYPE_CHECKING:
     from defacedask.faces.looking import Examiner
     from defacedask.io.dicom.model import Case
 
-__all__ = ["Match", "attack_case", "match_images"]
-
-#: Below this correlation of the two brains the defaced image does not lie where the original does.
-SAME_PLACE = 0.5
-#: Half of the brain's voxels within this part of its contrast are the original's own values.
-NOISE = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Match:
-    """How a defaced image relates to its original, by their brains.
-
-    Attributes
-    ----------
-    correlation : float
-        Of the ranks of real values in the original's brain, NaN where they do not overlap.
-    gain, offset : float
-        ``defaced = gain * original + offset``; 1 and 0 where the difference is noise.
-    """
-
-    correlation: float
-    gain: float = 1.0
-    offset: float = 0.0
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the defaced head lies where the original does."""
-        return self.correlation >= SAME_PLACE
-
-
-def match_images(head: Head, values: np.ndarray, geometry: Geometry) -> Match:
-    """Compare a defaced image with the original in the original's brain.
-
-    Parameters
-    ----------
-    head : Head
-        Of the original.
-    values : (z, y, x) array
-        Real values of the defaced image.
-    geometry : Geometry
-        Its grid.
-    """
-    from scipy.stats import spearmanr
-
-    from defacedask.anatomy.grid import resample
-
-    # NaN would spread through interpolation, so what lies outside is marked beside
-    there = resample(np.asarray(values, np.float32), geometry, head.grid)
-    inside = resample(np.ones(geometry.shape, np.uint8), geometry, head.grid, nearest=True) > 0
-    brain = np.asarray(head.brain) & inside
-    if brain.sum() < 1000:
-        return Match(float("nan"))
-    a, b = np.asarray(head.values)[brain].astype(np.float64), there[brain].astype(np.float64)
-    if a.std() == 0 or b.std() == 0:
-        return Match(float("nan"))
-    # of ranks: a few voxels that were cut would outweigh all others
-    step = max(1, len(a) // 50_000)
-    correlation = float(spearmanr(a[::step], b[::step]).statistic)
-    if not correlation >= SAME_PLACE:
-        return Match(correlation)
-    (a0, a1), (b0, b1) = (np.percentile(part, [10, 90]) for part in (a, b))
-    if float(np.median(np.abs(b - a))) <= NOISE * (a1 - a0):
-        return Match(correlation)
-    gain = float((b1 - b0) / (a1 - a0))
-    return Match(correlation, gain, float(np.median(b) - gain * np.median(a)))
+__all__ = ["attack_case", "check_kind"]
 
 
 def attack_case(
@@ -308,7 +243,7 @@ class _Job:
             self.boxes.lay(self.name, shown, self.theirs.pose, original.attrs["real_units"])
         target = None
         if self.examination.attempts(modality):
-            mask = _published_mask(Path(file), geometry)
+            mask = published_mask(Path(file), geometry)
             target = self.examination.target(shown, self.theirs.pose, to_template, mask)
         surface = self.examination.defaced(self.theirs, shown, self.own.looks, to_template, target)
         in_place = head is not None and self.theirs.pose is head.pose
@@ -384,51 +319,13 @@ class _Job:
                 continue
             if examiner is self.theirs:
                 examiner.learn(self.own.looks)
-            for shown in self._shown(case, self.grids[who]):
+            attacks, primary = self.examination.attacks, self.original.primary
+            for shown in shown_objects(case, self.grids[who], primary, attacks, self.levels, self.notes):
                 self.examination.plain(examiner, shown, guide=f"images/{self.original.primary.modality}")
         if self.theirs is None:
             return
         for path in sorted({k["path"] for k in self.own.looks} - {k["path"] for k in self.theirs.looks}):
             self.notes.append(f"{path}: the original has it, the defaced case has not.")
-
-    def _shown(self, case: Case, geometry: Geometry) -> list[Shown]:
-        from defacedask.io.dicom.dose import read_dose
-        from defacedask.io.dicom.structures import read_structures
-
-        out: list[Shown] = []
-        # contours may lie in a frame that was renamed with everything else
-        frameless = Geometry(geometry.shape, geometry.affine)
-        for series in case.structures if BODY in self.examination.attacks else ():
-            try:
-                part = find_outline(read_structures(series, frameless), geometry, self._body(geometry))
-            except DefacedaskError as error:
-                self.notes.append(f"a structure set was not read: {error}")
-                continue
-            path = "structures/RTSTRUCT"
-            if part is not None and path not in {s.path for s in out}:
-                out.append(Shown(path, "RTSTRUCT", part.full(geometry.shape), geometry, 0.5))
-        for series in case.doses if DOSE in self.examination.attacks else ():
-            try:
-                dose = read_dose(series)
-            except DefacedaskError as error:
-                self.notes.append(f"a dose was not read: {error}")
-                continue
-            values, path = real_values(dose).values, "doses/RTDOSE"
-            level = self.levels.setdefault(path, dose_level(values))
-            if level > 0 and path not in {s.path for s in out}:
-                out.append(Shown(path, "RTDOSE", values, geometry_of(dose), level))
-        return out
-
-    def _body(self, geometry: Geometry) -> Any:
-        """``body(k)``: what is not air in slice k of the original CT, by which an outline of any name is found."""
-        from defacedask.flow.stages.body_slices import SKIN_HU
-        from defacedask.io.dicom.image import read_image
-
-        series = self.original.primary
-        if series.modality != "CT" or tuple((series.geometry or {}).get("shape", ())) != geometry.shape:
-            return None
-        volume = read_image(series, lazy=True)
-        return lambda k: real_values(volume[k : k + 1]).values[0] > SKIN_HU
 
     # --- what is kept
 
@@ -444,27 +341,6 @@ class _Job:
         if self.pictures:
             about = {"folder": self.pictures, "case": case, "defacer": who, "modality": shown.modality}
             self.kept += keep_pictures(surface, examiner.pose, self.examination.size, **about)
-
-
-def _published_mask(file: Path, geometry: Geometry) -> np.ndarray | None:
-    """Mask that lies beside a defaced NIfTI file, if there is one on its grid."""
-    from defacedask.io.nifti.write import mask_path
-
-    if not file.name.lower().endswith((".nii", ".nii.gz")):
-        return None
-    named = (
-        mask_path(file),
-        mask_path(file, derivative=True),
-        file.with_name(f"{stem_of(file)}_defacemask.nii.gz"),
-    )
-    beside = [p for one in named for p in (one, one.with_suffix("")) if p.is_file()]
-    if not beside:
-        return None
-    import nibabel
-
-    image: Any = nibabel.load(beside[0])
-    mask = np.asarray(image.dataobj).T != 0
-    return mask if mask.shape == geometry.shape else None
 
 
 def check_kind(kind: str) -> str:

@@ -196,7 +196,8 @@ class CaseExport:
         """Move everything into place and write this case's part of the record."""
         from defacedask.io.dicom.export.audit import write_lines
 
-        earlier = self._earlier()
+        before = self._earlier_lines()
+        earlier = {str(line["file"]) for line in before}
         lines = [self._line(one) for one in self.done]
         now = {line["file"] for line in lines}
         for name in now - earlier:
@@ -205,6 +206,10 @@ class CaseExport:
                     f"{name} is already in the output folder and not of an earlier run of this case.",
                     "Remove it, or choose an empty output folder.",
                 )
+        for one in self.held:
+            lines.append(self._refused(one["source"], one["modality"], one["reason"]))
+        # whoever is killed from here on has said what may be there, so that the next run takes it for its own
+        write_lines(self.part, [*lines, *(line for line in before if line["file"] not in now)])
         moved: list[Path] = []
         with writing(f"the defaced files of {self.case.id}"):
             try:
@@ -220,12 +225,15 @@ class CaseExport:
         for name in earlier - now:
             (self.out / name).unlink(missing_ok=True)
         shutil.rmtree(self.partial, ignore_errors=True)
-        for one in self.held:
-            lines.append(self._refused(one["source"], one["modality"], one["reason"]))
-        write_lines(self.part, lines)
+        if earlier - now:
+            write_lines(self.part, lines)
 
     def _earlier(self) -> set[str]:
         """Files that an earlier run wrote of this case, also where its part of the record is damaged."""
+        return {str(line["file"]) for line in self._earlier_lines()}
+
+    def _earlier_lines(self) -> list[dict[str, Any]]:
+        """Lines of the record of these files."""
         from defacedask.io.dicom.export.audit import AUDIT, read_lines
 
         try:
@@ -239,10 +247,7 @@ class CaseExport:
                 ]
             except StoreError:
                 lines = []
-        names = {str(line.get("file", "")) for line in lines if line.get("status") == "written"}
-        return {
-            name for name in names if name and ".." not in Path(name).parts and not Path(name).is_absolute()
-        }
+        return [line for line in lines if line.get("status") == "written" and _inside(line.get("file"))]
 
     def give_up(self, reason: str) -> None:
         """Remove what this and earlier runs wrote of the case; record each instance as refused."""
@@ -328,3 +333,9 @@ class CaseExport:
         for one in self.done:
             out[one.modality] = out.get(one.modality, 0) + 1
         return out
+
+
+def _inside(name: Any) -> bool:
+    """Whether a name leads to a file below a folder."""
+    path = Path(name) if isinstance(name, str) and name else None
+    return path is not None and ".." not in path.parts and not path.is_absolute()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from defacedask.errors import ConfigError, DefacedaskError, RemoteError
 from defacedask.io.remote.files import open_address
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 #: Seconds before each further try of what may pass.
 WAITS = (0.5, 2.0, 8.0)
+#: Files that are sent, or objects that are copied, at a time.
+AT_ONCE = 128
 #: What does not pass by itself: no right, no such place, a name that is taken, a fault of this machine.
 LASTING = (
     DefacedaskError,
@@ -109,6 +111,25 @@ class Objects:
         self._count("fetched", len(content))
         return bytes(content)
 
+    def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Contents of several objects, at a time; of one that is not there any more nothing."""
+        wanted = {self._name(name): name for name in names}
+
+        def get() -> dict[str, Any]:
+            # a single name gives no dictionary
+            return dict(self.fs.cat(list(wanted), on_error="return")) if wanted else {}
+
+        found = {}
+        for path, content in self._do("cannot be read", get).items():
+            name = wanted.get(str(path), str(path)[len(self.root) + 1 :])
+            if isinstance(content, FileNotFoundError):
+                continue
+            if isinstance(content, Exception):  # alone, and patiently
+                content = self.read(name)
+            if content is not None:
+                found[name] = bytes(content)
+        return found
+
     def create(self, name: str, content: bytes) -> bool:
         """Put an object where there is none of that name; whether it is there now, and this one."""
         try:
@@ -133,6 +154,49 @@ class Objects:
 
         self._do("cannot be written", put)
         self._count("sent", path.stat().st_size)
+
+    def send_all(self, files: Mapping[Path, str]) -> None:
+        """Put several files at a time; raises InputError where one cannot be read."""
+        paths = list(files)
+        for first in range(0, len(paths), AT_ONCE):
+            some = paths[first : first + AT_ONCE]
+
+            def put(some: list[Path] = some) -> None:
+                with sending(some):
+                    self.fs.put([str(path) for path in some], [self._name(files[path]) for path in some])
+
+            self._do("cannot be written", put)
+            for path in some:
+                self._count("sent", path.stat().st_size)
+
+    def fetch_all(self, files: Mapping[str, Path]) -> None:
+        """Get several objects at a time into files whose folders are there; one that is gone leaves none."""
+        names = list(files)
+        for first in range(0, len(names), AT_ONCE):
+            some = names[first : first + AT_ONCE]
+
+            def get(some: list[str] = some) -> None:
+                self.fs.get([self._name(name) for name in some], [str(files[name]) for name in some])
+
+            try:
+                self._do("cannot be read", get, gone=True)
+            except FileNotFoundError:
+                for name in some:
+                    self.fetch(name, files[name])
+                continue
+            for name in some:
+                self._count("fetched", files[name].stat().st_size)
+
+    def copy_all(self, names: Mapping[str, str]) -> None:
+        """Copy objects, within the service, old name -> new name; one that was there is replaced."""
+        old = list(names)
+        for first in range(0, len(old), AT_ONCE):
+            some = old[first : first + AT_ONCE]
+
+            def copy(some: list[str] = some) -> None:
+                self.fs.copy([self._name(one) for one in some], [self._name(names[one]) for one in some])
+
+            self._do("cannot be written", copy)
 
     def fetch(self, name: str, path: Path, size: int | None = None) -> bool:
         """Get an object into a file; False if there is none of that name, OutputError if this machine fails."""

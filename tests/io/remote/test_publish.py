@@ -13,8 +13,8 @@ from support.export_kit import tree
 from support.object_store import s3  # noqa: F401
 
 from defacedask.errors import ConfigError, RemoteError
-from defacedask.io.remote import localise
-from defacedask.io.remote.publish import MANIFEST, Published, Target, checked
+from defacedask.io.remote.objects import Objects
+from defacedask.io.remote.publish import MANIFEST, Published, Target, fetch_sent, manifest_of
 
 
 @pytest.fixture
@@ -58,9 +58,10 @@ def test_an_object_store_holds_what_the_folder_does(s3, folder, tmp_path):  # no
     (folder / "audit.jsonl").write_text("content of audit.jsonL")  # of the same size
     assert Target("s3://bucket/trial").publish(folder, ["store"]) == Published(1, 1, 1)
     assert without_manifest(held(s3, "bucket/trial")) == local(folder, "store")
-    back = checked(type(folder)(localise(["s3://bucket/trial"], tmp_path / "back")[0]))
+    objects = Objects("s3://bucket/trial")
+    fetch_sent(objects, manifest_of(objects)["files"], tmp_path / "back")
     shutil.rmtree(folder / "store")
-    assert tree(back) == tree(folder)
+    assert tree(tmp_path / "back") == tree(folder)
 
 
 def test_what_cannot_be_written_is_said_at_once(s3):  # noqa: F811
@@ -90,7 +91,7 @@ def test_of_two_runs_the_second_to_write_is_stopped(memory, folder):
         two.publish(folder)
 
 
-def test_an_unfinished_copy_says_so(memory, folder, tmp_path, monkeypatch):
+def test_an_unfinished_copy_says_so(memory, folder, monkeypatch):
     Target("memory://ours").publish(folder)
     (folder / "defaced/a/1.dcm").write_text("changed")
     target = Target("memory://ours")
@@ -98,9 +99,8 @@ def test_an_unfinished_copy_says_so(memory, folder, tmp_path, monkeypatch):
     with pytest.raises(RemoteError, match=r"did not take all files \(OSError: cut off\)"):
         target.publish(folder)
     monkeypatch.undo()
-    (place,) = localise(["memory://ours"], tmp_path / "back")
     with pytest.raises(RemoteError, match="was not finished"):
-        checked(type(folder)(place))
+        manifest_of(Objects("memory://ours"))
     Target("memory://ours").publish(folder)
     assert without_manifest(held(memory, "ours")) == local(folder)
 
@@ -108,9 +108,9 @@ def test_an_unfinished_copy_says_so(memory, folder, tmp_path, monkeypatch):
 def test_another_file_under_the_same_name_is_seen(memory, folder, tmp_path):
     Target("memory://ours").publish(folder)
     memory.pipe_file("/ours/defaced/a/1.dcm", b"content of defaced/a/9.dcm")
-    (place,) = localise(["memory://ours"], tmp_path / "back")
+    objects = Objects("memory://ours")
     with pytest.raises(RemoteError, match=r"a/1\.dcm is not what was copied"):
-        checked(type(folder)(place))
+        fetch_sent(objects, manifest_of(objects)["files"], tmp_path / "back")
 
 
 NAMES = ("a", "b", "c/d", "c/e")

@@ -1,0 +1,188 @@
+"""What lies on a grid, out as files: images, their masks, and doses, each compared with what its plan may change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from defacedask.boxes import bounds
+from defacedask.defacers.moved import plan_for
+from defacedask.errors import DefacedaskError
+from defacedask.flow.stages.body_slices import SKIN_HU
+from defacedask.flow.stages.export_judged import JudgedExport
+from defacedask.flow.stages.layout import volume_path
+from defacedask.io.store import CaseStore, writing
+from defacedask.volume import geometry_of, real_values
+
+if TYPE_CHECKING:
+    from defacedask.defacers import Plan
+    from defacedask.io.dicom.model import Series
+
+__all__ = ["GridExport", "because"]
+
+
+class GridExport(JudgedExport):
+    """A case whose images and doses are written."""
+
+    taken = added = 0  # voxels of body removed, voxels of air filled
+    to_template: np.ndarray | None = None  # world LPS mm -> the average's, where known
+    kinds: tuple[str, ...] = ()  # of masks beside DICOM
+
+    def image(self, series: Series, plan: Plan, store: CaseStore, path: str) -> int:
+        """Write one image series; gives the number of voxels changed."""
+        before, after = store.volume(path), store.volume(volume_path(self.defacer, path))
+        if series.facts.get("format") == "NIfTI":
+            return self.nifti(series, plan, before, after)
+        from defacedask.io.dicom.export import write_images
+        from defacedask.io.dicom.export.check import check_pixels
+
+        geometry = geometry_of(before)
+        now: dict[str, Any] = {}
+
+        def slices(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+            original, defaced = before[first:last].values, after[first:last].values
+            changed = original != defaced
+            # the plan is asked where something changed; elsewhere nothing may have
+            region = np.zeros_like(changed)
+            box = bounds(changed)
+            if box is not None:
+                part = geometry.block((first, 0, 0), (first + len(changed), *geometry.shape[1:]))
+                start, stop = zip(*((s.start, s.stop) for s in box), strict=True)
+                region[box] = np.asarray(plan.region(part.block(start, stop)))
+            if (changed & ~region).any():
+                raise DefacedaskError(
+                    f"{self.defacer} changed values of the {series.modality} outside its own region.",
+                    "Please report this.",
+                )
+            self.weigh(series.modality, before[first:last], original, defaced)
+            now.update(first=first, defaced=defaced, region=region)
+            return original, defaced
+
+        order = np.array(series.facts["frames"]) if "frames" in series.facts else None
+        total, images = 0, []
+        with writing(f"the defaced {series.modality}"):
+            for k, written in enumerate(write_images(series, slices, self.place, self.context)):
+                if order is not None:
+                    in_file = np.argsort(order)
+                    check_pixels(written, now["defaced"][in_file], now["region"][in_file])
+                else:
+                    at = slice(k - now["first"], k - now["first"] + 1)
+                    check_pixels(written, now["defaced"][at], now["region"][at])
+                images.append(written)
+                total += written.voxels_changed
+        self.done += images
+        if self.kinds:
+            from defacedask.flow.stages.masking import write_masks
+
+            with writing(f"the mask of the {series.modality}"):
+                self.done += write_masks(
+                    self.kinds, series, plan, before, after, images, self.context, self.to_template
+                )
+        return total
+
+    def list_touched(self, plan: Plan, store: CaseStore) -> None:
+        """Name the structures that are not to be analysed."""
+        from defacedask.flow.stages.masking import touched_structures
+
+        self.touched = [self._safe(name) for name in touched_structures(plan, store)]
+        if self.touched:
+            self.notes.append(
+                f"not to be analysed, for the region of {self.defacer} reaches into them: {', '.join(self.touched)}"
+            )
+
+    def weigh(self, modality: str, part: Any, original: np.ndarray, defaced: np.ndarray) -> None:
+        """Count what becomes air and what was air before, where the modality tells body from air."""
+        if modality != "CT":
+            return
+        changed = original != defaced  # the rest is what it was
+        number = np.count_nonzero(changed, axis=(1, 2))
+        slope, intercept = (np.repeat(part.coords[name].values, number) for name in ("slope", "intercept"))
+        was, now = (values[changed] * slope + intercept > SKIN_HU for values in (original, defaced))
+        self.taken += int((was & ~now).sum())
+        self.added += int((~was & now).sum())
+
+    @property
+    def additive(self) -> bool:
+        """Whether the plan only lays material on the face."""
+        return self.added > 100 * self.taken and self.added > 0
+
+    def nifti(self, series: Series, plan: Plan, before: Any, after: Any) -> int:
+        """Write one NIfTI image and its mask; gives the number of voxels changed."""
+        from defacedask.io.nifti.write import exact_path, write_nifti
+
+        with writing("the defaced NIfTI"):
+            path = self.place(series.files[0])
+            exact = exact_path(self.masks / path.name)
+            written = write_nifti(
+                series, plan, before, after, path, self.context, to_template=self.to_template, exact=exact
+            )
+        self.done += written
+        return written[0].voxels_changed
+
+    def doses(self, plan: Plan, store: CaseStore) -> None:
+        """Write doses; hold back what could not be read, or still tells where the skin was."""
+        from defacedask.io.dicom.dose import read_dose
+        from defacedask.io.dicom.export.check import check_pixels
+        from defacedask.io.dicom.export.dose import write_doses
+        from defacedask.io.dicom.export.record import carried_on
+        from defacedask.io.dicom.export.shape import MOST_OF_SKIN, follows_skin
+        from defacedask.io.dicom.export.structures import clip_contours
+
+        paths = {}
+        for path in store.doses:
+            attrs = store.volume(path).attrs
+            paths[attrs.get("sop_instance_uid") or attrs.get("series_uid")] = path
+        for series in self.case.doses:
+            found = [paths[u] for u in (*series.instances, series.uid) if u in paths]
+            if not found:
+                self.hold(series, because("the dose could not be read, so it was not cut", store, series))
+                continue
+            before, after = store.volume(found[0]), store.volume(volume_path(self.defacer, found[0]))
+            geometry, original, defaced = geometry_of(before), before.values, after.values
+            region = plan.region_of(before)
+            if ((original != defaced) & ~region).any():
+                raise DefacedaskError(
+                    f"{self.defacer} changed the dose outside its own region.", "Please report this."
+                )
+            if self.additive:
+                # in Gy: planes that are files of their own may each have a scaling of their own
+                was, now = real_values(before).values, real_values(after).values
+                left = follows_skin(was, now, region, geometry.spacing)
+                if left > MOST_OF_SKIN:
+                    self.hold(
+                        series,
+                        f"it still falls off at {100 * left:.0f} % of the skin under the layer of {self.defacer} "
+                        f"(at most {100 * MOST_OF_SKIN:.0f} % may)",
+                    )
+                    continue
+
+            own = geometry_of(read_dose(series)) if "registered" in series.facts else geometry
+            theirs = plan_for(plan, series.facts)
+
+            more = bool((defaced > original).any())
+
+            def finish(dataset: Any, grid: Any = own, plan: Any = theirs, more: bool = more) -> None:
+                clip_contours(dataset, plan, grid, lambda k: None)  # isodoses, where there are any
+                if more:
+                    carried_on(dataset)
+
+            order = list(before.attrs.get("frames", range(len(original))))
+            in_file = np.argsort(np.asarray(order))
+            with writing("the defaced dose"):
+                parts = write_doses(series, order, original, defaced, self.place, self.context, finish)
+                for k, written in enumerate(parts):
+                    part = slice(None) if len(series.files) == 1 else slice(k, k + 1)
+                    check_pixels(written, defaced[in_file][part], region[in_file][part])
+                    self.done.append(written)
+            if more:
+                self.notes.append(
+                    "RTDOSE: the dose goes on in front of the face, where none was given"
+                    + ("" if self.additive else ", and is extrapolated below its skin")
+                )
+
+
+def because(text: str, store: CaseStore, series: Series) -> str:
+    """A clause with what was said when the series was read."""
+    said = [one["reason"] for one in store.facts.get("left_out", ()) if one["series"] == series.uid]
+    return f"{text}: {said[0].strip().rstrip('.')}" if said else text

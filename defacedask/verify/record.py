@@ -1,0 +1,134 @@
+"""What `verify` sees in a record by itself: its lines, its seal, and which files are there."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from defacedask.errors import InputError
+from defacedask.inputs import scan_of
+from defacedask.io.dicom.model import Case, Scan
+from defacedask.verify.files import Found, Lines
+
+if TYPE_CHECKING:
+    from defacedask.io.dicom.export.leaks import Search
+
+__all__ = ["check_seal", "named_files", "read_record", "sealed_search", "source_facts", "unseen"]
+
+#: Files of the record itself.
+RECORD = {"audit.jsonl", "audit.seal.json"}
+
+
+def read_record(folder: Path) -> Lines:
+    """Lines of the record of a folder.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it cannot be read.
+    """
+    from defacedask.io.dicom.export.audit import AUDIT, read_lines
+
+    if not (folder / AUDIT).is_file():
+        raise InputError(f"{folder} has no {AUDIT}.", "Name the folder that `defacedask deface --out` wrote.")
+    try:
+        lines = read_lines(folder / AUDIT)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{folder / AUDIT} cannot be read ({error}).", "The record is damaged.") from None
+    return lines
+
+
+def sealed_search(found: Found, key: bytes) -> Search | None:
+    """Search for the people whose codes are in the seal; none without the key, or without codes."""
+    from defacedask.io.dicom.export.audit import SEAL
+    from defacedask.io.dicom.export.leaks import searcher
+
+    try:
+        coded = json.loads((found.folder / SEAL).read_text(encoding="utf-8")).get("words")
+        return searcher(coded, key) if key and isinstance(coded, dict) else None
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+
+
+def unseen(lines: Lines, searched: bool) -> list[str]:
+    """What could not be checked, one sentence each."""
+    if searched or not any(line.get("deidentified") for line in lines):
+        return []
+    return [
+        "Whether a name or id of somebody is left in a text was not looked for: this needs the run's key (--key) or "
+        "the originals (--source)."
+    ]
+
+
+def check_seal(found: Found, key: bytes) -> None:
+    """See that the record is the one that was sealed."""
+    from defacedask.io.dicom.export.audit import AUDIT, SEAL, seal_of
+
+    path = found.folder / SEAL
+    try:
+        seal = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found.say(SEAL, "record", "the record's seal is missing or damaged")
+        return
+    now = seal_of(found.folder / AUDIT, key)
+    if seal.get("sha256") != now["sha256"] or seal.get("lines") != now["lines"]:
+        found.say(AUDIT, "record", "it is not the record that was sealed")
+    if key and seal.get("hmac_sha256") != now["hmac_sha256"]:
+        found.say(AUDIT, "record", "the holder of this key did not seal it")
+
+
+def named_files(found: Found, written: Lines, delivered: bool = False) -> Lines:
+    """Lines whose file is there; says which files are missing, twice on record or on no record.
+
+    With ``delivered`` files of cases are elsewhere, and were looked at before they went there.
+    """
+    folder = found.folder
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()}
+    if _of_study(folder):  # it holds more
+        there = {name for name in there if name.startswith("defaced/")}
+    named: Lines = []
+    seen: set[str] = set()
+    for line in written:
+        name = str(line.get("file", ""))
+        pure = PurePosixPath(name)
+        if not name or pure.is_absolute() or ".." in pure.parts:
+            found.say(name, "record", "the record names a file outside the folder")
+        elif name in seen:
+            found.say(name, "record", "it is on record twice")
+        elif delivered and line.get("modality") != "dataset" and not os.path.lexists(folder / name):
+            pass
+        elif not (folder / name).is_file() or (folder / name).is_symlink():
+            found.say(name, "record", "it is on record, but not there")
+        else:
+            named.append(line)
+        seen.add(name)
+    for name in sorted(there - seen - RECORD):
+        found.say(name, "record", "it is not on record")
+    return named
+
+
+def _of_study(folder: Path) -> bool:
+    """Whether a folder is a study's, or a copy of one without its store."""
+    own = (folder / "store").is_dir() and (folder / "defaced").is_dir()
+    return own or ((folder / "tables").is_dir() and (folder / "config.yaml").is_file())
+
+
+def source_facts(source: Any) -> tuple[set[str], Search | None, list[str]]:
+    """UIDs of the originals, a search for the words that name people in them, and files of their images."""
+    if not isinstance(source, (str, os.PathLike, Case, Scan)):
+        source = list(source)
+        if not source:
+            return set(), None, []
+    from defacedask.io.dicom.export.leaks import plain_search
+    from defacedask.io.dicom.export.words import words_of_people
+    from defacedask.io.dicom.people import people_of
+
+    result = scan_of(source)
+    people = result.people or people_of(result.cases)
+    series = [s for case in result.cases for s in case.series]
+    uids = {u for s in series for u in (s.uid, *s.instances)}
+    found = plain_search(words_of_people(people).forms)
+    files = [f for case in result.cases for s in case.images for f in s.files]
+    return uids | {s.series_uid for s in result.skipped if s.series_uid}, found, files
