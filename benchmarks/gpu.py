@@ -4,11 +4,12 @@
     python -m benchmarks.gpu --plans plans.json.gz              where the card is: no registration is needed there
     python -m benchmarks.gpu --rehearse --small                 without a card, on the stand-in for CuPy
 
-Three tables, on the built-in average head: voxels that differ between NumPy and CuPy, for each defacer and kind of
-image (0 everywhere, or exit code 1); the time of a planning CT of 512 x 512 x 200 beside a copy on the same card,
-whose bandwidth is measured first; and the way from a Zarr store through the card and back. ``--record`` adds them to
-``benchmarks/RESULTS.md``, with card and date. A rehearsal counts kernels, transfers and waits; its times say nothing
-of a card.
+Five tables, on the built-in average head: voxels that differ between NumPy and CuPy, for each defacer and kind of
+image, by fused kernels and by plain expressions (0 everywhere, or exit code 1); each fused kernel beside the plain
+expression that it stands for, values and time (`benchmarks.fused`); the time of a planning CT of 512 x 512 x 200 beside
+a copy on the same card, whose bandwidth is measured first; what one block asks of the card, counted on the stand-in
+(``--counts``: this alone); and the way from a Zarr store through the card and back. ``--record`` adds them to
+``benchmarks/RESULTS.md``, with card and date. A rehearsal's times say nothing of a card.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import contextlib
 import datetime
 import gzip
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -28,9 +28,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.fused import kernels_beside, timed
+from defacedask.anatomy.atlas import atlas_of
 from defacedask.defacers import get_defacer, plan_from_dict
 from defacedask.defacers.base import Plan, bits
 from defacedask.devices import require_card
+from defacedask.kernels import unfused
 from defacedask.testing.strict_cupy import counted, strict_cupy
 from defacedask.testing.subject import Subject, images
 from defacedask.volume import geometry_of, make_volume
@@ -76,7 +79,10 @@ def parts_of(volume: Any) -> tuple[Any, ...]:
 def equality(plans: dict[str, Plan], cupy: Any) -> list[dict[str, Any]]:
     """Voxels whose bits differ, of whole images and of these cut into blocks."""
     kinds = dict(images())
-    kinds["CT, float32"] = kinds["CT"].astype(np.float32, keep_attrs=True)
+    ct = kinds["CT"]
+    kinds["CT, float32"] = ct.astype(np.float32, keep_attrs=True)
+    above = (ct.values.astype(np.int32) + 1024).astype(np.uint16)
+    kinds["CT, uint16"] = make_volume(above, geometry_of(ct), modality="CT", units="HU", intercept=-1024.0)
     rows = []
     for name, plan in plans.items():
         for kind, volume in kinds.items():
@@ -86,6 +92,8 @@ def equality(plans: dict[str, Plan], cupy: Any) -> list[dict[str, Any]]:
             here = tuned.deface_block(stored, geometry, slope, intercept, modality)
             there = cupy.asarray(stored)
             whole = tuned.deface_block(there, geometry, slope, intercept, modality)
+            with unfused():
+                plain = tuned.deface_block(there, geometry, slope, intercept, modality)
             cut = []
             for first in range(0, len(stored), 7):
                 rows_of = slice(first, min(first + 7, len(stored)))
@@ -99,25 +107,11 @@ def equality(plans: dict[str, Plan], cupy: Any) -> list[dict[str, Any]]:
                     "image": kind,
                     "changed": int((bits(here) != bits(stored)).sum()),
                     "whole differs": int((bits(whole.get()) != bits(here)).sum()),
+                    "plain differs": int((bits(plain.get()) != bits(here)).sum()),
                     "blocks differ": int((bits(cupy.concatenate(cut).get()) != bits(here)).sum()),
                 }
             )
     return rows
-
-
-def timed(work: Callable[[], Any], cupy: Any, repeats: int) -> float:
-    """Milliseconds on the card, median; warmed up first."""
-    for _ in range(2):
-        work()
-    found = []
-    for _ in range(repeats):
-        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-        begin.record()
-        work()
-        end.record()
-        end.synchronize()
-        found.append(float(cupy.cuda.get_elapsed_time(begin, end)))
-    return statistics.median(found)
 
 
 def planning_ct(shape: tuple[int, int, int]) -> Any:
@@ -154,8 +148,34 @@ def speed(plans: dict[str, Plan], volume: Any, cupy: Any, repeats: int) -> list[
             apply()
         peak = (pool.total_bytes() - used) / (there.nbytes * SLAB / len(there))
         ms = timed(apply, cupy, repeats)
+        with unfused():
+            plain = timed(apply, cupy, 1)
         row = {"defacer": name, "ms": ms, "% of copy": 100 * copy / ms, "GB/s": 2 * there.nbytes / ms / 1e6}
+        row["plain ms"] = plain
         rows.append({**row, "memory, blocks": peak, **(counts(asked) if is_stand_in(cupy) else {})})
+    return rows
+
+
+def one_block(plans: dict[str, Plan]) -> list[dict[str, Any]]:
+    """What the second block of a plan asks of a card, at the nose's height, counted on the stand-in."""
+    volume = planning_ct(SHAPE)
+    geometry, slope, intercept, modality = parts_of(volume)
+    middle = int(geometry.to_index(np.asarray(atlas_of().landmarks["nose_tip"]))[0])
+    first = max(0, min(middle - SLAB // 2, geometry.shape[0] - SLAB))
+    rows_of = slice(first, first + SLAB)
+    part = geometry.block((first, 0, 0), (first + SLAB, *geometry.shape[1:]))
+    rows = []
+    with strict_cupy() as stand_in:
+        block = stand_in.asarray(volume.values[rows_of])
+        for name, plan in plans.items():
+            tuned = plan.tuned(volume).protecting(plan.protected)
+            row: dict[str, Any] = {"defacer": name}
+            tuned.deface_block(block, part, slope[rows_of], intercept[rows_of], modality)
+            with counted() as asked:
+                tuned.deface_block(block, part, slope[rows_of], intercept[rows_of], modality)
+            row |= counts(asked)
+            rows.append(row)
+            print(f"counted {name}", file=sys.stderr, flush=True)
     return rows
 
 
@@ -248,24 +268,31 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rehearse", action="store_true", help="on the stand-in for CuPy")
     parser.add_argument("--small", action="store_true", help="a small CT, few repeats")
     parser.add_argument("--defacers", default=",".join(DEFACERS), help="names with commas")
+    parser.add_argument("--counts", action="store_true", help="count what one block asks, and measure nothing")
     parser.add_argument("--record", action="store_true", help="add the tables to benchmarks/RESULTS.md")
     given = parser.parse_args(arguments)
     plans = plans_of(given.plans, given.defacers.split(","))
     if given.prepare:
+        return 0
+    if given.counts:
+        print(table(one_block(plans)))
         return 0
     volume = planning_ct((20, 64, 64) if given.small else SHAPE)
     repeats = 1 if given.small else 7
     with _library(given.rehearse) as cupy:
         title = about(cupy)
         same = equality(plans, cupy)
+        beside = kernels_beside(cupy, 1 if given.small else 10, 20_000 if given.small else 4_000_000)
         fast = speed(plans, volume, cupy, repeats)
         way = through_the_store({n: p for n, p in plans.items() if ":" not in n}, volume)
-    wrong = sum(row["whole differs"] + row["blocks differ"] for row in same) + sum(r["differs"] for r in way)
+    wrong = sum(sum(number for name, number in row.items() if "differ" in name) for row in (*same, *beside, *way))
     text = "\n\n".join(
         [
             f"## {'Rehearsal' if given.rehearse else 'GPU'}, {title}",
             f"Values that differ between NumPy and CuPy: {wrong}.",
             table(same),
+            "One kernel in place of many, ms of the card:",
+            table(beside),
             f"A CT of {' x '.join(map(str, volume.shape))}, int16, in blocks of {SLAB} slices; GB/s of both.",
             table(fast),
             "From the store and back, seconds:",

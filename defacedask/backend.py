@@ -42,7 +42,7 @@ def to_numpy(array: Any) -> np.ndarray:
 def constant(array: np.ndarray, xp: Any = np, dtype: Any = None) -> Any:
     """A small array of a plan, which no one changes, in a namespace.
 
-    A copy on the device is made once and kept as long as the array lives: not once a block.
+    A copy on the device, or of another type, is made once and kept as long as the array lives: not once a block.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def constant(array: np.ndarray, xp: Any = np, dtype: Any = None) -> Any:
         Of the answer; by default the array's.
     """
     dtype = array.dtype if dtype is None else np.dtype(dtype)
-    if xp is np:
-        return array if array.dtype == dtype else array.astype(dtype)
-    key = (id(array), dtype, xp.cuda.runtime.getDevice())
+    if xp is np and array.dtype == dtype:
+        return array
+    key = (id(array), dtype, -1 if xp is np else xp.cuda.runtime.getDevice())
     known = _COPIES.get(key)
     if known is None or known[0]() is not array or known[1] is not xp:
         copy = xp.asarray(np.ascontiguousarray(array, dtype=dtype))

@@ -19,8 +19,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from defacedask.errors import InputError
+from defacedask.kernels import PLACE, Kernel, fuses
 
 __all__ = ["Geometry"]
+
+#: `Geometry.positions_at`; the numbers are those of `Geometry.root`.
+_POSITIONS = Kernel(
+    "positions",
+    "int64 z, int64 y, int64 x, " + ", ".join(f"float64 b{k}" for k in range(18)),
+    "float64 px, float64 py, float64 pz",
+    """
+    const double b[12] = {b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11};
+    double iz = b12 + b15 * (double)z, iy = b13 + b16 * (double)y, ix = b14 + b17 * (double)x;
+    px = world(b, 0, iz, iy, ix); py = world(b, 1, iz, iy, ix); pz = world(b, 2, iz, iy, ix);
+    """,
+    PLACE,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -174,8 +188,12 @@ class Geometry:
             LPS mm. An axis that does not move a coordinate keeps length 1, so axis-aligned grids cost
             three vectors and not three volumes.
         """
+        x, y, z = (functools.reduce(operator.add, parts).astype(dtype) for parts in _sent(self._vectors(), xp))
+        return x, y, z
+
+    def _vectors(self) -> list[list[np.ndarray]]:
+        """Of each coordinate a vector along every axis that moves it, the first with the origin in it."""
         affine, first, by = self._root or (self.affine, (0, 0, 0), (1, 1, 1))
-        # of each coordinate a vector along every axis that moves it, the first with the origin in it
         rows: list[list[np.ndarray]] = []
         for row in range(3):
             parts = [np.full((1, 1, 1), affine[row, 3], dtype=np.float64)]
@@ -188,7 +206,40 @@ class Geometry:
                     vector = (index * step).reshape(along)
                     parts = [*parts, vector] if parts[0].size > 1 else [parts[0] + vector]
             rows.append(parts)
-        x, y, z = (functools.reduce(operator.add, parts).astype(dtype) for parts in _sent(rows, xp))
+        return rows
+
+    def root(self) -> np.ndarray:
+        """What `positions` starts from, as kernels take it (see `defacedask.kernels.PLACE`).
+
+        Returns
+        -------
+        (21,) float64 array
+            Rows of the affine of the uncut grid, this grid's first index there, its step, its shape.
+        """
+        affine, first, by = self._root or (self.affine, (0, 0, 0), (1, 1, 1))
+        return np.concatenate([affine[:3].ravel(), first, by, self.shape])
+
+    def positions_at(self, index: Sequence[Any], xp: Any = np) -> tuple[Any, Any, Any]:
+        """World coordinates of some voxels, with the bits that `positions` has there.
+
+        Parameters
+        ----------
+        index : sequence of three (n,) int64 arrays
+            Along (z, y, x), in the namespace ``xp``.
+        xp : module
+
+        Returns
+        -------
+        x, y, z : (n,) float64 arrays
+            LPS mm.
+        """
+        if fuses(xp):
+            numbers = (float(number) for number in self.root()[:18])
+            return _POSITIONS(xp, *index, *numbers)  # type: ignore[no-any-return]
+        x, y, z = (
+            functools.reduce(operator.add, (_taken(part, index) for part in parts))
+            for parts in _sent(self._vectors(), xp)
+        )
         return x, y, z
 
     def along(self, other: Geometry, lean: float) -> list[tuple[int, np.ndarray]] | None:
@@ -303,6 +354,12 @@ class Geometry:
     def __repr__(self) -> str:
         mm = " x ".join(f"{s:g}" for s in self.spacing)
         return f"Geometry({' x '.join(map(str, self.shape))} voxels of {mm} mm, {self.codes})"
+
+
+def _taken(vector: Any, index: Sequence[Any]) -> Any:
+    """Of a vector along one axis the numbers at some indices (z, y, x); of a single number as many as there are."""
+    axis = int(np.argmax(vector.shape))
+    return vector.ravel().take(index[axis] if vector.size > 1 else index[0] * 0)
 
 
 def _sent(rows: list[list[np.ndarray]], xp: Any) -> list[list[Any]]:

@@ -14,10 +14,63 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.backend import constant, ndimage_of
+from defacedask.backend import constant, namespace, ndimage_of
 from defacedask.geometry import Geometry
+from defacedask.kernels import LINEAR, PLACE, Kernel, fuses
 
-__all__ = ["Between", "apply_affine", "index_at", "sample_field"]
+__all__ = ["Between", "apply_affine", "index_at", "index_matrix", "sample_field"]
+
+
+_MAPPED = Kernel(
+    "affine",
+    "float64 x, float64 y, float64 z, raw float64 m",
+    "float64 a, float64 b, float64 c",
+    "double p[3] = {x, y, z}; a = mapped(m, 0, 0, p); b = mapped(m, 0, 1, p); c = mapped(m, 0, 2, p);",
+    PLACE,
+)
+
+#: `Between.by_operations` along two axes and three.
+_READ = {
+    2: Kernel(
+        "between_2",
+        "float64 y, float64 x, raw T field, int32 ny, int32 nx, bool ends, float64 outside",
+        "T value",
+        """
+        int a[2], b[2]; double u[2], v[2], sum = 0.0;
+        if (ends && (outside_of(y, ny) || outside_of(x, nx))) { value = (T)outside; }
+        else {
+            sides(y, ny, a, u); sides(x, nx, b, v);
+            for (int k = 0; k < 4; ++k) {
+                double one = (double)field[(long long)a[k >> 1] * nx + b[k & 1]];
+                one = one * u[k >> 1]; one = one * v[k & 1];
+                sum = sum + one;
+            }
+            value = (T)sum;
+        }
+        """,
+        LINEAR,
+    ),
+    3: Kernel(
+        "between_3",
+        "float64 z, float64 y, float64 x, raw T field, int32 nz, int32 ny, int32 nx, bool ends, float64 outside",
+        "T value",
+        """
+        int a[2], b[2], c[2]; double t[2], u[2], v[2], sum = 0.0;
+        if (ends && (outside_of(z, nz) || outside_of(y, ny) || outside_of(x, nx))) { value = (T)outside; }
+        else {
+            sides(z, nz, a, t); sides(y, ny, b, u); sides(x, nx, c, v);
+            for (int k = 0; k < 8; ++k) {
+                int i0 = k >> 2, i1 = k >> 1 & 1, i2 = k & 1;
+                double one = (double)field[((long long)a[i0] * ny + b[i1]) * nx + c[i2]];
+                one = one * t[i0]; one = one * u[i1]; one = one * v[i2];
+                sum = sum + one;
+            }
+            value = (T)sum;
+        }
+        """,
+        LINEAR,
+    ),
+}
 
 
 def apply_affine(matrix: np.ndarray, x: Any, y: Any, z: Any) -> tuple[Any, Any, Any]:
@@ -25,6 +78,10 @@ def apply_affine(matrix: np.ndarray, x: Any, y: Any, z: Any) -> tuple[Any, Any, 
 
     Zero entries are skipped, so axis-aligned matrices keep their arrays broadcastable.
     """
+    xp = namespace(x, y, z)
+    kinds = {(getattr(part, "shape", None), getattr(part, "dtype", None)) for part in (x, y, z)}
+    if fuses(xp) and len(kinds) == 1 and kinds.pop()[1] == np.float64:
+        return _MAPPED(xp, x, y, z, constant(_rows_of(np.asarray(matrix, np.float64).tobytes()), xp))  # type: ignore[no-any-return]
     out = []
     for row in range(3):
         total: Any = float(matrix[row, 3])
@@ -36,6 +93,12 @@ def apply_affine(matrix: np.ndarray, x: Any, y: Any, z: Any) -> tuple[Any, Any, 
     return out[0], out[1], out[2]
 
 
+@functools.lru_cache(maxsize=64)
+def _rows_of(matrix: bytes) -> np.ndarray:
+    """Rows of a (4, 4) matrix, the same array for the same matrix: so its copy on a device is made once."""
+    return np.frombuffer(matrix)[:12].copy()
+
+
 def index_at(grid: Geometry, positions: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
     """Continuous index (z, y, x) on a grid of world positions, as three arrays that broadcast like those.
 
@@ -45,12 +108,17 @@ def index_at(grid: Geometry, positions: tuple[Any, Any, Any]) -> tuple[Any, Any,
     positions : tuple of arrays
         x, y, z in LPS mm (see `Geometry.positions`).
     """
+    return apply_affine(index_matrix(grid), *positions)
+
+
+def index_matrix(grid: Geometry) -> np.ndarray:
+    """(4, 4) matrix from x, y, z in LPS mm to the continuous index (z, y, x) on a grid."""
     inverse = np.linalg.inv(grid.affine[:3, :3])
     matrix = np.eye(4)
     matrix[:3, :3] = inverse
     matrix[:3, 3] = -(inverse @ grid.affine[:3, 3])
     matrix[np.abs(matrix) < 1e-15] = 0.0
-    return apply_affine(matrix, *positions)
+    return matrix
 
 
 def sample_field(
@@ -97,9 +165,9 @@ def sample_field(
 class Between:
     """Places between the elements of fields of one shape: laid out once, and read for each of the fields.
 
-    The value is linear along each axis, in float64. On the host SciPy reads it; on a device the same sums are made
-    one operation at a time, in SciPy's order, since a compiler that contracts a product and a sum into one rounding
-    gives other bits. So NumPy and CuPy agree to the last one.
+    The value is linear along each axis, in float64. On the host SciPy reads it, but for maps; on a device one kernel makes the same
+    sums in SciPy's order, or, where none can be compiled, one operation after the other: a compiler that contracts a
+    product and a sum into one rounding gives other bits. So NumPy and CuPy agree to the last one.
 
     Parameters
     ----------
@@ -128,7 +196,17 @@ class Between:
         array
             Of the field's type and the broadcast shape of the index.
         """
-        if self.xp is not np:
+        if fuses(self.xp) and len(self.shape) in _READ and field.dtype.kind == "f":
+            return _READ[len(self.shape)](
+                self.xp,
+                *(self.xp.asarray(i, dtype=np.float64) for i in self.index),
+                constant(field, self.xp).ravel(),
+                *self.shape,
+                outside is not None,
+                0.0 if outside is None else outside,
+            )
+        if self.xp is not np or len(self.shape) == 2:
+            # of a map the host, too: it is read several times at the same places, and SciPy lays them out each time
             return self.by_operations(constant(field, self.xp, np.float64), outside).astype(field.dtype)
         from scipy.ndimage import map_coordinates
 
@@ -141,8 +219,12 @@ class Between:
         for at, weights in self._corners:
             value = field.ravel().take(at)
             for weight in weights:
-                value = value * weight
-            total = value if total is None else total + value
+                value *= weight
+            if total is None:
+                total = value
+                total += 0.0  # as SciPy begins: so no sum is -0
+            else:
+                total += value
         return total if outside is None else self.xp.where(self._beyond, outside, total)
 
     @functools.cached_property
@@ -155,11 +237,13 @@ class Between:
         xp = self.xp
         found: list[tuple[Any, list[Any]]] = [(None, [])]
         step = math.prod(self.shape)
+        kind = np.intp if xp is np else np.int32  # what `take` wants
         for i, n in zip(self.index, self.shape, strict=True):
             step //= n
+            i = xp.asarray(i, dtype=np.float64)
             floor = xp.floor(i)
             part = i - floor
-            ends = [xp.clip(end, 0.0, n - 1.0).astype(xp.int32) for end in (floor, floor + 1.0)]
+            ends = [xp.clip(end, 0.0, n - 1.0).astype(kind) for end in (floor, floor + 1.0)]
             ends = [end * step for end in ends] if step > 1 else ends
             # the second weight is what the first leaves of 1, as in SciPy: close to an element that is not `part`
             first = 1.0 - part

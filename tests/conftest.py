@@ -18,6 +18,7 @@ from support import cpu_log, once
 from defacedask.defacers import plan_types
 from defacedask.devices import card
 from defacedask.testing.strict_cupy import strict_cupy
+from defacedask.testing.strict_kernels import FOLDER as KERNELS
 
 # times vary widely on shared machines; and a failure must be the same tomorrow
 settings.register_profile("defacedask", deadline=None, derandomize=True, max_examples=60)
@@ -94,7 +95,10 @@ def _once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is dear and depends on its arguments alone is computed once for all workers, see `support.once`."""
     folder = _of_all_workers(tmp_path_factory) / "once"
     folder.mkdir(exist_ok=True)
+    compiled = _of_all_workers(tmp_path_factory) / "kernels"
+    compiled.mkdir(exist_ok=True)
     os.environ[once.FOLDER] = str(folder)
+    os.environ.setdefault(KERNELS, str(compiled))
     once.start()
     yield
     del os.environ[once.FOLDER]

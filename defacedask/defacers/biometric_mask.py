@@ -29,6 +29,7 @@ import numpy as np
 from defacedask.defacers.base import Defacer, Plan, air_of
 from defacedask.defacers.boxes import FAR, Box, box_pieces, in_boxes
 from defacedask.defacers.noise import NoiseField
+from defacedask.defacers.solid import Solid
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.volume import geometry_of
@@ -134,6 +135,10 @@ class BoxPlan(Plan):
         """See `Plan.wanted`."""
         return in_boxes(self.boxes, self.to_boxes, geometry, xp)
 
+    def solid(self) -> Solid:
+        """See `Plan.solid`."""
+        return Solid(boxes=self.boxes, matrix=self.to_boxes)
+
     def hull(self, to_template: np.ndarray | None) -> tuple[Piece, ...]:
         """The boxes themselves (see `Plan.hull`)."""
         return box_pieces(self.boxes, self.to_boxes)
@@ -152,7 +157,7 @@ class BoxPlan(Plan):
             out[region] = level
         else:
             at = xp.nonzero(region)
-            places = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
+            places = geometry.positions_at(at, xp)
             drawn = NoiseField(self.key, self.lattice, stream="shuffle").uniform(places, xp)
             table = xp.asarray(self.quantiles, dtype=xp.float32)
             place = drawn * xp.float32(len(self.quantiles) - 1)

@@ -12,14 +12,34 @@ from typing import Any
 
 import numpy as np
 
+from defacedask.kernels import Kernel, fuses
+
 __all__ = ["exp", "exp2"]
 
 #: Of the series of 2^r: ln(2)^k / k!, highest power first. The next term is below 1e-17.
 _SERIES = [math.log(2.0) ** k / math.factorial(k) for k in range(13, -1, -1)]
 
 
+_EXP2 = Kernel(
+    "exp2",
+    "float64 value",
+    "float64 power",
+    """
+    double v = value < -1022.0 ? -1022.0 : value > 1022.0 ? 1022.0 : value;
+    double whole = rint(v), rest = v - whole, sum = rest * SERIES[0];
+    sum = sum + SERIES[1];
+    for (int k = 2; k < 14; ++k) { sum = sum * rest; sum = sum + SERIES[k]; }
+    power = ldexp(sum, (int)whole);
+    """,
+    # 17 digits hold a double exactly
+    f"__device__ const double SERIES[14] = {{{', '.join(f'{c:.17e}' for c in _SERIES)}}};",
+)
+
+
 def exp2(values: Any, xp: Any = np) -> Any:
     """2 to the power of float64 values between -1022 and 1022; others count as these."""
+    if fuses(xp) and values.dtype == np.float64:
+        return _EXP2(xp, values)
     values = xp.clip(values, -1022.0, 1022.0)
     whole = xp.rint(values)
     rest = values - whole

@@ -6,6 +6,7 @@ same bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from defacedask.backend import constant
 from defacedask.geometry import Geometry
+from defacedask.kernels import PLACE, Kernel, fuses
 from defacedask.sampling import apply_affine
 
 __all__ = ["TILE", "Stack", "Tiling", "cells", "remembered", "slices_of"]
@@ -23,6 +25,61 @@ TILE = (16, 32, 32)
 TILE_THERE = (64, 256, 256)
 #: Sizes of windows around a tile, of which a plan meets few, that are remembered at a time.
 KEPT = 4
+
+
+#: `Stack.at` for one place ``p``; ``grid`` holds origin (x, y, z), steps and shape (z, y, x) of the fields.
+_INTERPOLATED = """
+template <typename G, typename T, typename O>
+__device__ void interpolated(const double* p, const G& grid, const T& table, int channels, O& out,
+                             long long at, long long count) {
+    int whole[3]; float part[3];
+    for (int axis = 0; axis < 3; ++axis) {
+        double index = (p[2 - axis] - grid[2 - axis]) / grid[3 + axis], last = grid[6 + axis] - 1.0;
+        index = index < 0.0 ? 0.0 : index > last ? last : index;
+        whole[axis] = (int)index;
+        if (whole[axis] > (int)grid[6 + axis] - 2) whole[axis] = (int)grid[6 + axis] - 2;
+        part[axis] = (float)(index - whole[axis]);
+    }
+    long long row = (long long)grid[8], plane = row * (long long)grid[7];
+    long long low = whole[0] * plane + whole[1] * row + whole[2];
+    for (int c = 0; c < channels; ++c) {
+        float side[2];
+        for (int dz = 0; dz < 2; ++dz) {
+            float rows[2];
+            for (int dy = 0; dy < 2; ++dy) {
+                long long here = (low + dz * plane + dy * row) * channels + c;
+                float a = table[here], b = table[here + channels];
+                b = b - a; b = b * part[2]; rows[dy] = b + a;
+            }
+            rows[1] = rows[1] - rows[0]; rows[1] = rows[1] * part[1]; side[dz] = rows[1] + rows[0];
+        }
+        side[1] = side[1] - side[0]; side[1] = side[1] * part[0];
+        out[c * count + at] = side[1] + side[0];
+    }
+}
+"""
+_AT = Kernel(
+    "stack",
+    "float64 x, float64 y, float64 z, raw float64 grid, raw float32 table, int32 channels, int64 count",
+    "raw float32 out",
+    "double p[3] = {x, y, z}; interpolated(p, grid, table, channels, out, i, count);",
+    _INTERPOLATED,
+)
+#: The same for all voxels of a block; ``b`` is that of `Geometry.root`, followed by the rows of a matrix.
+_OVER = Kernel(
+    "stack_over",
+    "raw float64 b, raw float64 grid, raw float32 table, int32 channels, int64 count",
+    "raw float32 out",
+    """
+    long long nx = (long long)b[20], ny = (long long)b[19];
+    double iz = b[12] + b[15] * (double)(i / (nx * ny)), iy = b[13] + b[16] * (double)(i / nx % ny);
+    double ix = b[14] + b[17] * (double)(i % nx);
+    double w[3] = {world(b, 0, iz, iy, ix), world(b, 1, iz, iy, ix), world(b, 2, iz, iy, ix)};
+    double p[3] = {mapped(b, 21, 0, w), mapped(b, 21, 1, w), mapped(b, 21, 2, w)};
+    interpolated(p, grid, table, channels, out, i, count);
+    """,
+    PLACE + _INTERPOLATED,
+)
 
 
 class Stack:
@@ -42,6 +99,35 @@ class Stack:
         self.channels = len(fields)
         flat = np.ascontiguousarray(np.moveaxis(np.asarray(fields, np.float32), 0, -1))
         self._table = flat.reshape(-1, self.channels)
+        self._grid = np.array([*self.origin, *self.spacing, *self.shape], np.float64)  # as kernels take it
+
+    def over(self, part: Geometry, matrix: np.ndarray, xp: Any = np) -> Any:
+        """Values at all voxels of a block.
+
+        Parameters
+        ----------
+        part : Geometry
+        matrix : (4, 4) array
+            World LPS mm -> the fields' space.
+        xp : module
+
+        Returns
+        -------
+        (channels, n) float32 array
+            In the order of the flat block.
+        """
+        if not fuses(xp):
+            at = apply_affine(matrix, *part.positions(xp, np.float64))
+            x, y, z = (xp.broadcast_to(a, part.shape).ravel() for a in at)
+            return self.at((x, y, z), xp)
+        count = math.prod(part.shape)
+        out = xp.empty((self.channels, count), dtype=np.float32)
+        place = xp.asarray(np.concatenate([part.root(), np.asarray(matrix, np.float64)[:3].ravel()]))
+        _OVER(xp, place, *self._there(xp), self.channels, count, out, size=count)
+        return out
+
+    def _there(self, xp: Any) -> tuple[Any, Any]:
+        return constant(self._grid, xp), constant(self._table, xp).ravel()
 
     def at(self, places: tuple[Any, Any, Any], xp: Any = np) -> Any:
         """Values at flat positions.
@@ -56,6 +142,11 @@ class Stack:
         -------
         (channels, n) float32 array
         """
+        if fuses(xp):
+            count = places[0].size
+            out = xp.empty((self.channels, count), dtype=np.float32)
+            _AT(xp, *places, *self._there(xp), self.channels, count, out)
+            return out
         table = constant(self._table, xp)
         low: Any = None
         parts = []

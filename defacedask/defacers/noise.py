@@ -8,6 +8,7 @@ arithmetic and single float additions and products, so NumPy and CuPy give the s
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from defacedask.backend import to_numpy
+from defacedask.defacers import noise_kernels
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
+from defacedask.kernels import fuses
 
 __all__ = ["NoiseField", "hashed", "lattice_normals", "lattice_uniform", "sigma_from_correlation"]
 
@@ -26,6 +29,8 @@ SNAP = 64.0
 #: Lattice points that NumPy works on at a time, so that they stay in a core's own cache; a GPU gets all of them.
 _AT_ONCE = 2**16
 _GOLDEN = 0x9E3779B97F4A7C15
+#: To a variance of 1, of the sum of four 16-bit numbers.
+_SCALE = 1.0 / math.sqrt(4 * (65536.0**2 - 1) / 12)
 
 
 def _subkeys(key: bytes, stream: str) -> list[int]:
@@ -86,10 +91,9 @@ def lattice_normals(
     for _ in range(3):
         bits >>= xp.uint64(16)
         total += bits & low
-    scale = 1.0 / math.sqrt(4 * (65536.0**2 - 1) / 12)
     drawn = total.astype(xp.float32)
     drawn -= xp.float32(131070.0)
-    drawn *= xp.float32(scale)
+    drawn *= xp.float32(_SCALE)
     return drawn
 
 
@@ -122,6 +126,7 @@ def _neighbour(sigma: float) -> float:
     return float((weights[1:] * weights[:-1]).sum())
 
 
+@functools.lru_cache(maxsize=64)
 def _taps(sigma: float) -> np.ndarray:
     """Gaussian weights with unit sum of squares; `[1]` for no smoothing."""
     radius = math.ceil(3.0 * sigma) if sigma > 0.05 else 0
@@ -178,7 +183,9 @@ class NoiseField:
         z, y, x = (float(s) for s in sigma)
         return cls(key, geometry.affine, (z, y, x), stream)
 
-    def at(self, positions: tuple[Any, Any, Any], xp: Any = np) -> Any:
+    def at(
+        self, positions: tuple[Any, Any, Any], xp: Any = np, *, within: Geometry | None = None
+    ) -> Any:
         """Noise at world positions.
 
         Parameters
@@ -187,11 +194,15 @@ class NoiseField:
             x, y, z in LPS mm, broadcastable to one shape (see `Geometry.positions`).
         xp : module
             Array namespace.
+        within : Geometry, optional
+            A block that all positions are voxels of: a device need not be asked where they lie.
 
         Returns
         -------
         float32 array of the positions' broadcast shape
         """
+        if within is not None and fuses(xp):
+            return self._fused(positions, within, xp)
         whole, part = [], []
         for along in self._index(positions, xp):
             floor = xp.floor(along)
@@ -242,6 +253,9 @@ class NoiseField:
         -------
         float32 array of the positions' broadcast shape
         """
+        if fuses(xp):
+            keys = _subkeys(self.key, self.stream)
+            return noise_kernels.uniform_at(keys, *self._matrices, positions, xp)
         index = [xp.rint(along).astype(xp.int64) for along in self._index(positions, xp)]
         if any(i.size == 0 for i in index):
             return xp.zeros(xp.broadcast_shapes(*(i.shape for i in index)), dtype=xp.float32)
@@ -252,15 +266,33 @@ class NoiseField:
 
     def _index(self, positions: tuple[Any, Any, Any], xp: Any) -> Iterator[Any]:
         """Place on the lattice along each of its axes, in steps of ``1 / SNAP``; broadcastable float64 arrays."""
-        matrix = np.asarray(self.affine, dtype=np.float64)
-        inverse = np.linalg.inv(matrix[:3, :3])
-        inverse[np.abs(inverse) < 1e-12] = 0.0
+        inverse, matrix = self._matrices
         for row in range(3):
             along: Any = xp.zeros((1,) * positions[0].ndim, dtype=xp.float64)
             for k in range(3):
                 if inverse[row, k] != 0.0:
                     along = along + (positions[k] - matrix[k, 3]) * inverse[row, k]
             yield xp.rint(along * SNAP) / SNAP
+
+    @property
+    def _matrices(self) -> tuple[np.ndarray, np.ndarray]:
+        """From mm, once the shift is taken off, to steps of the lattice; and the lattice's affine."""
+        matrix = np.asarray(self.affine, dtype=np.float64)
+        inverse = np.linalg.inv(matrix[:3, :3])
+        inverse[np.abs(inverse) < 1e-12] = 0.0
+        return inverse, matrix
+
+    def _fused(self, positions: tuple[Any, Any, Any], within: Geometry, xp: Any) -> Any:
+        """`at`, on a device."""
+        taps = [_taps(s) for s in self.sigma]
+        inverse, matrix = self._matrices
+        start, stop = noise_kernels.extent(inverse, matrix, within)
+        low = [a - len(t) // 2 for a, t in zip(start, taps, strict=True)]
+        shape = [b + len(t) // 2 - a for a, b, t in zip(low, stop, taps, strict=True)]
+        drawn = noise_kernels.draw(_subkeys(self.key, self.stream), low, shape, _SCALE, xp)
+        field = noise_kernels.smooth(drawn, taps, xp)
+        rho = [_neighbour(s) for s in self.sigma]
+        return noise_kernels.read(field, start, rho, inverse, matrix, positions, xp)
 
     def _box(self, start: Sequence[int], stop: Sequence[int], xp: Any) -> Any:
         """Smoothed lattice values of a box; the halo is drawn too, so the box does not matter."""

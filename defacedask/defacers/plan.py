@@ -21,9 +21,11 @@ from defacedask.defacers.contract import PLAN_HOOKS, keep_final
 from defacedask.defacers.protect import Protected, unprotected
 from defacedask.defacers.provenance import defaced_attrs
 from defacedask.defacers.shown import plan_table
+from defacedask.defacers.solid import Solid, restore
 from defacedask.devices import space_of
 from defacedask.errors import ContractError
 from defacedask.geometry import Geometry
+from defacedask.kernels import fuses
 from defacedask.modality import air_of
 from defacedask.showing import Shown
 from defacedask.volume import checked, geometry_of, on_host, to_stored
@@ -163,6 +165,16 @@ class Plan(Shown):
             box_pieces(self.hull_boxes, to_template) if self.hull_boxes and to_template is not None else None
         )
 
+    def solid(self) -> Solid | None:
+        """Planes and boxes that are all that `wanted` asks: a device then asks and writes in one kernel.
+
+        Returns
+        -------
+        Solid or None
+            None: only `wanted` knows. A subclass that writes `wanted` anew and not this is asked for `wanted`.
+        """
+        return None
+
     def change_block(self, stored: Any, geometry: Geometry, slope: Any, intercept: Any, modality: str) -> Any:
         """One block of stored values, changed inside `region`: what `fill` says, rounded.
 
@@ -170,6 +182,10 @@ class Plan(Shown):
         ``stored`` must not be changed in place.
         """
         xp = namespace(stored)
+        new = self.constant(modality)
+        solid = self.solid() if new is not None and fuses(xp) and _of_one_class(type(self)) else None
+        if solid is not None and new is not None:
+            return solid.filled(stored, geometry, new, slope, intercept, self.protected, xp)
         region = self.region(geometry, xp)
         box = bounds(region, xp)
         out = stored.copy()
@@ -177,7 +193,6 @@ class Plan(Shown):
             return out
         region = region[box]
         slope, intercept = (xp.asarray(part[box[0]], dtype=np.float32) for part in (slope, intercept))
-        new = self.constant(modality)
         if new is None:
             part = geometry.block([s.start for s in box], [s.stop for s in box])
             values = stored[box].astype(np.float32) * slope + intercept
@@ -304,7 +319,8 @@ class Plan(Shown):
         xp = namespace(stored)
         if self.wants_nothing:
             return stored.copy()
-        given = _guarded(stored, xp)
+        own = type(self).change_block is not Plan.change_block
+        given = _guarded(stored, xp) if own or xp is np else stored  # the base's own writes to its answer alone
         out = self.change_block(given, geometry, slope, intercept, modality)
         same = isinstance(out, xp.ndarray) and out.shape == stored.shape and out.dtype == stored.dtype
         if not same:
@@ -314,13 +330,16 @@ class Plan(Shown):
             )
         if out is given or (xp is np and not out.flags.writeable):
             out = out.copy()
-        if type(self).change_block is not Plan.change_block:  # the base's own writes to the region alone
+        if own:  # the base's own writes to the region alone
             self._restore(out, stored, geometry, xp)
         return out
 
     def _restore(self, out: Any, stored: Any, geometry: Geometry, xp: Any) -> None:
         """Put back what changed within what is protected, in place; looks only where something changed."""
         if not self.protected:
+            return
+        if fuses(xp):
+            restore(bits(out), bits(stored), self.protected, geometry, xp)
             return
         changed = bits(out) != bits(stored)
         box = bounds(changed, xp)
@@ -421,6 +440,12 @@ def _register(kind: type[Plan]) -> None:
             "Choose another name for the defacer and its plans.",
         )
     plan_types[kind.defacer] = kind
+
+
+def _of_one_class(kind: type) -> bool:
+    """Whether the same class says `wanted` and `solid`: a subclass may want something else than its base's solid."""
+    said = [next(one for one in kind.__mro__ if name in vars(one)) for name in ("wanted", "solid")]
+    return said[0] is said[1]
 
 
 def bits(values: Any) -> Any:

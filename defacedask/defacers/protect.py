@@ -16,8 +16,10 @@ import numpy as np
 from defacedask.defacers.codec import record
 from defacedask.defacers.fields import Tiling
 from defacedask.defacers.near import BELOW, UNSURE, cell_sides, voxel_sides
+from defacedask.defacers.solid import withdraw
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
+from defacedask.kernels import fuses
 from defacedask.sampling import sample_field
 
 if TYPE_CHECKING:
@@ -166,6 +168,9 @@ class Protected:
         xp : module
             Namespace of ``region``.
         """
+        if fuses(xp):
+            withdraw(region, (self,), geometry, xp)
+            return
         box = self._near(geometry)
         if box is None:
             return
@@ -187,7 +192,7 @@ class Protected:
         """Decide by the field itself at some places of a block, given by their indices."""
         if at[0].size == 0:
             return
-        places = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
+        places = geometry.positions_at(at, xp)
         region[at] = self._distance(places, xp) > self.margin_mm
 
     def summary(self) -> dict[str, Any]:
@@ -268,6 +273,9 @@ def brain_of(head: Head, margin_mm: float = 2.0) -> Protected:
 def unprotected(region: Any, protected: Iterable[Protected], geometry: Geometry, xp: Any = np) -> Any:
     """A region without what is protected."""
     region = region.copy()
+    if fuses(xp):
+        withdraw(region, protected, geometry, xp)
+        return region
     for one in protected:
         one.withdraw(region, geometry, xp)
     return region

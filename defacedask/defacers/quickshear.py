@@ -23,6 +23,7 @@ import numpy as np
 
 from defacedask.defacers.base import Defacer, Plan
 from defacedask.defacers.shear import beyond_planes, first_edge, front_edge, lower_chain
+from defacedask.defacers.solid import Solid
 from defacedask.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
@@ -90,14 +91,18 @@ class QuickshearPlan(Plan):
 
     def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
         """See `Plan.wanted`."""
+        it = self.solid()
+        return beyond_planes(it.planes, it.within, geometry, xp)
+
+    def solid(self) -> Solid:
+        """See `Plan.solid`."""
         below = ((*self.bound_normal, self.bound_offset),) if self.bounded else ()
-        return beyond_planes(((*self.normal, self.offset), *self.sides), below, geometry, xp)
+        return Solid(planes=((*self.normal, self.offset), *self.sides), within=below)
 
     def hull(self, to_template: np.ndarray | None) -> tuple[Piece, ...]:
         """The half-spaces themselves (see `Plan.hull`)."""
-        planes = [(*self.normal, self.offset), *self.sides]
-        below = ((*self.bound_normal, self.bound_offset),) if self.bounded else ()
-        return tuple((plane, *below) for plane in planes)
+        it = self.solid()
+        return tuple((plane, *it.within) for plane in it.planes)
 
 
 @dataclasses.dataclass(frozen=True)

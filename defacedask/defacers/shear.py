@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from defacedask.geometry import Geometry
 
-__all__ = ["beyond_planes", "first_edge", "front_edge", "half_space", "lower_chain", "outline"]
+__all__ = ["beyond_planes", "first_edge", "front_edge", "half_space", "lower_chain", "order_of", "outline"]
 
 
 def outline(profile: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def front_edge(chain: np.ndarray, span: float) -> tuple[np.ndarray, np.ndarray]:
 def half_space(normal: Sequence[float], offset: float, geometry: Geometry, xp: Any = np) -> Any:
     """Where ``normal . position > offset``.
 
-    The terms are summed on the smallest arrays first, so that an axis-aligned block costs one comparison.
+    The terms are summed in the order of `order_of`, so that an axis-aligned block costs one comparison.
 
     Parameters
     ----------
@@ -202,13 +202,25 @@ def _row_ends(plane: Sequence[float], geometry: Geometry) -> tuple[int, bool, np
     return axis, rising, (place if rising else len(line) - place).astype(np.int32)
 
 
+def order_of(normal: Sequence[float], geometry: Geometry) -> list[int]:
+    """In which order the terms of ``normal . position`` are summed: which coordinates (0 is x), the last one alone.
+
+    Those that move along the last axis of the array come last, whatever the block's shape: so a voxel on the plane
+    lies on one and the same side of it in every block.
+
+    Parameters
+    ----------
+    normal : (3,) sequence
+    geometry : Geometry
+    """
+    moved = [[axis for axis in range(3) if geometry.affine[k, axis] != 0.0] for k in range(3)]
+    return sorted((k for k in range(3) if normal[k] != 0.0), key=lambda k: max(moved[k]))
+
+
 def _terms(normal: Sequence[float], geometry: Geometry, xp: Any) -> list[Any]:
-    """Parts of ``normal . position``, the smallest array first."""
-    terms = [
-        float(n) * p for n, p in zip(normal, geometry.positions(xp, np.float64), strict=True) if n != 0.0
-    ]
-    terms.sort(key=lambda t: t.size)
-    return terms
+    """Parts of ``normal . position``, in the order of `order_of`."""
+    positions = geometry.positions(xp, np.float64)
+    return [float(normal[k]) * positions[k] for k in order_of(normal, geometry)]
 
 
 def _rest(offset: float, terms: Sequence[Any], xp: Any) -> Any:

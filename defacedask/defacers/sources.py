@@ -25,6 +25,7 @@ OWN = (
     "coordinates.py",
     "devices.py",
     "geometry.py",
+    "kernels.py",
     "modality.py",
     "sampling.py",
     "volume",

@@ -3,7 +3,8 @@
 Its arrays hold NumPy's and give the same numbers, so it says nothing about a card's arithmetic or time. As CuPy's do,
 they refuse to become NumPy arrays unasked, and to be reckoned with NumPy arrays or indexed by them; numbers and NumPy
 scalars are fine. Sums and the like of a whole array stay arrays. There are no functions but those that CuPy has
-(``cupy_names.txt``). What is launched, what is sent to the device and brought back, and how often the host has to
+(``cupy_names.txt``). Kernels are compiled for the host (`strict_kernels`); without a C++ compiler it has none, and the
+plain expressions are evaluated. What is launched, what is sent to the device and brought back, and how often the host has to
 wait for the device is counted (`counted`).
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
 import types
 from collections.abc import Iterator
@@ -203,6 +205,10 @@ class ndarray:
         return _unpickled, (self.get(),)
 
 
+def _launched() -> None:
+    _total.operations += 1
+
+
 def _unpickled(held: np.ndarray) -> ndarray:
     return ndarray(held)
 
@@ -304,6 +310,7 @@ def _modules() -> dict[str, types.ModuleType]:
     import scipy.ndimage
 
     from defacedask.testing.strict_cuda import cuda, pool
+    from defacedask.testing.strict_kernels import StrictKernel, compiler
 
     cupy = _module("cupy", np, _NAMES["functions"])
     cupyx, inner = types.ModuleType("cupyx"), types.ModuleType("cupyx.scipy")
@@ -323,6 +330,8 @@ def _modules() -> dict[str, types.ModuleType]:
         get_default_pinned_memory_pool=lambda: pool,
         cuda=cuda,
     )
+    if compiler() is not None:
+        cupy.ElementwiseKernel = functools.partial(StrictKernel, ndarray, _launched)  # type: ignore[attr-defined]
     cupyx.scipy, inner.ndimage = inner, image  # type: ignore[attr-defined]
     return {"cupy": cupy, "cupyx": cupyx, "cupyx.scipy": inner, "cupyx.scipy.ndimage": image}
 

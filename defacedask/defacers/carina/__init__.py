@@ -133,7 +133,7 @@ class CarinaPlan(Plan):
         if modality != self.modality or self.strata is None:
             return values
         at = xp.nonzero(region)
-        positions = tuple(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
+        positions = geometry.positions_at(at, xp)
         head = apply_affine(self.pose, *positions)
         none = xp.full(at[0].shape, -1000.0)
         deep, seam, above = none.copy(), none.copy(), none.copy()
@@ -152,7 +152,7 @@ class CarinaPlan(Plan):
             share = xp.where(here, xp.clip(below + 1.0, 0.05, 20.0), 0.0)
             tone = tone + share * sheet.sampled("tone", maps) / 64
             weight = weight + share
-        new = self.strata.draw(positions, deep, tone / weight, self.key, xp).astype(xp.float32)
+        new = self.strata.draw(positions, deep, tone / weight, self.key, xp, geometry).astype(xp.float32)
         old = values[at]
         low, high = self.strata.soft
         bone = (old > high) & (above <= 0) if modality == "CT" else xp.zeros(old.shape, dtype=bool)

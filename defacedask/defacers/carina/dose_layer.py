@@ -129,7 +129,7 @@ def carried_on(
     """
     at = xp.nonzero(region)
     head = apply_affine(
-        pose, *(xp.broadcast_to(p, geometry.shape)[at] for p in geometry.positions(xp, np.float64))
+        pose, *geometry.positions_at(at, xp)
     )
     total = xp.zeros(at[0].shape)
     weight = xp.full(at[0].shape, 1e-9)

@@ -92,7 +92,15 @@ class Strata:
             "broad_part": round(self.broad, 3),
         }
 
-    def draw(self, positions: tuple[Any, Any, Any], depth: Any, tone: Any, key: bytes, xp: Any = np) -> Any:
+    def draw(
+        self,
+        positions: tuple[Any, Any, Any],
+        depth: Any,
+        tone: Any,
+        key: bytes,
+        xp: Any = np,
+        within: Geometry | None = None,
+    ) -> Any:
         """Tissue at places.
 
         Parameters
@@ -106,6 +114,8 @@ class Strata:
         key : bytes
             Secret.
         xp : module
+        within : Geometry, optional
+            See `NoiseField.at`.
 
         Returns
         -------
@@ -118,9 +128,9 @@ class Strata:
                 cell = self.lobule * width / 1.2
                 cube = np.diag([cell, cell, cell, 1.0])[:, [2, 1, 0, 3]]
                 field = NoiseField(key, cube, (1.2, 1.2, 1.2), stream)
-                score = score + np.float32(np.sqrt(part)) * field.at(positions, xp)
+                score = score + np.float32(np.sqrt(part)) * field.at(positions, xp, within=within)
         if self.noise > 0:
-            grain = NoiseField(key, self.lattice, self.grain, "noise").at(positions, xp)
+            grain = NoiseField(key, self.lattice, self.grain, "noise").at(positions, xp, within=within)
             score = score + np.float32(np.sqrt(self.noise)) * grain
         score = tone * xp.clip((depth - 1.0) / 3.0, 0.0, 1.0) + self.spread * score
         rows, columns = self.values.shape

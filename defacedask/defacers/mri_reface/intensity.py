@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from defacedask.backend import constant
 from defacedask.defacers.base import record
 from defacedask.defacers.noise import sigma_from_correlation
+from defacedask.kernels import Kernel, fuses
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
@@ -24,6 +27,23 @@ __all__ = [
     "robust_air",
     "smooth_fill",
 ]
+
+
+#: `Palette.paint`.
+_PAINT = Kernel(
+    "paint",
+    "float32 value, raw float32 knots, int32 count",
+    "float32 out",
+    """
+    float found = knots[1];
+    for (int k = 0; k < count - 1; ++k) {
+        float over = value - knots[3 * k];
+        over = over * knots[3 * k + 2];
+        if (value >= knots[3 * k]) found = knots[3 * k + 1] + over;
+    }
+    out = value >= knots[3 * count - 3] ? knots[3 * count - 2] : found;
+    """,
+)
 
 
 @record
@@ -103,6 +123,8 @@ class Palette:
 
     def paint(self, values: Any, xp: Any = np) -> Any:
         """Average's values (float32) in the image's units, without gain."""
+        if fuses(xp) and values.dtype == np.float32:
+            return _PAINT(xp, values, constant(self._segments, xp), len(self.knots))
         xs, ys = np.array(self.knots, dtype=np.float32).T
         # segment by segment, so that every library makes the same sums
         out = xp.full(values.shape, float(self.knots[0][1]), dtype=xp.float32)
@@ -110,6 +132,14 @@ class Palette:
             slope = (ys[k + 1] - ys[k]) / (xs[k + 1] - xs[k])
             out = xp.where(values >= xs[k], ys[k] + (values - xs[k]) * slope, out)
         return xp.where(values >= xs[-1], ys[-1], out).astype(xp.float32)
+
+
+    @functools.cached_property
+    def _segments(self) -> np.ndarray:
+        """Of each knot its two values and the slope to the next, float32."""
+        xs, ys = np.array(self.knots, dtype=np.float32).T
+        slopes = [(ys[k + 1] - ys[k]) / (xs[k + 1] - xs[k]) for k in range(len(xs) - 1)]
+        return np.column_stack([xs, ys, np.array([*slopes, 0.0], np.float32)]).ravel()
 
 
 #: Stands in until an image has been measured.

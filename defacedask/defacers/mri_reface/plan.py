@@ -218,21 +218,14 @@ class MriRefacePlan(Plan):
         """Parts of a block that may change: slices, their grid, and mm within the replaced part."""
         for box in self._replaced.tiles(geometry, self.to_template, 0.0, xp):
             part = geometry.block([s.start for s in box], [s.stop for s in box])
-            yield box, part, self._where.at(self._template(part, xp), xp)
-
-    def _template(self, part: Geometry, xp: Any) -> tuple[Any, Any, Any]:
-        """Positions of a part's voxels in the average's space, flat."""
-        at = apply_affine(self.to_template, *part.positions(xp, np.float64))
-        x, y, z = (xp.broadcast_to(a, part.shape).ravel() for a in at)
-        return x, y, z
+            yield box, part, self._where.over(part, self.to_template, xp)
 
     def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
         """See `Plan.wanted`; on MR it includes the air around the body, of which only ghosts are replaced."""
         out = xp.zeros(geometry.shape, dtype=bool)
         if self._cleans:
             for box, part in self._air_tiles(geometry, xp):
-                x, y, z = (xp.broadcast_to(p, part.shape).ravel() for p in part.positions(xp, np.float64))
-                out[box] = (self._away.at((x, y, z), xp)[0] > AIR_FROM).reshape(part.shape)
+                out[box] = (self._away.over(part, np.eye(4), xp)[0] > AIR_FROM).reshape(part.shape)
         for box, part, where in self._tiles(geometry, xp):
             here = out[box]
             here |= (where[0] > 0).reshape(part.shape)
@@ -281,7 +274,7 @@ class MriRefacePlan(Plan):
             flat = (at[0] * part.shape[1] + at[1]) * part.shape[2] + at[2]
             share = xp.clip(where[0][flat] * xp.float32(1 / FEATHER), 0, 1)
             share = share * share * (3 - 2 * share)
-            s, i = (xp.broadcast_to(r[box[0]], part.shape)[at] for r in (slope, intercept))
+            s, i = (r[box[0]].ravel().take(at[0]) for r in (slope, intercept))
             old = stored[box][at].astype(np.float32) * s + i
             new = self._values(part, at, where[1][flat], old, geometry, modality, xp)
             new = self._settled(new, old, where[1][flat], part, at, modality, xp)
@@ -291,9 +284,7 @@ class MriRefacePlan(Plan):
     def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
         """See `Plan.fill`: the new values without the feather (`change_block` has it)."""
         at = xp.nonzero(region)
-        x, y, z = self._template(geometry, xp)
-        flat = (at[0] * geometry.shape[1] + at[1]) * geometry.shape[2] + at[2]
-        above = self._where.at((x[flat], y[flat], z[flat]), xp)[1]
+        above = self._where.at(apply_affine(self.to_template, *geometry.positions_at(at, xp)), xp)[1]
         new = self._values(geometry, at, above, values[at], geometry, modality, xp)
         out = values.copy()
         out[at] = self._settled(new, values[at], above, geometry, at, modality, xp)
@@ -306,7 +297,7 @@ class MriRefacePlan(Plan):
         if modality != "RTDOSE" or self.palette.modality != modality:
             return new
         # far below both skins the dose shows neither, and is what a physicist wants to keep
-        places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
+        places = part.positions_at(at, xp)
         deep = self._deep.at(apply_affine(self.to_template, *places), xp)[0]
         keep = xp.clip((xp.minimum(deep, -above) - DOSE_FROM) / xp.float32(DOSE_OVER), 0, 1)
         return xp.where(keep < 1, new + keep * (old - new), old)
@@ -325,7 +316,7 @@ class MriRefacePlan(Plan):
         palette = self.palette
         if palette.modality != modality:
             return xp.full(above.shape, air_of(modality), dtype=xp.float32)
-        places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
+        places = part.positions_at(at, xp)
         head = apply_affine(self.to_template, *places)
         air = -1000.0 if palette.template == "average_ct" else 0.0
         painted = xp.full(above.shape, air, dtype=xp.float32)
@@ -337,25 +328,26 @@ class MriRefacePlan(Plan):
             value = average.at(tuple(h - s for h, s in zip(here, shift, strict=True)), xp)[0]
             painted[near] = _fleshed(value, above[near], height, SOLID[palette.template], xp)
         if modality == "CT":
-            return self._ct(painted, old, places, xp)
+            return self._ct(painted, old, places, part, xp)
         if modality == "MR":
             octaves = self._field.at(head, xp)[0] * xp.float32(GAIN_STEP)
             gain = exp2(octaves.astype(xp.float64), xp).astype(xp.float32)
-            return self._mr(painted, gain, places, xp)
+            return self._mr(painted, gain, places, part, xp)
         if modality == "RTDOSE":
             # hollows inside the head have dose, so the skin decides and not the tissue
             body = xp.clip(xp.float32(0.5) - above / xp.float32(2.0), 0, 1)
             return body * self._field.at(head, xp)[0] * xp.float32(palette.step)
         body = xp.clip((painted + 1000) / 1000, 0, 1)
         low = palette.knots[-1][1]
-        grain = NoiseField(self.key, palette.noise.lattice, palette.noise.sigma, "noise").at(places, xp)
+        field = NoiseField(self.key, palette.noise.lattice, palette.noise.sigma, "noise")
+        grain = field.at(places, xp, within=part)
         noise = palette.noise.air + (palette.noise.tissue - palette.noise.air) * body
         return xp.maximum(palette.air + (low - palette.air) * body + noise * grain, 0).astype(xp.float32)
 
-    def _ct(self, painted: Any, old: Any, places: tuple[Any, ...], xp: Any) -> Any:
+    def _ct(self, painted: Any, old: Any, places: tuple[Any, ...], part: Geometry, xp: Any) -> Any:
         noise = self.palette.noise
         body = xp.clip((painted + 1000) / 900, 0, 1)
-        grain = NoiseField(self.key, noise.lattice, noise.sigma, "noise").at(places, xp)
+        grain = NoiseField(self.key, noise.lattice, noise.sigma, "noise").at(places, xp, within=part)
         amplitude = noise.air + (noise.tissue - noise.air) * body
         return (self._mean(painted, old, xp) + amplitude * grain).astype(xp.float32)
 
@@ -371,12 +363,12 @@ class MriRefacePlan(Plan):
     def _lean(self) -> float:
         return min(self.palette.knots[LEAN][1], SOFT)
 
-    def _mr(self, painted: Any, gain: Any, places: tuple[Any, ...], xp: Any) -> Any:
+    def _mr(self, painted: Any, gain: Any, places: tuple[Any, ...], part: Geometry, xp: Any) -> Any:
         palette = self.palette
         body = xp.clip(painted / 100, 0, 1)
         mean = palette.paint(painted, xp) * gain * body
         first, second = (
-            NoiseField(self.key, palette.noise.lattice, palette.noise.sigma, s).at(places, xp)
+            NoiseField(self.key, palette.noise.lattice, palette.noise.sigma, s).at(places, xp, within=part)
             for s in ("noise", "second channel")
         )
         amplitude = palette.noise.air + (palette.noise.tissue - palette.noise.air) * body
@@ -393,13 +385,13 @@ class MriRefacePlan(Plan):
             at = xp.nonzero(bright)
             if at[0].size == 0:
                 continue
-            places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
+            places = part.positions_at(at, xp)
             go = xp.nonzero(self._away.at(places, xp)[0] > AIR_FROM)[0]
             if go.size == 0:
                 continue
-            one, two = (field.at(tuple(p[go] for p in places), xp) for field in fields)
+            one, two = (field.at(tuple(p[go] for p in places), xp, within=part) for field in fields)
             at = tuple(a[go] for a in at)
-            s, i = (xp.broadcast_to(r[box[0]], part.shape)[at] for r in (slope, intercept))
+            s, i = (r[box[0]].ravel().take(at[0]) for r in (slope, intercept))
             new = xp.float32(noise.air) * xp.sqrt(one * one + two * two)
             out[box][at] = to_stored(new, s, i, out.dtype, xp)
 

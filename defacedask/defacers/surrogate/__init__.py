@@ -90,7 +90,7 @@ class SurrogatePlan(MriRefacePlan):
             return super()._settled(new, old, above, part, at, modality, xp)
         if not self.bone.size:
             return new
-        places = tuple(xp.broadcast_to(p, part.shape)[at] for p in part.positions(xp, np.float64))
+        places = part.positions_at(at, xp)
         near = self._to_bone.at(apply_affine(self.to_template, *places), xp)[0] < xp.float32(AROUND)
         return xp.where(near & (old > xp.float32(BONE)), old, new)
 
