@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.attacks.examination import examiner_for
-from defacedask.attacks.names import FORCED
+from defacedask.attacks.names import AVERAGE, AVERAGE_FORCED
 from defacedask.attacks.template_filled import template_filled
 from defacedask.faces.recognition import compares
 
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from defacedask.faces.looking import Examiner
 
 __all__ = ["AVERAGE", "AVERAGE_FORCED", "average_face", "average_looks"]
-
-#: As an attack on originals; no attack on a defaced head, and not among those that a run chooses.
-AVERAGE = "average_face"
-#: The same at the original's box and landmarks, which carry something of the person themselves.
-AVERAGE_FORCED = f"{AVERAGE}_{FORCED}"
 
 
 def average_face(target: Target) -> Attempt:

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.attacks import get_attack
-from defacedask.attacks.names import BEST, DEBLURRED, FORCED, PET, PLAIN, SYNTHETIC, UNMASKED
+from defacedask.attacks.names import (
+    AVERAGE,
+    AVERAGE_FORCED,
+    BEST,
+    DEBLURRED,
+    FORCED,
+    PET,
+    PLAIN,
+    SYNTHETIC,
+    UNMASKED,
+)
 from defacedask.attacks.target import Target, target_of
 from defacedask.faces.looking import Examiner, best_views
 from defacedask.faces.views import View, view_grid
@@ -311,11 +321,11 @@ def examiner_for(
     pose: Any,
     known: Sequence[Mapping[str, Any]] = (),
 ) -> Examiner:
-    """Examiner of one head."""
+    """Examiner of one head; of what is known of it, boxes in pictures of a control are none of its own."""
     return Examiner(
         recognisers,
         np.asarray(pose),
         size=examination.size,
-        known=known,
+        known=[look for look in known if look["attack"] not in (AVERAGE, AVERAGE_FORCED)],
         forced=FORCED in examination.attacks,
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from defacedask.faces.looking import FORCED, PLAIN
 
 __all__ = [
+    "AVERAGE",
+    "AVERAGE_FORCED",
     "BEST",
     "BODY",
     "DEBLURRED",
     "DENOISED",
     "DOSE",
+    "DOSE_AT_FACE",
     "ENROLMENT",
     "FILLED",
     "FORCED",
@@ -29,3 +32,8 @@ INVERSION = "inversion"
 BODY, DOSE, PET = "body_contour", "dose_grid", "pet_skin"
 #: No look of its own: a classifier that names every picture of the others.
 ENROLMENT = "enrolment"
+#: Controls on originals (`defacedask.attacks.average_face`, `defacedask.attacks.dose_face`): no attacks on a defaced
+#: head, and not among those that a run chooses.
+AVERAGE, DOSE_AT_FACE = "average_face", "dose_at_face"
+#: The average face at the original's box and landmarks, which carry something of the person themselves.
+AVERAGE_FORCED = f"{AVERAGE}_{FORCED}"

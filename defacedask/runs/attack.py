@@ -331,7 +331,7 @@ def _looks(prepared: PreparedAttack, result: TaskResult) -> list[TaskResult]:
         if own:
             facts["pictures"] = result.facts.get("pictures", [])
         else:
-            facts["enrolled"] = result.facts.get("enrolled", [])
+            facts |= {name: result.facts.get(name, []) for name in ("enrolled", "planted")}
         rows = result.rows if own else {}
         out.append(TaskResult("faces", result.case, who, result.key, result.status, facts=facts, rows=rows))
     return out

@@ -28,7 +28,7 @@ from defacedask.tables.cost_tables import cost_tables
 from defacedask.tables.faces import face_tables
 from defacedask.tables.files import as_table
 from defacedask.tables.lazy import LazyTables
-from defacedask.tables.looks import ENROLLED, LOOKING, LOOKS, looks_table, sightings
+from defacedask.tables.looks import ENROLLED, LOOKING, LOOKS, PLANTED, looks_table, sightings
 from defacedask.tables.parts import frames, join_parts, keep_parts, reader_of, write_parts
 from defacedask.tables.rows import About, case_rows, export_rows, timing_rows, with_exports
 from defacedask.whole_files import replacing
@@ -141,7 +141,7 @@ def tabulate(some: Some, rows: Path) -> str:
         if result.stage in LOOKING and result.ok
         for name, spec in result.facts.get("recognisers", {}).items()
     }
-    for kind in (LOOKS, ENROLLED):
+    for kind in (LOOKS, ENROLLED, PLANTED):
         tables[kind] = looks_table(sightings(results, patients, kind), specs)
     pictures = [
         json.dumps({**picture, "patient": patients[result.case]})

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from defacedask.attacks.average_face import AVERAGE
-from defacedask.attacks.names import ENROLMENT
+from defacedask.attacks.names import AVERAGE, ENROLMENT
 from defacedask.faces.enrolment import Classifier, Enrolled, Kind, Scale, centres, enrolled
 from defacedask.faces.galleries import SECOND_SCAN, Gallery, scan_numbers
 from defacedask.faces.identification import Distance, Scores, Sighting

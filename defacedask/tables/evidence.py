@@ -161,7 +161,9 @@ class Control:
     ``detected`` counts persons with a face detected, ``matched`` those of them that match themselves at
     another view (in another scan, a photograph: see ``gallery``; ``missing`` are persons of whom it holds
     nothing), at most ``limit`` apart. ``calibrated`` is False where a threshold was to be calibrated and could
-    not be: with one person there is nobody to be taken for another.
+    not be: with one person there is nobody to be taken for another. Of dose grids, ``not_judged`` persons have no
+    dose at the face and are not among them; ``planted_detected`` and ``planted_matched`` are of doses that reach all
+    of the face.
     """
 
     recogniser: str
@@ -175,6 +177,14 @@ class Control:
     gallery: str = "originals"
     missing: str = ""
     note: str = ""
+    not_judged: int = 0
+    planted_detected: Rate = Rate(0, 0)
+    planted_matched: Rate = Rate(0, 0)
+
+    @property
+    def apart(self) -> bool:
+        """Whether there is nobody whom it could be judged on."""
+        return bool(self.not_judged) and not self.detected.cases
 
     @property
     def state(self) -> Literal["ok", "weak", "void"]:
@@ -239,6 +249,9 @@ def positive_controls(
                     row.get("gallery") or "originals",
                     row.get("not_in_gallery") or "",
                     row.get("gallery_note") or "",
+                    _count(row.get("not_judged")),
+                    Rate(_count(row.get("planted_detected")), _count(row.get("planted"))),
+                    Rate(_count(row.get("planted_matches")), _count(row.get("planted"))),
                 )
             )
         return found

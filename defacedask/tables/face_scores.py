@@ -19,9 +19,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from defacedask.attacks.average_face import AVERAGE, AVERAGE_FORCED
 from defacedask.attacks.best_attempts import best_attempts
-from defacedask.attacks.names import ENROLMENT
+from defacedask.attacks.names import AVERAGE, AVERAGE_FORCED, ENROLMENT
 from defacedask.faces.galleries import (
     ORIGINALS,
     SECOND_SCAN,

@@ -27,8 +27,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pyarrow.compute import field
 
-from defacedask.attacks.average_face import AVERAGE
-from defacedask.attacks.names import ENROLMENT
+from defacedask.attacks.names import AVERAGE, ENROLMENT
 from defacedask.config import option
 from defacedask.faces.controls import controls
 from defacedask.faces.enrolment import Enrolled
@@ -43,6 +42,7 @@ from defacedask.flow.running import all_done
 from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.tables.agreement import agreement_rows
 from defacedask.tables.derive import sum_detection
+from defacedask.tables.dose_controls import dose_control
 from defacedask.tables.enrolled import (
     AVERAGE_ENROLLED,
     CENTRES,
@@ -253,12 +253,15 @@ class _Cohort:
     def control(self, group: Group) -> tuple[dict[str, Any], float]:
         """Row of ``controls``, and the largest distance at which a case counts as recognised."""
         tolerance = tolerance_of(self.settings.tolerance, group[1])
-        known = self.known[group]
-        found = controls(
-            self._originals[group],
-            known,
-            distance=distance_of(self.recogniser(group[1])),
-            tolerance=tolerance,
+        known, distance = self.known[group], distance_of(self.recogniser(group[1]))
+
+        def of(originals: Sequence[Sighting]) -> dict[str, Any]:
+            return controls(originals, known, distance=distance, tolerance=tolerance)
+
+        originals = self._originals[group]
+        found = of(originals)
+        found |= dose_control(
+            self.folders, group, originals, found, of, distance=distance, sample=self.sample
         )
         calibration = dataclasses.asdict(found.pop("calibration"))
         threshold = calibration["threshold"]

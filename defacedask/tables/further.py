@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from defacedask.attacks.average_face import AVERAGE, AVERAGE_FORCED
-from defacedask.attacks.names import ENROLMENT, FORCED, PLAIN
+from defacedask.attacks.names import AVERAGE, AVERAGE_FORCED, ENROLMENT, FORCED, PLAIN
 from defacedask.faces.million import rank_one_among
 from defacedask.faces.open_set import Searches, open_set
 from defacedask.faces.paired import auc_difference, auc_interval

@@ -22,6 +22,7 @@ __all__ = [
     "FACTS",
     "LOOKING",
     "LOOKS",
+    "PLANTED",
     "Group",
     "looks_table",
     "read_looks",
@@ -31,8 +32,9 @@ __all__ = [
 
 #: Stages that look for faces.
 LOOKING = ("faces", "inversion")
-#: Name of the table, and of the one with the pictures of originals that are for the gallery alone.
-LOOKS, ENROLLED = "looks", "enrolled"
+#: Name of the table, of the one with the pictures of originals that are for the gallery alone, and of the one with
+#: those of doses that were planted on them.
+LOOKS, ENROLLED, PLANTED = "looks", "enrolled", "planted"
 #: What is known of a picture beside who it is of, the view, the encoding, and whether a face was found.
 FACTS = ("case", "defacer", "modality", "recogniser", "attack", "variant", "forced", "level")
 #: (modality, recogniser).
@@ -55,7 +57,7 @@ _SPECS = b"recognisers"
 def sightings(
     results: Iterable[TaskResult], patients: Mapping[str, str], kind: str = LOOKS
 ) -> dict[Group, list[Sighting]]:
-    """(modality, recogniser) -> what was seen, from the results of the stages `LOOKING`; `LOOKS` or `ENROLLED`."""
+    """(modality, recogniser) -> what was seen, from the stages `LOOKING`: `LOOKS`, `ENROLLED` or `PLANTED`."""
     groups: dict[Group, list[Sighting]] = defaultdict(list)
     for result in results:
         for look in result.facts.get(kind, ()) if result.stage in LOOKING and result.ok else ():

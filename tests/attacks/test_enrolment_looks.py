@@ -109,3 +109,14 @@ def test_the_average_face_is_looked_at_as_a_defaced_head_is(head):
     assert counts == {AVERAGE: 2, AVERAGE_FORCED: 2}
     assert all(look["forced"] == (look["attack"] == AVERAGE_FORCED) for look in found)
     assert {look["recogniser"] for look in found} == {"eye"}
+
+
+def test_a_face_in_the_average_is_put_on_no_defaced_picture(head):
+    """Where the original shows none there is no box of its own to force."""
+    examination, examiner = looked(head, [Eye()])
+    made = average_looks(examination, examiner, examination.target(head, np.eye(4)), head.path)
+    views = examination.views
+    for known, forced in ((examiner.looks, 2), (made, 0)):
+        later = examiner_for(examination, [Eye(blind=True)], np.eye(4), known)
+        later.see(examination.surface(head, np.eye(4)), views, path=head.path, modality="CT", level=-300.0)
+        assert sum(look["forced"] for look in later.looks) == forced

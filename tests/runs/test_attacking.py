@@ -124,6 +124,10 @@ def test_pairs_of_any_make_are_attacked(folders, tmp_path):
     assert cut["distance_to_own"].min() > 0.2
     assert set(result.tables["faces_detected"]["defacer"]) == {"original", "theirs"}
     assert len(result.tables["controls"]) == 1
+    # beside each attack the average face on the same heads, which is nobody's recognition
+    beside = result.tables["average_face"].query("defacer == 'theirs'").set_index("attack")
+    assert beside.loc[["plain", "forced_crop"], "auc_other"].between(0, 1).all()
+    assert not rows["attack"].str.startswith("average").any()
     assert result.report.is_file()
     assert len(list((out / "surfaces").rglob("*.ply"))) == 4
     assert not list((out / "pictures").rglob("*.png"))

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.attacks.average_face import average_looks
 from defacedask.attacks.deblurring_judged import deblurring_control
+from defacedask.attacks.dose_face import dose_looks
 from defacedask.attacks.enrolment import enrol
 from defacedask.attacks.examination import Examination, Shown, examiner_for
 from defacedask.attacks.likeness import OTHER_DETAIL, SAME, SAME_DETAIL, Likeness, compare, compare_moved
-from defacedask.attacks.names import ENROLMENT
+from defacedask.attacks.names import DOSE, ENROLMENT, FILLED
 from defacedask.attacks.synthetic.judged import controls_of, judged_synthetic
 from defacedask.attacks.unmasking_judged import control_shares, judged
 from defacedask.errors import InputError, RefusedError
@@ -101,6 +103,7 @@ def attack_case(
         facts={
             "original": job.own.looks,
             "enrolled": job.enrolled,
+            "planted": job.planted,
             "defaced": job.theirs.looks if job.theirs else [],
             "notes": job.notes,
             "pictures": job.kept,
@@ -133,6 +136,10 @@ class _Job:
         self.theirs: Examiner | None = None
         self.boxes = HeadBoxes()
         self.enrolled: list[dict[str, Any]] = []
+        self.planted: list[dict[str, Any]] = []
+        self.guide: tuple[Shown, np.ndarray] | None = (
+            None  # image that the head was found on; to the template
+        )
         self.levels: dict[str, float] = {}
         self.rows: dict[str, list[dict[str, Any]]] = {"unmasking": [], "synthetic": [], "deblurring": []}
         self.grids: dict[str, Geometry] = {}  # of the images that structures lie on
@@ -161,7 +168,7 @@ class _Job:
             if not primary:
                 volume = read_image(series).load()
             drop = np.asarray(head.drop) if primary else None
-            self._original(path, volume, drop)
+            self._original(path, volume, drop, head)
             if twin is None:
                 if self.defaced:
                     self.notes.append(f"the defaced case has no {series.modality} to compare with.")
@@ -176,7 +183,7 @@ class _Job:
 
     # --- images
 
-    def _original(self, path: str, volume: Any, drop: np.ndarray | None) -> None:
+    def _original(self, path: str, volume: Any, drop: np.ndarray | None, head: Head) -> None:
         from defacedask.faces.surface import skin_level
 
         values, modality = real_values(volume).values, volume.attrs["modality"]
@@ -187,6 +194,11 @@ class _Job:
             if ENROLMENT in self.examination.attacks:
                 self.enrolled += enrol(self.examination, self.own, shown)
             self.boxes.lay(ORIGINAL, shown, self.own.pose, volume.attrs["real_units"])
+        if FILLED in self.examination.attempts(modality):
+            target = self.examination.target(shown, self.own.pose, head.to_template)
+            self.own.looks += average_looks(self.examination, self.own, target, path)
+        if drop is not None and self.original.doses and DOSE in self.examination.attacks:
+            self.guide = shown, np.asarray(head.to_template)
 
     def _defaced(
         self,
@@ -322,6 +334,10 @@ class _Job:
             attacks, primary = self.examination.attacks, self.original.primary
             for shown in shown_objects(case, self.grids[who], primary, attacks, self.levels, self.notes):
                 self.examination.plain(examiner, shown, guide=f"images/{self.original.primary.modality}")
+                if who == ORIGINAL and shown.modality == "RTDOSE" and self.guide is not None:
+                    image, to_template = self.guide
+                    about = examiner.pose, to_template, image, shown, examiner.looks
+                    self.planted += dose_looks(self.examination, self.recognisers, *about)
         if self.theirs is None:
             return
         for path in sorted({k["path"] for k in self.own.looks} - {k["path"] for k in self.theirs.looks}):

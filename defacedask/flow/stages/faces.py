@@ -17,6 +17,7 @@ import numpy as np
 from defacedask.attacks import ATTACK_SETS, get_attack
 from defacedask.attacks.average_face import average_looks
 from defacedask.attacks.deblurring_judged import deblurring_control
+from defacedask.attacks.dose_face import dose_looks
 from defacedask.attacks.enrolment import enrol
 from defacedask.attacks.examination import Examination, Shown, examiner_for
 from defacedask.attacks.names import BODY, ENROLMENT, FILLED, INVERSION
@@ -91,6 +92,7 @@ class _Job:
         default_factory=lambda: {"unmasking": [], "synthetic": [], "deblurring": []}
     )
     enrolled: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    planted: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     controls: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     synthetic_controls: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     bodies: dict[str, np.ndarray | None] = dataclasses.field(default_factory=dict)
@@ -124,6 +126,10 @@ class _Job:
         for thing in things:
             self.levels[thing.path] = thing.level
             self.examination.plain(self.examiner, thing, guide=self.guide)
+            if self.own is None and thing.modality == "RTDOSE" and self.guide in self.levels:
+                about = self._head(self.guide), thing, self.examiner.looks
+                eyes = self.examiner.recognisers
+                self.planted += dose_looks(self.examination, eyes, self.pose, self.to_template, *about)
 
     def _unchanged(self, path: str, modality: str) -> bool:
         """Whether nothing more is to be seen than in the original."""
@@ -227,7 +233,7 @@ def judge_faces(
     -------
     Outcome
         facts: looks (see `defacedask.faces.looking`), enrolled (looks of an original that are for the gallery alone),
-        levels, pictures, recognisers.
+        planted (looks at the control of its dose, `defacedask.attacks.dose_face`), levels, pictures, recognisers.
     """
     own = before[0].facts if before else None
     pose = np.array(planned.facts["pose"])
@@ -254,6 +260,7 @@ def judge_faces(
         facts={
             "looks": job.examiner.looks,
             "enrolled": job.enrolled,
+            "planted": job.planted,
             "levels": job.levels,
             "unmasking_controls": job.controls,
             "synthetic_controls": job.synthetic_controls,

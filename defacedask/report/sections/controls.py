@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from defacedask.attacks.dose_face import LEAST_AT_FACE
 from defacedask.attacks.names import ENROLMENT
 from defacedask.attacks.planted import KINDS, LEAST_FOUND
 from defacedask.modality import IMAGES
@@ -17,7 +18,7 @@ from defacedask.report.sections.privacy import strongest
 from defacedask.report.sections.standing import count_words, testifying
 from defacedask.report.sections.threshold import limit_words, name_of
 from defacedask.report.sections.verdict import IMPOSTORS
-from defacedask.tables.evidence import ORIGINAL, Control, Rate
+from defacedask.tables.evidence import ORIGINAL, VOID_BELOW, Control, Rate
 
 __all__ = ["control_table"]
 
@@ -27,10 +28,16 @@ def control_table(run: Run) -> Table:
     lines: list[list[Cell]] = []
 
     def add(
-        control: str, must: str, found: str, passed: bool | None, small: str = "", aside: bool = False
+        control: str,
+        must: str,
+        found: str,
+        passed: bool | None,
+        small: str = "",
+        aside: bool = False,
+        unknown: str = "did not run",
     ) -> None:
         tone = "warn" if passed is None or (aside and not passed) else "good" if passed else "bad"
-        word = "did not run" if passed is None else "pass" if passed else "fails, aside" if aside else "fail"
+        word = unknown if passed is None else "pass" if passed else "fails, aside" if aside else "fail"
         lines.append([text(control), text(must), text(found, small=small), text(word, tone)])
 
     compared, differing, largest = control_exact(run)
@@ -64,17 +71,33 @@ def control_table(run: Run) -> Table:
             "weak" if control.state == "weak" else "",
             f"nothing to compare with: {_some(control.missing)}" if control.missing else "",
             control.reason if control.state != "ok" else "",
+            f"{control.not_judged} more without dose at the face are not judged"
+            if control.not_judged and not control.apart
+            else "",
             control.note,
         ]
         add(
             f"positive: originals, {name_of(run, control)}{surface}",
             f"face detected, and matched with {_against(run, control)}, in at least half of the cases",
-            f"detected {count_words(control.detected)}, of these matched "
+            "no dose at anybody’s face"
+            if control.apart
+            else f"detected {count_words(control.detected)}, of these matched "
             f"{count_words(control.matched)} at {limit_words(control.limit)}",
-            control.state != "void",
+            None if control.apart else control.state != "void",
             "; ".join(filter(None, small)),
             aside,
+            "not judged",
         )
+        if control.planted_matched.cases:
+            add(
+                f"positive: a dose planted on all of the head, {name_of(run, control)}",
+                "face detected, and matched with itself at another view, in at least half of the persons",
+                f"detected {count_words(control.planted_detected)}, matched "
+                f"{count_words(control.planted_matched)}",
+                min(control.planted_detected.share, control.planted_matched.share) >= VOID_BELOW,
+                "on the patient’s own dose grid, at the same level",
+                aside,
+            )
     for modality, recogniser, seen in run.detectors:
         add(
             f"positive: faces in originals, {modality} by {recogniser}",
@@ -161,7 +184,15 @@ def _aside_notes(run: Run) -> tuple[str, ...]:
         "RTSTRUCT is the body’s contour of the structure set, RTDOSE the dose grid. They are attacked beside the "
         "images; whether the originals are recognised in them decides nothing about the images."
     ]
-    blind = [name_of(run, c) for c in aside if c.state == "void"]
+    blind = [name_of(run, c) for c in aside if c.state == "void" and not c.apart]
+    bare = [name_of(run, c) for c in aside if c.apart]
+    if bare:
+        notes.append(
+            f"{' and '.join(bare)}: not judged, because no patient’s dose is at the face. A dose shows a face where "
+            f"it follows the skin from the brow to the mouth (at least {numbers.rate(LEAST_AT_FACE)} of it), and "
+            "here it ends below the eyes, or before the skin. That nobody is recognised in it is no merit of a "
+            "defacer; a match in it still counts against one."
+        )
     if blind:
         notes.append(
             f"{' and '.join(blind)}: these attacks hardly recognise anybody in it even before defacing, so nothing "

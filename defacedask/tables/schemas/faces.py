@@ -84,6 +84,25 @@ FACES: dict[str, tuple[Column, ...]] = {
         ("gallery", "text", "originals | second-scan | photographs", False),
         ("not_in_gallery", "text", "persons of whom the gallery holds nothing to compare with", False),
         ("gallery_note", "text", "why, and what else is unusual about the gallery's pictures", False),
+        (
+            "not_judged",
+            "count",
+            "dose grids: persons without dose at the face, who are in no count of the positive control",
+            False,
+        ),
+        (
+            "planted",
+            "count",
+            "dose grids: persons on whom a dose was planted that reaches all of the face",
+            False,
+        ),
+        ("planted_detected", "count", "of these, with a face detected in it in any view", False),
+        (
+            "planted_matches",
+            "count",
+            "of these, matched to themselves in it at another view, at its own calibrated threshold",
+            False,
+        ),
     ),
     "verification": columns(
         ("defacer", "text", "who defaced; 'original' is the positive control"),
