@@ -15,6 +15,7 @@ __all__ = [
     "AccessError",
     "ConfigError",
     "ContractError",
+    "DamagedError",
     "DefacedaskError",
     "InputError",
     "MissingExtraError",
@@ -91,6 +92,10 @@ class RefusedError(DefacedaskError, ValueError):
 
     A refusal is a result: it becomes a row with its reason, and nothing of the case is exported.
     """
+
+
+class DamagedError(RefusedError, InputError):
+    """A file is cut off, spoiled or cannot be opened: what it held is missing, whatever else is done."""
 
 
 class RemoteError(DefacedaskError, ConnectionError):

@@ -26,6 +26,7 @@ from defacedask.flow.stages.plans import check_planned, load_plan
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.registration import own_geometry
 from defacedask.io.store import CaseStore, writing
+from defacedask.showing import beside
 from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
@@ -252,10 +253,7 @@ class _Job(CaseExport):
                 self.visible = self.left = True
                 self.notes.append(f"{name}: {found.reason}")
             elif first:
-                raise RefusedError(
-                    f"{name}: {found.reason}.",
-                    "Use another defacer or protect less; --allow-visible writes it nevertheless, and says so.",
-                )
+                raise RefusedError(f"{name}: {found.reason}.", visible_hint(found.hint))
             else:
                 self.barred[uid] = found.reason
 
@@ -419,7 +417,8 @@ class _Job(CaseExport):
                 if left > MOST_OF_SKIN:
                     self.hold(
                         series,
-                        f"it still falls off at {100 * left:.0f} % of the skin under the layer of {self.defacer} "
+                        f"it still falls off at {beside(100 * left, 100 * MOST_OF_SKIN, '.0f')} % of the skin "
+                        f"under the layer of {self.defacer} "
                         f"(at most {100 * MOST_OF_SKIN:.0f} % may)",
                     )
                     continue
@@ -567,6 +566,18 @@ class _Job(CaseExport):
             check_record(one, dataset, context)
             check_leaks(one, dataset, context)
             self.unresolved[one.path] = len(unresolved(one, dataset, there))
+
+
+def visible_hint(what: str) -> str:
+    """What to do about an image that may not leave, one sentence.
+
+    Parameters
+    ----------
+    what : str
+        What may help, as a clause; "" if nothing is known to.
+    """
+    nevertheless = "--allow-visible writes it nevertheless, and says so."
+    return f"{what[:1].upper()}{what[1:]}; {nevertheless}" if what else nevertheless
 
 
 def _because(text: str, store: CaseStore, series: Series) -> str:

@@ -164,6 +164,8 @@ class Walk:
 
     def __init__(self, window: Window, explicit: bool, endian: str = "<") -> None:
         self.window, self.explicit = window, explicit
+        #: What `collect` has found so far.
+        self.found: dict[int, bytes] = {}
         self.two, self.long = struct.Struct(endian + "HH"), struct.Struct(endian + "I")
         self.short = struct.Struct(endian + "H")
 
@@ -208,7 +210,7 @@ class Walk:
 
     def collect(self, position: int) -> tuple[dict[int, bytes], int, int]:
         """Raw values of the wanted elements, and where the pixel data lies."""
-        raw: dict[int, bytes] = {}
+        raw = self.found
         window, explicit, last = self.window, self.explicit, -1
         while position < window.size:
             tag, vr, position, length = self.element(position, explicit)
