@@ -80,11 +80,8 @@ def beside(value: float, limit: float, spec: str = ".3g") -> str:
         Of both: ``.0f``, ``.3g`` and the like.
     """
     kind, digits = spec[-1], int(spec[1:-1])
-    for more in range(digits, digits + 9):
-        text = f"{value:.{more}{kind}}"
-        if value == limit or float(text) != float(f"{limit:{spec}}"):
-            return text
-    return text
+    texts = [f"{value:.{more}{kind}}" for more in range(digits, digits + 9)]
+    return next((text for text in texts if float(text) != float(f"{limit:{spec}}")), texts[0])
 
 
 def counted(number: int, one: str, several: str = "") -> str:

@@ -11,12 +11,15 @@ __all__ = ["likely_fault"]
 
 #: HU about air and about soft tissue in which their voxels lie, of scanners and reconstructions of all kinds.
 AIR, TISSUE = (-1100.0, -880.0), (-150.0, 150.0)
-#: Offsets that are tried, HU.
-OFFSETS = np.arange(-2200.0, 2201.0, 8.0)
-#: Parts of the voxels that air and soft tissue each have in an image of a patient, at least.
-LEAST = 0.02
-#: By how many times an offset must part air from tissue better than the values as they are; and one that is none, HU.
-TIMES, NONE = 4.0, 200.0
+#: HU just under air, where a patient's image has next to nothing: values that were clipped lie there.
+UNDER = 600.0
+#: Offsets that are tried, HU: 1000, 1024 and twice that, as much as air and soft tissue have room in their limits.
+OFFSETS = np.concatenate(
+    [sign * np.arange(*ends, 8.0) for sign in (-1, 1) for ends in ((860, 1160), (1860, 2200))]
+)
+#: Parts of the voxels that air and soft tissue each have in an image of a patient, at least; and by how many times an
+#: offset must part the two better than the values as they are.
+LEAST, TIMES = 0.02, 4.0
 #: HU under which some voxel must lie if there is air in view.
 NEAR_AIR = -700.0
 
@@ -45,11 +48,15 @@ def likely_fault(values: np.ndarray, intercept: float | None = None) -> str:
     def part(limits: tuple[float, float], by: np.ndarray) -> np.ndarray:
         return np.interp(limits[1] + by, edges, below) - np.interp(limits[0] + by, edges, below)
 
-    fits = np.minimum(part(AIR, OFFSETS), part(TISSUE, OFFSETS))
-    # the middle of all that fit as well: air and tissue have room in their limits
-    best = OFFSETS[fits >= 0.98 * fits.max()]
-    offset, here = float(best.mean()), float(fits[np.abs(OFFSETS).argmin()])
-    if fits.max() >= LEAST and fits.max() > TIMES * here and abs(offset) > NONE:
+    def fit(by: np.ndarray) -> np.ndarray:
+        tissue, between = part(TISSUE, by), part((AIR[1], TISSUE[0]), by)
+        likely = (tissue > between) & (part((AIR[0] - UNDER, AIR[0]), by) < LEAST)
+        return np.where(likely, np.minimum(part(AIR, by), tissue), 0.0)
+
+    fits, here = fit(OFFSETS), float(fit(np.zeros(1))[0])
+    if fits.max() >= LEAST and fits.max() > TIMES * here:
+        # the middle of all that fit as well
+        offset = float(OFFSETS[fits >= 0.98 * fits.max()].mean())
         said = "" if intercept is None else f" ({intercept:g} in the header)"
         return (
             f"Its values look like Hounsfield units that are about {abs(offset):.0f} too "
