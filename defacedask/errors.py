@@ -152,7 +152,7 @@ def writing(what: str) -> Iterator[None]:
         if full:
             # no room comes free where nothing may be written
             locked = getattr(found, "errno", None) == errno.EROFS
-            hint = f"{'C' if locked else 'Free space or c'}hoose another output folder."
+            hint = f"{'C' if locked else 'Free space or c'}hoose another output or work folder."
             raise OutputError(f"cannot write {what}: {reason}.", hint, fatal=True) from error
         # no fault of the disk: a name that is too long, a file in the way, an input that is gone
         name = getattr(found, "filename", None)

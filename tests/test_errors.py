@@ -42,7 +42,7 @@ def test_pydicom_on_a_full_disk(tmp_path):
     with pytest.raises(OutputError) as caught, writing("the slice"):
         dataset.save_as(FULL)
     assert str(caught.value) == (
-        "cannot write the slice: No space left on device. Free space or choose another output folder."
+        "cannot write the slice: No space left on device. Free space or choose another output or work folder."
     )
     assert caught.value.fatal
 

@@ -67,6 +67,7 @@ GROUPS = {
         0x00101001: "OtherPatientNames",
         0x00101005: "PatientBirthName",
         0x00101060: "PatientMotherBirthName",
+        0x00120063: "DeidentificationMethod",
         0x00102297: "ResponsiblePerson",
         0x00181210: "ConvolutionKernel",
         0x00185100: "PatientPosition",
@@ -117,6 +118,7 @@ GROUPS = {
     "double": {0x00189087: "DiffusionBValue"},
     "present": {
         0x00101002: "OtherPatientIDsSequence",
+        0x00120064: "DeidentificationMethodCodeSequence",
         0x00283000: "ModalityLUTSequence",
         0x7FE00008: "FloatPixelData",
         0x7FE00009: "FloatPixelData",

@@ -24,6 +24,8 @@ CLASSIC = {uid: name for name, one in MODALITIES.items() for uid in one.classes}
 ENHANCED = {uid: name for name, one in MODALITIES.items() for uid in one.enhanced}
 IMAGE_CLASSES = {**CLASSIC, **ENHANCED}
 HU_TYPES = {"", "HU", "HU_MOD", "US"}
+# what a series says of an earlier defacing: all of its slices must
+CLAIMS = ("RecognizableVisualFeatures", "DeidentificationMethod", "DeidentificationMethodCodeSequence")
 # what tells several images at one position apart, and how it is called
 PHASES = {
     "TemporalPositionIdentifier": "temporal positions",
@@ -282,7 +284,7 @@ def image_series(headers: list[Header]) -> Series:
     first = ordered[0]
     dataset = open_dataset(first.path)
     facts = common_facts(dataset, first)
-    if not same(headers, "RecognizableVisualFeatures"):
+    if not all(same(headers, keyword) for keyword in CLAIMS):
         facts.pop("already_defaced", None)  # some of its slices say otherwise
     if modality == "PT":
         times = ("AcquisitionDate", "AcquisitionTime")
