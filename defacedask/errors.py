@@ -15,6 +15,7 @@ __all__ = [
     "AccessError",
     "ConfigError",
     "ContractError",
+    "DamagedError",
     "DefacedaskError",
     "InputError",
     "MissingExtraError",
@@ -22,6 +23,8 @@ __all__ = [
     "RefusedError",
     "RemoteError",
     "StoreError",
+    "disk_is_full",
+    "os_error_in",
     "printable",
     "writing",
 ]
@@ -93,6 +96,10 @@ class RefusedError(DefacedaskError, ValueError):
     """
 
 
+class DamagedError(RefusedError, InputError):
+    """A file is cut off, spoiled or cannot be opened: what it held is missing, whatever else is done."""
+
+
 class RemoteError(DefacedaskError, ConnectionError):
     """A service elsewhere cannot be reached, does not let us in, or did less than it should."""
 
@@ -105,6 +112,30 @@ class MissingExtraError(DefacedaskError, ImportError):
     """An optional part is not installed; the hint names the extra."""
 
 
+def os_error_in(error: BaseException) -> OSError | None:
+    """The system's own error behind an error: libraries wrap it in one that has its text alone, and no number.
+
+    Returns
+    -------
+    OSError or None
+        The nearest with a number among the error and what it came of.
+    """
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        if isinstance(one, OSError) and one.errno is not None:
+            return one
+        seen.add(id(one))
+        one = one.__cause__ or one.__context__
+    return None
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether the disk itself is behind an error: full, read-only, or its quota used up."""
+    found = os_error_in(error)
+    return found is not None and found.errno in FULL
+
+
 @contextlib.contextmanager
 def writing(what: str) -> Iterator[None]:
     """Turn a failure of the file system into one `OutputError` that says what could not be written."""
@@ -112,13 +143,19 @@ def writing(what: str) -> Iterator[None]:
         yield
     except DefacedaskError:
         raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in FULL:
-            raise OutputError(
-                f"cannot write {what}: {reason}.", "Free space or choose another output folder.", fatal=True
-            ) from error
+    except Exception as error:
+        full = disk_is_full(error)
+        if not full and not isinstance(error, OSError):
+            raise
+        found = os_error_in(error) or error
+        reason = getattr(found, "strerror", None) or " ".join(str(found).splitlines()[:1])
+        if full:
+            # no room comes free where nothing may be written
+            locked = getattr(found, "errno", None) == errno.EROFS
+            hint = f"{'C' if locked else 'Free space or c'}hoose another output or work folder."
+            raise OutputError(f"cannot write {what}: {reason}.", hint, fatal=True) from error
         # no fault of the disk: a name that is too long, a file in the way, an input that is gone
-        where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+        name = getattr(found, "filename", None)
+        where = f" ({os.fsdecode(name)})" if isinstance(name, str | bytes) else ""
         hint = "Look at what is named there, then run again." if where else "Choose another output folder."
         raise OutputError(f"cannot write {what}: {reason}{where}.", hint) from error

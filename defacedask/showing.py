@@ -9,7 +9,7 @@ from typing import Any
 
 from defacedask.errors import printable
 
-__all__ = ["Shown", "counted", "html_table", "short", "sized"]
+__all__ = ["Shown", "beside", "counted", "html_table", "short", "sized"]
 
 #: Rows of a table; letters of a cell.
 ROWS, LETTERS = 12, 60
@@ -68,6 +68,20 @@ def html_table(
     more = [f"... and {len(rows) - ROWS} more"] if len(rows) > ROWS else []
     below = "".join(f"<div>{escape(short_line(note))}</div>" for note in [*more, *notes])
     return f"<div><b>{escape(short_line(title))}</b>{table}{below}</div>"
+
+
+def beside(value: float, limit: float, spec: str = ".3g") -> str:
+    """A value as it stands beside the limit that it misses: with more digits where it would read like that.
+
+    Parameters
+    ----------
+    value, limit : float
+    spec : str
+        Of both: ``.0f``, ``.3g`` and the like.
+    """
+    kind, digits = spec[-1], int(spec[1:-1])
+    texts = [f"{value:.{more}{kind}}" for more in range(digits, digits + 9)]
+    return next((text for text in texts if float(text) != float(f"{limit:{spec}}")), texts[0])
 
 
 def counted(number: int, one: str, several: str = "") -> str:

@@ -7,11 +7,14 @@ import html.parser
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import defacedask as dd
 from defacedask.io.dicom.model import Scan, Series, Skipped
 from defacedask.runs.deface import DefaceResult
 from defacedask.runs.study import StudyResult
+from defacedask.showing import beside
 from defacedask.testing.subject import average_head
 
 HOSTILE = "<script>alert(1)</script>\n\x1b[31m" + "x" * 5000
@@ -120,3 +123,26 @@ def test_nothing_to_show_is_shown():
     assert repr(Scan(())) == "Scan: 0 cases"
     bare = Series("1", "CT", "", "", "", "", "", 0, (), ())
     assert repr(bare) == "Series(CT, 0 files)"
+
+
+@given(
+    value=st.floats(0.001, 1e6),
+    limit=st.sampled_from([0.1, 0.9, 20.0, 90.0, 30.0]),
+    spec=st.sampled_from([".0f", ".3g"]),
+)
+def test_a_value_that_misses_its_limit_does_not_read_like_it(value, limit, spec):
+    text = beside(value, limit, spec)
+    assert float(text) == pytest.approx(value, rel=0.01, abs=0.51)
+    if abs(value - limit) > 1e-6:
+        assert float(text) != float(f"{limit:{spec}}")
+    assert beside(0.8996 * 100, 90.0, ".0f") == "89.96"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_damaged_file_of_the_input_is_no_success(tmp_path, damaged):
+    """What was done is done, and something of what was asked for is not."""
+    rows = [{"case": "A", "status": "done", "written": {}, "reason": ""}]
+    skipped = [Skipped("a.dcm", "it is truncated", damaged=damaged).to_dict(), Skipped("b", "no").to_dict()]
+    found = DefaceResult(tmp_path, tmp_path / "audit.jsonl", rows, skipped)
+    assert found.ok is not damaged
+    assert [one["path"] for one in found.damaged] == ["a.dcm"] * damaged

@@ -331,11 +331,21 @@ class Head:
         Raises
         ------
         RefusedError
-            Naming the first figure that fails, with its value and gate.
+            Naming the first figure that fails, with its value and gate; and what is likely wrong with a CT whose
+            values cannot be Hounsfield units.
         """
         for figure in self.quality.values():
             if not figure.ok:
-                raise RefusedError(figure.sentence)
+                raise RefusedError(figure.sentence, self._likely_fault())
+
+    def _likely_fault(self) -> str:
+        """Why a head may not be seen in values that are not what they are said to be."""
+        from defacedask.anatomy.hounsfield import likely_fault
+
+        if self.modality != "CT":
+            return ""
+        intercept = np.unique(self.volume.coords["intercept"].values)
+        return likely_fault(self._fine[0], float(intercept[0]) if len(intercept) == 1 else None)
 
     def facts(self) -> dict[str, Any]:
         """JSON-able record: matrices, quality."""

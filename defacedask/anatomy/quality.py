@@ -10,6 +10,7 @@ import numpy as np
 
 from defacedask.anatomy.morphology import dilate
 from defacedask.modality import modality_of
+from defacedask.showing import beside
 
 if TYPE_CHECKING:
     from defacedask.anatomy.atlas import Atlas
@@ -52,7 +53,9 @@ class Figure:
     def sentence(self) -> str:
         """Why the case is refused: the reason, then the figure and its gate."""
         reason = f"{self.reason}: " if self.reason else ""
-        return f"{reason}{self.name} is {self.value:.3g} (gate {self.gate:.3g}; {self.meaning})."
+        return (
+            f"{reason}{self.name} is {beside(self.value, self.gate)} (gate {self.gate:.3g}; {self.meaning})."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able facts."""

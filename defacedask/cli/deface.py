@@ -81,7 +81,8 @@ def command(
     Headers stay as they are except for UIDs and the record of defacing, unless --deidentify is given. A case that
     cannot be defaced with confidence, or whose face is still visible afterwards, exports nothing (--allow-visible). A
     defacer that only covers the face, as carina does, writes nothing unless --allow-reversible is given: the face can
-    be un-masked. A second run does only what is missing or has changed. Exit code 1 if a case was refused or failed.
+    be un-masked. A second run does only what is missing or has changed. Exit code 1 if a case was refused or failed,
+    or a file of the input is damaged.
 
     \b
     Example:
@@ -280,6 +281,10 @@ def _summary(result: Any) -> None:
     if result.skipped:
         console.print(
             f"{len(result.skipped)} files or series of the input were left out; audit.jsonl says why."
+        )
+    for one in result.damaged:
+        console.print(
+            printable(f"damaged: {one['path']}: {one['reason']}"), style="red", markup=False, soft_wrap=True
         )
     done = sum(row["status"] in ("done", "copied") for row in result.cases)
     console.print(

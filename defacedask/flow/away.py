@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 from defacedask.config import option
-from defacedask.errors import FULL, DefacedaskError, RemoteError, StoreError, writing
+from defacedask.errors import DefacedaskError, RemoteError, StoreError, disk_is_full, writing
 from defacedask.flow.begun_away import BegunAway, say_for_the_dead
 from defacedask.flow.lent import borrow, texts
 from defacedask.flow.result import FAILED, Outcome, TaskResult
@@ -150,7 +150,7 @@ class Away:
             return TaskResult(stage, case, name["defacer"], "", FAILED, str(error), fatal=fatal)
         except OSError as error:  # of this machine's disk, before or after the stage
             reason = f"{stage}: {error.strerror or error}"
-            return TaskResult(stage, case, name["defacer"], "", FAILED, reason, fatal=error.errno in FULL)
+            return TaskResult(stage, case, name["defacer"], "", FAILED, reason, fatal=disk_is_full(error))
 
     def _shared(self, arguments: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         """Bring files that are of no case and are named among the arguments: their names everywhere, and here."""

@@ -16,7 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from defacedask.errors import FULL, DefacedaskError, OutputError, RefusedError
+from defacedask.errors import (
+    DefacedaskError,
+    OutputError,
+    RefusedError,
+    disk_is_full,
+    os_error_in,
+)
 from defacedask.flow.faults import Begun
 from defacedask.flow.result import (
     DONE,
@@ -182,17 +188,20 @@ def _fill(result: TaskResult, work: Callable[[], Outcome]) -> None:
     except OutputError as error:
         result.status, result.reason, result.fatal = FAILED, str(error), error.fatal
     except DefacedaskError as error:
-        result.status, result.reason = FAILED, str(error)
+        result.status, result.reason, result.fatal = FAILED, str(error), disk_is_full(error)
     except MemoryError:
         result.status, result.reason = (
             FAILED,
             f"{stage} ran out of memory; give the workers more, or use fewer of them.",
         )
     except OSError as error:
-        result.status, result.reason = FAILED, f"{stage}: {error.strerror or error}"
-        result.fatal = error.errno in FULL
+        found = os_error_in(error) or error
+        where = f" ({found.filename})" if found.filename else ""
+        result.status, result.reason = FAILED, f"{stage}: {found.strerror or found}{where}"
+        result.fatal = disk_is_full(error)
     except Exception as error:
         result.status, result.reason = FAILED, f"{stage}: {type(error).__name__}: {error}"
+        result.fatal = disk_is_full(error)
         result.facts = {"traceback": traceback.format_exc()}
         log.warning(
             "%s of %s %s failed", stage, result.case, result.defacer, exc_info=log.isEnabledFor(logging.INFO)

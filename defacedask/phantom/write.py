@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from defacedask.anatomy.template import load_template
-from defacedask.errors import ConfigError, OutputError
+from defacedask.errors import ConfigError, OutputError, writing
 from defacedask.phantom.anatomy import Target, dose_values, structure_masks, target_fraction
 from defacedask.phantom.elements import Study
 from defacedask.phantom.images import ct_values, mr_values, pet_values
@@ -140,7 +140,7 @@ def write_subject(
     """
     shape, target = Shape.draw(seed, subject), Target.draw(seed, subject)
     folder = stage / Study(seed, subject, 1).patient_id
-    with _writing(folder):
+    with writing(str(folder)):
         for scan in range(1, scans + 1):
             study = Study(seed, subject, scan)
             _write_scan(folder / f"STUDY-{scan}", study, shape, target, modalities, size, registered)
@@ -199,21 +199,9 @@ def _write_scan(
 
 
 @contextlib.contextmanager
-def _writing(what: Path) -> Iterator[None]:
-    try:
-        yield
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {what}: {error.strerror or error}.", "Free space or choose another output folder."
-        ) from error
-
-
-@contextlib.contextmanager
 def _staging(out: Path, names: list[str]) -> Iterator[Path]:
     """A temporary folder beside (or, if it is there, in) ``out``, moved into place when all went well."""
-    with _writing(out):
+    with writing(str(out)):
         if out.exists() and not out.is_dir():
             raise OutputError(f"cannot write {out}: it is a file.", "Choose another output folder.")
         there = [name for name in names if (out / name).exists()]
@@ -228,7 +216,7 @@ def _staging(out: Path, names: list[str]) -> Iterator[Path]:
         stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=parent))
     try:
         yield stage
-        with _writing(out):
+        with writing(str(out)):
             stage.chmod(0o777 & ~_umask())  # mkdtemp makes it private
             if existed:
                 for name in names:

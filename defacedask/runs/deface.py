@@ -60,7 +60,7 @@ class DefaceResult(Shown):
     cases : list of dict
         One row a case; status is done, refused, failed or copied. See `defacedask.runs.case_row.case_row`.
     skipped : list of dict
-        What the scan left out: path, reason.
+        What the scan left out: path, reason, and whether it is damaged.
     deidentified : bool
         Whether headers were de-identified too.
     defacer : str
@@ -94,8 +94,14 @@ class DefaceResult(Shown):
 
     @property
     def ok(self) -> bool:
-        """Whether every case was exported, or passed on as it came where that was asked for."""
-        return bool(self.cases) and all(case["status"] in ("done", COPIED) for case in self.cases)
+        """Whether every case was exported, or passed on as it came where that was asked for; and no input damaged."""
+        every = bool(self.cases) and all(case["status"] in ("done", COPIED) for case in self.cases)
+        return every and not self.damaged
+
+    @property
+    def damaged(self) -> list[dict[str, Any]]:
+        """What of `skipped` is cut off, spoiled or cannot be opened, or lacks a file that is."""
+        return [one for one in self.skipped if one.get("damaged")]
 
 
 def deface(

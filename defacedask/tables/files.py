@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from defacedask.errors import DefacedaskError, InputError, OutputError, printable
+from defacedask.errors import DefacedaskError, InputError, OutputError, os_error_in, printable
 from defacedask.tables.schemas import SCHEMAS, TEN_FEATURES, Column
 
 __all__ = [
@@ -172,9 +172,9 @@ def _sentence(error: OSError, folder: Path) -> OutputError:
         errno.ENOTDIR: ("a part of the path is a file", "Choose another output folder."),
         errno.EEXIST: ("a file of that name is in the way", "Choose another output folder."),
     }
-    reason, hint = hints.get(
-        error.errno or 0, (error.strerror or str(error), "Choose another output folder.")
-    )
+    found = os_error_in(error) or error
+    said = found.strerror or " ".join(str(found).splitlines()[:1])
+    reason, hint = hints.get(found.errno or 0, (said, "Choose another output folder."))
     return OutputError(f"nothing can be written to {folder}: {reason}.", hint)
 
 

@@ -12,6 +12,7 @@ from defacedask.anatomy.witness.skin import moved_skin
 from defacedask.anatomy.witness.solid import solid_of
 from defacedask.anatomy.witness.sphere import angle
 from defacedask.errors import InputError
+from defacedask.showing import beside
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
@@ -20,12 +21,26 @@ if TYPE_CHECKING:
     from defacedask.anatomy.witness.seeing import Sighting
     from defacedask.anatomy.witness.solid import Solid
 
-__all__ = ["LEAST_MM", "LEAST_MOVED", "MOST_DEGREES", "MOST_MM", "Verdict", "verdict"]
+__all__ = [
+    "ANOTHER",
+    "LEAST_MM",
+    "LEAST_MOVED",
+    "MOST_DEGREES",
+    "MOST_MM",
+    "MOST_ROLLED",
+    "Verdict",
+    "verdict",
+]
 
 #: Fraction of the skin of the middle of the face that must have moved by `LEAST_MM`.
 LEAST_MOVED, LEAST_MM = 0.90, 3.0
 #: By how much plan and witness may differ: in where the head looks, and in where the tip of its nose is.
 MOST_DEGREES, MOST_MM = 30.0, 30.0
+#: Degrees by which they may differ in which way is up: a head on its side or upside down may look the same way, and
+#: have its nose in the same place.
+MOST_ROLLED = 60.0
+#: What may help where a face was left.
+ANOTHER = "use another defacer or protect less"
 #: Fewer voxels of skin (of 1.5 mm) than this are no face in view.
 LEAST_POINTS = 150
 
@@ -46,7 +61,9 @@ class Verdict:
     sentence : str
         Why, or what is unusual; "" if nothing is.
     figures : dict
-        ``moved``, ``points``, ``degrees``, ``mm`` and the sighting's own.
+        ``moved``, ``points``, ``degrees``, ``mm``, ``rolled`` and the sighting's own.
+    hint : str
+        What may help where it is held, as a clause.
     """
 
     moved: float | None
@@ -54,6 +71,7 @@ class Verdict:
     held: bool
     sentence: str
     figures: dict[str, Any]
+    hint: str = ""
 
 
 def verdict(
@@ -63,6 +81,7 @@ def verdict(
     plan_place: np.ndarray | None = None,
     plan_facing: np.ndarray | None = None,
     *,
+    plan_up: np.ndarray | None = None,
     find: Callable[[xr.DataArray], Solid] = solid_of,
 ) -> Verdict:
     """Judge one image.
@@ -75,6 +94,8 @@ def verdict(
         Of the original, or, where that cannot show a face by itself, of another image of the same frame of reference.
     plan_place, plan_facing : (3,) arrays, optional
         Where the plan has the tip of the nose and which way it has the head look, world LPS mm.
+    plan_up : (3,) array, optional
+        Which way it has the crown of the head, world LPS.
     find : callable, optional
         Gives the patient in the original: `solid_of`, or what that found before.
 
@@ -101,6 +122,7 @@ def verdict(
             True,
             f"no face can be found in it ({seen.reason}), so that none can be seen to be gone",
             figures,
+            "look at the image",
         )
     agrees, apart = None, ""
     if plan_place is not None and plan_facing is not None:
@@ -109,22 +131,35 @@ def verdict(
         figures |= {"degrees": round(degrees, 1), "mm": round(mm, 1)}
         agrees = degrees <= MOST_DEGREES and mm <= MOST_MM
         apart = (
-            f"its face looks {degrees:.0f} degrees and lies {mm:.0f} mm away from where the plan has it "
+            f"its face looks {beside(degrees, MOST_DEGREES, '.0f')} degrees and lies {beside(mm, MOST_MM, '.0f')} mm "
+            "away from where the plan has it "
             f"(at most {MOST_DEGREES:g} degrees and {MOST_MM:g} mm)"
         )
+    if agrees and plan_up is not None:
+        rolled = float(angle(seen.axes[:, 2], np.asarray(plan_up) / np.linalg.norm(plan_up)))
+        figures["rolled"] = round(rolled, 1)
+        if rolled > MOST_ROLLED:
+            agrees = False
+            apart = (
+                f"its head is held {beside(rolled, MOST_ROLLED, '.0f')} degrees otherwise, about where it looks, "
+                "than the plan has it "
+                f"(at most {MOST_ROLLED:g} degrees)"
+            )
     points, share = moved_skin(original, defaced, find(original), seen, LEAST_MM)
     figures |= {"points": points, "moved": None if points == 0 else round(share, 4)}
     if agrees is False:
-        return Verdict(None if points == 0 else share, False, True, apart, figures)
+        hint = "look at where its head lies and how it is turned"
+        return Verdict(None if points == 0 else share, False, True, apart, figures, hint)
     if points < LEAST_POINTS:
         return Verdict(
             None, agrees, False, "no skin of the face is in view, so that none could be left", figures
         )
     held = share < LEAST_MOVED
     sentence = (
-        f"{100 * share:.0f} % of the skin in the middle of its face moved by {LEAST_MM:g} mm or more "
+        f"{beside(100 * share, 100 * LEAST_MOVED, '.0f')} % of the skin in the middle of its face moved by "
+        f"{LEAST_MM:g} mm or more "
         f"(at least {100 * LEAST_MOVED:.0f} % must): the face is still visible"
         if held
         else ""
     )
-    return Verdict(share, agrees, held, sentence, figures)
+    return Verdict(share, agrees, held, sentence, figures, ANOTHER if held else "")

@@ -33,6 +33,7 @@ from defacedask.defacers.mri_reface.average import (
     signed_distance,
 )
 from defacedask.errors import RefusedError
+from defacedask.showing import beside
 
 if TYPE_CHECKING:
     from defacedask.anatomy.head import Head
@@ -291,6 +292,7 @@ def require_cover(fit: Fit, least: float = 0.9) -> None:
     """
     if fit.covered < least:
         raise RefusedError(
-            f"the average face clears only {100 * fit.covered:.0f} % of this face (gate {100 * least:.0f} %).",
+            f"the average face clears only {beside(100 * fit.covered, 100 * least, '.0f')} % of this face "
+            f"(gate {100 * least:.0f} %).",
             "Another defacer removes the face instead.",
         )

@@ -13,6 +13,7 @@ from defacedask.flow.stages.body_slices import SKIN_HU
 from defacedask.flow.stages.export_judged import JudgedExport
 from defacedask.flow.stages.layout import volume_path
 from defacedask.io.store import CaseStore, writing
+from defacedask.showing import beside
 from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ class GridExport(JudgedExport):
                 if left > MOST_OF_SKIN:
                     self.hold(
                         series,
-                        f"it still falls off at {100 * left:.0f} % of the skin under the layer of {self.defacer} "
+                        f"it still falls off at {beside(100 * left, 100 * MOST_OF_SKIN, '.0f')} % of the skin "
+                        f"under the layer of {self.defacer} "
                         f"(at most {100 * MOST_OF_SKIN:.0f} % may)",
                     )
                     continue

@@ -11,7 +11,7 @@ from defacedask.flow.stages.case_export import CaseExport
 if TYPE_CHECKING:
     from defacedask.io.store import CaseStore
 
-__all__ = ["JudgedExport"]
+__all__ = ["JudgedExport", "visible_hint"]
 
 
 class JudgedExport(CaseExport):
@@ -79,9 +79,18 @@ class JudgedExport(CaseExport):
                 self.visible = self.left = True
                 self.notes.append(f"{name}: {found.reason}")
             elif first:
-                raise RefusedError(
-                    f"{name}: {found.reason}.",
-                    "Use another defacer or protect less; --allow-visible writes it nevertheless, and says so.",
-                )
+                raise RefusedError(f"{name}: {found.reason}.", visible_hint(found.hint))
             else:
                 self.barred[uid] = found.reason
+
+
+def visible_hint(what: str) -> str:
+    """What to do about an image that may not leave, one sentence.
+
+    Parameters
+    ----------
+    what : str
+        What may help, as a clause; "" if nothing is known to.
+    """
+    nevertheless = "--allow-visible writes it nevertheless, and says so."
+    return f"{what[:1].upper()}{what[1:]}; {nevertheless}" if what else nevertheless

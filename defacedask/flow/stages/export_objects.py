@@ -48,7 +48,8 @@ class ObjectExport(GridExport):
         whole = regions.whole()
         original = body_slices(store, path, ORIGINAL)
         try:
-            found = {source: _roles(source, geometry, original, whole) for source in series.files}
+            layer = not getattr(plan, "flat", False)
+            found = {source: _roles(source, geometry, original, whole, layer) for source in series.files}
         except InputError as error:
             # a damaged one cannot be cleared; it costs nobody the images
             self.hold(series, f"it cannot be cleared of the face: {error.message.rstrip('.')}")
@@ -93,7 +94,8 @@ class ObjectExport(GridExport):
                 try:
                     with writing("the segmentation"):
                         theirs = plan_for(plan, series.facts)
-                        skin = self.on_skin(plan, store, paths) if self.additive else None
+                        layer = self.additive or not getattr(plan, "flat", False)
+                        skin = self.on_skin(plan, store, paths) if layer else None
                         written, _ = write_segmentation(
                             source, theirs, self.place, self.context, on_skin=skin
                         )
@@ -135,7 +137,7 @@ def _image_of(part: Series, case: Case) -> Series:
     return case.primary
 
 
-def _roles(source: str, geometry: Geometry, body: Any, region: np.ndarray) -> dict[int, str]:
+def _roles(source: str, geometry: Geometry, body: Any, region: np.ndarray, layer: bool) -> dict[int, str]:
     """What the structures of a file are by their shape, on the image as it came."""
     from defacedask.io.dicom.export.body_shape import roles_by_shape
     from defacedask.io.dicom.rois import TWICE, read_rois
@@ -152,6 +154,7 @@ def _roles(source: str, geometry: Geometry, body: Any, region: np.ndarray) -> di
     if frame and drawn and all(one and one != frame for one in drawn):
         raise InputError("its structures lie in another frame of reference than the image they are drawn on.")
     try:
-        return roles_by_shape(read_structures(source, geometry), geometry, body, region)
+        found = read_structures(source, geometry)
+        return roles_by_shape(found, geometry, body, region, anywhere=layer)
     except RefusedError:
         return {}  # no contour of it lies on the image

@@ -20,6 +20,7 @@ from defacedask.flow.stages.layout import MASKS, ORIGINAL, one_thread
 from defacedask.flow.stages.protecting import drawn_brain, kept_structures, spared_structures
 from defacedask.io.bids.spaces import TRANSFORM
 from defacedask.io.store import CaseStore, consolidate, write_volume, writing
+from defacedask.showing import beside
 from defacedask.volume import geometry_of, make_volume
 from defacedask.whole_files import write_whole
 
@@ -198,7 +199,8 @@ def _check_registered(store: CaseStore, head: Head) -> None:
         apart = np.median([np.linalg.norm(head.landmark(mark) - other.landmark(mark)) for mark in _LANDMARKS])
         if apart > APART:
             raise RefusedError(
-                f"the registration of the {volume.attrs['modality']} puts its head {apart:.0f} mm from that of the "
+                f"the registration of the {volume.attrs['modality']} puts its head "
+                f"{beside(apart, APART, '.0f')} mm from that of the "
                 f"{head.modality} (at most {APART:g} mm).",
                 "Mend the registration object or leave it out: the image then is a case of its own.",
             )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from defacedask.errors import InputError, RefusedError
 from defacedask.flow.stages.heads import head_in_place
 from defacedask.flow.stages.layout import volume_path
+from defacedask.showing import beside
 
 if TYPE_CHECKING:
     from defacedask.flow.result import TaskResult
@@ -47,7 +48,8 @@ class Residual:
         if self.moved is None:
             return "no skin of the face is in view, so that none could be left"
         return (
-            f"{100 * self.moved:.0f} % of the face's skin from brow to chin moved by {LEAST_MM:g} mm or more "
+            f"{beside(100 * self.moved, 100 * LEAST_MOVED, '.0f')} % of the face's skin from brow to chin moved by "
+            f"{LEAST_MM:g} mm or more "
             f"(at least {100 * LEAST_MOVED:.0f} % must): the face is still visible"
         )
 

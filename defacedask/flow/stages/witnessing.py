@@ -11,11 +11,13 @@ import numpy as np
 
 from defacedask.anatomy.faceless import Faceless
 from defacedask.anatomy.witness.alignment import MOST_APART
+from defacedask.anatomy.witness.judging import ANOTHER
 from defacedask.errors import InputError, RefusedError
 from defacedask.flow.stages.layout import volume_path
 from defacedask.flow.stages.residual import Residual, residual_face
 from defacedask.io.store import CaseStore
 from defacedask.modality import FACES
+from defacedask.showing import beside
 
 if TYPE_CHECKING:
     from defacedask.anatomy.witness import Sighting
@@ -43,6 +45,8 @@ class Judged:
     figures : dict
         See `defacedask.anatomy.witness.Verdict`; ``planned`` is the fraction in the plan's own pose, ``by`` the image
         whose sighting was used where it is not its own.
+    hint : str
+        What may help where it may not leave, as a clause; "" where the reason says it.
     """
 
     path: str
@@ -50,6 +54,7 @@ class Judged:
     notes: tuple[str, ...]
     moved: float | None
     figures: dict[str, Any]
+    hint: str = ""
 
 
 def judge(store: CaseStore, planned: TaskResult, defacer: str) -> list[Judged]:
@@ -111,13 +116,14 @@ def _alignment(url: str, key: str, by: str, path: str) -> Alignment:
     return alignment(store.volume(by).load(), store.volume(path).load(), _sighting(url, key, by))
 
 
-def _planned_place(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Tip of the nose and gaze by the plan's registration, world LPS."""
+def _planned_place(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tip of the nose, gaze and crown's direction by the plan's registration, world LPS."""
     from defacedask.anatomy.atlas import atlas_of
 
     back = np.linalg.inv(np.asarray(facts["to_template"], dtype=np.float64))
     place = (back @ np.append(atlas_of().landmarks["nose_tip"], 1.0))[:3]
-    return place, np.linalg.inv(np.asarray(facts["pose"], dtype=np.float64))[:3, :3] @ (0.0, -1.0, 0.0)
+    turn = np.linalg.inv(np.asarray(facts["pose"], dtype=np.float64))[:3, :3]
+    return place, turn @ (0.0, -1.0, 0.0), turn @ (0.0, 0.0, 1.0)
 
 
 def _one(
@@ -126,7 +132,7 @@ def _one(
     defacer: str,
     path: str,
     seen: Mapping[str, Sighting],
-    plan: tuple[np.ndarray, np.ndarray],
+    plan: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> Judged:
     from defacedask.anatomy.witness import hidden, verdict
 
@@ -140,31 +146,46 @@ def _one(
             shown = by.rsplit("/", 1)[-1]
             notes.append(f"{why}: it was judged at the place that the {shown} shows")
     defaced = store.volume(volume_path(defacer, path))
-    found = verdict(original, defaced, own, *plan, find=lambda _: _solid(store.url, store.key, path))
+    place, facing, up = plan
+    found = verdict(
+        original,
+        defaced,
+        own,
+        place,
+        facing,
+        plan_up=up,
+        find=lambda _: _solid(store.url, store.key, path),
+    )
     figures = dict(found.figures)
-    reasons = [found.sentence] if found.held else []
+    reasons, hint = ([found.sentence], found.hint) if found.held else ([], "")
+    if why and own.reason and found.held:
+        hint = "give it together with an image of its frame of reference that shows the face, such as a CT"
     if why and not own.reason:
         lies = _alignment(store.url, store.key, by, path)
         figures |= {"by": by, "against": lies.facts()}
         if lies.apart:
             reasons.append(
-                f"the patient lies {lies.mm:.0f} mm and {lies.degrees:.0f} degrees away from where the {shown} shows "
+                f"the patient lies {beside(lies.mm, MOST_APART, '.0f')} mm and {lies.degrees:.0f} degrees away from "
+                f"where the {shown} shows "
                 f"the face (at most {MOST_APART:g} mm), so that nobody knows whether the face is gone"
             )
     if found.agrees is False and planned.facts.get("front"):
         # where nose or eyes were cut away before, neither plan nor witness can be sure
         front = Faceless(**planned.facts["front"])
-        reasons += [front.sentence] if front.partly else []
+        if front.partly:
+            reasons.append(front.sentence)
+            hint = "give the image as it was before defacing"
     if found.sentence and not found.held:
         notes.append(found.sentence)
     by_plan = _by_plan(store, planned, defacer, path)
     figures["planned"] = None if by_plan is None or by_plan.moved is None else round(by_plan.moved, 4)
     if by_plan is not None and not by_plan.ok:
         reasons.append(by_plan.sentence)
+        hint = hint or ANOTHER
     shares = [
         share for share in (found.moved, None if by_plan is None else by_plan.moved) if share is not None
     ]
-    return Judged(path, "; ".join(reasons), tuple(notes), min(shares, default=None), figures)
+    return Judged(path, "; ".join(reasons), tuple(notes), min(shares, default=None), figures, hint)
 
 
 def _by_plan(store: CaseStore, planned: TaskResult, defacer: str, path: str) -> Residual | None:

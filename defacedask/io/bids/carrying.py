@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from defacedask.io.bids.dataset import DataSet, data_sets, write_data_set
 from defacedask.io.bids.names import parse
+from defacedask.io.bids.refused import name_what_is_there
 from defacedask.io.bids.sidecar import sidecars_of
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def carry_on(
     except (StoreError, KeyError):
         earlier = set()
     sets = data_sets(found, names, uids)
+    for one in sets:
+        name_what_is_there(one, out, parts)
     lines = [line for part in parts for line in read_lines(part)] if sets else []
     written: list[dict[str, Any]] = []
     used: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from defacedask.io.bids.names import dataset_of, parse
 from defacedask.io.dicom.find import is_nifti
 from defacedask.io.nifti.read import is_left_out
 
-__all__ = ["FIELD", "without_absent"]
+__all__ = ["FIELD", "gone_note", "is_read", "without_absent"]
 
 #: Field that names what a field map is for: paths below the subject's folder, or URIs of BIDS.
 FIELD = "IntendedFor"
@@ -17,7 +18,14 @@ FIELD = "IntendedFor"
 _HERE = "bids::"
 
 
-def without_absent(facts: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list[str]]:
+def is_read(path: Path) -> bool:
+    """Whether a file is an image that a run looks at."""
+    return path.is_file() and is_nifti(str(path)) and not is_left_out(str(path))
+
+
+def without_absent(
+    facts: dict[str, Any], path: str | Path, there: Callable[[Path], bool] = is_read
+) -> tuple[dict[str, Any], list[str]]:
     """Fields of a sidecar without the names of files that a run leaves out, such as BOLD and DWI.
 
     Parameters
@@ -25,6 +33,8 @@ def without_absent(facts: dict[str, Any], path: str | Path) -> tuple[dict[str, A
     facts : dict
     path : path
         Of the image, in its source.
+    there : callable, optional
+        Whether a file of the source is among what is written; by default whether it is read.
 
     Returns
     -------
@@ -39,7 +49,7 @@ def without_absent(facts: dict[str, Any], path: str | Path) -> tuple[dict[str, A
     if root is None or name is None or not isinstance(names, list):
         return facts, []
     below = root / f"sub-{name.label('sub')}"
-    gone = [one for one in names if isinstance(one, str) and not _comes_along(one, root, below)]
+    gone = [one for one in names if isinstance(one, str) and not _comes_along(one, root, below, there)]
     if not gone:
         return facts, []
     kept = [one for one in names if one not in gone]
@@ -47,12 +57,17 @@ def without_absent(facts: dict[str, Any], path: str | Path) -> tuple[dict[str, A
     return ({**rest, FIELD: kept} if kept else rest), gone
 
 
-def _comes_along(named: str, root: Path, below: Path) -> bool:
-    """Whether a name leads to an image that is read; that of another data set is left as it is."""
+def gone_note(count: int) -> str:
+    """What the record says of a sidecar that names fewer files than its source's."""
+    return f"{FIELD} no longer names {count} files that are not written"
+
+
+def _comes_along(named: str, root: Path, below: Path, there: Callable[[Path], bool]) -> bool:
+    """Whether a name leads to an image that is there; that of another data set is left as it is."""
     if named.startswith(_HERE):
         places = [root / named.removeprefix(_HERE).lstrip("/")]
     elif named.startswith("bids:"):
         return True
     else:
         places = [below / named.lstrip("/"), root / named.lstrip("/")]
-    return any(one.is_file() and is_nifti(str(one)) and not is_left_out(str(one)) for one in places)
+    return any(there(one) for one in places)

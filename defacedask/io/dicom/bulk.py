@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from defacedask.errors import ConfigError, InputError
-from defacedask.io.dicom.headers import Header, read_header
+from defacedask.errors import ConfigError, DamagedError, InputError
+from defacedask.io.dicom.headers import Cut, Header, read_header
 
 __all__ = ["Unreadable", "read_headers"]
 
@@ -31,15 +31,23 @@ class Unreadable(NamedTuple):
 
     path: str
     reason: str
+    #: Whether it was one that should give a header, and lost something.
+    damaged: bool = False
+    #: What is there of the header of one that is cut off.
+    rest: Header | None = None
 
 
 def _one(path: str) -> Header | Unreadable:
     try:
         return read_header(path)
+    except Cut as error:
+        return Unreadable(path, error.message, True, error.header)
+    except DamagedError as error:
+        return Unreadable(path, error.message, True)
     except InputError as error:
         return Unreadable(path, error.message)
     except Exception as error:  # one strange file must not end a scan of thousands
-        return Unreadable(path, f"it cannot be parsed ({type(error).__name__}: {error})"[:300])
+        return Unreadable(path, f"it cannot be parsed ({type(error).__name__}: {error})"[:300], True)
 
 
 def _waits() -> int:

@@ -10,18 +10,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from defacedask.errors import RefusedError
+from defacedask.errors import DamagedError, RefusedError
 from defacedask.io.bids.grouping import one_plan_each
 from defacedask.io.bids.participants import with_participants
 from defacedask.io.dicom.bulk import Unreadable, read_headers
 from defacedask.io.dicom.defaced import said
 from defacedask.io.dicom.dose_planes import join_planes
 from defacedask.io.dicom.enhanced import enhanced_series
-from defacedask.io.dicom.find import find_files, is_nifti
+from defacedask.io.dicom.find import NO_FILE, find_files, is_nifti
 from defacedask.io.dicom.headers import Header
 from defacedask.io.dicom.joining import joined
 from defacedask.io.dicom.keys import COPY, parts_of_series, several_series
 from defacedask.io.dicom.linking import OBJECTS, object_series
+from defacedask.io.dicom.lost import Lost
 from defacedask.io.dicom.model import KINDS, Case, Scan, Series, Skipped
 from defacedask.io.dicom.mosaic import tiled_by_type
 from defacedask.io.dicom.people import collect_people
@@ -66,9 +67,10 @@ class _Catalogue:
         self.images: list[Series] = []
         self.objects: list[tuple[Series, tuple[str, ...]]] = []
         self.refused_images: dict[str, str] = {}  # UID -> why, to explain what refers to them
+        self.lost = Lost()
         self.numbers: dict[str, set[int]] = defaultdict(set)  # study UID -> its series' numbers
 
-    def skip(self, headers: list[Header], reason: str) -> None:
+    def skip(self, headers: list[Header], reason: str, damaged: bool = False) -> None:
         first = min(headers, key=lambda header: header.path)
         self.skipped.append(
             Skipped(
@@ -78,6 +80,7 @@ class _Catalogue:
                 first.text("PatientID"),
                 len(headers),
                 first.text("Modality"),
+                damaged,
             )
         )
 
@@ -140,6 +143,8 @@ class _Catalogue:
             if kind in OBJECTS:
                 try:
                     series, frames = object_series(header)
+                    if "plane" in series.facts and self.lost.of(header):
+                        raise RefusedError(self.lost.of(header))
                     self.objects.append((self._owned(series, header), frames))
                 except RefusedError as error:
                     self.skip([header], error.message)
@@ -166,6 +171,9 @@ class _Catalogue:
 
     def _images(self, images: list[Header]) -> None:
         kinds = {header.text("SOPClassUID") for header in images}
+        if incomplete := self.lost.of(images[0]):
+            self._refuse(images, incomplete, damaged=True)
+            return
         try:
             if kinds <= set(ENHANCED):
                 self.images.append(self._owned(enhanced_series(images), images[0]))
@@ -191,8 +199,8 @@ class _Catalogue:
         """Refuse, or just skip what shows nothing new."""
         (self.skip if reason == COPY else self._refuse)(headers, reason)
 
-    def _refuse(self, headers: list[Header], reason: str) -> None:
-        self.skip(headers, reason)
+    def _refuse(self, headers: list[Header], reason: str, damaged: bool = False) -> None:
+        self.skip(headers, reason, damaged)
         self.refused_images[headers[0].text("SeriesInstanceUID")] = reason
         for header in headers:
             self.refused_images[header.text("SOPInstanceUID")] = reason
@@ -378,26 +386,30 @@ def scan(*inputs: Any, workers: int | None = None) -> Scan:
     found = find_files(inputs)
     nifti = [path for path in found.files if is_nifti(path)]
     catalogue = _Catalogue(found.wanted)
-    catalogue.skipped += [Skipped(path, reason) for path, reason in found.unreadable]
-    headers = []
+    catalogue.skipped += [
+        Skipped(path, reason, damaged=reason != NO_FILE) for path, reason in found.unreadable
+    ]
+    headers, unread = [], []
     with disable_value_validation(), warnings.catch_warnings():
         # oddly long, padded or misspelt values are common; what matters of them is checked and refused here
         warnings.filterwarnings("ignore", module="pydicom")
         for one in read_headers([path for path in found.files if not is_nifti(path)], workers):
             if isinstance(one, Unreadable):
-                catalogue.skipped.append(Skipped(one.path, one.reason))
+                unread.append(one)
             else:
                 headers.append(one)
+        catalogue.lost = Lost(unread, headers, found.wanted)
+        catalogue.skipped += catalogue.lost.skipped
         catalogue.add(headers)
     files = []
     for path in nifti:
         try:
             files.append(nifti_series(path))
         except RefusedError as error:
-            catalogue.skipped.append(Skipped(path, error.message))
+            catalogue.skipped.append(Skipped(path, error.message, damaged=isinstance(error, DamagedError)))
         except Exception as error:  # one strange file must not end a scan of thousands
             catalogue.skipped.append(
-                Skipped(path, f"it cannot be read ({type(error).__name__}: {error})"[:300])
+                Skipped(path, f"it cannot be read ({type(error).__name__}: {error})"[:300], damaged=True)
             )
     settled = settle_files(files)
     grouped = one_plan_each(settled.files)

@@ -67,6 +67,7 @@ GROUPS = {
         0x00101001: "OtherPatientNames",
         0x00101005: "PatientBirthName",
         0x00101060: "PatientMotherBirthName",
+        0x00120063: "DeidentificationMethod",
         0x00102297: "ResponsiblePerson",
         0x00181210: "ConvolutionKernel",
         0x00185100: "PatientPosition",
@@ -117,6 +118,7 @@ GROUPS = {
     "double": {0x00189087: "DiffusionBValue"},
     "present": {
         0x00101002: "OtherPatientIDsSequence",
+        0x00120064: "DeidentificationMethodCodeSequence",
         0x00283000: "ModalityLUTSequence",
         0x7FE00008: "FloatPixelData",
         0x7FE00009: "FloatPixelData",
@@ -164,6 +166,8 @@ class Walk:
 
     def __init__(self, window: Window, explicit: bool, endian: str = "<") -> None:
         self.window, self.explicit = window, explicit
+        #: What `collect` has found so far.
+        self.found: dict[int, bytes] = {}
         self.two, self.long = struct.Struct(endian + "HH"), struct.Struct(endian + "I")
         self.short = struct.Struct(endian + "H")
 
@@ -208,7 +212,7 @@ class Walk:
 
     def collect(self, position: int) -> tuple[dict[int, bytes], int, int]:
         """Raw values of the wanted elements, and where the pixel data lies."""
-        raw: dict[int, bytes] = {}
+        raw = self.found
         window, explicit, last = self.window, self.explicit, -1
         while position < window.size:
             tag, vr, position, length = self.element(position, explicit)

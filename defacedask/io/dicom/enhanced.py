@@ -10,6 +10,7 @@ import numpy as np
 
 from defacedask.errors import InputError, RefusedError
 from defacedask.io.dicom.headers import Header, open_dataset
+from defacedask.io.dicom.mosaic import projected
 from defacedask.io.dicom.series import ENHANCED, HU_TYPES, check_pixels, common_facts
 from defacedask.io.dicom.series_facts import Series
 from defacedask.io.dicom.stack import MAX_VOXELS, stack_slices
@@ -182,6 +183,8 @@ def enhanced_series(headers: list[Header]) -> Series:
         raise
     except InputError as error:
         raise RefusedError(error.message.rstrip(".")) from None
+    if reason := projected(header, modality, float(geometry.spacing[0])):
+        raise RefusedError(reason)
     facts = common_facts(dataset, header)
     facts["frames"] = order.tolist()
     if modality == "PT":

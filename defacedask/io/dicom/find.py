@@ -16,7 +16,7 @@ from typing import Any
 from defacedask.errors import InputError
 from defacedask.io.dicom.joining import not_workable
 
-__all__ = ["UNFINISHED", "Found", "find_files", "is_nifti"]
+__all__ = ["NO_FILE", "UNFINISHED", "Found", "find_files", "is_nifti"]
 
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -26,6 +26,9 @@ UNFINISHED = ".defacedask-fetch"
 #: Stores of version control: what is checked out lies beside them, under its own name. git-annex and DataLad keep the
 #: files of a data set in there, and links to them in the tree.
 STORES = frozenset({".git", ".datalad", ".hg", ".svn", ".bzr", ".dvc"})
+
+#: Said of sockets, devices and the like, which hold no image.
+NO_FILE = "it is not a regular file"
 
 
 @dataclasses.dataclass
@@ -122,7 +125,7 @@ class _Search:
                             reason = "its content was not fetched (git-annex, DataLad): get it first"
                         self.found.unreadable.append((entry.path, reason))
                     else:
-                        self.found.unreadable.append((entry.path, "it is not a regular file"))
+                        self.found.unreadable.append((entry.path, NO_FILE))
                 except OSError as error:
                     self.found.unreadable.append((entry.path, f"it cannot be read ({error.strerror})"))
             waiting.extend(reversed(folders))

@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from defacedask.errors import InputError
+from defacedask.errors import DamagedError, InputError
 from defacedask.io.dicom.elements import (
     BIG_ENDIAN,
     CHARACTER_SET,
@@ -38,7 +38,7 @@ from defacedask.io.dicom.elements import (
     inflate,
 )
 
-__all__ = ["Header", "open_dataset", "read_header", "tags_behind"]
+__all__ = ["EMPTY", "Cut", "Header", "open_dataset", "read_header", "tags_behind"]
 
 #: Ends of names of images that are not read: pairs of NIfTI and Analyze, FreeSurfer, MINC, ITK, AFNI, other packings.
 OTHER_IMAGES = (
@@ -47,6 +47,8 @@ OTHER_IMAGES = (
 )  # fmt: skip
 
 DICOMDIR = "1.2.840.10008.1.3.10"
+#: Said of a file without a byte.
+EMPTY = "it is empty"
 
 
 @dataclasses.dataclass(slots=True)
@@ -85,6 +87,22 @@ class Header:
         if isinstance(value, tuple):
             value = value[0] if value else None
         return default if value is None else value
+
+
+class Cut(DamagedError):
+    """A file ends before it should, but what it belongs to could be read.
+
+    Parameters
+    ----------
+    message : str
+        The reason, as a clause about "it".
+    header : Header
+        What of the header is there.
+    """
+
+    def __init__(self, message: str, header: Header) -> None:
+        super().__init__(message)
+        self.header = header
 
 
 def _plausible_start(window: Window, position: int) -> bool:
@@ -126,7 +144,7 @@ def _light(path: str, descriptor: int, size: int) -> Header:
     elif syntax in ("", IMPLICIT, EXPLICIT):
         # told by looking: some writers declare the one and write the other
         if position + 8 > size:
-            raise InputError("it ends after its file meta information")
+            raise DamagedError("it ends after its file meta information")
         endian = ">" if not syntax and window.bytes(position, 2) == b"\x00\x08" else "<"
         vr = window.bytes(position + 4, 2)
         explicit = vr in SHORT_VRS or vr in LONG_VRS
@@ -135,20 +153,27 @@ def _light(path: str, descriptor: int, size: int) -> Header:
     else:
         explicit, endian = True, "<"
     walk = Walk(window, explicit, endian)
-    raw, header.pixel_offset, header.pixel_length = walk.collect(position)
+    try:
+        raw, header.pixel_offset, header.pixel_length = walk.collect(position)
+    except Odd as odd:
+        if "ends in the middle" not in str(odd) or syntax == DEFLATED:
+            raise
+        header.values = decode_values(walk.found, endian)
+        raise Cut(f"it is truncated ({odd})", header) from None
     header.values = decode_values(raw, endian)
     if header.pixel_length == -1 and syntax != DEFLATED:
-        _check_fragments(walk, header.pixel_offset)
+        _check_fragments(walk, header)
     elif syntax == DEFLATED:
         pass
     elif header.pixel_offset + header.pixel_length > size:
         missing = header.pixel_offset + header.pixel_length - size
-        raise InputError(f"it is truncated ({missing} bytes of its pixel data are missing)")
+        raise Cut(f"it is truncated ({missing} bytes of its pixel data are missing)", header)
     return header
 
 
-def _check_fragments(walk: Walk, position: int) -> None:
+def _check_fragments(walk: Walk, header: Header) -> None:
     """See that encapsulated pixel data ends where it says, inside the file."""
+    position = header.pixel_offset
     try:
         while True:
             tag, _, position, length = walk.element(position, True)
@@ -159,7 +184,7 @@ def _check_fragments(walk: Walk, position: int) -> None:
             position += length
     except Odd:
         pass
-    raise InputError("it is truncated (its compressed pixel data are incomplete)")
+    raise Cut("it is truncated (its compressed pixel data are incomplete)", header)
 
 
 def _slow(path: str, size: int) -> Header:
@@ -199,30 +224,30 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
-        raise InputError(f"it cannot be opened ({error.strerror})") from None
+        raise DamagedError(f"it cannot be opened ({error.strerror})") from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise InputError("it is not a regular file")
         if status.st_size == 0:
-            raise InputError("it is empty")
+            raise DamagedError(EMPTY)
         try:
             return _light(path, descriptor, status.st_size)
         except Odd as odd:
             reason = str(odd)
         except OSError as error:
-            raise InputError(f"it cannot be read ({error.strerror})") from None
+            raise DamagedError(f"it cannot be read ({error.strerror})") from None
     finally:
         os.close(descriptor)
     if "ends in the middle" in reason:
-        raise InputError(f"it is truncated ({reason})")
+        raise DamagedError(f"it is truncated ({reason})")
     try:
         return _slow(path, status.st_size)
     except InputError:
         raise
     except Exception:
         # pydicom raises whatever the bytes lead it to; the light walk's reason says more
-        raise InputError(f"it is damaged ({reason})") from None
+        raise DamagedError(f"it is damaged ({reason})") from None
 
 
 def tags_behind(header: Header) -> list[str]:

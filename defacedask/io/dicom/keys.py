@@ -91,12 +91,12 @@ def parts_of_series(group: Sequence[Header], persons: Persons) -> Parts:
 
 
 def _one_stack(parts: Sequence[Sequence[Header]], by_person: bool) -> bool:
-    """Whether slices of several owners may be parts of one stack: they lie in one frame of reference.
+    """Whether slices of several owners may be parts of one stack: they lie in one frame of reference, or one study.
 
     The same places under two patients are two whole series, with one UID; under one patient they would become one
     case, in which they cannot be told apart.
     """
-    places: list[tuple[set[str], frozenset[tuple[float, ...]]]] = []
+    places: list[tuple[set[str], set[str], frozenset[tuple[float, ...]]]] = []
     for part in parts:
         images = [h for h in part if "ImagePositionPatient" in h.values]
         frames = {h.text("FrameOfReferenceUID") for h in images}
@@ -104,10 +104,10 @@ def _one_stack(parts: Sequence[Sequence[Header]], by_person: bool) -> bool:
             spots = frozenset(
                 tuple(round(v, 2) for v in h.values["ImagePositionPatient"] if v == v) for h in images
             )
-            places.append((frames, spots))
-    for k, (frames, spots) in enumerate(places):
-        for other_frames, other_spots in places[:k]:
-            near = bool(frames & other_frames) or "" in frames | other_frames
+            places.append((frames, {h.text("StudyInstanceUID") for h in images}, spots))
+    for k, (frames, studies, spots) in enumerate(places):
+        for other_frames, other_studies, other_spots in places[:k]:
+            near = bool(frames & other_frames) or "" in frames | other_frames or bool(studies & other_studies)
             if near and (spots != other_spots or not by_person):
                 return True
     return False

@@ -135,6 +135,8 @@ class Skipped:
         How many files are left out.
     modality : str
         "" where it is not known.
+    damaged : bool
+        It, or a file of it, is cut off, spoiled or cannot be opened: what it held is missing.
     """
 
     path: str
@@ -143,6 +145,7 @@ class Skipped:
     patient_id: str = ""
     files: int = 1
     modality: str = ""
+    damaged: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""

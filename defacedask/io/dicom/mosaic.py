@@ -1,8 +1,12 @@
-"""Pictures that hold many slices side by side: never slices of a volume, whatever their positions say.
+"""Pictures that are no slices of a volume, whatever their positions say: many slices side by side, or projections.
 
 Siemens scanners write functional and diffusion MR as mosaics: one picture a time point, its slices in tiles, with the
 position of the picture's corner. Other makers and work stations write montages of the same kind. A mosaic says so in
 ImageType (0008,0008), in private elements, or by its size alone, where tools took the rest away.
+
+A projection (MIP, volume rendering) shows a face wherever its own position may be. Of CT and MR a stack of thin ones
+is looked at like any image, and the face must be seen to be gone; a PET shows no face by itself, and is judged by
+position alone.
 """
 
 from __future__ import annotations
@@ -12,10 +16,17 @@ from typing import Any
 
 from defacedask.io.dicom.headers import Header
 
-__all__ = ["tiled_by_header", "tiled_by_type"]
+__all__ = ["projected", "tiled_by_header", "tiled_by_type"]
 
 #: Words of ImageType that name a picture of tiles.
 TYPES = {"MOSAIC", "MONTAGE", "TILED", "TILE", "COLLAGE", "MPR MONTAGE"}
+#: Words of ImageType that name a projection or a rendering: PS3.3 C.8.3.1.1.1 and C.8.16.2, and makers.
+PROJECTIONS = re.compile(
+    r"\b(?:MIP|MAX(?:IMUM)?[ _]?IP|MIN(?:IMUM)?[ _]?IP|MINIP|CSAMIP|PROJECTION(?:[ _]IMAGE)?|VRT|SSD|VOLREN|"
+    r"(?:VOLUME|SURFACE)[ _]RENDER(?:ING|ED)?|3D[ _]?RENDERING|RENDERED)\b"
+)
+#: mm between slices beyond which an image is judged by position alone (`THICKEST` of the witness).
+THICK = 7.5
 #: Creator of a private block, and the element in it that counts the slices of a mosaic.
 COUNTS = (
     (0x0019, "SIEMENS MR HEADER", 0x0A),  # NumberOfImagesInMosaic
@@ -35,6 +46,26 @@ def tiled_by_type(header: Header) -> str:
     words = {str(word).upper().strip() for word in header.values.get("ImageType", ())}
     found = sorted(words & TYPES)
     return f"it is a mosaic: {WHAT} (ImageType says {found[0]}); {NEXT}" if found else ""
+
+
+def projected(header: Header, modality: str, spacing: float) -> str:
+    """Why an image is a projection that nobody could look at for a face, as a clause, or "".
+
+    Parameters
+    ----------
+    header : Header
+        One of the series.
+    modality : str
+    spacing : float
+        mm between its slices.
+    """
+    named = PROJECTIONS.search("\\".join(map(str, header.values.get("ImageType", ()))).upper())
+    if named is None or (modality != "PT" and spacing <= THICK):
+        return ""
+    return (
+        f"it is a projection (ImageType says {named[0]}), in which a face shows at whatever position: "
+        "make it anew of the defaced images"
+    )
 
 
 def tiled_by_header(dataset: Any, header: Header) -> str:

@@ -12,7 +12,7 @@ from defacedask.errors import InputError, RefusedError
 from defacedask.io.dicom.about import age_of, sex_of
 from defacedask.io.dicom.defaced import by_header
 from defacedask.io.dicom.headers import Header, open_dataset
-from defacedask.io.dicom.mosaic import tiled_by_header
+from defacedask.io.dicom.mosaic import projected, tiled_by_header
 from defacedask.io.dicom.series_facts import Series
 from defacedask.io.dicom.stack import stack_slices
 from defacedask.io.dicom.suv import suv_facts
@@ -24,6 +24,8 @@ CLASSIC = {uid: name for name, one in MODALITIES.items() for uid in one.classes}
 ENHANCED = {uid: name for name, one in MODALITIES.items() for uid in one.enhanced}
 IMAGE_CLASSES = {**CLASSIC, **ENHANCED}
 HU_TYPES = {"", "HU", "HU_MOD", "US"}
+# what a series says of an earlier defacing: all of its slices must
+CLAIMS = ("RecognizableVisualFeatures", "DeidentificationMethod", "DeidentificationMethodCodeSequence")
 # what tells several images at one position apart, and how it is called
 PHASES = {
     "TemporalPositionIdentifier": "temporal positions",
@@ -179,11 +181,12 @@ def _array(headers: list[Header], keyword: str, count: int, name: str) -> np.nda
 
 def _phases(headers: list[Header], problem: str) -> str:
     """Add to "several at one position" what tells them apart."""
-    for keyword, name in PHASES.items():
-        kinds = {str(header.values.get(keyword)) for header in headers}
-        if 1 < len(kinds) <= len(headers) // 2:
-            return f"{problem}: it holds {len(kinds)} {name}"
-    return problem
+    kinds = {name: len({str(h.values.get(keyword)) for h in headers}) for keyword, name in PHASES.items()}
+    kinds = {name: count for name, count in kinds.items() if 1 < count <= len(headers) // 2}
+    if not kinds:
+        return problem
+    name = min(kinds, key=lambda one: kinds[one])  # what differs from slice to slice tells no phases apart
+    return f"{problem}: it holds {kinds[name]} {name}"
 
 
 def _text(dataset: Any, keyword: str) -> str:
@@ -274,11 +277,14 @@ def image_series(headers: list[Header]) -> Series:
     except InputError as error:
         raise RefusedError(error.message.rstrip(".")) from None
     ordered = [headers[i] for i in order]
-    check_gaps(ordered, abs(geometry.voxel_volume / geometry.spacing[1] / geometry.spacing[2]))
+    between = abs(geometry.voxel_volume / geometry.spacing[1] / geometry.spacing[2])
+    if reason := next(filter(None, (projected(header, modality, between) for header in ordered)), ""):
+        raise RefusedError(reason)
+    check_gaps(ordered, between)
     first = ordered[0]
     dataset = open_dataset(first.path)
     facts = common_facts(dataset, first)
-    if not same(headers, "RecognizableVisualFeatures"):
+    if not all(same(headers, keyword) for keyword in CLAIMS):
         facts.pop("already_defaced", None)  # some of its slices say otherwise
     if modality == "PT":
         times = ("AcquisitionDate", "AcquisitionTime")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from defacedask.errors import InputError, RefusedError
+from defacedask.errors import DamagedError, InputError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.io.bids.sidecar import sidecar_of
 from defacedask.io.dicom.defaced import by_name, by_sidecar
@@ -40,7 +40,7 @@ def _open(path: str) -> Any:
         return opened(path)
     except Exception as error:
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise RefusedError(f"it cannot be read as NIfTI ({text})") from None
+        raise DamagedError(f"it cannot be read as NIfTI ({text})") from None
 
 
 def _geometry(image: Any, frame: str) -> Geometry:
@@ -90,7 +90,7 @@ def _modality(path: str, image: Any, sidecar: dict[str, Any]) -> tuple[str, str,
     try:
         values = np.asarray(image.dataobj[:, :, image.shape[2] // 2 :: 4])
     except Exception as error:
-        raise RefusedError(f"its values cannot be read ({type(error).__name__})") from None
+        raise DamagedError(f"its values cannot be read ({type(error).__name__})") from None
     # what is no number says nothing
     values = values[np.abs(values) < SENTINEL]
     # air is -1000 HU and bone above 500: no MR image holds both
@@ -145,7 +145,7 @@ def nifti_series(path: str) -> Series:
     try:
         content = file_hash(path)
     except OSError as error:
-        raise RefusedError(f"it cannot be read ({error.strerror})") from None
+        raise DamagedError(f"it cannot be read ({error.strerror})") from None
     # header, name and size are the same for all subjects of some trees: only the content tells them apart
     digest = hashlib.sha256(f"{content} ".encode() + os.fsencode(Path(path).name))
     uid = f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}"
@@ -156,7 +156,7 @@ def nifti_series(path: str) -> Series:
     need = int(np.prod(image.shape, dtype=np.float64)) * stored.itemsize + int(image.dataobj.offset)
     missing = need - unpacked_size(path)
     if missing > 0:
-        raise RefusedError(f"it is truncated ({missing} bytes of its values are missing)")
+        raise DamagedError(f"it is truncated ({missing} bytes of its values are missing)")
     sidecar = sidecar_of(path)
     modality, units, why = _modality(path, image, sidecar)
     defaced = by_sidecar(sidecar) or by_name(stem)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from defacedask.errors import InputError, RefusedError
+from defacedask.errors import DamagedError, InputError, RefusedError
 
 __all__ = ["numbers_only", "unpacked_size"]
 
@@ -33,7 +33,7 @@ def unpacked_size(path: str) -> int:
     try:
         return _unpacked_size(path)
     except OSError as error:
-        raise RefusedError(f"it cannot be read ({error.strerror})") from None
+        raise DamagedError(f"it cannot be read ({error.strerror})") from None
 
 
 def _unpacked_size(path: str) -> int:
@@ -42,10 +42,10 @@ def _unpacked_size(path: str) -> int:
         start = file.read(64)
         head = start[:2]
         if not head:
-            raise RefusedError("it is empty")
+            raise DamagedError("it is empty")
         for mark, who in POINTERS.items():
             if start.startswith(mark):
-                raise RefusedError(
+                raise DamagedError(
                     f"it only stands for a file that was not fetched ({who}): get its content first"
                 )
         if head != b"\x1f\x8b":
@@ -64,7 +64,7 @@ def _unpacked_size(path: str) -> int:
                         if not data:
                             break
                         if data[0] != 0x1F:
-                            raise RefusedError(
+                            raise DamagedError(
                                 "something follows its compressed data that is no part of them (gzip): copy it again "
                                 "from where it came"
                             )
@@ -76,9 +76,9 @@ def _unpacked_size(path: str) -> int:
                     data = unpack.unused_data
         except zlib.error as error:
             kind = "its check sum is wrong" if "check" in str(error) else "its compressed data are damaged"
-            raise RefusedError(f"{kind} (gzip): copy it again from where it came") from None
+            raise DamagedError(f"{kind} (gzip): copy it again from where it came") from None
     if not unpack.eof:
-        raise RefusedError(
+        raise DamagedError(
             "it is truncated (its compressed data end too early): copy it again from where it came"
         )
     return size

@@ -18,7 +18,7 @@ import numpy as np
 
 from defacedask.errors import DefacedaskError, InputError
 from defacedask.io.bids.names import mask_name
-from defacedask.io.bids.pointers import FIELD, without_absent
+from defacedask.io.bids.pointers import FIELD, gone_note, without_absent
 from defacedask.io.bids.sidecar import sidecar_of
 from defacedask.io.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done
 from defacedask.io.nifti.names import stem_of
@@ -289,7 +289,7 @@ def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any]
     gone = len(before - set(new) - ({FIELD} if absent else set()))
     notes = [f"{gone} of its fields left out"] if gone else []
     if absent:
-        notes.append(f"{FIELD} no longer names {len(absent)} files that are not written")
+        notes.append(gone_note(len(absent)))
     return new, tuple(notes)
 
 

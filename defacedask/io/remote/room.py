@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from defacedask.errors import FULL, DefacedaskError, InputError, OutputError, writing
+from defacedask.errors import DefacedaskError, InputError, OutputError, disk_is_full, writing
 from defacedask.showing import sized
 
 __all__ = ["fetching", "free_in", "need_room", "sending"]
@@ -84,7 +84,7 @@ def fetching(path: Path, size: int | None = None) -> Iterator[None]:
             came = path.stat().st_size
             path.unlink()
         with writing(f"what was fetched, {path.name}"):
-            if isinstance(error, OSError) and error.errno in FULL:
+            if disk_is_full(error):
                 raise
             _reserve(path, size or came + _MORE)
         raise

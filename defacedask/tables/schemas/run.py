@@ -39,6 +39,7 @@ RUN: dict[str, tuple[Column, ...]] = {
         ("patient_id", "text", "patient, where it is known", False),
         ("files", "count", "files left out", False),
         ("modality", "text", "modality, where it is known", False),
+        ("damaged", "flag", "it is cut off, spoiled or cannot be opened, or a file of it is", False),
     ),
     "exports": columns(
         ("case", "text", "name of the case"),

@@ -89,6 +89,35 @@ def test_a_plan_that_looks_elsewhere_is_held_even_if_all_is_gone(patient_ct, see
     assert f"{turn} degrees" in found.sentence
 
 
+@pytest.mark.parametrize(("roll", "held"), [(0, False), (30, False), (90, True), (180, True), (-120, True)])
+def test_a_plan_that_has_the_head_on_its_side_or_upside_down_is_held(patient_ct, seen, away, roll, held):
+    """Gaze and nose are right, and all is gone: but what the plan keeps lies elsewhere."""
+    from scipy.spatial.transform import Rotation
+
+    up = Rotation.from_rotvec(np.radians(roll) * seen.facing).apply(seen.axes[:, 2])
+    gone = cut(patient_ct, away[..., 1] < 50)
+    found = verdict(patient_ct, gone, seen, seen.place, seen.facing, plan_up=3.0 * up)
+    assert found.held == held
+    assert found.figures["rolled"] == pytest.approx(abs(roll), abs=0.1)
+    assert (f"held {abs(roll)} degrees otherwise" in found.sentence) == held
+
+
+def test_what_may_help_fits_what_is_wrong(patient_ct, seen, away):
+    """No other defacer helps where there are two heads, no face, or a plan that looks elsewhere."""
+    gone, nowhere = cut(patient_ct, away[..., 1] < 50), np.full(3, np.nan)
+    two = Sighting(nowhere, nowhere, 0.0, {}, "a second head with a face is in view", second=True)
+    none = Sighting(nowhere, nowhere, 0.0, {}, "no outline of a head")
+    hints = [
+        verdict(patient_ct, patient_ct, seen).hint,
+        verdict(patient_ct, gone, two).hint,
+        verdict(patient_ct, gone, none).hint,
+        verdict(patient_ct, gone, seen, seen.place + 50.0, seen.facing).hint,
+        verdict(patient_ct, gone, seen, seen.place, seen.facing).hint,
+    ]
+    assert ["another defacer" in hint for hint in hints] == [True, False, False, False, False]
+    assert [bool(hint) for hint in hints] == [True, False, True, True, False]
+
+
 def test_without_a_face_nothing_passes(patient_ct, away):
     nowhere = np.full(3, np.nan)
     blind = Sighting(nowhere, nowhere, 0.0, {}, "no outline of a head")

@@ -22,6 +22,7 @@ from defacedask.runs import deface_stages
 from defacedask.verify import verify
 
 BOLD, T1 = "ses-a/func/sub-01_ses-a_task-rest_bold.nii.gz", "ses-a/anat/sub-01_ses-a_T1w.nii.gz"
+T2 = "ses-a/anat/sub-01_ses-a_T2w.nii.gz"
 
 
 @pytest.fixture(autouse=True)
@@ -338,6 +339,33 @@ def test_a_field_map_names_only_what_is_there(tmp_path, value):
     (left,) = [one for one in record(tmp_path / "out") if "_bold" in one["file"]]
     assert left["file"] == f"sub-01/{BOLD}"
     assert verify(tmp_path / "out", source=source).ok
+
+
+@pytest.mark.parametrize("value", [[T1, T2], f"bids::sub-01/{T1}", [f"bids::sub-01/{T2}"], T2])
+def test_a_field_map_names_no_image_that_was_refused(tmp_path, monkeypatch, value):
+    """Whether a face is gone shows only in the run: what is refused is named no more, and again once it has come."""
+    source, out = data_set(tmp_path / "in"), tmp_path / "out"
+    fmap = image(source / "sub-01/ses-a/fmap/sub-01_ses-a_magnitude1.nii.gz", 4)
+    sidecar = fmap.with_name("sub-01_ses-a_magnitude1.json")
+    write(sidecar, json.dumps({"IntendedFor": value, "EchoTime": 0.004}))
+    names = [value] if isinstance(value, str) else value
+
+    def judge(store, planned, defacer):
+        bad = {path: "T1w" in str(store.volume(path).attrs["description"]) for path in store.images}
+        return [
+            witnessing.Judged(path, Residual(0.1).sentence if bad[path] else "", (), 1.0, {})
+            for path in store.images
+        ]
+
+    for judged, there in ((judge, [n for n in names if "T1w" not in n]), (judge_without(), names)):
+        monkeypatch.setattr(witnessing, "judge", judged)
+        run(source, "--out", out, *(() if judged is judge else ("--private", "drop")))
+        new = json.loads((out / sidecar.relative_to(source)).read_text())
+        assert np.atleast_1d(new.get("IntendedFor", [])).tolist() == there
+        assert new["EchoTime"] == 0.004
+        (line,) = [one for one in record(out) if str(one["file"]).endswith("magnitude1.json")]
+        assert any("IntendedFor" in note for note in line["notes"]) == (there != names)
+        assert verify(out, source=source).ok
 
 
 def test_deidentified_tables_keep_only_what_tells_nobody(tmp_path):

@@ -85,6 +85,26 @@ def test_roles(name, mask, role):
     assert found == ({1: role} if role else {})
 
 
+@pytest.mark.parametrize(
+    ("mask", "outline"),
+    [
+        (rod(58.0), True),  # 12 mm below the skin
+        (np.roll(BODY, 12, axis=1), True),  # of a day on which the patient lay 24 mm farther back
+        (np.roll(BODY, (3, 10), axis=(1, 2)), True),
+        (rod(50.0), False),
+        (rod(58.0) & (np.arange(12) < 7)[:, None, None], False),  # as a brain, which ends above the nose
+    ],
+    ids=["deep", "moved back", "moved aside", "deeper", "in half of the slices"],
+)
+def test_what_is_drawn_after_a_body_is_an_outline_under_a_layer_wherever_its_edge_is(mask, outline):
+    """Such a region leaves an edge below it, and that draws the face; a cut by planes takes all of its front."""
+    y = GRID.positions(dtype=np.float64)[1]
+    region = BODY & ~rod(62.0) & (y < GRID.centre[1])
+    for anywhere in (False, True):
+        found = roles_by_shape([Part("zz", mask)], GRID, lambda k: BODY[k], region, anywhere=anywhere)
+        assert (found == {1: OUTLINE}) == (outline and anywhere)
+
+
 def test_a_name_of_the_study_is_what_it_says():
     assert roles_by_shape([Part("Brain", BODY), Part("Parotid_L", BODY, 2)], GRID, lambda k: BODY[k]) == {}
 

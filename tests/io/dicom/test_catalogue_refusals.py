@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     RLELossless,
 )
@@ -66,6 +68,27 @@ def test_missing_slice(folder):
 def test_every_second_slice_missing(folder):
     bad(folder, set_("SpacingBetweenSlices", "3"), "MR", only=[0, 2, 4, 6])
     assert "they lie 6 mm apart, and its header says 3 mm" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("modality", "kind", "step", "leaves"),
+    [
+        ("PT", ["DERIVED", "SECONDARY", "MIP"], 3.0, True),
+        ("MR", ["DERIVED", "PRIMARY", "PROJECTION IMAGE", "VRT"], 9.0, True),
+        ("CT", ["DERIVED", "SECONDARY", "REFORMATTED", "MIP"], 3.0, False),  # looked at like any image
+        ("PT", ["DERIVED", "SECONDARY", "TRIP", "MPR"], 3.0, False),
+    ],
+)
+def test_projections_that_nobody_could_look_at(tmp_path, modality, kind, step, leaves):
+    grid = make.grid(shape=(8, 6, 7), spacing=(step, 2.0, 2.0))
+
+    def change(dataset, k):
+        dataset.ImageType, dataset.SliceThickness = kind, str(step)
+
+    make.write_series(tmp_path, make.ramp(grid.shape), grid, modality, change=change)
+    found = scan(tmp_path)
+    assert [skip.reason.startswith("it is a projection") for skip in found.skipped] == [True] * leaves
+    assert len(found.cases) == 1 - leaves
 
 
 def test_gap_between_slices_stated_as_spacing_is_no_reason(tmp_path):
@@ -298,13 +321,32 @@ def test_truncated_compressed(folder):
     assert "compressed pixel data are incomplete" in refused(folder)
 
 
-def test_truncated_file_makes_its_series_incomplete(folder):
+@pytest.mark.parametrize("which", [0, 4, -1])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_truncated_file_makes_its_series_incomplete(folder, which, syntax):
+    """Without its first or last slice a stack looks whole."""
+    paths = bad(folder, syntax=syntax)
+    paths[which].write_bytes(paths[which].read_bytes()[:-4])
+    found = scan(folder)
+    assert not [s for case in found.cases for s in case.series if str(paths[1]) in s.files]
+    series, file = sorted((skip for skip in found.skipped), key=lambda skip: -skip.files)
+    assert series.files == len(paths) - 1
+    assert series.reason.startswith("1 of its files is not whole")
+    assert paths[which].name in series.reason
+    assert file.path == str(paths[which])
+    assert "truncated (" in file.reason
+    assert series.damaged
+    assert file.damaged
+
+
+def test_what_is_cut_in_its_header_or_empty_is_damaged_and_a_mark_is_not(folder):
     paths = bad(folder)
-    paths[4].write_bytes(paths[4].read_bytes()[:-4])
-    reasons = sorted(skip.reason for skip in scan(folder).skipped)
-    assert len(reasons) == 2
-    assert "1 slice is missing" in reasons[0]
-    assert "truncated (4 bytes" in reasons[1]
+    paths[-1].write_bytes(paths[-1].read_bytes()[:300])
+    (folder / "again.dcm").write_bytes(b"")
+    (folder / "DONE").write_bytes(b"")
+    (folder / "notes.txt").write_bytes(b"hello")
+    damaged = {Path(skip.path).name for skip in scan(folder).skipped if skip.damaged}
+    assert damaged == {paths[-1].name, "again.dcm"}
 
 
 def test_deflated_bomb(folder):

@@ -152,10 +152,19 @@ def test_scan_says_it_and_keeps_the_image(tmp_path):
     assert any("already defaced (quickshear, defacedask 0.1.0)" in note for note in found.notes)
 
 
-def test_a_series_that_is_marked_in_part_is_not_marked(tmp_path):
+@pytest.mark.parametrize("slices", [{0, 1, 2, 3}, {0}, {7}])
+@pytest.mark.parametrize("what", ["all", "codes", "method", "visible"])
+def test_a_series_that_is_marked_in_part_is_not_marked(tmp_path, slices, what):
     def change(dataset, k):
-        if k < 4:
+        if k in slices and what == "all":
             mark_cleaned(dataset, "quickshear", "0.1.0", image=True)
+        elif k in slices:
+            said = {
+                "codes": header(codes=[CLEANED]),
+                "method": header("pydeface 2.0"),
+                "visible": header(visible="NO"),
+            }
+            dataset.update(said[what])
 
     make.write_series(tmp_path, make.ramp(GRID.shape), GRID, change=change)
     assert "already_defaced" not in scan(tmp_path).cases[0].primary.facts

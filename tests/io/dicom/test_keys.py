@@ -68,6 +68,15 @@ def test_a_series_of_two_patients_is_refused_whole(tmp_path, count):
     )
 
 
+@pytest.mark.parametrize("part", [slice(0, 4), slice(0, 8, 2)])
+def test_nor_does_another_frame_of_reference_make_two_series_of_it(tmp_path, part):
+    """One study and series, the rest of the slices under another id and frame: none of the two is whole."""
+    change(write(tmp_path / "ct")[part], PatientID="P2", FrameOfReferenceUID=make.uid("another"))
+    result = scan(tmp_path)
+    assert not result.cases
+    assert "name 2 patients" in reasons(result)[0]
+
+
 def test_a_series_of_one_id_and_two_persons_is_refused_whole(tmp_path):
     files = write(tmp_path / "ct")
     change(files[:4], PatientName="Meier^Anna", PatientBirthDate="19500101")

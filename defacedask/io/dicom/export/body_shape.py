@@ -2,8 +2,9 @@
 
 "NormalTissue", "Patient", "Body-PTV" or "Ring" renders a face as well as BODY does, if it is drawn along the skin. A
 structure is compared with the body of the image that it lies on: what fills most of a slice and keeps to its edge is
-treated as an outline; what keeps to the edge near the face without filling it (a shell) as something that follows the
-skin.
+treated as an outline; what keeps to the edge near the face without filling it (a shell) as something that follows
+the skin. What fills most of the body in nearly all slices of the face is drawn after a body as well, wherever its
+edge is: some way below the skin, or along that of another day.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ OUTLINE, SKIN = "outline", "skin"
 NEAR_MM, NEAR_PIXELS = 6.0, 1.5
 #: Part of the skin that an outline keeps to, and part of the body that it fills, over all slices looked at.
 FOLLOWED, FILLED = 0.6, 0.7
+#: Part of the slices near the region that something lies in, and part of the body that it fills there, that is drawn
+#: after a body, wherever its edge is. No organ reaches from brow to chin and fills so much.
+REACHED, MOSTLY = 0.8, 0.6
 #: Part of the skin near the region that something keeps to that follows it.
 FOLLOWED_FACE = 0.4
 #: mm around the region that count as near.
@@ -36,7 +40,12 @@ Body = Callable[[int], "np.ndarray | None"]
 
 
 def roles_by_shape(
-    structures: Iterable[Any], geometry: Geometry, body: Body, region: np.ndarray | None = None
+    structures: Iterable[Any],
+    geometry: Geometry,
+    body: Body,
+    region: np.ndarray | None = None,
+    *,
+    anywhere: bool = False,
 ) -> dict[int, str]:
     """Structures that are drawn along the skin.
 
@@ -50,6 +59,9 @@ def roles_by_shape(
         ``body(k)`` -> (row, column) bool: body of the image **as it came** in slice k, or None where not known.
     region : (z, y, x) bool array, optional
         What the plan may change: only slices that meet it are looked at.
+    anywhere : bool
+        The region is a layer along the skin, so that an edge below it stays: what is drawn after a body is an outline
+        wherever its edge is.
 
     Returns
     -------
@@ -67,13 +79,16 @@ def roles_by_shape(
         there = part.start[0] + np.flatnonzero(mask.any(axis=(1, 2)))
         if faces is not None:
             there = there[faces[there]]
-        role = _role(mask, part.start, there, slices)
+        reaches = anywhere and faces is not None and len(there) >= REACHED * faces.sum()
+        role = _role(mask, part.start, there, slices, MOSTLY if reaches else np.inf)
         if role:
             out[part.number] = role
     return out
 
 
-def _role(mask: np.ndarray, start: tuple[int, int, int], there: np.ndarray, slices: _Slices) -> str:
+def _role(
+    mask: np.ndarray, start: tuple[int, int, int], there: np.ndarray, slices: _Slices, mostly: float
+) -> str:
     if not len(there):
         return ""
     chosen = there[np.unique(np.linspace(0, len(there) - 1, MOST_SLICES).astype(int))]
@@ -90,7 +105,7 @@ def _role(mask: np.ndarray, start: tuple[int, int, int], there: np.ndarray, slic
         area, filled = area + int(inside.sum()), filled + int((inside & own).sum())
     if not skin:
         return ""
-    if kept >= FOLLOWED * skin and filled >= FILLED * area:
+    if (kept >= FOLLOWED * skin and filled >= FILLED * area) or filled >= mostly * area:
         return OUTLINE
     return SKIN if face and face_kept >= FOLLOWED_FACE * face else ""
 

@@ -35,7 +35,7 @@ def skin_segments(
     body: Callable[[int], np.ndarray | None],
     region: np.ndarray,
 ) -> list[str]:
-    """Labels of segments that follow the skin of the image.
+    """Labels of segments that follow the skin of the image, under a plan whose region is a layer along it.
 
     Parameters
     ----------
@@ -69,7 +69,8 @@ def skin_segments(
         for number, mask in own.items():
             masks.setdefault(number, np.zeros(image.shape, bool))[k] |= mask
     parts = [_Part(labels.get(n, ""), n, (0, 0, 0), mask) for n, mask in sorted(masks.items())]
-    return [labels.get(number, "") for number in roles_by_shape(parts, image, body, region)]
+    roles = roles_by_shape(parts, image, body, region, anywhere=True)
+    return [labels.get(number, "") for number in roles]
 
 
 def _slice_of(grid: Geometry, image: Geometry) -> int | None:
