@@ -22,6 +22,8 @@ PACKAGES = (
     "face_recognition_models",
     "dlib-bin",
     "dlib",
+    "onnx",
+    "onnxruntime",
     "vtk",
     "pyvista",
     "scikit-image",
