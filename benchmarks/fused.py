@@ -55,8 +55,14 @@ def _expressions(count: int) -> Iterator[tuple[str, Callable[[Any], Any]]]:
     def there(xp: Any, arrays: Any) -> list[Any]:
         return held.setdefault(id(arrays), {}).setdefault(xp.__name__, [xp.asarray(a) for a in arrays])
 
-    yield "a map between its elements", lambda xp: Between(field[0].shape, there(xp, index[1:]), xp).read(field[0])
-    yield "a field between its elements", lambda xp: Between(field.shape, there(xp, index), xp).read(field, outside=9.0)
+    yield (
+        "a map between its elements",
+        lambda xp: Between(field[0].shape, there(xp, index[1:]), xp).read(field[0]),
+    )
+    yield (
+        "a field between its elements",
+        lambda xp: Between(field.shape, there(xp, index), xp).read(field, outside=9.0),
+    )
     yield "two fields at places", lambda xp: stack.at(tuple(there(xp, places)), xp)
     yield "two fields at all voxels", lambda xp: stack.over(grid, turn, xp)
     yield "places of voxels", lambda xp: xp.stack(grid.positions_at(there(xp, voxels), xp))

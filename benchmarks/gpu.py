@@ -268,7 +268,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rehearse", action="store_true", help="on the stand-in for CuPy")
     parser.add_argument("--small", action="store_true", help="a small CT, few repeats")
     parser.add_argument("--defacers", default=",".join(DEFACERS), help="names with commas")
-    parser.add_argument("--counts", action="store_true", help="count what one block asks, and measure nothing")
+    parser.add_argument(
+        "--counts", action="store_true", help="count what one block asks, and measure nothing"
+    )
     parser.add_argument("--record", action="store_true", help="add the tables to benchmarks/RESULTS.md")
     given = parser.parse_args(arguments)
     plans = plans_of(given.plans, given.defacers.split(","))
@@ -285,7 +287,9 @@ def main(arguments: list[str] | None = None) -> int:
         beside = kernels_beside(cupy, 1 if given.small else 10, 20_000 if given.small else 4_000_000)
         fast = speed(plans, volume, cupy, repeats)
         way = through_the_store({n: p for n, p in plans.items() if ":" not in n}, volume)
-    wrong = sum(sum(number for name, number in row.items() if "differ" in name) for row in (*same, *beside, *way))
+    wrong = sum(
+        sum(number for name, number in row.items() if "differ" in name) for row in (*same, *beside, *way)
+    )
     text = "\n\n".join(
         [
             f"## {'Rehearsal' if given.rehearse else 'GPU'}, {title}",

@@ -188,7 +188,9 @@ class Geometry:
             LPS mm. An axis that does not move a coordinate keeps length 1, so axis-aligned grids cost
             three vectors and not three volumes.
         """
-        x, y, z = (functools.reduce(operator.add, parts).astype(dtype) for parts in _sent(self._vectors(), xp))
+        x, y, z = (
+            functools.reduce(operator.add, parts).astype(dtype) for parts in _sent(self._vectors(), xp)
+        )
         return x, y, z
 
     def _vectors(self) -> list[list[np.ndarray]]:

@@ -125,6 +125,7 @@ def test_stacks_of_fields(xp, geometry, seed, channels):
     stack = Stack(random.normal(size=(channels, *grid.shape)) * 100, grid)
     matrix, block = matrix_of(random), block_of(random, geometry)
     assert same(stack.over(block, matrix), stack.over(block, matrix, xp))
+    assert same(stack.above(3.0, block, matrix), stack.above(3.0, block, matrix, xp))
     places = tuple(random.uniform(-40, 40, 50) + c for c in geometry.centre)
     assert same(stack.at(places), stack.at(tuple(xp.asarray(p) for p in places), xp))
 
@@ -180,7 +181,9 @@ def boxes(random, geometry, protected):
     low, high = geometry.corners.min(axis=0), geometry.corners.max(axis=0)
 
     def box(name):
-        ends = np.sort(np.stack([matrix[:3, :3] @ random.uniform(low, high) + matrix[:3, 3] for _ in "ab"]), axis=0)
+        ends = np.sort(
+            np.stack([matrix[:3, :3] @ random.uniform(low, high) + matrix[:3, 3] for _ in "ab"]), axis=0
+        )
         ends[0, int(random.integers(0, 3))] = -1e4
         return Box(name, tuple(ends[0].tolist()), tuple(ends[1].tolist()))
 
@@ -279,7 +282,9 @@ def test_a_voxel_on_a_plane_lies_on_the_same_side_in_blocks_of_any_shape(rng):
 def test_no_kernel_contracts_a_product_and_a_sum():
     """What NVIDIA's own compiler makes of every body: no fused multiply-add. Allowed to, it makes them."""
     if nvrtc() is None:
-        pytest.skip("NVIDIA's runtime compiler is not there (pip install nvidia-cuda-nvrtc-cu12; it needs no card)")
+        pytest.skip(
+            "NVIDIA's runtime compiler is not there (pip install nvidia-cuda-nvrtc-cu12; it needs no card)"
+        )
     names = [kernel.name for kernel in Kernel.known]
     assert len(names) >= 14
     assert len(names) == len(set(names))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         distance: np.ndarray
         margin_mm: float
 
+
 __all__ = ["Solid", "restore", "withdraw"]
 
 #: ``b``: of `Geometry.root`. ``w``: place of the voxel ``i`` of the block.

@@ -69,7 +69,9 @@ def compiler() -> str | None:
 
 def why_none() -> str:
     """What to say where kernels cannot be compiled; empty where they can."""
-    return "" if compiler() else "kernels are not compiled: there is no C++ compiler (install g++, or set CXX)"
+    return (
+        "" if compiler() else "kernels are not compiled: there is no C++ compiler (install g++, or set CXX)"
+    )
 
 
 class _Parameter:
@@ -238,7 +240,10 @@ def _compiled(source: str, flags: tuple[str, ...]) -> Any:
             text, made = Path(own, "kernel.cpp"), Path(own, "kernel.so")
             text.write_text(source, encoding="utf-8")
             done = subprocess.run(
-                [str(compiler()), *flags, str(text), "-o", str(made)], capture_output=True, text=True, check=False
+                [str(compiler()), *flags, str(text), "-o", str(made)],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
                 raise ValueError(f"the kernel does not compile:\n{done.stderr[:2000]}")

@@ -23,6 +23,7 @@ import numpy as np
 
 from defacedask.defacers.base import Defacer, Plan
 from defacedask.defacers.boxes import Box
+from defacedask.defacers.carina import sheet_kernels
 from defacedask.defacers.carina.dose_layer import carried_on, with_dose
 from defacedask.defacers.carina.layer import Sheet, make_sheet, ramp
 from defacedask.defacers.carina.strata import Strata, measured
@@ -30,6 +31,7 @@ from defacedask.defacers.carina.under_skin import SPREAD, skin_distance, with_de
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
+from defacedask.kernels import fuses
 from defacedask.sampling import apply_affine
 from defacedask.volume import real_values
 
@@ -97,6 +99,9 @@ class CarinaPlan(Plan):
             near = geometry.block([s.start for s in box], [s.stop for s in box])
             inside = region[box]
             drawn = sheet.floor.size > 0
+            if fuses(xp):
+                sheet_kernels.mark(sheet, inside, near, self.pose, self.edge, OVERLAP, xp)
+                continue
             behind, before = (0.0, self.edge) if drawn else (OVERLAP, 0.0)
             for tile in sheet.tiles(near, self.pose, behind, before, xp):
                 part = near.block([s.start for s in tile], [s.stop for s in tile])
@@ -135,10 +140,36 @@ class CarinaPlan(Plan):
         at = xp.nonzero(region)
         positions = geometry.positions_at(at, xp)
         head = apply_affine(self.pose, *positions)
-        none = xp.full(at[0].shape, -1000.0)
+        deep, seam, above, tone, weight = self._deepest(head, xp)
+        new = self.strata.draw(positions, deep, tone / weight, self.key, xp, geometry).astype(xp.float32)
+        old = values[at]
+        low, high = self.strata.soft
+        bone = (old > high) & (above <= 0) if modality == "CT" else xp.zeros(old.shape, dtype=bool)
+        soft = (old >= low) & (old <= high)
+        drawn = xp.where((above > 0) | (seam > 0), ~bone, soft)
+        out = values.copy()
+        out[at] = xp.where(deep < 0, xp.maximum(old, new), xp.where(drawn, new, old))
+        return out
+
+    def _deepest(self, head: tuple[Any, Any, Any], xp: Any) -> tuple[Any, Any, Any, Any, Any]:
+        """How places lie in the sheets together.
+
+        Returns
+        -------
+        deep, seam, above : float64 arrays
+            mm below the outer surface, over the seam, and over the old skin: in the sheet where that is most.
+        tone, weight : float64 arrays
+            Brightness times weight, and weight, summed over the sheets.
+        """
+        if fuses(xp):
+            it = sheet_kernels.Deepest(head, self.edge, xp)
+            for sheet in self.sheets:
+                it.add(sheet)
+            return it.deep, it.seam, it.above, it.tone, it.weight
+        none = xp.full(head[0].shape, -1000.0)
         deep, seam, above = none.copy(), none.copy(), none.copy()
-        tone = xp.zeros(at[0].shape, dtype=xp.float32)
-        weight = xp.full(at[0].shape, 1e-3, dtype=xp.float32)
+        tone = xp.zeros(head[0].shape, dtype=xp.float32)
+        weight = xp.full(head[0].shape, 1e-3, dtype=xp.float32)
         for sheet in self.sheets:
             maps = sheet.between(head, xp)
             below, over = sheet.depth(head, maps)
@@ -152,15 +183,7 @@ class CarinaPlan(Plan):
             share = xp.where(here, xp.clip(below + 1.0, 0.05, 20.0), 0.0)
             tone = tone + share * sheet.sampled("tone", maps) / 64
             weight = weight + share
-        new = self.strata.draw(positions, deep, tone / weight, self.key, xp, geometry).astype(xp.float32)
-        old = values[at]
-        low, high = self.strata.soft
-        bone = (old > high) & (above <= 0) if modality == "CT" else xp.zeros(old.shape, dtype=bool)
-        soft = (old >= low) & (old <= high)
-        drawn = xp.where((above > 0) | (seam > 0), ~bone, soft)
-        out = values.copy()
-        out[at] = xp.where(deep < 0, xp.maximum(old, new), xp.where(drawn, new, old))
-        return out
+        return deep, seam, above, tone, weight
 
     def tuned(self, volume: xr.DataArray) -> CarinaPlan:
         """For another modality: its own tissue below the skin map."""
