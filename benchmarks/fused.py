@@ -1,4 +1,4 @@
-"""Each fused kernel beside the plain expression that it stands for, and beside NumPy: values, and time on the card."""
+"""Each fused kernel beside the plain expression that it stands for, and beside NumPy: values, and time on a card."""
 
 from __future__ import annotations
 

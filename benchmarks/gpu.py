@@ -3,13 +3,14 @@
     python -m benchmarks.gpu --plans plans.json.gz --prepare    anywhere: makes the plans and writes them down
     python -m benchmarks.gpu --plans plans.json.gz              where the card is: no registration is needed there
     python -m benchmarks.gpu --rehearse --small                 without a card, on the stand-in for CuPy
+    python -m benchmarks.gpu --plans plans.json.gz --counts     without a card, too
 
 Five tables, on the built-in average head: voxels that differ between NumPy and CuPy, for each defacer and kind of
 image, by fused kernels and by plain expressions (0 everywhere, or exit code 1); each fused kernel beside the plain
-expression that it stands for, values and time (`benchmarks.fused`); the time of a planning CT of 512 x 512 x 200 beside
-a copy on the same card, whose bandwidth is measured first; what one block asks of the card, counted on the stand-in
-(``--counts``: this alone); and the way from a Zarr store through the card and back. ``--record`` adds them to
-``benchmarks/RESULTS.md``, with card and date. A rehearsal's times say nothing of a card.
+expression that it stands for, values and time (`benchmarks.fused`); the time of a planning CT of 512 x 512 x 200
+beside a copy on the same card, whose bandwidth is measured first; and the way from a Zarr store through the card and
+back. ``--record`` adds them to ``benchmarks/RESULTS.md``, with card and date. A rehearsal's times say nothing of a
+card. ``--counts`` needs none: what one block asks of a device, counted on the stand-in.
 """
 
 from __future__ import annotations

@@ -165,9 +165,10 @@ def sample_field(
 class Between:
     """Places between the elements of fields of one shape: laid out once, and read for each of the fields.
 
-    The value is linear along each axis, in float64. On the host SciPy reads it, but for maps; on a device one kernel makes the same
-    sums in SciPy's order, or, where none can be compiled, one operation after the other: a compiler that contracts a
-    product and a sum into one rounding gives other bits. So NumPy and CuPy agree to the last one.
+    The value is linear along each axis, in float64. On the host SciPy reads fields of three axes. All else makes the
+    same sums in SciPy's order: on a device one kernel, or, where none can be compiled, one operation after the other.
+    A compiler that contracts a product and a sum into one rounding would give other bits. So NumPy and CuPy agree to
+    the last one.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`NoiseField` on a device: drawing, smoothing and reading, one kernel each, with the bits of the plain expressions."""
+"""`NoiseField` on a device: drawing, smoothing and reading by one kernel each, with the plain expressions' bits."""
 
 from __future__ import annotations
 

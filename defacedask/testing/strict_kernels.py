@@ -2,8 +2,8 @@
 
 The C++ that a card's compiler gets is compiled by the host's, without contraction, and every operation that
 `defacedask.kernels` allows is rounded alike by both. So the bits that a kernel gives here are those of a card. It is
-stricter than CuPy: a kernel that does not forbid contraction is refused, and an index beyond a raw array, which a card
-reads or writes all the same, is an error.
+stricter than CuPy: a kernel that does not forbid contraction is refused, and an index beyond a raw array, which a
+card reads or writes all the same, is an error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stand-in's kernels: as strict as CuPy's, and a body that makes other sums than NumPy is told from one that does not."""
+"""The stand-in's kernels: as strict as CuPy's, and a body that makes other sums than NumPy is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sheet says of voxels, on a device: one kernel a sheet, with the bits of the plain expressions of `CarinaPlan`."""
+"""What a sheet says of voxels, on a device: one kernel a sheet, with the bits of `CarinaPlan`'s plain expressions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Deepest", "mark"]
 
-#: ``s``: origin, spacing, rows, columns, axis, sign of a sheet; the edge before its envelope, the overlap behind its skin
-#: and whether it has a floor (see `_numbers`). ``h``: a place in the head's frame.
+#: ``s``: origin, spacing, rows, columns, axis, sign of a sheet; the edge before its envelope, the overlap behind its
+#: skin and whether it has a floor (see `_numbers`). ``h``: a place in the head's frame.
 _SHEET = (
     LINEAR
     + """
