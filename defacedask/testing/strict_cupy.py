@@ -1,7 +1,7 @@
 """A stand-in for CuPy on machines without a GPU: as strict as CuPy about mixing with NumPy, and it counts.
 
-Its arrays hold NumPy's and give the same numbers, so that, but for kernels, it says nothing about a card's arithmetic,
-and nothing about its time. As CuPy's do,
+Its arrays hold NumPy's and give the same numbers: but for kernels it says nothing about a card's arithmetic, and
+nothing about its time. As CuPy's do,
 they refuse to become NumPy arrays unasked, and to be reckoned with NumPy arrays or indexed by them; numbers and NumPy
 scalars are fine. Sums and the like of a whole array stay arrays. There are no functions but those that CuPy has
 (``cupy_names.txt``). Kernels are compiled for the host (`strict_kernels`); without a C++ compiler there are none, and
