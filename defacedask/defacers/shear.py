@@ -205,8 +205,8 @@ def _row_ends(plane: Sequence[float], geometry: Geometry) -> tuple[int, bool, np
 def order_of(normal: Sequence[float], geometry: Geometry) -> list[int]:
     """In which order the terms of ``normal . position`` are summed: which coordinates (0 is x), the last one alone.
 
-    First those that several axes of the array move; then z, x and y, as all planes of a face have a part of y. It does
-    not follow from the block's shape: a voxel on the plane lies on one and the same side of it in every block.
+    First those that several axes of the array move; then z, x and y, as all planes of a face have a part of y. The
+    block's shape plays no part: a voxel on the plane lies on one and the same side of it in every block.
 
     Parameters
     ----------
