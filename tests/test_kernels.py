@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from support.nvrtc import compiled, nvrtc
 from support.strategies import geometries
 
+from benchmarks.fused import kernels_beside
 from defacedask.defacers.base import bits
 from defacedask.defacers.biometric_mask import BiometricMaskPlan
 from defacedask.defacers.boxes import Box
+from defacedask.defacers.carina import CarinaPlan
+from defacedask.defacers.carina.layer import Sheet
 from defacedask.defacers.elementary import exp2
 from defacedask.defacers.fields import Stack
 from defacedask.defacers.mri_reface.intensity import UNKNOWN
@@ -295,3 +298,57 @@ def test_no_kernel_contracts_a_product_and_a_sum():
         assert "fma." not in compiled(kernel, kind, OPTIONS), kernel.name
         free.append("fma." in compiled(kernel, kind, ()))
     assert sum(free) > 10
+
+
+def sheets(random, geometry):
+    """Three sheets over a grid: front, left and right."""
+    found = []
+    for axis, sign in ((1, -1), (0, 1), (0, -1)):
+        shape = tuple(int(n) for n in random.integers(3, 9, 2))
+        spacing = float(random.uniform(2, 5))
+        across = geometry.centre[1 - axis]
+        origin = tuple((np.array([geometry.centre[2], across]) - spacing * np.array(shape) / 2).tolist())
+        skin = np.rint(sign * geometry.centre[axis] / 0.05 + random.integers(-100, 100, shape)).astype(
+            np.int16
+        )
+        thick = np.where(random.random(shape) > 0.2, random.integers(0, 300, shape), 0).astype(np.int16)
+        seam = skin - random.integers(0, 40, shape).astype(np.int16)
+        floor = seam - random.integers(0, 80, shape).astype(np.int16)
+        tone = random.integers(-90, 90, shape).astype(np.int8)
+        found.append(
+            Sheet(axis, sign, origin, spacing, skin, skin + thick, seam=seam, floor=floor, tone=tone)
+            if random.random() > 0.2
+            else Sheet(axis, sign, origin, spacing, skin, skin + thick)
+        )
+    return tuple(found)
+
+
+@few
+@given(geometries(max_size=10, sheared=True), seeds)
+def test_sheets(xp, geometry, seed):
+    random = np.random.default_rng(seed)
+    # heights are held to 1.6 m
+    affine = geometry.affine.copy()
+    affine[:3, 3] *= 0.2
+    geometry = Geometry(geometry.shape, affine)
+    pose = np.eye(4)
+    pose[:3, :3] += random.normal(size=(3, 3)) * 0.1
+    plan = CarinaPlan(
+        pose=pose, sheets=sheets(random, geometry), modality="CT", strata=None, edge=float(random.uniform(0, 2)),
+        deepest_mm=9.0, key=b"", added_ml=0.0, replaced_ml=0.0,
+    )  # fmt: skip
+    block = block_of(random, geometry)
+    assert same(plan.wanted(block), plan.wanted(block, xp))
+    deep = dataclasses.replace(plan, sheets=tuple(s for s in plan.sheets if s.floor.size))
+    at = np.nonzero(random.random(block.shape) > 0.3)
+    head = apply_affine(pose, *block.positions_at(at))
+    for one, other in zip(
+        deep._deepest(head, np), deep._deepest(tuple(map(xp.asarray, head)), xp), strict=True
+    ):
+        assert same(one, other)
+
+
+def test_the_benchmark_compares_each_expression_with_numpy(xp):
+    rows = kernels_beside(xp, 1, 300)
+    assert len(rows) >= 10
+    assert all(row["differs"] == row["plain differs"] == 0 for row in rows)
