@@ -237,7 +237,7 @@ class Geometry:
         """
         if fuses(xp):
             numbers = (float(number) for number in self.root()[:18])
-            return _POSITIONS(xp, *index, *numbers)  # type: ignore[no-any-return]
+            return _POSITIONS(xp, *index, *numbers)
         x, y, z = (
             functools.reduce(operator.add, (_taken(part, index) for part in parts))
             for parts in _sent(self._vectors(), xp)

@@ -81,7 +81,8 @@ def apply_affine(matrix: np.ndarray, x: Any, y: Any, z: Any) -> tuple[Any, Any, 
     xp = namespace(x, y, z)
     kinds = {(getattr(part, "shape", None), getattr(part, "dtype", None)) for part in (x, y, z)}
     if fuses(xp) and len(kinds) == 1 and kinds.pop()[1] == np.float64:
-        return _MAPPED(xp, x, y, z, constant(_rows_of(np.asarray(matrix, np.float64).tobytes()), xp))  # type: ignore[no-any-return]
+        rows = _rows_of(np.asarray(matrix, np.float64).tobytes())
+        return _MAPPED(xp, x, y, z, constant(rows, xp))
     out = []
     for row in range(3):
         total: Any = float(matrix[row, 3])

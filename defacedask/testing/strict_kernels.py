@@ -106,7 +106,7 @@ class StrictKernel:
 
     def __init__(
         self,
-        array: Callable[..., Any],
+        array: Any,
         launched: Callable[[], None],
         in_params: str,
         out_params: str,
