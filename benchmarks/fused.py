@@ -1,4 +1,4 @@
-"""Each fused kernel beside the plain expression that it stands for, and beside NumPy: values, and time on the card."""
+"""Each fused kernel beside the plain expression that it stands for, and beside NumPy: values, and time on a card."""
 
 from __future__ import annotations
 
@@ -50,18 +50,28 @@ def _expressions(count: int) -> Iterator[tuple[str, Callable[[Any], Any]]]:
     stack = Stack(random.normal(size=(2, *coarse.shape)), coarse)
     noise = NoiseField(b"key", grid.affine, (0.5, 1.2, 1.2), "noise")
     kept = Protected("s", 3.0, coarse, random.integers(-50, 90, coarse.shape).astype(np.int8))
-    held: dict[int, Any] = {}
+    held: dict[tuple[int, str], list[Any]] = {}
+    rows, exponents = index[1:], [values]
 
     def there(xp: Any, arrays: Any) -> list[Any]:
-        return held.setdefault(id(arrays), {}).setdefault(xp.__name__, [xp.asarray(a) for a in arrays])
+        key = id(arrays), xp.__name__  # all of these lists live as long as this
+        if key not in held:
+            held[key] = [xp.asarray(a) for a in arrays]
+        return held[key]
 
-    yield "a map between its elements", lambda xp: Between(field[0].shape, there(xp, index[1:]), xp).read(field[0])
-    yield "a field between its elements", lambda xp: Between(field.shape, there(xp, index), xp).read(field, outside=9.0)
+    yield (
+        "a map between its elements",
+        lambda xp: Between(field[0].shape, there(xp, rows), xp).read(field[0]),
+    )
+    yield (
+        "a field between its elements",
+        lambda xp: Between(field.shape, there(xp, index), xp).read(field, outside=9.0),
+    )
     yield "two fields at places", lambda xp: stack.at(tuple(there(xp, places)), xp)
     yield "two fields at all voxels", lambda xp: stack.over(grid, turn, xp)
     yield "places of voxels", lambda xp: xp.stack(grid.positions_at(there(xp, voxels), xp))
     yield "an affine map", lambda xp: xp.stack(apply_affine(turn, *there(xp, places)))
-    yield "a power", lambda xp: exp2(there(xp, [values])[0], xp)
+    yield "a power", lambda xp: exp2(there(xp, exponents)[0], xp)
     yield "what is protected", lambda xp: kept.keep(grid, xp)
     yield "noise", lambda xp: noise.at(grid.positions_at(there(xp, voxels), xp), xp, within=grid)
     yield "uniform noise", lambda xp: noise.uniform(grid.positions_at(there(xp, voxels), xp), xp)

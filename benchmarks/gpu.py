@@ -3,13 +3,14 @@
     python -m benchmarks.gpu --plans plans.json.gz --prepare    anywhere: makes the plans and writes them down
     python -m benchmarks.gpu --plans plans.json.gz              where the card is: no registration is needed there
     python -m benchmarks.gpu --rehearse --small                 without a card, on the stand-in for CuPy
+    python -m benchmarks.gpu --plans plans.json.gz --counts     without a card, too
 
 Five tables, on the built-in average head: voxels that differ between NumPy and CuPy, for each defacer and kind of
 image, by fused kernels and by plain expressions (0 everywhere, or exit code 1); each fused kernel beside the plain
-expression that it stands for, values and time (`benchmarks.fused`); the time of a planning CT of 512 x 512 x 200 beside
-a copy on the same card, whose bandwidth is measured first; what one block asks of the card, counted on the stand-in
-(``--counts``: this alone); and the way from a Zarr store through the card and back. ``--record`` adds them to
-``benchmarks/RESULTS.md``, with card and date. A rehearsal's times say nothing of a card.
+expression that it stands for, values and time (`benchmarks.fused`); the time of a planning CT of 512 x 512 x 200
+beside a copy on the same card, whose bandwidth is measured first; and the way from a Zarr store through the card and
+back. ``--record`` adds them to ``benchmarks/RESULTS.md``, with card and date. A rehearsal's times say nothing of a
+card. ``--counts`` needs none: what one block asks of a device, counted on the stand-in.
 """
 
 from __future__ import annotations
@@ -268,7 +269,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rehearse", action="store_true", help="on the stand-in for CuPy")
     parser.add_argument("--small", action="store_true", help="a small CT, few repeats")
     parser.add_argument("--defacers", default=",".join(DEFACERS), help="names with commas")
-    parser.add_argument("--counts", action="store_true", help="count what one block asks, and measure nothing")
+    parser.add_argument(
+        "--counts", action="store_true", help="count what one block asks, and measure nothing"
+    )
     parser.add_argument("--record", action="store_true", help="add the tables to benchmarks/RESULTS.md")
     given = parser.parse_args(arguments)
     plans = plans_of(given.plans, given.defacers.split(","))
@@ -285,7 +288,9 @@ def main(arguments: list[str] | None = None) -> int:
         beside = kernels_beside(cupy, 1 if given.small else 10, 20_000 if given.small else 4_000_000)
         fast = speed(plans, volume, cupy, repeats)
         way = through_the_store({n: p for n, p in plans.items() if ":" not in n}, volume)
-    wrong = sum(sum(number for name, number in row.items() if "differ" in name) for row in (*same, *beside, *way))
+    wrong = sum(
+        sum(number for name, number in row.items() if "differ" in name) for row in (*same, *beside, *way)
+    )
     text = "\n\n".join(
         [
             f"## {'Rehearsal' if given.rehearse else 'GPU'}, {title}",

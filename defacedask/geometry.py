@@ -188,7 +188,9 @@ class Geometry:
             LPS mm. An axis that does not move a coordinate keeps length 1, so axis-aligned grids cost
             three vectors and not three volumes.
         """
-        x, y, z = (functools.reduce(operator.add, parts).astype(dtype) for parts in _sent(self._vectors(), xp))
+        x, y, z = (
+            functools.reduce(operator.add, parts).astype(dtype) for parts in _sent(self._vectors(), xp)
+        )
         return x, y, z
 
     def _vectors(self) -> list[list[np.ndarray]]:
@@ -235,7 +237,7 @@ class Geometry:
         """
         if fuses(xp):
             numbers = (float(number) for number in self.root()[:18])
-            return _POSITIONS(xp, *index, *numbers)  # type: ignore[no-any-return]
+            return _POSITIONS(xp, *index, *numbers)
         x, y, z = (
             functools.reduce(operator.add, (_taken(part, index) for part in parts))
             for parts in _sent(self._vectors(), xp)

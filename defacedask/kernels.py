@@ -27,8 +27,9 @@ __all__ = ["LINEAR", "OPTIONS", "PLACE", "Kernel", "fuses", "unfused"]
 #: What every kernel is compiled with: no product and sum in one rounding.
 OPTIONS = ("--fmad=false",)
 
-#: Where a voxel lies. ``b`` holds the rows of a grid's affine (steps along z, y, x; origin) and ``m``, from ``at`` on,
-#: those of a map of places (x, y, z; shift): the sums of `Geometry.positions` and `apply_affine`, which skip zeros.
+#: Where a voxel lies. ``b`` holds the rows of a grid's affine (steps along z, y, x; origin) and ``m``, from ``at``
+#: on, those of a map of places (x, y, z; shift). The sums are those of `Geometry.positions` and `apply_affine`, which
+#: skip zeros.
 PLACE = r"""
 template <typename P> __device__ double world(const P& b, int row, double z, double y, double x) {
     double sum = b[4 * row + 3];

@@ -81,7 +81,8 @@ def apply_affine(matrix: np.ndarray, x: Any, y: Any, z: Any) -> tuple[Any, Any, 
     xp = namespace(x, y, z)
     kinds = {(getattr(part, "shape", None), getattr(part, "dtype", None)) for part in (x, y, z)}
     if fuses(xp) and len(kinds) == 1 and kinds.pop()[1] == np.float64:
-        return _MAPPED(xp, x, y, z, constant(_rows_of(np.asarray(matrix, np.float64).tobytes()), xp))  # type: ignore[no-any-return]
+        rows = _rows_of(np.asarray(matrix, np.float64).tobytes())
+        return _MAPPED(xp, x, y, z, constant(rows, xp))
     out = []
     for row in range(3):
         total: Any = float(matrix[row, 3])
@@ -165,9 +166,10 @@ def sample_field(
 class Between:
     """Places between the elements of fields of one shape: laid out once, and read for each of the fields.
 
-    The value is linear along each axis, in float64. On the host SciPy reads it, but for maps; on a device one kernel makes the same
-    sums in SciPy's order, or, where none can be compiled, one operation after the other: a compiler that contracts a
-    product and a sum into one rounding gives other bits. So NumPy and CuPy agree to the last one.
+    The value is linear along each axis, in float64. On the host SciPy reads fields of three axes. All else makes the
+    same sums in SciPy's order: on a device one kernel, or, where none can be compiled, one operation after the other.
+    A compiler that contracts a product and a sum into one rounding would give other bits. So NumPy and CuPy agree to
+    the last one.
 
     Parameters
     ----------

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from support.nvrtc import compiled, nvrtc
 from support.strategies import geometries
 
+from benchmarks.fused import kernels_beside
 from defacedask.defacers.base import bits
 from defacedask.defacers.biometric_mask import BiometricMaskPlan
 from defacedask.defacers.boxes import Box
+from defacedask.defacers.carina import CarinaPlan
+from defacedask.defacers.carina.layer import Sheet
 from defacedask.defacers.elementary import exp2
 from defacedask.defacers.fields import Stack
 from defacedask.defacers.mri_reface.intensity import UNKNOWN
@@ -125,6 +128,7 @@ def test_stacks_of_fields(xp, geometry, seed, channels):
     stack = Stack(random.normal(size=(channels, *grid.shape)) * 100, grid)
     matrix, block = matrix_of(random), block_of(random, geometry)
     assert same(stack.over(block, matrix), stack.over(block, matrix, xp))
+    assert same(stack.above(3.0, block, matrix), stack.above(3.0, block, matrix, xp))
     places = tuple(random.uniform(-40, 40, 50) + c for c in geometry.centre)
     assert same(stack.at(places), stack.at(tuple(xp.asarray(p) for p in places), xp))
 
@@ -180,7 +184,9 @@ def boxes(random, geometry, protected):
     low, high = geometry.corners.min(axis=0), geometry.corners.max(axis=0)
 
     def box(name):
-        ends = np.sort(np.stack([matrix[:3, :3] @ random.uniform(low, high) + matrix[:3, 3] for _ in "ab"]), axis=0)
+        ends = np.sort(
+            np.stack([matrix[:3, :3] @ random.uniform(low, high) + matrix[:3, 3] for _ in "ab"]), axis=0
+        )
         ends[0, int(random.integers(0, 3))] = -1e4
         return Box(name, tuple(ends[0].tolist()), tuple(ends[1].tolist()))
 
@@ -279,7 +285,9 @@ def test_a_voxel_on_a_plane_lies_on_the_same_side_in_blocks_of_any_shape(rng):
 def test_no_kernel_contracts_a_product_and_a_sum():
     """What NVIDIA's own compiler makes of every body: no fused multiply-add. Allowed to, it makes them."""
     if nvrtc() is None:
-        pytest.skip("NVIDIA's runtime compiler is not there (pip install nvidia-cuda-nvrtc-cu12; it needs no card)")
+        pytest.skip(
+            "NVIDIA's runtime compiler is not there (pip install nvidia-cuda-nvrtc-cu12; it needs no card)"
+        )
     names = [kernel.name for kernel in Kernel.known]
     assert len(names) >= 14
     assert len(names) == len(set(names))
@@ -290,3 +298,57 @@ def test_no_kernel_contracts_a_product_and_a_sum():
         assert "fma." not in compiled(kernel, kind, OPTIONS), kernel.name
         free.append("fma." in compiled(kernel, kind, ()))
     assert sum(free) > 10
+
+
+def sheets(random, geometry):
+    """Three sheets over a grid: front, left and right."""
+    found = []
+    for axis, sign in ((1, -1), (0, 1), (0, -1)):
+        shape = tuple(int(n) for n in random.integers(3, 9, 2))
+        spacing = float(random.uniform(2, 5))
+        across = geometry.centre[1 - axis]
+        origin = tuple((np.array([geometry.centre[2], across]) - spacing * np.array(shape) / 2).tolist())
+        skin = np.rint(sign * geometry.centre[axis] / 0.05 + random.integers(-100, 100, shape)).astype(
+            np.int16
+        )
+        thick = np.where(random.random(shape) > 0.2, random.integers(0, 300, shape), 0).astype(np.int16)
+        seam = skin - random.integers(0, 40, shape).astype(np.int16)
+        floor = seam - random.integers(0, 80, shape).astype(np.int16)
+        tone = random.integers(-90, 90, shape).astype(np.int8)
+        found.append(
+            Sheet(axis, sign, origin, spacing, skin, skin + thick, seam=seam, floor=floor, tone=tone)
+            if random.random() > 0.2
+            else Sheet(axis, sign, origin, spacing, skin, skin + thick)
+        )
+    return tuple(found)
+
+
+@few
+@given(geometries(max_size=10, sheared=True), seeds)
+def test_sheets(xp, geometry, seed):
+    random = np.random.default_rng(seed)
+    # heights are held to 1.6 m
+    affine = geometry.affine.copy()
+    affine[:3, 3] *= 0.2
+    geometry = Geometry(geometry.shape, affine)
+    pose = np.eye(4)
+    pose[:3, :3] += random.normal(size=(3, 3)) * 0.1
+    plan = CarinaPlan(
+        pose=pose, sheets=sheets(random, geometry), modality="CT", strata=None, edge=float(random.uniform(0, 2)),
+        deepest_mm=9.0, key=b"", added_ml=0.0, replaced_ml=0.0,
+    )  # fmt: skip
+    block = block_of(random, geometry)
+    assert same(plan.wanted(block), plan.wanted(block, xp))
+    deep = dataclasses.replace(plan, sheets=tuple(s for s in plan.sheets if s.floor.size))
+    at = np.nonzero(random.random(block.shape) > 0.3)
+    head = apply_affine(pose, *block.positions_at(at))
+    for one, other in zip(
+        deep._deepest(head, np), deep._deepest(tuple(map(xp.asarray, head)), xp), strict=True
+    ):
+        assert same(one, other)
+
+
+def test_the_benchmark_compares_each_expression_with_numpy(xp):
+    rows = kernels_beside(xp, 1, 300)
+    assert len(rows) >= 10
+    assert all(row["differs"] == row["plain differs"] == 0 for row in rows)

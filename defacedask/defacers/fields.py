@@ -21,8 +21,10 @@ __all__ = ["TILE", "Stack", "Tiling", "cells", "remembered", "slices_of"]
 
 #: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
 TILE = (16, 32, 32)
-#: On a device: few, since each costs hundreds of kernels whatever its size, and a quarter of a usual block.
-TILE_THERE = (64, 256, 256)
+#: On a device, where each costs kernels and waits whatever its size: a usual block, if one kernel asks it.
+TILE_THERE = (64, 512, 512)
+#: The same where plain expressions need some arrays of it: a quarter.
+TILE_PLAIN = (64, 256, 256)
 #: Sizes of windows around a tile, of which a plan meets few, that are remembered at a time.
 KEPT = 4
 
@@ -30,7 +32,7 @@ KEPT = 4
 #: `Stack.at` for one place ``p``; ``grid`` holds origin (x, y, z), steps and shape (z, y, x) of the fields.
 _INTERPOLATED = """
 template <typename G, typename T, typename O>
-__device__ void interpolated(const double* p, const G& grid, const T& table, int channels, O& out,
+__device__ void interpolated(const double* p, const G& grid, const T& table, int channels, int wanted, O& out,
                              long long at, long long count) {
     int whole[3]; float part[3];
     for (int axis = 0; axis < 3; ++axis) {
@@ -42,7 +44,7 @@ __device__ void interpolated(const double* p, const G& grid, const T& table, int
     }
     long long row = (long long)grid[8], plane = row * (long long)grid[7];
     long long low = whole[0] * plane + whole[1] * row + whole[2];
-    for (int c = 0; c < channels; ++c) {
+    for (int c = 0; c < wanted; ++c) {
         float side[2];
         for (int dz = 0; dz < 2; ++dz) {
             float rows[2];
@@ -62,22 +64,33 @@ _AT = Kernel(
     "stack",
     "float64 x, float64 y, float64 z, raw float64 grid, raw float32 table, int32 channels, int64 count",
     "raw float32 out",
-    "double p[3] = {x, y, z}; interpolated(p, grid, table, channels, out, i, count);",
+    "double p[3] = {x, y, z}; interpolated(p, grid, table, channels, channels, out, i, count);",
     _INTERPOLATED,
 )
-#: The same for all voxels of a block; ``b`` is that of `Geometry.root`, followed by the rows of a matrix.
-_OVER = Kernel(
-    "stack_over",
-    "raw float64 b, raw float64 grid, raw float32 table, int32 channels, int64 count",
-    "raw float32 out",
-    """
+#: Place of the voxel ``i`` of a block; ``b`` is that of `Geometry.root`, followed by the rows of a matrix.
+_PLACED = """
     long long nx = (long long)b[20], ny = (long long)b[19];
     double iz = b[12] + b[15] * (double)(i / (nx * ny)), iy = b[13] + b[16] * (double)(i / nx % ny);
     double ix = b[14] + b[17] * (double)(i % nx);
     double w[3] = {world(b, 0, iz, iy, ix), world(b, 1, iz, iy, ix), world(b, 2, iz, iy, ix)};
     double p[3] = {mapped(b, 21, 0, w), mapped(b, 21, 1, w), mapped(b, 21, 2, w)};
-    interpolated(p, grid, table, channels, out, i, count);
-    """,
+"""
+_OVER = Kernel(
+    "stack_over",
+    "raw float64 b, raw float64 grid, raw float32 table, int32 channels, int64 count",
+    "raw float32 out",
+    _PLACED + "interpolated(p, grid, table, channels, channels, out, i, count);",
+    PLACE + _INTERPOLATED,
+)
+
+
+#: Where the first of the fields exceeds a limit.
+_ABOVE = Kernel(
+    "stack_above",
+    "raw float64 b, raw float64 grid, raw float32 table, int32 channels, float32 limit",
+    "bool above",
+    _PLACED
+    + "float found[1]; interpolated(p, grid, table, channels, 1, found, 0, 1); above = found[0] > limit;",
     PLACE + _INTERPOLATED,
 )
 
@@ -122,9 +135,19 @@ class Stack:
             return self.at((x, y, z), xp)
         count = math.prod(part.shape)
         out = xp.empty((self.channels, count), dtype=np.float32)
-        place = xp.asarray(np.concatenate([part.root(), np.asarray(matrix, np.float64)[:3].ravel()]))
-        _OVER(xp, place, *self._there(xp), self.channels, count, out, size=count)
+        _OVER(xp, self._place(part, matrix, xp), *self._there(xp), self.channels, count, out, size=count)
         return out
+
+    def above(self, limit: float, part: Geometry, matrix: np.ndarray, xp: Any = np) -> Any:
+        """Where the first field exceeds a limit: bool array of the block's shape; see `over`."""
+        if not fuses(xp):
+            return (self.over(part, matrix, xp)[0] > limit).reshape(part.shape)
+        out = xp.empty(part.shape, dtype=bool)
+        _ABOVE(xp, self._place(part, matrix, xp), *self._there(xp), self.channels, limit, out)
+        return out
+
+    def _place(self, part: Geometry, matrix: np.ndarray, xp: Any) -> Any:
+        return xp.asarray(np.concatenate([part.root(), np.asarray(matrix, np.float64)[:3].ravel()]))
 
     def _there(self, xp: Any) -> tuple[Any, Any]:
         return constant(self._grid, xp), constant(self._table, xp).ravel()
@@ -154,14 +177,18 @@ class Stack:
             index = (places[2 - axis] - self.origin[2 - axis]) / self.spacing[axis]
             index = xp.clip(index, 0.0, self.shape[axis] - 1.0)
             whole = xp.minimum(index.astype(xp.int32), self.shape[axis] - 2)
-            parts.append((index - whole).astype(xp.float32)[:, None])
+            part = (index - whole).astype(xp.float32)
+            # written out for each channel: a product of rows of two or four runs over no more than these at a time
+            parts.append(xp.repeat(part, self.channels).reshape(-1, self.channels))
             low = whole if low is None else low * self.shape[axis] + whole
         row, plane = self.shape[2], self.shape[1] * self.shape[2]
+        low = low.astype(np.intp) if xp is np else low  # what `take` wants
         sides = []
         for dz in (0, plane):
             rows = []
             for dy in (0, row):
-                a, b = table.take(low + (dz + dy), axis=0), table.take(low + (dz + dy + 1), axis=0)
+                at = low + (dz + dy)
+                a, b = table.take(at, axis=0), table[1:].take(at, axis=0)
                 b -= a
                 b *= parts[2]
                 b += a
@@ -248,7 +275,7 @@ def cells(
     half : (3,) array
         How far a tile reaches from there along x, y and z, at most.
     """
-    tile = np.minimum(TILE if xp is np else TILE_THERE, geometry.shape)
+    tile = np.minimum(TILE if xp is np else TILE_THERE if fuses(xp) else TILE_PLAIN, geometry.shape)
     starts = [np.arange(0, n, t) for n, t in zip(geometry.shape, tile, strict=True)]
     first = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3)
     last = np.minimum(first + tile, geometry.shape)

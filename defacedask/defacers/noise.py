@@ -183,9 +183,7 @@ class NoiseField:
         z, y, x = (float(s) for s in sigma)
         return cls(key, geometry.affine, (z, y, x), stream)
 
-    def at(
-        self, positions: tuple[Any, Any, Any], xp: Any = np, *, within: Geometry | None = None
-    ) -> Any:
+    def at(self, positions: tuple[Any, Any, Any], xp: Any = np, *, within: Geometry | None = None) -> Any:
         """Noise at world positions.
 
         Parameters

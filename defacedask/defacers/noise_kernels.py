@@ -1,4 +1,4 @@
-"""`NoiseField` on a device: drawing, smoothing and reading, one kernel each, with the bits of the plain expressions."""
+"""`NoiseField` on a device: drawing, smoothing and reading by one kernel each, with the plain expressions' bits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ __device__ double along(const double* m, int row, const double* p) {
 """
 _KEYS = "uint64 k0, uint64 k1, uint64 k2, uint64 k3"
 _LATTICE = ", ".join(f"float64 m{k}" for k in range(12))
-_PLACE = "const double m[12] = {" + ", ".join(f"m{k}" for k in range(12)) + "}; const double p[3] = {x, y, z};"
+_PLACE = (
+    "const double m[12] = {" + ", ".join(f"m{k}" for k in range(12)) + "}; const double p[3] = {x, y, z};"
+)
 
 _DRAW = Kernel(
     "noise_draw",
@@ -133,7 +135,9 @@ def extent(inverse: np.ndarray, matrix: np.ndarray, within: Geometry) -> tuple[l
 def draw(keys: Sequence[int], low: Sequence[int], shape: Sequence[int], scale: float, xp: Any) -> Any:
     """`noise.lattice_normals` of a box."""
     out = xp.empty(tuple(shape), dtype=np.float32)
-    _DRAW(xp, *(np.uint64(key) for key in keys), *low, *shape[1:], np.float32(scale), out.ravel(), size=out.size)
+    _DRAW(
+        xp, *(np.uint64(key) for key in keys), *low, *shape[1:], np.float32(scale), out.ravel(), size=out.size
+    )
     return out
 
 
@@ -163,9 +167,7 @@ def read(
 ) -> Any:
     """Values between the points of a box that begins at ``start``, with the variance that they had on the points."""
     rho = (np.float32(one) for one in correlations)
-    return _READ(
-        xp, *positions, field.ravel(), *start, *field.shape[1:], *rho, *_numbers(inverse, matrix)
-    )
+    return _READ(xp, *positions, field.ravel(), *start, *field.shape[1:], *rho, *_numbers(inverse, matrix))
 
 
 def uniform_at(
@@ -173,5 +175,3 @@ def uniform_at(
 ) -> Any:
     """`NoiseField.uniform`: the nearest point alone is drawn."""
     return _UNIFORM(xp, *positions, *(np.uint64(key) for key in keys), *_numbers(inverse, matrix))
-
-

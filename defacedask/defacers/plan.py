@@ -320,7 +320,9 @@ class Plan(Shown):
         if self.wants_nothing:
             return stored.copy()
         own = type(self).change_block is not Plan.change_block
-        given = _guarded(stored, xp) if own or xp is np else stored  # the base's own writes to its answer alone
+        given = (
+            _guarded(stored, xp) if own or xp is np else stored
+        )  # the base's own writes to its answer alone
         out = self.change_block(given, geometry, slope, intercept, modality)
         same = isinstance(out, xp.ndarray) and out.shape == stored.shape and out.dtype == stored.dtype
         if not same:

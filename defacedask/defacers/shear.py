@@ -205,16 +205,16 @@ def _row_ends(plane: Sequence[float], geometry: Geometry) -> tuple[int, bool, np
 def order_of(normal: Sequence[float], geometry: Geometry) -> list[int]:
     """In which order the terms of ``normal . position`` are summed: which coordinates (0 is x), the last one alone.
 
-    Those that move along the last axis of the array come last, whatever the block's shape: so a voxel on the plane
-    lies on one and the same side of it in every block.
+    First those that several axes of the array move; then z, x and y, as all planes of a face have a part of y. The
+    block's shape plays no part: a voxel on the plane lies on one and the same side of it in every block.
 
     Parameters
     ----------
     normal : (3,) sequence
     geometry : Geometry
     """
-    moved = [[axis for axis in range(3) if geometry.affine[k, axis] != 0.0] for k in range(3)]
-    return sorted((k for k in range(3) if normal[k] != 0.0), key=lambda k: max(moved[k]))
+    moved = np.count_nonzero(geometry.affine[:3, :3], axis=1).tolist()
+    return sorted((k for k in (2, 0, 1) if normal[k] != 0.0), key=lambda k: -moved[k])
 
 
 def _terms(normal: Sequence[float], geometry: Geometry, xp: Any) -> list[Any]:

@@ -1,8 +1,8 @@
 """Planes and boxes, and what is protected, asked voxel by voxel in one kernel that writes the block.
 
 On a device the place of a voxel, the side of each plane, the inside of each box and the distance of each protected
-structure cost one launch, and no array but the answer. The sums are those of `Geometry.positions`, `shear.half_space`,
-`boxes.in_boxes` and `Protected.withdraw`, in their order (see `defacedask.kernels`).
+structure cost one launch, and no array but the answer. The sums are those of `Geometry.positions`,
+`shear.half_space`, `boxes.in_boxes` and `Protected.withdraw`, in their order (see `defacedask.kernels`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         grid: Geometry
         distance: np.ndarray
         margin_mm: float
+
 
 __all__ = ["Solid", "restore", "withdraw"]
 
@@ -72,8 +73,8 @@ __device__ bool kept(const K& k, const D& distance, int structures, const double
 }
 """
 )
-#: After `Geometry.root`: how many planes, planes of which all must be met, and boxes; the boxes' map; then of each plane
-#: normal, offset, order of the terms, their number; of each box its corners (see `Solid.numbers`).
+#: After `Geometry.root`: how many planes, planes of which all must be met, and boxes; the boxes' map; then of each
+#: plane normal, offset, order of the terms, their number; of each box its corners (see `Solid.numbers`).
 _INSIDE = """
 template <typename B> __device__ bool beyond(const B& b, int at, const double* w) {
     int count = (int)b[at + 7];

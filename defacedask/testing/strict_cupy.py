@@ -1,11 +1,12 @@
 """A stand-in for CuPy on machines without a GPU: as strict as CuPy about mixing with NumPy, and it counts.
 
-Its arrays hold NumPy's and give the same numbers, so it says nothing about a card's arithmetic or time. As CuPy's do,
+Its arrays hold NumPy's and give the same numbers: but for kernels it says nothing about a card's arithmetic, and
+nothing about its time. As CuPy's do,
 they refuse to become NumPy arrays unasked, and to be reckoned with NumPy arrays or indexed by them; numbers and NumPy
 scalars are fine. Sums and the like of a whole array stay arrays. There are no functions but those that CuPy has
-(``cupy_names.txt``). Kernels are compiled for the host (`strict_kernels`); without a C++ compiler it has none, and the
-plain expressions are evaluated. What is launched, what is sent to the device and brought back, and how often the host has to
-wait for the device is counted (`counted`).
+(``cupy_names.txt``). Kernels are compiled for the host (`strict_kernels`); without a C++ compiler there are none, and
+the plain expressions are evaluated. What is launched, what is sent to the device and brought back, and how often the
+host has to wait for the device is counted (`counted`).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The C++ that a card's compiler gets is compiled by the host's, without contraction, and every operation that
 `defacedask.kernels` allows is rounded alike by both. So the bits that a kernel gives here are those of a card. It is
-stricter than CuPy: a kernel that does not forbid contraction is refused, and an index beyond a raw array, which a card
-reads or writes all the same, is an error.
+stricter than CuPy: a kernel that does not forbid contraction is refused, and an index beyond a raw array, which a
+card reads or writes all the same, is an error.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def compiler() -> str | None:
 
 def why_none() -> str:
     """What to say where kernels cannot be compiled; empty where they can."""
-    return "" if compiler() else "kernels are not compiled: there is no C++ compiler (install g++, or set CXX)"
+    return (
+        "" if compiler() else "kernels are not compiled: there is no C++ compiler (install g++, or set CXX)"
+    )
 
 
 class _Parameter:
@@ -104,7 +106,7 @@ class StrictKernel:
 
     def __init__(
         self,
-        array: Callable[..., Any],
+        array: Any,
         launched: Callable[[], None],
         in_params: str,
         out_params: str,
@@ -238,7 +240,10 @@ def _compiled(source: str, flags: tuple[str, ...]) -> Any:
             text, made = Path(own, "kernel.cpp"), Path(own, "kernel.so")
             text.write_text(source, encoding="utf-8")
             done = subprocess.run(
-                [str(compiler()), *flags, str(text), "-o", str(made)], capture_output=True, text=True, check=False
+                [str(compiler()), *flags, str(text), "-o", str(made)],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
                 raise ValueError(f"the kernel does not compile:\n{done.stderr[:2000]}")

@@ -18,7 +18,9 @@ __all__ = ["compiled", "nvrtc"]
 def nvrtc() -> Any:
     """The library, from where its wheel puts it or from the folder ``NVRTC_FOLDER``; None if it is not there."""
     folders = [Path(os.environ["NVRTC_FOLDER"])] if "NVRTC_FOLDER" in os.environ else []
-    folders += [Path(path, "nvidia", *part) for path in sys.path for part in (("cuda_nvrtc", "lib"), ("cu13", "lib"))]
+    folders += [
+        Path(path, "nvidia", *part) for path in sys.path for part in (("cuda_nvrtc", "lib"), ("cu13", "lib"))
+    ]
     for folder in folders:
         for path in sorted(folder.glob("libnvrtc.so.*")):
             if "alt" not in path.name:

@@ -1,4 +1,4 @@
-"""The stand-in's kernels: as strict as CuPy's, and a body that makes other sums than NumPy is told from one that does not."""
+"""The stand-in's kernels: as strict as CuPy's, and a body that makes other sums than NumPy is told."""
 
 from __future__ import annotations
 
@@ -27,14 +27,18 @@ def xp():
 
 
 def test_it_does_what_its_body_says(xp):
-    twice = xp.ElementwiseKernel("T x, raw float64 y, int32 k", "T z", "z = x * 2 + y[k];", "k", options=OPTIONS)
+    twice = xp.ElementwiseKernel(
+        "T x, raw float64 y, int32 k", "T z", "z = x * 2 + y[k];", "k", options=OPTIONS
+    )
     with counted() as asked:
         out = twice(xp.asarray(HERE), xp.asarray(np.array([3.0, 5.0])), 1)
     assert out.dtype == np.float32
     assert np.array_equal(out.get(), HERE * 2 + 5)
     assert asked.operations == 1
     # places broadcast, a view is written to where it lies, and nothing is launched for nothing
-    add = xp.ElementwiseKernel("float64 a, float64 b", "float64 c, float64 d", "c = a + b; d = a - b;", options=OPTIONS)
+    add = xp.ElementwiseKernel(
+        "float64 a, float64 b", "float64 c, float64 d", "c = a + b; d = a - b;", options=OPTIONS
+    )
     a, b = np.arange(3.0)[:, None], np.arange(4.0)
     into = xp.asarray(np.zeros((4, 8)))
     c, d = add(xp.asarray(a), xp.asarray(b), xp.empty((3, 4)), into[:3, ::2])
@@ -97,7 +101,9 @@ def differing(body=None, flags=FLAGS, preamble=None):
 
 def test_another_order_of_operations_is_told():
     body = sampling._READ[3].body
-    planted = body.replace("one = one * t[i0]; one = one * u[i1]; one = one * v[i2];", "one = one * (t[i0] * u[i1] * v[i2]);")
+    planted = body.replace(
+        "one = one * t[i0]; one = one * u[i1]; one = one * v[i2];", "one = one * (t[i0] * u[i1] * v[i2]);"
+    )
     assert planted != body
     assert differing() == 0
     assert differing(planted) > 500
@@ -106,7 +112,9 @@ def test_another_order_of_operations_is_told():
     assert differing(preamble=other) > 10
 
 
-@pytest.mark.skipif(" fma" not in Path("/proc/cpuinfo").read_text(), reason="this processor has no fused multiply-add")
+@pytest.mark.skipif(
+    " fma" not in Path("/proc/cpuinfo").read_text(), reason="this processor has no fused multiply-add"
+)
 def test_contraction_is_told():
     """The same body, and a compiler that may round a product and a sum once."""
     assert differing(flags=(*FLAGS, "-ffp-contract=fast", "-mfma")) > 500

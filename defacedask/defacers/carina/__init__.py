@@ -23,6 +23,7 @@ import numpy as np
 
 from defacedask.defacers.base import Defacer, Plan
 from defacedask.defacers.boxes import Box
+from defacedask.defacers.carina import sheet_kernels
 from defacedask.defacers.carina.dose_layer import carried_on, with_dose
 from defacedask.defacers.carina.layer import Sheet, make_sheet, ramp
 from defacedask.defacers.carina.strata import Strata, measured
@@ -30,6 +31,7 @@ from defacedask.defacers.carina.under_skin import SPREAD, skin_distance, with_de
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
+from defacedask.kernels import fuses
 from defacedask.sampling import apply_affine
 from defacedask.volume import real_values
 
@@ -46,6 +48,8 @@ OVERLAP = 3.0
 #: mm behind the skin map where its partial volume ends: what the map's own voxels of 2 mm may be off, and half of one
 #: of the image's.
 SEAM, SEAM_VOXELS = 2.0, 0.5
+#: Places that NumPy looks at together, so that they stay in a core's own cache.
+AT_ONCE = 2**14
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,6 +101,9 @@ class CarinaPlan(Plan):
             near = geometry.block([s.start for s in box], [s.stop for s in box])
             inside = region[box]
             drawn = sheet.floor.size > 0
+            if fuses(xp):
+                sheet_kernels.mark(sheet, inside, near, self.pose, self.edge, OVERLAP, xp)
+                continue
             behind, before = (0.0, self.edge) if drawn else (OVERLAP, 0.0)
             for tile in sheet.tiles(near, self.pose, behind, before, xp):
                 part = near.block([s.start for s in tile], [s.stop for s in tile])
@@ -135,23 +142,7 @@ class CarinaPlan(Plan):
         at = xp.nonzero(region)
         positions = geometry.positions_at(at, xp)
         head = apply_affine(self.pose, *positions)
-        none = xp.full(at[0].shape, -1000.0)
-        deep, seam, above = none.copy(), none.copy(), none.copy()
-        tone = xp.zeros(at[0].shape, dtype=xp.float32)
-        weight = xp.full(at[0].shape, 1e-3, dtype=xp.float32)
-        for sheet in self.sheets:
-            maps = sheet.between(head, xp)
-            below, over = sheet.depth(head, maps)
-            here = (below > -self.edge) & (sheet.over("floor", head, maps) > 0)
-            # across the surface: along the axis a steep cheek is deep at once
-            below = below * sheet.sampled("upright", maps)
-            deep = xp.where(here, xp.maximum(deep, below), deep)
-            seam = xp.where(here, xp.maximum(seam, sheet.over("seam", head, maps)), seam)
-            above = xp.where(here, xp.maximum(above, over), above)
-            # from one sheet to the next without a step: each counts by how far inside it a place is
-            share = xp.where(here, xp.clip(below + 1.0, 0.05, 20.0), 0.0)
-            tone = tone + share * sheet.sampled("tone", maps) / 64
-            weight = weight + share
+        deep, seam, above, tone, weight = self._deepest(head, xp)
         new = self.strata.draw(positions, deep, tone / weight, self.key, xp, geometry).astype(xp.float32)
         old = values[at]
         low, high = self.strata.soft
@@ -161,6 +152,50 @@ class CarinaPlan(Plan):
         out = values.copy()
         out[at] = xp.where(deep < 0, xp.maximum(old, new), xp.where(drawn, new, old))
         return out
+
+    def _deepest(self, head: tuple[Any, Any, Any], xp: Any) -> tuple[Any, Any, Any, Any, Any]:
+        """How places lie in the sheets together.
+
+        Returns
+        -------
+        deep, seam, above : float64 arrays
+            mm below the outer surface, over the seam, and over the old skin: in the sheet where that is most.
+        tone, weight : float64 arrays
+            Brightness times weight, and weight, summed over the sheets.
+        """
+        if fuses(xp):
+            it = sheet_kernels.Deepest(head, self.edge, xp)
+            for sheet in self.sheets:
+                it.add(sheet)
+            return it.deep, it.seam, it.above, it.tone, it.weight
+        count = head[0].size
+        if xp is np and count > AT_ONCE:
+            parts = [
+                self._deepest(tuple(h[first : first + AT_ONCE] for h in head), xp)  # type: ignore[arg-type]
+                for first in range(0, count, AT_ONCE)
+            ]
+            deep, seam, above, tone, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
+            return deep, seam, above, tone, weight
+        deep, seam, above = (xp.full(head[0].shape, -1000.0) for _ in range(3))
+        tone, weight = xp.zeros(head[0].shape), xp.full(head[0].shape, float(np.float32(1e-3)))
+        for sheet in self.sheets:
+            maps = sheet.between(head, xp)
+            below, over = sheet.depth(head, maps)
+            here = xp.nonzero((below > -self.edge) & (sheet.over("floor", head, maps) > 0))[0]
+            if here.size == 0:
+                continue
+            inside: tuple[Any, Any, Any] = tuple(h[here] for h in head)  # type: ignore[assignment]
+            maps = sheet.between(inside, xp)
+            # across the surface: along the axis a steep cheek is deep at once
+            below = below[here] * sheet.sampled("upright", maps)
+            deep[here] = xp.maximum(deep[here], below)
+            seam[here] = xp.maximum(seam[here], sheet.over("seam", inside, maps))
+            above[here] = xp.maximum(above[here], over[here])
+            # from one sheet to the next without a step: each counts by how far inside it a place is
+            share = xp.clip(below + 1.0, 0.05, 20.0)
+            tone[here] = tone[here] + share * sheet.sampled("tone", maps) / 64
+            weight[here] = weight[here] + share
+        return deep, seam, above, tone, weight
 
     def tuned(self, volume: xr.DataArray) -> CarinaPlan:
         """For another modality: its own tissue below the skin map."""

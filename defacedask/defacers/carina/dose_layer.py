@@ -128,9 +128,7 @@ def carried_on(
         Nowhere less than ``values``.
     """
     at = xp.nonzero(region)
-    head = apply_affine(
-        pose, *geometry.positions_at(at, xp)
-    )
+    head = apply_affine(pose, *geometry.positions_at(at, xp))
     total = xp.zeros(at[0].shape)
     weight = xp.full(at[0].shape, 1e-9)
     front = xp.zeros(at[0].shape, dtype=bool)

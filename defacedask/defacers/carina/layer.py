@@ -179,7 +179,7 @@ class Sheet:
 
     @functools.cached_property
     def _as_floats(self) -> dict[str, np.ndarray]:
-        return {}  # of `sampled`
+        return {}  # of `as_floats`
 
     def depth(self, head: tuple[Any, Any, Any], at: Between) -> tuple[Any, Any]:
         """Height of positions below the envelope and above the skin.
@@ -209,10 +209,14 @@ class Sheet:
 
     def sampled(self, name: str, at: Between) -> Any:
         """Values of one of the maps between its elements, float32 (see `between`)."""
+        return at.read(self.as_floats(name))
+
+    def as_floats(self, name: str) -> np.ndarray:
+        """One of the maps as float32, the same array each time."""
         known = self._as_floats
         if name not in known:
-            known[name] = getattr(self, name).astype(np.float32)
-        return at.read(known[name])
+            known[name] = np.ascontiguousarray(getattr(self, name), dtype=np.float32)
+        return known[name]
 
     @functools.cached_property
     def upright(self) -> np.ndarray:

@@ -133,7 +133,6 @@ class Palette:
             out = xp.where(values >= xs[k], ys[k] + (values - xs[k]) * slope, out)
         return xp.where(values >= xs[-1], ys[-1], out).astype(xp.float32)
 
-
     @functools.cached_property
     def _segments(self) -> np.ndarray:
         """Of each knot its two values and the slope to the next, float32."""

@@ -29,6 +29,7 @@ from defacedask.defacers.mri_reface.refacing import GAP_STEP, from_half, moved_a
 from defacedask.defacers.noise import NoiseField
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
+from defacedask.kernels import fuses
 from defacedask.sampling import apply_affine
 from defacedask.volume import real_values, to_stored
 
@@ -214,21 +215,30 @@ class MriRefacePlan(Plan):
     def _air(self) -> Tiling:
         return Tiling(self.body.astype(np.float32) * np.float32(STEP), self.body_grid)
 
-    def _tiles(self, geometry: Geometry, xp: Any) -> Iterator[tuple[tuple[slice, ...], Geometry, Any]]:
-        """Parts of a block that may change: slices, their grid, and mm within the replaced part."""
+    def _tiles(self, geometry: Geometry, xp: Any) -> Iterator[tuple[tuple[slice, ...], Geometry]]:
+        """Parts of a block that may change."""
         for box in self._replaced.tiles(geometry, self.to_template, 0.0, xp):
-            part = geometry.block([s.start for s in box], [s.stop for s in box])
-            yield box, part, self._where.over(part, self.to_template, xp)
+            yield box, geometry.block([s.start for s in box], [s.stop for s in box])
+
+    def _inside(self, part: Geometry, xp: Any) -> tuple[tuple[Any, ...], Any]:
+        """Voxels of a part that are replaced: their indices, and (2, n) values of `_where`."""
+        if fuses(xp):  # the few voxels are asked again: all values of all voxels are four blocks
+            at = xp.nonzero(self._where.above(0.0, part, self.to_template, xp))
+            return at, self._where.at(apply_affine(self.to_template, *part.positions_at(at, xp)), xp)
+        where = self._where.over(part, self.to_template, xp)
+        at = xp.nonzero((where[0] > 0).reshape(part.shape))
+        flat = (at[0] * part.shape[1] + at[1]) * part.shape[2] + at[2]
+        return at, where.T.take(flat, axis=0).T
 
     def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
         """See `Plan.wanted`; on MR it includes the air around the body, of which only ghosts are replaced."""
         out = xp.zeros(geometry.shape, dtype=bool)
         if self._cleans:
             for box, part in self._air_tiles(geometry, xp):
-                out[box] = (self._away.over(part, np.eye(4), xp)[0] > AIR_FROM).reshape(part.shape)
-        for box, part, where in self._tiles(geometry, xp):
+                out[box] = self._away.above(AIR_FROM, part, np.eye(4), xp)
+        for box, part in self._tiles(geometry, xp):
             here = out[box]
-            here |= (where[0] > 0).reshape(part.shape)
+            here |= self._where.above(0.0, part, self.to_template, xp)
         return out
 
     @property
@@ -266,18 +276,16 @@ class MriRefacePlan(Plan):
         intercept = xp.asarray(intercept, dtype=np.float32)
         if self._cleans and modality == self.palette.modality:
             self._clean(out, geometry, slope, intercept, xp)
-        for box, part, where in self._tiles(geometry, xp):
-            region = (where[0] > 0).reshape(part.shape)
-            at = xp.nonzero(region)
+        for box, part in self._tiles(geometry, xp):
+            at, where = self._inside(part, xp)
             if at[0].size == 0:
                 continue
-            flat = (at[0] * part.shape[1] + at[1]) * part.shape[2] + at[2]
-            share = xp.clip(where[0][flat] * xp.float32(1 / FEATHER), 0, 1)
+            share = xp.clip(where[0] * xp.float32(1 / FEATHER), 0, 1)
             share = share * share * (3 - 2 * share)
             s, i = (r[box[0]].ravel().take(at[0]) for r in (slope, intercept))
             old = stored[box][at].astype(np.float32) * s + i
-            new = self._values(part, at, where[1][flat], old, geometry, modality, xp)
-            new = self._settled(new, old, where[1][flat], part, at, modality, xp)
+            new = self._values(part, at, where[1], old, geometry, modality, xp)
+            new = self._settled(new, old, where[1], part, at, modality, xp)
             out[box][at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
         return out
 
