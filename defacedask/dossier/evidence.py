@@ -197,8 +197,8 @@ def skin_table(source: Source, defacers: list[str]) -> Table | None:
     )
     note = (
         "Kept: share of the original's skin with skin of the defaced image within 3 mm. Ears can tell who somebody "
-        "is, and no attack here looks at ears. An ear that is not in the image, is cut by the field of view, or "
-        "does not stand out of the head is not measurable, and is in no other figure of its row."
+        "is; whether they do is in the study's table ears. An ear that is not in the image, is cut by the field of "
+        "view, or does not stand out of the head is not measurable, and is in no other figure of its row."
     )
     return (
         Table("Skin that is where it was: the face, and the ears apart", heads, rows, note) if rows else None

@@ -67,6 +67,7 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         decision,
         distribution,
         dose,
+        ears,
         further,
         glance,
         privacy,
@@ -105,7 +106,12 @@ def _context(run: Run, pictures: bool) -> dict[str, Any]:
         "crops": crops.crops_table(run),
         "further": [
             table
-            for make in (further.average_table, further.searches_table, further.groups_table)
+            for make in (
+                further.average_table,
+                further.searches_table,
+                further.groups_table,
+                ears.ears_table,
+            )
             if (table := make(run))
         ],
         "radiomics": radiomics.radiomics_tables(run),

@@ -25,6 +25,7 @@ from defacedask.flow.stages.layout import KEPT, ORIGINAL
 from defacedask.io.store import writing
 from defacedask.stamp import package_state
 from defacedask.tables.cost_tables import cost_tables
+from defacedask.tables.ears import EAR_MAPS, ear_maps_table, ears_table
 from defacedask.tables.faces import face_tables
 from defacedask.tables.files import as_table
 from defacedask.tables.lazy import LazyTables
@@ -65,6 +66,7 @@ FURTHER = (
     "radiomics_percent",
     "radiomics_summary",
     "rescan",
+    "ears",
 )
 #: Cases in a part.
 AT_ONCE = 100
@@ -143,6 +145,7 @@ def tabulate(some: Some, rows: Path) -> str:
     }
     for kind in (LOOKS, ENROLLED, PLANTED):
         tables[kind] = looks_table(sightings(results, patients, kind), specs)
+    tables[EAR_MAPS] = ear_maps_table(results, patients)
     pictures = [
         json.dumps({**picture, "patient": patients[result.case]})
         for result in results
@@ -245,10 +248,11 @@ class Cohort:
             Rows of the table of that name.
         """
         parts = self.parts()
+        about = parts, self.settings.gallery, self.settings.judged
         # a worker adds the costs up while faces are compared here
-        begun = self.executor.beside().submit(_costs, parts, name=("costs", "tables", ""), priority=1)
+        begun = self.executor.beside().submit(_costs, *about, name=("costs", "tables", ""), priority=1)
         faces = face_tables(parts, self.settings, self.executor.beside())
-        costs = result_of(begun, _costs, (parts,))
+        costs = result_of(begun, _costs, about)
         small = {"skipped": as_table("skipped", skipped), **faces.tables, **costs}
         with writing("the list of pictures"):
             _write_pictures(self.folder / "pictures" / "index.json", parts)
@@ -265,8 +269,8 @@ class Cohort:
         return self.known()
 
 
-def _costs(parts: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    return cost_tables(reader_of(parts))
+def _costs(parts: Sequence[Path], gallery: str, defacers: Sequence[str]) -> dict[str, pd.DataFrame]:
+    return {**cost_tables(reader_of(parts)), "ears": ears_table(parts, gallery, defacers)}
 
 
 def _write_pictures(index: Path, parts: Sequence[Path]) -> None:

@@ -1,17 +1,23 @@
-"""How much of the original's skin a defacer leaves: the face from brow to chin, and the ears by themselves."""
+"""How much of the original's skin a defacer leaves: the face from brow to chin, and the ears by themselves.
+
+The ears' reliefs (`defacedask.attacks.ear_relief`) stay in the record, for who they are is told when all are known.
+"""
 
 from __future__ import annotations
 
 import collections
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from defacedask.errors import InputError
 from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.heads import head_in_place
-from defacedask.flow.stages.layout import one_thread, volume_path
+from defacedask.flow.stages.layout import ORIGINAL, one_thread, volume_path
 from defacedask.io.store import CaseStore
 from defacedask.modality import FACES
+from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
     from defacedask.faces.ears import Ear
@@ -27,11 +33,13 @@ def measure_skin(
     Returns
     -------
     Outcome
-        rows: ``residual_skin``, four an image: from brow to chin, both ears together, left and right.
+        rows: ``residual_skin``, four an image: from brow to chin, both ears together, left and right. facts: ears
+        (path -> modality, and of the original and the defaced image side -> map; of ears that could be measured).
     """
     store = CaseStore(ingested.facts["store"])
     made = ingested.key, planned.key, str(ingested.facts["store"])
     rows: list[dict[str, Any]] = []
+    maps: dict[str, Any] = {}
     with one_thread():
         for path in store.images:
             modality = store.volume(path).attrs["modality"]
@@ -39,25 +47,50 @@ def measure_skin(
                 continue
             head = head_in_place(store, path, planned)
             about = {"case": case, "defacer": defacer, "modality": modality, "image": path.rsplit("/", 1)[-1]}
-            ears = _EARS.of((*made, path), head)
+            known = _KNOWN.of((*made, path), head)
             defaced = store.volume(volume_path(defacer, path)).load()
-            rows += [{**about, **row} for row in _regions(head, defaced, ears)]
-    return Outcome(rows={"residual_skin": rows})
+            rows += [{**about, **row} for row in _regions(head, defaced, known.ears)]
+            maps[path] = {"modality": modality}
+            if known.maps:
+                maps[path] |= {ORIGINAL: known.maps, "defaced": _maps(head, defaced, list(known.maps))}
+    return Outcome(rows={"residual_skin": rows}, facts={"ears": maps})
 
 
-class _Ears:
+def _maps(head: Any, volume: Any, sides: list[str]) -> dict[str, str]:
+    """Side -> map of the skin around an ear, as a record holds it."""
+    from defacedask.attacks.ear_relief import ear_map, ear_part, packed
+
+    found = {}
+    for side in sides:
+        part = ear_part(geometry_of(volume), head.to_template, side)
+        block = volume[part]
+        values = np.where(np.asarray(head.drop[part]), np.float32(head.air), real_values(block).values)
+        grid, place = geometry_of(block), head.to_template
+        found[side] = packed(ear_map(values, grid, place, side, level=head.level, air=head.air))
+    return found
+
+
+class _Known(NamedTuple):
+    ears: list[Ear]
+    #: Of those that could be measured.
+    maps: dict[str, str]
+
+
+class _Originals:
     """The ears of the originals that were looked at last: they are the same for all defacers of a case."""
 
     def __init__(self) -> None:
-        self._known: collections.OrderedDict[tuple[str, ...], list[Ear]] = collections.OrderedDict()
+        self._known: collections.OrderedDict[tuple[str, ...], _Known] = collections.OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, key: tuple[str, ...], head: Any) -> list[Ear]:
+    def of(self, key: tuple[str, ...], head: Any) -> _Known:
         from defacedask.faces.ears import SIDES, find_ear
 
         with self._lock:
             if key not in self._known:
-                self._known[key] = [find_ear(head, side) for side in SIDES]
+                ears = [find_ear(head, side) for side in SIDES]
+                there = [ear.side for ear in ears if not ear.note]
+                self._known[key] = _Known(ears, _maps(head, head.volume, there))
                 while len(self._known) > KEPT:
                     self._known.popitem(last=False)
             return self._known[key]
@@ -65,7 +98,7 @@ class _Ears:
 
 #: Originals whose ears are kept; some 100 kB each.
 KEPT = 4
-_EARS = _Ears()
+_KNOWN = _Originals()
 
 
 def _regions(head: Any, defaced: Any, found: list[Ear]) -> list[dict[str, Any]]:

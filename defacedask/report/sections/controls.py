@@ -12,6 +12,7 @@ from defacedask.report.page import Cell, Head, Table, text
 from defacedask.report.run import CONTROL, Run
 from defacedask.report.sampled import sample_notes
 from defacedask.report.sections.cost import control_exact, untouched_equal
+from defacedask.report.sections.ears import ear_lines
 from defacedask.report.sections.inversion import inversion_lines
 from defacedask.report.sections.planted import planted_lines
 from defacedask.report.sections.privacy import strongest
@@ -163,7 +164,7 @@ def control_table(run: Run) -> Table:
             good.hits > 0,
         )
     sampled = any(one.sampled for each in hidden.values() for both in each.by.values() for one in both)
-    for line in (*inversion_lines(run), *planted_lines(run)):
+    for line in (*inversion_lines(run), *planted_lines(run), *ear_lines(run)):
         sampled |= line.sampled
         add(line.control, line.must, line.found, line.passed, line.small)
     return Table(

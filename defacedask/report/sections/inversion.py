@@ -29,12 +29,12 @@ _COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class InversionLine:
-    """A control, and what must hold, was found, and is known beside it; and whether that is of a sample of cases."""
+    """A control, what must hold, was found, and is known beside it; whether it passed, or did not run (None)."""
 
     control: str
     must: str
     found: str
-    passed: bool
+    passed: bool | None
     small: str
     sampled: bool
 

@@ -60,7 +60,7 @@ def skin_table(run: Run) -> Table | None:
         lines,
         (
             *ear_words(run),
-            "Ears can tell who somebody is, and no attack here looks at ears. An ear is what stands out of the "
+            "Ears can tell who somebody is: see “Recognition by the ears”. An ear is what stands out of the "
             "original’s head near the average head’s ear; one that is not in the image, is cut by the field of view, "
             "or does not stand out is not measured, and counts nowhere. Kept: skin within 3 mm of the new skin, "
             "whosever it is, so that another’s ear on the same spot, or the head behind a removed ear, keeps some; "

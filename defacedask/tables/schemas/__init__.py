@@ -34,6 +34,7 @@ _ORDER = (
     "inversion",
     "utility",
     "residual_skin",
+    "ears",
     "rescan",
     "synthetic",
     "deblurring",
