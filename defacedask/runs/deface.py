@@ -55,6 +55,7 @@ class DefaceResult(Shown):
     Attributes
     ----------
     out : Path
+        Output folder; where the output is an address, what of it is on this machine.
     audit : Path
         The record.
     cases : list of dict
