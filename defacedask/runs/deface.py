@@ -243,6 +243,8 @@ def deface(
         )
         context.device, context.depot = device, output.depot
         outbox = context.outbox = output.outbox(run_key, context.record)
+        if outbox:
+            outbox.only(defacer, COPIED)
         for leftover in folder.glob(".partial-*"):
             remove(str(leftover))
         # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now

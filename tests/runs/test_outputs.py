@@ -145,6 +145,11 @@ def test_one_case_at_a_time_is_here(tmp_path, monkeypatch):
         ).ok
         assert fs.cat_file(gone) == content
         assert len(here) == 4
+        # neither another key's run nor another defacer's writes among them
+        with pytest.raises(ConfigError, match="of a run with another key"):
+            deface(tmp_path / "in", "memory://trial", "half_space", work=tmp_path / "x", key=bytes(32))
+        with pytest.raises(ConfigError, match="holds what another defacer left"):
+            deface(tmp_path / "in", "memory://trial", "quickshear", work=tmp_path / "y", key=KEY)
         # a run that knows one of them only does not take away the others
         with pytest.raises(RefusedError, match="is not on record"):
             deface(tmp_path / "in/one", "memory://trial", "half_space", work=tmp_path / "w", key=KEY)
