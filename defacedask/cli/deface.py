@@ -217,11 +217,11 @@ def _run(
                 bar.console.print(printable(undone.line(result)), markup=False, soft_wrap=True)
 
         result = deface(found, out, defacer, client=client, progress=show, **options)
-    _summary(result)
+    _summary(result, out)
     return result
 
 
-def _summary(result: Any) -> None:
+def _summary(result: Any, out: Path | str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -288,7 +288,7 @@ def _summary(result: Any) -> None:
         )
     done = sum(row["status"] in ("done", "copied") for row in result.cases)
     console.print(
-        printable(f"{done} of {len(result.cases)} cases written to {result.out}; ")
+        printable(f"{done} of {len(result.cases)} cases written to {out}; ")
         + (
             "headers were de-identified; the key in the work folder can undo it."
             if result.deidentified

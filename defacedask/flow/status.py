@@ -94,7 +94,8 @@ def status_of(out: str | Path) -> Status:
     Parameters
     ----------
     out : path
-        Output folder of `study`, `attack` or `deface`, or the work folder of `deface`.
+        Output folder of `study`, `attack` or `deface`; or, where the output is an address, the folder that stands
+        for it or for ``--work`` here (``FOLDER.work``, ``RUN.local``).
 
     Raises
     ------
@@ -131,7 +132,7 @@ def status_of(out: str | Path) -> Status:
 
 
 def _folder_of(out: Path) -> Path:
-    for folder in (out / "store", out.with_name(f"{out.name}.work"), out):
+    for folder in (out / "store", out.with_name(f"{out.name}.work"), out, out / "out" / "store"):
         if (folder / NOTE).exists():
             return folder
     raise InputError(f"no run of study, attack or deface left anything in {out}.", "Name its output folder.")

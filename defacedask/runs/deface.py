@@ -55,6 +55,7 @@ class DefaceResult(Shown):
     Attributes
     ----------
     out : Path
+        Output folder; where the output is an address, what of it is on this machine.
     audit : Path
         The record.
     cases : list of dict
@@ -248,6 +249,8 @@ def deface(
         )
         context.device, context.depot = device, output.depot
         outbox = context.outbox = output.outbox(run_key, context.record)
+        if outbox:
+            outbox.only(defacer, COPIED)
         for leftover in folder.glob(".partial-*"):
             remove(str(leftover))
         # what an earlier run did with input that is set aside, or passed on, may not be what is asked for now

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from defacedask.errors import RefusedError, StoreError
+from defacedask.errors import ConfigError, RefusedError, StoreError
 from defacedask.flow.result import forget
 from defacedask.flow.stages.case_export import record_path
 from defacedask.flow.stages.delivering import deliver, files_on_record
@@ -38,6 +38,8 @@ class Outbox:
 
     Raises
     ------
+    ConfigError
+        If what lies there was made with another key.
     RemoteError
     """
 
@@ -45,9 +47,30 @@ class Outbox:
         self.target, self.folder, self.record = target, folder, record
         self._key = hmac.new(run_key, b"defacedask parts 1", hashlib.sha256).digest()
         self.parts = Parts(Objects(target.address), self._name("run"))
-        self.token = target.claim()
         #: Part -> what tells its files, as the run found it; empty where they are not all there, or may come.
-        self.found = {part: mark.digest if whole else "" for part, mark, whole in self.parts.own()}
+        self.found: dict[str, str] = {}
+        for part, mark, whole in self.parts.looked_at():
+            if mark.run != self.parts.run:
+                raise ConfigError(
+                    f"{target.address} holds output of a run with another key.",
+                    "Go on with the --work of that run, or choose an address below which nothing lies.",
+                )
+            self.found[part] = mark.digest if whole else ""
+        self.token = target.claim()
+
+    def only(self, *defacers: str) -> None:
+        """See that nothing is there but of some defacers, where all write to the same names.
+
+        Raises
+        ------
+        ConfigError
+        """
+        ends = {self._name(f"by {defacer}") for defacer in defacers}
+        if any(part.rpartition("-")[2] not in ends for part in self.found):
+            raise ConfigError(
+                f"{self.target.address} holds what another defacer left.",
+                "Choose an address below which nothing lies.",
+            )
 
     def arguments(self, case: str, defacer: str) -> dict[str, Any]:
         """What `defacedask.flow.stages.delivering.deliver` needs to know."""
@@ -111,8 +134,6 @@ class Outbox:
                 wanted[self._part(record.parent.name, record.stem)] = digest_of(files)
         sent = same = 0
         for part, mark in self.parts.marks():
-            if mark.run != self.parts.run:
-                continue
             if not mark.complete or wanted.pop(part, "") != mark.digest:
                 names = sorted(mark.names)
                 raise RefusedError(
@@ -133,7 +154,7 @@ class Outbox:
         return Published(sent + done.sent, same + done.unchanged, done.removed)
 
     def _part(self, case: str, defacer: str) -> str:
-        return self._name(f"part {case} {defacer}")
+        return f"{self._name(f'case {case}')}-{self._name(f'by {defacer}')}"
 
     def _name(self, text: str) -> str:
-        return hmac.new(self._key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:32]
+        return hmac.new(self._key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:24]

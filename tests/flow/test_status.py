@@ -72,6 +72,15 @@ def test_a_run_that_was_stopped_or_killed_says_so(tmp_path):
     assert status_of(folder).state == "unknown"
 
 
+@pytest.mark.parametrize("inside", ["", "out/store"])
+def test_a_run_whose_output_is_an_address_is_found_where_it_works(tmp_path, inside):
+    folder = tmp_path / "run.local" / inside
+    folder.mkdir(parents=True)
+    with only_run(folder, command="study", cases=5):
+        result(folder, "a", "ingest")
+    assert status_of(tmp_path / "run.local").begun == 1
+
+
 def test_a_folder_without_a_run_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="no run of study"):
         status_of(tmp_path)

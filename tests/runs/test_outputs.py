@@ -9,6 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from click.testing import CliRunner
+from pydicom import dcmread
 from support.export_kit import (  # noqa: F401
     geometry,
     half_space,
@@ -75,9 +76,12 @@ def test_defaced_files_at_an_address_are_those_of_a_folder(s3, patient, tmp_path
     again = run(*common, "--out", "s3://bucket/trial", "--work", tmp_path / "w")
     assert "0 files sent, 18 unchanged, 0 removed" in again.output
     # other files under the same names
-    more = ("--private", "drop")
-    assert run(*common, *more, "--out", tmp_path / "local").exit_code == 0
-    assert run(*common, *more, "--out", "s3://bucket/trial", "--work", tmp_path / "w").exit_code == 0
+    for path in sorted((patient / "CT").glob("*.dcm"))[:3]:
+        dataset = dcmread(path)
+        dataset.InstitutionName = "Elsewhere"
+        dataset.save_as(path)
+    for place in (("--out", tmp_path / "local"), ("--out", "s3://bucket/trial", "--work", tmp_path / "w")):
+        assert run(*common, *place).exit_code == 0
     s3.invalidate_cache()
     s3.get("bucket/trial", str(tmp_path / "second"), recursive=True)
     (tmp_path / "second" / MANIFEST).unlink()
@@ -141,6 +145,11 @@ def test_one_case_at_a_time_is_here(tmp_path, monkeypatch):
         ).ok
         assert fs.cat_file(gone) == content
         assert len(here) == 4
+        # neither another key's run nor another defacer's writes among them
+        with pytest.raises(ConfigError, match="of a run with another key"):
+            deface(tmp_path / "in", "memory://trial", "half_space", work=tmp_path / "x", key=bytes(32))
+        with pytest.raises(ConfigError, match="holds what another defacer left"):
+            deface(tmp_path / "in", "memory://trial", "quickshear", work=tmp_path / "y", key=KEY)
         # a run that knows one of them only does not take away the others
         with pytest.raises(RefusedError, match="is not on record"):
             deface(tmp_path / "in/one", "memory://trial", "half_space", work=tmp_path / "w", key=KEY)

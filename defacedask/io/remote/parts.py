@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from defacedask.errors import OutputError
 from defacedask.io.remote.objects import Objects
 from defacedask.io.remote.room import sending
 
@@ -130,6 +131,8 @@ class Parts:
         ------
         RemoteError
             If the address did not take all of it.
+        OutputError
+            If a file of something else lies in the place of one.
         """
         if not files:
             self.take_back(part)
@@ -141,6 +144,11 @@ class Parts:
         if known == whole and not due:
             return 0
         changing()
+        if strangers := self._there(name for name in due if name not in known.names):
+            raise OutputError(
+                f"{min(strangers)} is already at {self.objects.address} and not of an earlier run of this case.",
+                "Remove it, or choose another address.",
+            )
         # what may be in the place of earlier files goes beside them first
         aside = {name: f"{ASIDE}/{part}/{name}" for name in due if name in known.names}
         self.objects.send_all({folder / name: place for name, place in aside.items()})
@@ -173,9 +181,17 @@ class Parts:
         self.objects.remove(sorted(self.objects.names(f"{ASIDE}/{part}")))
         self.objects.remove([_mark(part)])
 
-    def own(self) -> Iterator[tuple[str, Mark, bool]]:
-        """Parts of this run, their marks, and whether all files are there, by their sizes."""
-        own = ((part, mark) for part, mark in self.marks() if mark.run == self.run)
+    def _there(self, names: Iterable[str]) -> set[str]:
+        """Which of some names are there."""
+        wanted = set(names)
+        if folder := _common(wanted):
+            return wanted & set(self.objects.names(folder))
+        with ThreadPoolExecutor(LISTS) as threads:
+            found = dict(zip(wanted, threads.map(self.objects.changed, wanted), strict=True))
+        return {name for name, when in found.items() if when is not None}
+
+    def looked_at(self) -> Iterator[tuple[str, Mark, bool]]:
+        """Parts, their marks, and whether all files are there, by their sizes."""
         flat: dict[str, int] = {}
 
         def there(one: tuple[str, Mark]) -> bool:
@@ -186,7 +202,7 @@ class Parts:
             )
 
         with ThreadPoolExecutor(LISTS) as threads:
-            for some in _some(own):
+            for some in _some(self.marks()):
                 if not flat and not all(_common(mark.files) for _, mark in some):
                     flat = self.objects.names()
                 for (part, mark), whole in zip(some, threads.map(there, some), strict=True):

@@ -19,7 +19,7 @@ from typing import Any
 from defacedask.errors import ConfigError, DefacedaskError, RemoteError
 from defacedask.io.remote.files import open_address
 from defacedask.io.remote.objects import Objects
-from defacedask.io.remote.parts import ASIDE, MARKS, Mark, Parts
+from defacedask.io.remote.parts import ASIDE, Parts
 from defacedask.io.remote.room import sending
 from defacedask.whole_files import file_hash
 
@@ -89,7 +89,7 @@ class Target:
         leave : iterable of str
             Parts of the folder that stay behind, such as ``store``.
         parts : Parts, optional
-            Those of its run stay as they are, and those of others go.
+            What belongs to them stays as it is.
 
         Raises
         ------
@@ -131,18 +131,13 @@ class Target:
         return Published(len(due), len(same), gone)
 
     def _take_away(self, gone: set[str], parts: Parts | None) -> int:
-        """Remove files that are none of this run's, and what other runs left; gives their number."""
+        """Remove files that belong to no part; gives their number."""
         objects = Objects(self.address)
-        theirs: dict[str, Mark] = {}
         if parts is not None:
-            theirs = {part: mark for part, mark in parts.marks() if mark.run != parts.run}
-            gone = gone.union(*(mark.names for mark in theirs.values()))
             for _, mark in parts.marks() if gone else ():
-                if mark.run == parts.run:
-                    gone -= set(mark.files)
+                gone = gone - set(mark.files)
             objects.remove(objects.names(ASIDE))
         objects.remove(sorted(gone))
-        objects.remove(f"{MARKS}/{part}.json" for part in theirs)
         return len(gone)
 
     def _name(self, inside: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.faulty_store import ADDRESS, Killed, Watched, memory  # noqa: F401
 
-from defacedask.errors import InputError, RemoteError
+from defacedask.errors import InputError, OutputError, RemoteError
 from defacedask.io.remote.objects import Objects
 from defacedask.io.remote.parts import ASIDE, MARKS, Mark, Parts, digest_of
 from defacedask.io.remote.publish import Target, require
@@ -42,15 +42,14 @@ def test_a_part_comes_is_renewed_and_goes(tmp_path):
     objects.write("p/theirs.txt", b"x")
     assert parts.deliver("a", tmp_path, written(tmp_path, SECOND)) == 2
     assert held(objects) == {**SECOND, "p/theirs.txt": "x"}
-    assert [(part, mark.complete, whole) for part, mark, whole in parts.own()] == [("a", True, True)]
-    assert next(parts.own())[1].digest == digest_of(written(tmp_path, SECOND))
+    assert [(part, mark.complete, whole) for part, mark, whole in parts.looked_at()] == [("a", True, True)]
+    assert next(parts.looked_at())[1].digest == digest_of(written(tmp_path, SECOND))
     # one that was taken away by somebody is missed, and comes again
     objects.remove(["q/4.dcm"])
-    assert [whole for *_, whole in parts.own()] == [False]
+    assert [whole for *_, whole in parts.looked_at()] == [False]
     parts.doubt("a")
     assert parts.deliver("a", tmp_path, written(tmp_path, SECOND)) == 3
-    assert [(mark.complete, whole) for _, mark, whole in parts.own()] == [(True, True)]
-    assert not list(Parts(objects, "another").own())
+    assert [(mark.complete, whole) for _, mark, whole in parts.looked_at()] == [(True, True)]
     parts.take_back("a")
     assert held(objects) == {"p/theirs.txt": "x"}
     assert not [*parts.marks(), *objects.names(ASIDE)]
@@ -115,11 +114,28 @@ def test_what_cannot_be_sent_leaves_what_is_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("memory")
+@pytest.mark.parametrize("folder", ["", "p/"])
+def test_a_file_of_something_else_is_left_alone(tmp_path, folder):
+    objects = Objects(ADDRESS)
+    objects.write(f"{folder}2.dcm", b"mine")
+    files = written(tmp_path, {f"{folder}{name}.dcm": str(name) for name in range(4)})
+    with pytest.raises(OutputError, match=r"2\.dcm is already at .* and not of an earlier run of this case"):
+        Parts(objects, "run").deliver("a", tmp_path, files)
+    assert objects.names() == {f"{folder}2.dcm": 4}
+    # of another part, too
+    objects.remove([f"{folder}2.dcm"])
+    Parts(objects, "run").deliver("a", tmp_path, files)
+    with pytest.raises(OutputError, match="is already at"):
+        Parts(objects, "run").deliver("b", tmp_path, files)
+    assert Parts(objects, "run").mark("b") is None
+
+
+@pytest.mark.usefixtures("memory")
 def test_a_damaged_mark_says_nothing():
     objects = Objects(ADDRESS)
     objects.write(f"{MARKS}/a.json", b"{")
     assert Parts(objects, "run").mark("a") == Mark("", False)
-    assert not list(Parts(objects, "run").own())
+    assert [(mark.run, whole) for _, mark, whole in Parts(objects, "run").looked_at()] == [("", False)]
 
 
 @pytest.mark.usefixtures("memory")
