@@ -129,6 +129,7 @@ def export(
         plan = load_plan(plans, it.id, defacer)
         store = CaseStore(ingested.facts["store"])
         job.digest = plan.digest
+        job.planned_on = planned.facts.get("image") or store.images[0]
         with one_thread():
             job.look(store, planned, allow_visible)
             job.write(plan, store)
@@ -191,6 +192,7 @@ class _Job(CaseExport):
     targets: tuple[str, ...] = ()  # what was clipped of target volumes
     to_template: np.ndarray | None = None  # world LPS mm -> the average's, where known
     kinds: tuple[str, ...] = ()  # of masks beside DICOM
+    planned_on = ""  # path of the image that the plan was made on
     left = False  # the face was measured to be left, in any image
 
     def covered(self, allow_reversible: bool) -> None:
@@ -243,7 +245,7 @@ class _Job(CaseExport):
             self.witness[name] = found.figures
             for file in next((s.files for s in self.case.images if s.uid == uid), ()):
                 self.judged[file] = found
-            first = found.path == store.images[0]
+            first = found.path == self.planned_on
             if first:
                 self.moved = found.moved
             self.notes += [f"{name}: {note}" for note in found.notes]
@@ -263,8 +265,9 @@ class _Job(CaseExport):
         with writing(f"the defaced files of {self.case.id}"):
             self.partial.mkdir(parents=True)
         paths = {str(store.volume(path).attrs.get("series_uid")): path for path in store.images}
-        if self.case.primary.uid not in paths:
+        if self.planned_on not in store.images:
             raise RefusedError("the image that the plan was made on is not in the case store.")
+        main = str(store.volume(self.planned_on).attrs.get("series_uid"))
         changed = {}
         if self.kinds:
             self.list_touched(plan, store)
@@ -276,10 +279,10 @@ class _Job(CaseExport):
                 changed[series.uid] = self.image(series, plan, store, paths[series.uid])
             else:
                 self.hold(series, _because("it could not be read, so it was not defaced", store, series))
-        if changed[self.case.primary.uid] < SMALLEST_CHANGE:
+        if changed[main] < SMALLEST_CHANGE:
+            modality = store.volume(self.planned_on).attrs["modality"]
             raise RefusedError(
-                f"the plan of {self.defacer} changes no voxel of the {self.case.primary.modality}: "
-                "the face would stay in.",
+                f"the plan of {self.defacer} changes no voxel of the {modality}: the face would stay in.",
                 "Look at the plan; nothing is exported.",
             )
         self.doses(plan, store)
@@ -512,7 +515,7 @@ class _Job(CaseExport):
                     with writing("the segmentation"):
                         theirs = plan_for(plan, series.facts)
                         layer = self.additive or not getattr(plan, "flat", False)
-                        skin = self.on_skin(plan, store, paths) if layer else None
+                        skin = self.on_skin(plan, store) if layer else None
                         written, _ = write_segmentation(
                             source, theirs, self.place, self.context, on_skin=skin
                         )
@@ -535,11 +538,11 @@ class _Job(CaseExport):
             with writing(f"the {series.modality}"):
                 self.done.append(write_object(source, series.modality, self.place, self.context))
 
-    def on_skin(self, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> Any:
+    def on_skin(self, plan: Plan, store: CaseStore) -> Any:
         """Which segments are drawn along the skin of the image that the plan was made on: a layer leaves them."""
         from defacedask.io.dicom.export.segment_shape import skin_segments
 
-        path = paths[self.case.primary.uid]
+        path = self.planned_on
         geometry, body = store.geometry(path), body_slices(store, path, ORIGINAL)
         region = np.asarray(plan.region(geometry))
         return lambda dataset, frames, grids: skin_segments(dataset, frames, grids, geometry, body, region)

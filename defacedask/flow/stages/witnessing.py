@@ -71,7 +71,7 @@ def judge(store: CaseStore, planned: TaskResult, defacer: str) -> list[Judged]:
     Returns
     -------
     list of Judged
-        In the store's order; the image that the plan was made on is the first.
+        In the store's order.
 
     Raises
     ------
