@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
-import itertools
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -180,7 +179,9 @@ def _first_with_a_head(store: CaseStore) -> tuple[str, Head, list[str]]:
     """Path and head of the first image in which one is found, and a note if that is not the case's first.
 
     The largest image of a frame of reference need not show the head: a CT of the chest lies beside one of the head, a
-    slab of vessels has more voxels than the T1. What shows none is judged, and held back, as any other image is.
+    slab of vessels has more voxels than the T1. Where there are several, a head counts if the witness sees its face
+    in the same place: else the case would be refused by that. What shows none is judged, and held back, as any other
+    image is.
 
     Raises
     ------
@@ -189,19 +190,31 @@ def _first_with_a_head(store: CaseStore) -> tuple[str, Head, list[str]]:
     """
     from defacedask.anatomy.head import Head
     from defacedask.anatomy.witness import hidden
+    from defacedask.flow.stages.witnessing import elsewhere
 
     first: RefusedError | None = None
-    others = (path for path in store.images[1:] if not hidden(store.volume(path)))
-    for path in itertools.islice(itertools.chain(store.images[:1], others), MOST_LOOKED_AT):
+    doubted: tuple[str, Head, list[str]] | None = None
+    others = [path for path in store.images[1:] if not hidden(store.volume(path))]
+    why = ""  # the first image does not do
+    for path in [store.images[0], *others][:MOST_LOOKED_AT]:
         head = Head(store.volume(path).load())
         try:
             head.require()
         except RefusedError as error:
             first = first or error
+            why = why or error.message
             continue
-        name = path.rsplit("/", 1)[-1]
-        said = f"the plan was made on {name}, for in {store.images[0].rsplit('/', 1)[-1]} "
-        return path, head, [] if first is None else [f"{said}{first.message}"]
+        name, instead = path.rsplit("/", 1)[-1], store.images[0].rsplit("/", 1)[-1]
+        notes = (
+            [f"the plan was made on {name}, and not on {instead}: {why}"] if path != store.images[0] else []
+        )
+        doubt = elsewhere(store, path, head.facts()) if others else ""
+        if not doubt:
+            return path, head, notes
+        doubted = doubted or (path, head, notes)
+        why = why or f"{doubt}."
+    if doubted is not None:
+        return doubted  # the export says what is wrong with it
     assert first is not None
     raise first
 

@@ -40,7 +40,30 @@ def test_the_head_is_looked_for_in_the_next_image(tmp_path):
     assert path == store.images[1]
     assert head.ok
     (note,) = notes
-    assert note.startswith("the plan was made on CT-1, for in CT-0 no head was found")
+    assert note.startswith("the plan was made on CT-1, and not on CT-0: no head was found")
+
+
+@pytest.mark.parametrize("doubts", [{0}, {0, 1}, {1}])
+def test_where_the_witness_sees_another_face_the_next_image_is_tried(tmp_path, monkeypatch, doubts):
+    """And where it doubts all of them, the first is planned on: the export says why it may not leave."""
+
+    class Found:
+        def __init__(self, volume):
+            self.volume = volume
+
+        def require(self):
+            return
+
+        def facts(self):
+            return {}
+
+    monkeypatch.setattr("defacedask.anatomy.head.Head", Found)
+    store = store_of(tmp_path, images()["MR"], images()["MR"])
+    doubted = {store.images[k] for k in doubts}
+    monkeypatch.setattr(witnessing, "elsewhere", lambda _, path, facts: "no face" if path in doubted else "")
+    path, _, notes = _first_with_a_head(store)
+    assert path == store.images[1 if doubts == {0} else 0]
+    assert notes == (["the plan was made on MR-1, and not on MR-0: no face."] if doubts == {0} else [])
 
 
 def test_where_none_shows_a_head_the_first_says_why(tmp_path, monkeypatch):
