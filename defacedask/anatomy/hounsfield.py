@@ -20,6 +20,8 @@ OFFSETS = np.concatenate(
 #: Parts of the voxels that air and soft tissue each have in an image of a patient, at least; and by how many times an
 #: offset must part the two better than the values as they are.
 LEAST, TIMES = 0.02, 4.0
+#: Part of the voxels at the sides of the slices that one value fills where the background was overwritten.
+CONSTANT = 0.9
 #: HU under which some voxel must lie if there is air in view.
 NEAR_AIR = -700.0
 
@@ -63,9 +65,20 @@ def likely_fault(values: np.ndarray, intercept: float | None = None) -> str:
             f"{'high' if offset > 0 else 'low'}: see to its RescaleIntercept{said}, which often is -1024 or -1000."
         )
     low = float(np.percentile(finite, 0.5))
-    if low > NEAR_AIR:
-        return (
-            f"None of it reads as air (-1000 HU; the lowest values are about {low:.0f}): give the CT as it was "
-            "reconstructed, not one that was clipped, windowed or masked."
-        )
-    return ""
+    said = (
+        f"None of it reads as air (-1000 HU; the lowest values are about {low:.0f})" if low > NEAR_AIR else ""
+    )
+    around = _around(values)
+    if not said and around is not None and around > NEAR_AIR:
+        said = f"What surrounds the patient reads {around:.0f} HU, and not as air (-1000 HU)"
+    asked = "give the CT as it was reconstructed, not one that was clipped, windowed or masked"
+    return f"{said}: {asked}." if said else ""
+
+
+def _around(values: np.ndarray) -> float | None:
+    """The one value that nearly all voxels at the sides of the slices have; None if there is no such value."""
+    if values.ndim != 3:
+        return None
+    sides = np.concatenate([values[:, [0, -1]].ravel(), values[:, :, [0, -1]].ravel()])
+    middle = float(np.median(sides))
+    return middle if np.mean(np.abs(sides - middle) < 0.5) > CONSTANT else None

@@ -61,7 +61,7 @@ def ear_map(
 
 def ear_part(geometry: Geometry, to_template: np.ndarray, side: str) -> tuple[slice, ...]:
     """The block of an image that `ear_map` reads; empty where the ear lies outside."""
-    found = part_around(_index(geometry, to_template, side), geometry.shape)
+    found = part_around(list(_index(geometry, to_template, side)), geometry.shape)
     return found or (slice(0, 1),) * 3
 
 

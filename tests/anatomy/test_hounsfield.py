@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import label
 
 from defacedask.anatomy.head import Head
 from defacedask.anatomy.hounsfield import likely_fault
@@ -45,6 +46,19 @@ def test_what_may_be_right_is_not_blamed(hounsfield, offset, padding, part):
 @pytest.mark.parametrize("limits", [(-200, 3000), (-40, 3000), (-40, 120), (0, 255)])
 def test_clipped_values_have_no_air(hounsfield, limits):
     assert likely_fault(np.clip(hounsfield, *limits)).startswith("None of it reads as air")
+
+
+@pytest.mark.parametrize("background", [0, 500, -500])
+def test_an_overwritten_background_is_named(background):
+    """Nose and throat are air still."""
+    values = images()["CT"].values.astype(np.float32)
+    assert likely_fault(values) == ""
+    wide = np.pad(values, ((0, 0), (8, 8), (8, 8)), constant_values=-1000)
+    outside = label(wide < -300)[0]
+    masked = np.where(outside == outside[0, 0, 0], np.float32(background), wide)
+    assert likely_fault(masked).startswith(
+        (f"What surrounds the patient reads {background} HU", "None of it")
+    )
 
 
 def test_nothing_finite_says_nothing():

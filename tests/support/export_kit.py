@@ -24,6 +24,7 @@ from defacedask.flow.stages.kept import Kept, save_kept
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.catalogue import Case, scan
 from defacedask.io.dicom.export import output_names
+from defacedask.io.store import CaseStore
 from support import make
 from support.rt_writers import contour, contours_of
 
@@ -286,12 +287,13 @@ def run_export(
     key: bytes = KEY,
     moved: float | None = 1.0,
     judge: Any = None,
+    planned_on: int = 0,
     **options: Any,
 ) -> tuple[Outcome, Path]:
     """Ingest, apply and export one case with a plan; gives the outcome and the output folder.
 
     ``moved`` stands in for how far the face has gone: a ball has none that could be measured. ``judge`` is asked in
-    its stead.
+    its stead. ``planned_on`` is the image of the store that the plan is said to be made on.
     """
     plan = plan or HalfSpace(-2.0)
     case = options.pop("case", None) or one_case(folder)
@@ -301,6 +303,7 @@ def run_export(
     save_plan(work / "plans", case.id, plan)
     planned = TaskResult("plan", case.id, plan.defacer, "")
     planned.facts = {"plans": {plan.defacer: {"status": "done", "reason": "", "digest": plan.digest}}}
+    planned.facts["image"] = CaseStore(ingested.facts["store"]).images[planned_on]
     who = {"plans": str(work / "plans"), "case": case.id, "defacer": plan.defacer}
     applied = TaskResult("apply", case.id, plan.defacer, "")
     applied.facts = apply(ingested, planned, **who).facts
@@ -334,8 +337,6 @@ def stub_plan(
     ingested: TaskResult, *, plans: str, defacer: str, case: Any, root: str, **options: Any
 ) -> Outcome:
     """In place of looking at a head: the half-space for any image; refused if the CT is too small to hold one."""
-    from defacedask.io.store import CaseStore
-
     store = CaseStore(ingest(case=case, root=root).facts["store"])
     if store.geometry(store.images[0]).shape[0] < 8:
         raise RefusedError("no head was found.", "Look at the images.")

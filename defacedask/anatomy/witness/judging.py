@@ -29,6 +29,7 @@ __all__ = [
     "MOST_MM",
     "MOST_ROLLED",
     "Verdict",
+    "apart",
     "verdict",
 ]
 
@@ -72,6 +73,47 @@ class Verdict:
     sentence: str
     figures: dict[str, Any]
     hint: str = ""
+
+
+def apart(
+    seen: Sighting, place: np.ndarray, facing: np.ndarray, up: np.ndarray | None = None
+) -> tuple[str, dict[str, float]]:
+    """Whether a plan has the face elsewhere than the witness sees it.
+
+    Parameters
+    ----------
+    seen : Sighting
+        With a face.
+    place, facing, up : (3,) arrays
+        Where the plan has the tip of the nose, and which way it has the head look and its crown, world LPS mm.
+
+    Returns
+    -------
+    str
+        In what they differ, as a clause; "" if they agree.
+    dict
+        ``degrees``, ``mm`` and ``rolled``, as far as they were measured.
+    """
+    degrees = float(angle(seen.facing, np.asarray(facing) / np.linalg.norm(facing)))
+    mm = float(np.linalg.norm(seen.place - place))
+    figures = {"degrees": round(degrees, 1), "mm": round(mm, 1)}
+    if degrees > MOST_DEGREES or mm > MOST_MM:
+        said = (
+            f"its face looks {beside(degrees, MOST_DEGREES, '.0f')} degrees and lies {beside(mm, MOST_MM, '.0f')} mm "
+            f"away from where the plan has it (at most {MOST_DEGREES:g} degrees and {MOST_MM:g} mm)"
+        )
+        return said, figures
+    if up is None:
+        return "", figures
+    rolled = float(angle(seen.axes[:, 2], np.asarray(up) / np.linalg.norm(up)))
+    figures["rolled"] = round(rolled, 1)
+    if rolled <= MOST_ROLLED:
+        return "", figures
+    said = (
+        f"its head is held {beside(rolled, MOST_ROLLED, '.0f')} degrees otherwise, about where it looks, than the "
+        f"plan has it (at most {MOST_ROLLED:g} degrees)"
+    )
+    return said, figures
 
 
 def verdict(
@@ -124,32 +166,16 @@ def verdict(
             figures,
             "look at the image",
         )
-    agrees, apart = None, ""
+    agrees, elsewhere = None, ""
     if plan_place is not None and plan_facing is not None:
-        degrees = float(angle(seen.facing, np.asarray(plan_facing) / np.linalg.norm(plan_facing)))
-        mm = float(np.linalg.norm(seen.place - plan_place))
-        figures |= {"degrees": round(degrees, 1), "mm": round(mm, 1)}
-        agrees = degrees <= MOST_DEGREES and mm <= MOST_MM
-        apart = (
-            f"its face looks {beside(degrees, MOST_DEGREES, '.0f')} degrees and lies {beside(mm, MOST_MM, '.0f')} mm "
-            "away from where the plan has it "
-            f"(at most {MOST_DEGREES:g} degrees and {MOST_MM:g} mm)"
-        )
-    if agrees and plan_up is not None:
-        rolled = float(angle(seen.axes[:, 2], np.asarray(plan_up) / np.linalg.norm(plan_up)))
-        figures["rolled"] = round(rolled, 1)
-        if rolled > MOST_ROLLED:
-            agrees = False
-            apart = (
-                f"its head is held {beside(rolled, MOST_ROLLED, '.0f')} degrees otherwise, about where it looks, "
-                "than the plan has it "
-                f"(at most {MOST_ROLLED:g} degrees)"
-            )
+        elsewhere, apart_by = apart(seen, plan_place, plan_facing, plan_up)
+        figures |= apart_by
+        agrees = not elsewhere
     points, share = moved_skin(original, defaced, find(original), seen, LEAST_MM)
     figures |= {"points": points, "moved": None if points == 0 else round(share, 4)}
     if agrees is False:
         hint = "look at where its head lies and how it is turned"
-        return Verdict(None if points == 0 else share, False, True, apart, figures, hint)
+        return Verdict(None if points == 0 else share, False, True, elsewhere, figures, hint)
     if points < LEAST_POINTS:
         return Verdict(
             None, agrees, False, "no skin of the face is in view, so that none could be left", figures

@@ -128,6 +128,7 @@ def export(
         plan = load_plan(plans, it.id, defacer)
         store = CaseStore(ingested.facts["store"])
         job.digest = plan.digest
+        job.planned_on = planned.facts.get("image") or store.images[0]
         with one_thread():
             job.look(store, planned, allow_visible)
             job.write(plan, store)
@@ -194,8 +195,9 @@ class _Job(ObjectExport):
         with writing(f"the defaced files of {self.case.id}"):
             self.partial.mkdir(parents=True)
         paths = {str(store.volume(path).attrs.get("series_uid")): path for path in store.images}
-        if self.case.primary.uid not in paths:
+        if self.planned_on not in store.images:
             raise RefusedError("the image that the plan was made on is not in the case store.")
+        main = str(store.volume(self.planned_on).attrs.get("series_uid"))
         changed = {}
         if self.kinds:
             self.list_touched(plan, store)
@@ -207,10 +209,10 @@ class _Job(ObjectExport):
                 changed[series.uid] = self.image(series, plan, store, paths[series.uid])
             else:
                 self.hold(series, because("it could not be read, so it was not defaced", store, series))
-        if changed[self.case.primary.uid] < SMALLEST_CHANGE:
+        if changed[main] < SMALLEST_CHANGE:
+            modality = store.volume(self.planned_on).attrs["modality"]
             raise RefusedError(
-                f"the plan of {self.defacer} changes no voxel of the {self.case.primary.modality}: "
-                "the face would stay in.",
+                f"the plan of {self.defacer} changes no voxel of the {modality}: the face would stay in.",
                 "Look at the plan; nothing is exported.",
             )
         self.doses(plan, store)

@@ -17,6 +17,7 @@ __all__ = ["JudgedExport", "visible_hint"]
 class JudgedExport(CaseExport):
     """A case whose images are judged before anything of it is written."""
 
+    planned_on = ""  # path of the image that the plan was made on
     left = False  # the face was measured to be left, in any image
 
     def covered(self, allow_reversible: bool) -> None:
@@ -69,7 +70,7 @@ class JudgedExport(CaseExport):
             self.witness[name] = found.figures
             for file in next((s.files for s in self.case.images if s.uid == uid), ()):
                 self.judged[file] = found
-            first = found.path == store.images[0]
+            first = found.path == self.planned_on
             if first:
                 self.moved = found.moved
             self.notes += [f"{name}: {note}" for note in found.notes]

@@ -95,7 +95,7 @@ class ObjectExport(GridExport):
                     with writing("the segmentation"):
                         theirs = plan_for(plan, series.facts)
                         layer = self.additive or not getattr(plan, "flat", False)
-                        skin = self.on_skin(plan, store, paths) if layer else None
+                        skin = self.on_skin(plan, store) if layer else None
                         written, _ = write_segmentation(
                             source, theirs, self.place, self.context, on_skin=skin
                         )
@@ -118,11 +118,11 @@ class ObjectExport(GridExport):
             with writing(f"the {series.modality}"):
                 self.done.append(write_object(source, series.modality, self.place, self.context))
 
-    def on_skin(self, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> Any:
+    def on_skin(self, plan: Plan, store: CaseStore) -> Any:
         """Which segments are drawn along the skin of the image that the plan was made on: a layer leaves them."""
         from defacedask.io.dicom.export.segment_shape import skin_segments
 
-        path = paths[self.case.primary.uid]
+        path = self.planned_on
         geometry, body = store.geometry(path), body_slices(store, path, ORIGINAL)
         region = np.asarray(plan.region(geometry))
         return lambda dataset, frames, grids: skin_segments(dataset, frames, grids, geometry, body, region)

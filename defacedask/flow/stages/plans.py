@@ -78,17 +78,15 @@ def make_plans(
         protected could not be read.
     """
     from defacedask.anatomy.faceless import front_of_face
-    from defacedask.anatomy.head import TURNED, Head
+    from defacedask.anatomy.head import TURNED
     from defacedask.costs.segmentation import HeadMasks
     from defacedask.defacers import code_of, get_defacer
     from defacedask.defacers.remaining import remains
 
     store = CaseStore(ingested.facts["store"])
-    path = store.images[0]
     with one_thread():
-        volume = store.volume(path).load()
-        head = Head(volume)
-        head.require()
+        path, head, instead = _first_with_a_head(store)
+        volume = head.volume
         front = front_of_face(head)
         front.require()
         _check_registered(store, head)
@@ -149,6 +147,7 @@ def make_plans(
             )
             write_volume(store.url, f"{MASKS}/{path}", HeadMasks.of(head).volume())
             consolidate(store.url)
+    missing += instead
     if head.against_header > TURNED:
         missing.append(
             f"the head is turned by {head.against_header:.0f} degrees against what the header says; it was found and "
@@ -170,6 +169,54 @@ def make_plans(
             "notes": missing,
         }
     )
+
+
+#: Images of a case that are looked at until a head is found in one.
+MOST_LOOKED_AT = 4
+
+
+def _first_with_a_head(store: CaseStore) -> tuple[str, Head, list[str]]:
+    """Path and head of the first image in which one is found, and a note if that is not the case's first.
+
+    The largest image of a frame of reference need not show the head: a CT of the chest lies beside one of the head, a
+    slab of vessels has more voxels than the T1. Where there are several, a head counts if the witness sees its face
+    in the same place: else the case would be refused by that. What shows none is judged, and held back, as any other
+    image is.
+
+    Raises
+    ------
+    RefusedError
+        What the first image said, if none shows a head.
+    """
+    from defacedask.anatomy.head import Head
+    from defacedask.anatomy.witness import hidden
+    from defacedask.flow.stages.witnessing import elsewhere
+
+    first: RefusedError | None = None
+    doubted: tuple[str, Head, list[str]] | None = None
+    others = [path for path in store.images[1:] if not hidden(store.volume(path))]
+    why = ""  # the first image does not do
+    for path in [store.images[0], *others][:MOST_LOOKED_AT]:
+        head = Head(store.volume(path).load())
+        try:
+            head.require()
+        except RefusedError as error:
+            first = first or error
+            why = why or error.message
+            continue
+        name, instead = path.rsplit("/", 1)[-1], store.images[0].rsplit("/", 1)[-1]
+        notes = (
+            [f"the plan was made on {name}, and not on {instead}: {why}"] if path != store.images[0] else []
+        )
+        doubt = elsewhere(store, path, head.facts()) if others else ""
+        if not doubt:
+            return path, head, notes
+        doubted = doubted or (path, head, notes)
+        why = why or f"{doubt}."
+    if doubted is not None:
+        return doubted  # the export says what is wrong with it
+    assert first is not None
+    raise first
 
 
 #: mm by which the landmarks of a registered head may lie elsewhere than the registration says.

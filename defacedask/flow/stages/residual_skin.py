@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -52,11 +53,11 @@ def measure_skin(
             rows += [{**about, **row} for row in _regions(head, defaced, known.ears)]
             maps[path] = {"modality": modality}
             if known.maps:
-                maps[path] |= {ORIGINAL: known.maps, "defaced": _maps(head, defaced, list(known.maps))}
+                maps[path] |= {ORIGINAL: known.maps, "defaced": _maps(head, defaced, known.maps)}
     return Outcome(rows={"residual_skin": rows}, facts={"ears": maps})
 
 
-def _maps(head: Any, volume: Any, sides: list[str]) -> dict[str, str]:
+def _maps(head: Any, volume: Any, sides: Iterable[str]) -> dict[str, str]:
     """Side -> map of the skin around an ear, as a record holds it."""
     from defacedask.attacks.ear_relief import ear_map, ear_part, packed
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from defacedask.anatomy.witness.solid import Solid
     from defacedask.flow.result import TaskResult
 
-__all__ = ["Judged", "judge"]
+__all__ = ["Judged", "elsewhere", "judge"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def judge(store: CaseStore, planned: TaskResult, defacer: str) -> list[Judged]:
     Returns
     -------
     list of Judged
-        In the store's order; the image that the plan was made on is the first.
+        In the store's order.
 
     Raises
     ------
@@ -89,6 +89,23 @@ def judge(store: CaseStore, planned: TaskResult, defacer: str) -> list[Judged]:
         return [_one(store, planned, defacer, path, seen, plan) for path in store.images]
     finally:
         _solid.cache_clear()
+
+
+def elsewhere(store: CaseStore, path: str, facts: Mapping[str, Any]) -> str:
+    """Why the witness does not see the face of an image where a plan would have it, as a clause; "" if it does.
+
+    Parameters
+    ----------
+    store : CaseStore
+    path : str
+        Of an image that can show a face by itself.
+    facts : mapping
+        ``pose`` and ``to_template`` of the head that was found in it.
+    """
+    from defacedask.anatomy.witness.judging import apart
+
+    seen = _sighting(store.url, store.key, path)
+    return seen.reason or apart(seen, *_planned_place(facts))[0]
 
 
 @functools.lru_cache(maxsize=16)

@@ -142,7 +142,7 @@ class Persons:
         families: dict[str, list[_Unit]] = defaultdict(list)
         for unit in _units(headers):
             families[unit.id if unit.id.startswith("study ") else plain_id(unit.id) or unit.id].append(unit)
-        for units in families.values():
+        for units in _grouped_otherwise(families.values()):
             self._family(units)
         self._several_in_a_study()
         self._more_than_one()
@@ -233,6 +233,30 @@ class Persons:
                 self.notes.append(
                     f"PatientID {label} stands with more than one {' and '.join(found)}: taken for one patient."
                 )
+
+
+def _grouped_otherwise(families: Iterable[list[_Unit]]) -> list[list[_Unit]]:
+    """Families of ids, those put together whose ids have separators at other places and that share a study or frame.
+
+    ``123-45-678`` and ``12345678`` may be one number; ``1-23`` and ``12-3`` of two sites are not, if nothing but the
+    digits says so.
+    """
+    out: list[list[_Unit]] = []
+    same: dict[str, list[list[_Unit]]] = defaultdict(list)
+    for units in families:
+        known = same[plain_id(units[0].id).replace("-", "")]
+        near = next((one for one in known if any(_one_place(a, b) for a in one for b in units)), None)
+        if near is None:
+            known.append(units)
+            out.append(units)
+        else:
+            near += units
+    return out
+
+
+def _one_place(one: _Unit, other: _Unit) -> bool:
+    """Whether two lie in one study, or in one frame of reference."""
+    return bool((one.study and one.study == other.study) or one.frames & other.frames)
 
 
 def what_differs(several: Iterable[Who], least: float = 0.0) -> list[str]:

@@ -49,8 +49,13 @@ class Roi:
 
     def copy(self) -> Roi:
         """Another one, with lists of its own; nobody changes points in place."""
-        lists = {name: list(getattr(self, name)) for name in ("contours", "xor", "warnings", "polygons")}
-        return dataclasses.replace(self, **lists)
+        return dataclasses.replace(
+            self,
+            contours=list(self.contours),
+            xor=list(self.xor),
+            warnings=list(self.warnings),
+            polygons=list(self.polygons),
+        )
 
 
 def read_rois(path: str) -> list[Roi]:

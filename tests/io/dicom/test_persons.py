@@ -54,6 +54,17 @@ def test_two_spellings_in_one_study_are_one_patient(other):
     assert "one patient" in note
 
 
+@given(st.lists(st.integers(1, 99), min_size=2, max_size=4), st.sampled_from("-/. "), st.booleans())
+def test_separators_between_digits_are_a_spelling_where_a_study_says_so(parts, separator, frame):
+    one, other = separator.join(map(str, parts)), "".join(map(str, parts))
+    place = {"frame": "1.2.3"} if frame else {}
+    found, _ = labels(header(one, "9", **place), header(other, "8" if frame else "9", "2", **place))
+    assert len(set(found)) == 1
+    # of two sites, whose subjects were born on one day
+    found, _ = labels(header(one, "9", birth="19500101"), header(other, "8", birth="19500101"))
+    assert len(set(found)) == 2
+
+
 def test_two_spellings_that_nothing_joins_are_kept_apart_and_said():
     found, notes = labels(header("1", "8"), header("001", "9"))
     assert len(set(found)) == 2

@@ -29,6 +29,8 @@ FOLLOWED, FILLED = 0.6, 0.7
 #: Part of the slices near the region that something lies in, and part of the body that it fills there, that is drawn
 #: after a body, wherever its edge is. No organ reaches from brow to chin and fills so much.
 REACHED, MOSTLY = 0.8, 0.6
+#: mm between the middles of a body and of what is as large, from which on that was drawn where it lay otherwise.
+AWAY_MM = 12.0
 #: Part of the skin near the region that something keeps to that follows it.
 FOLLOWED_FACE = 0.4
 #: mm around the region that count as near.
@@ -61,7 +63,7 @@ def roles_by_shape(
         What the plan may change: only slices that meet it are looked at.
     anywhere : bool
         The region is a layer along the skin, so that an edge below it stays: what is drawn after a body is an outline
-        wherever its edge is.
+        however far below the skin its edge is.
 
     Returns
     -------
@@ -79,21 +81,47 @@ def roles_by_shape(
         there = part.start[0] + np.flatnonzero(mask.any(axis=(1, 2)))
         if faces is not None:
             there = there[faces[there]]
-        reaches = anywhere and faces is not None and len(there) >= REACHED * faces.sum()
-        role = _role(mask, part.start, there, slices, MOSTLY if reaches else np.inf)
+        reaches = faces is not None and len(there) >= REACHED * faces.sum()
+        role = _role(mask, part.start, there, slices)
+        if not role and reaches and _after_a_body(mask, part.start, there, slices, anywhere):
+            role = OUTLINE
         if role:
             out[part.number] = role
     return out
 
 
-def _role(
-    mask: np.ndarray, start: tuple[int, int, int], there: np.ndarray, slices: _Slices, mostly: float
-) -> str:
+def _chosen(there: np.ndarray) -> list[int]:
+    return list(there[np.unique(np.linspace(0, len(there) - 1, MOST_SLICES).astype(int))].tolist())
+
+
+def _after_a_body(
+    mask: np.ndarray, start: tuple[int, int, int], there: np.ndarray, slices: _Slices, anywhere: bool
+) -> bool:
+    """Whether a structure is as large as a body in the slices, and lies in it (``anywhere``) or aside of it."""
+    area = own = filled = 0
+    away = np.zeros(2)
+    for k in _chosen(there) if len(there) else ():
+        known = slices.skin(k)
+        if known is None:
+            continue
+        drawn = mask[k - start[0]]
+        inside = known.inside
+        area, own = area + int(inside.sum()), own + int(drawn.sum())
+        filled += int((inside & cut_out(drawn, start[1:], known.box)).sum())
+        middle = np.argwhere(drawn).mean(axis=0) + start[1:]
+        away += middle - np.argwhere(inside).mean(axis=0) - [one.start for one in known.box]
+    if not area or own < MOSTLY * area:
+        return False
+    aside = float(np.hypot(*(away * slices.spacing))) / len(_chosen(there)) > AWAY_MM
+    return aside or (anywhere and filled >= MOSTLY * area)
+
+
+def _role(mask: np.ndarray, start: tuple[int, int, int], there: np.ndarray, slices: _Slices) -> str:
     if not len(there):
         return ""
-    chosen = there[np.unique(np.linspace(0, len(there) - 1, MOST_SLICES).astype(int))]
+    chosen = _chosen(there)
     skin = kept = face = face_kept = area = filled = 0
-    for k in chosen.tolist():
+    for k in chosen:
         known = slices.skin(k)
         if known is None:
             continue
@@ -105,7 +133,7 @@ def _role(
         area, filled = area + int(inside.sum()), filled + int((inside & own).sum())
     if not skin:
         return ""
-    if (kept >= FOLLOWED * skin and filled >= FILLED * area) or filled >= mostly * area:
+    if kept >= FOLLOWED * skin and filled >= FILLED * area:
         return OUTLINE
     return SKIN if face and face_kept >= FOLLOWED_FACE * face else ""
 
