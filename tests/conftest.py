@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import sys
 import types
@@ -13,7 +14,7 @@ import dask
 import numpy as np
 import pytest
 from hypothesis import settings
-from support import cpu_log, once
+from support import cpu_log, forked, once
 
 from defacedask.defacers import plan_types
 from defacedask.devices import card
@@ -59,6 +60,13 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[types.ModuleType]:
             yield stand_in
 
 
+@pytest.fixture(scope="module")
+def forked_workers() -> Iterator[None]:
+    """Worker processes of local clusters are forked: see `support.forked`."""
+    with forked.workers():
+        yield
+
+
 @pytest.fixture
 def plans_forgotten(tmp_path: Path) -> Iterator[None]:
     """Plug-ins that the test typed or wrote are forgotten afterwards, so that another test may write them again."""
@@ -75,6 +83,14 @@ def plans_forgotten(tmp_path: Path) -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     """CPU seconds of each test are written if `support.cpu_log` is asked to."""
     cpu_log.start(config)
+    gc.disable()  # what is collected now lives to the end; looking through it took a quarter of the time
+
+
+def pytest_collection_finish() -> None:
+    """Garbage of tests is looked for among what tests make, not among modules and four thousand tests."""
+    gc.freeze()
+    gc.set_threshold(5_000, 10, 10)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
