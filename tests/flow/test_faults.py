@@ -23,7 +23,6 @@ from defacedask.flow.stage import Stage
 from defacedask.flow.worker import run_task
 from defacedask.patience import patiently
 
-
 #: A dozen workers are killed here.
 pytestmark = pytest.mark.usefixtures("forked_workers")
 
