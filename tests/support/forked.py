@@ -1,12 +1,13 @@
 """Processes that tests start are forked from one that has loaded what they need.
 
 A spawned one imports Dask, the stages and the test's module anew, two seconds of it, and a test in which workers die
-starts many. The one they are forked from is started with the first of a session. A worker has its environment, as it
-was then: tests whose workers must see another one leave this out.
+starts many. The one they are forked from is started with the first of a session. Tests of what the package does to
+the environment of workers leave this out.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import dask
@@ -48,6 +49,6 @@ def context() -> Any:
 
 
 def workers() -> Any:
-    """A context: worker processes that are started in it are forked."""
+    """A context: worker processes that are started in it are forked, and have the environment of now."""
     context()
-    return dask.config.set(_METHOD)
+    return dask.config.set({**_METHOD, "distributed.nanny.environ": dict(os.environ)})
