@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dask
 import numpy as np
 import pytest
 from hypothesis import settings
-from support import cpu_log, once
+from support import cpu_log, forked, once
 
 from defacedask.defacers import plan_types
 from defacedask.devices import card
@@ -60,6 +61,13 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[types.ModuleType]:
             yield stand_in
 
 
+@pytest.fixture(scope="module")
+def forked_workers() -> Iterator[None]:
+    """Worker processes of local clusters are forked: see `support.forked`."""
+    with forked.workers():
+        yield
+
+
 @pytest.fixture
 def plans_forgotten(tmp_path: Path) -> Iterator[None]:
     """Plug-ins that the test typed or wrote are forgotten afterwards, so that another test may write them again."""
@@ -76,6 +84,14 @@ def plans_forgotten(tmp_path: Path) -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     """CPU seconds of each test are written if `support.cpu_log` is asked to."""
     cpu_log.start(config)
+    gc.disable()  # what is collected now lives to the end; looking through it took a quarter of the time
+
+
+def pytest_collection_finish() -> None:
+    """Garbage of tests is looked for among what tests make, not among modules and four thousand tests."""
+    gc.freeze()
+    gc.set_threshold(5_000, 10, 10)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -127,18 +143,37 @@ def _no_dead_client_in_the_configuration() -> Iterator[None]:
             pytest.fail("this test left Dask's configuration with a client that does not run")
 
 
+def _for_all_workers(factory: pytest.TempPathFactory, name: str, write: Callable[[Path], object]) -> Path:
+    """A folder that the first worker that asks for it writes: it appears complete or not at all."""
+    place = _of_all_workers(factory)
+    folder = place / name
+    with (place / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            write(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def virtual_patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two coarse virtual patients with a CT, VP-0001 and VP-0002; to be read alone. All workers share them."""
     from defacedask.phantom import write_phantom
 
-    place = _of_all_workers(tmp_path_factory)
-    folder = place / "virtual_patients"
-    with (place / "virtual_patients.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():  # they appear complete or not at all
-            write_phantom(folder, 2, seed=5, modalities=("CT",), size="coarse")
-    return folder
+    def write(folder: Path) -> object:
+        return write_phantom(folder, 2, seed=5, modalities=("CT",), size="coarse")
+
+    return _for_all_workers(tmp_path_factory, "virtual_patients", write)
+
+
+@pytest.fixture(scope="session")
+def patient_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first of `virtual_patients` with the same CT, an MR and a PET; to be read alone. All workers share it."""
+    from defacedask.phantom import write_phantom
+
+    def write(folder: Path) -> object:
+        return write_phantom(folder, 1, seed=5, size="coarse")
+
+    return _for_all_workers(tmp_path_factory, "patient_of_three", write)
 
 
 @pytest.fixture

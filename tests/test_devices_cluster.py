@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support import once
+from support import forked, once
 from support.export_kit import applied_on, tree
 
 from defacedask.cluster import connect
@@ -67,7 +67,7 @@ def test_a_virtual_patient_on_a_cluster_with_a_card_gives_the_same_files(
     """The whole way on processes of their own: every stage that applies goes to the worker that offers the card."""
     patient = virtual_patients / "VP-0001"
     assert deface(patient, tmp_path / "cpu", "quickshear", key=KEY, device="cpu").ok
-    with once.in_workers(), connect("local", 2, "cuda") as client:
+    with once.in_workers(), forked.workers(), connect("local", 2, "cuda") as client:
         assert deface(patient, tmp_path / "cuda", "quickshear", key=KEY, device="cuda", client=client).ok
     assert applied_on(tmp_path / "cpu.work") == {"cpu"}
     assert applied_on(tmp_path / "cuda.work") == {"cuda"}

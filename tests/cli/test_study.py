@@ -101,7 +101,7 @@ def test_every_command_is_listed_in_one_line():
 @pytest.mark.slow
 def test_a_study_on_a_cluster_of_two_processes(patient, tmp_path):
     options = ("--defacers", "quickshear", "--attacks", "basic", "--workers", "2")
-    done = plugged.program(tmp_path, "study", patient, "--out", tmp_path / "out", *options)
+    done = plugged.started(tmp_path, "study", patient, "--out", tmp_path / "out", *options)
     assert done.returncode == 0, done.stderr
     assert "1 done" in done.stdout
     assert "Dask dashboard" in done.stderr

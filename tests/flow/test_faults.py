@@ -23,12 +23,8 @@ from defacedask.flow.stage import Stage
 from defacedask.flow.worker import run_task
 from defacedask.patience import patiently
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _killed_workers_are_back_soon():
-    """A dozen workers are killed here: those in their place are forked, where others import everything anew."""
-    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        yield
+#: A dozen workers are killed here.
+pytestmark = pytest.mark.usefixtures("forked_workers")
 
 
 class Flaky:

@@ -16,6 +16,8 @@ from defacedask.flow.flow import Flow, flow_on
 from defacedask.flow.result import Outcome, Receipt, forget, receipt, whole
 from defacedask.flow.stage import EACH_DEFACER, Stage
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 QUIET = {"processes": False, "dashboard_address": None, "silence_logs": 50, "threads_per_worker": 1}
 
 

@@ -13,6 +13,8 @@ from defacedask.flow.executors import DaskExecutor, HereExecutor
 from defacedask.flow.result import TaskResult
 from defacedask.flow.run import CHANCES, run_cases
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 
 def work(name, mode):
     if mode == "kill":

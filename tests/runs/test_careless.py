@@ -13,7 +13,6 @@ from support.plugged import CARELESS, install, program
 import defacedask as dd
 from defacedask.io.dicom.image import read_image
 from defacedask.io.dicom.structures import read_structures
-from defacedask.phantom.write import write_subject
 from defacedask.volume import geometry_of
 
 pytestmark = pytest.mark.slow
@@ -35,11 +34,9 @@ OLD = CARELESS.replace("def wanted(", "def region(").replace("def propose(", "de
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory) -> Path:
+def patient(patient_of_three) -> Path:
     """A virtual patient: CT, MR, PET, dose and structures, the brain among them."""
-    folder = tmp_path_factory.mktemp("careless") / "in"
-    write_subject(folder, 1, 5, 1, ("CT", "MR", "PT"), "coarse")
-    return folder
+    return patient_of_three
 
 
 def changed_in_brain(patient: Path, out: Path) -> dict[str, int]:

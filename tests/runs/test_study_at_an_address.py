@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+from support import forked
 from support.elsewhere import reads, set_up
 from support.export_kit import HalfSpace, half_space, judge_as, save_plan, tree, write_patient  # noqa: F401
 from support.faulty_store import memory  # noqa: F401
@@ -138,7 +139,7 @@ def test_workers_that_share_no_folder_leave_what_those_do_that_share_one(
 ):
     s3.mkdir("bucket")
     here = study(patients, tmp_path / "local")
-    with connect("local", 2) as client:
+    with forked.workers(), connect("local", 2) as client:
         ours = [str(tmp_path / name) for name in ("in", "local", "run.local")]
         monkeypatch.setattr(DaskExecutor, "blind", lambda self, path: ["a worker"])
         assert len(set(client.run(set_up, ours, study_stages, STUBS).values())) == 2

@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 import pytest
 from click.testing import CliRunner
+from support import forked
 from support.elsewhere import reads, set_up
 from support.export_kit import half_space, judge_as, stub_plan, tree, write_patient  # noqa: F401
 from support.faulty_store import Killed, Watched, memory  # noqa: F401
@@ -65,7 +66,7 @@ def test_workers_that_share_no_folder_leave_what_those_do_that_share_one(
     s3.mkdir("bucket")
     here = deface(patients, tmp_path / "local", "half_space", key=KEY, work=tmp_path / "w")
     assert here.ok
-    with connect("local", 2) as client:
+    with forked.workers(), connect("local", 2) as client:
         # the input, too; that it is there they would see all the same
         ours = [str(tmp_path / name) for name in ("in", "local", "w", "run.local")]
         monkeypatch.setattr(DaskExecutor, "blind", lambda self, path: ["a worker"])

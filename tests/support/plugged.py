@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from support import once
+import dask
+
+from support import forked, once
 
 #: All goes, whatever is protected.
 CARELESS = '''
@@ -66,18 +69,52 @@ def install(
 _PROGRAM = "from support import once; once.start(); from defacedask.cli import main; main()"
 
 
-def program(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the real ``defacedask`` in a process of its own, with the folder's plug-ins."""
-    path = os.pathsep.join([str(folder), *filter(None, sys.path)])
+def _surroundings(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Path of modules and environment of a program that has the folder's plug-ins."""
+    path = [str(folder), *filter(None, sys.path)]
     own = {
-        "PYTHONPATH": path,
+        "PYTHONPATH": os.pathsep.join(path),
         "PYTHONDONTWRITEBYTECODE": "1",
         "DASK_DISTRIBUTED__WORKER__PRELOAD": repr([once.PRELOAD]),
     }
+    return path, {**os.environ, **own}
+
+
+def started(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the real ``defacedask`` as a shell would, with the folder's plug-ins."""
     return subprocess.run(
         [sys.executable, "-c", _PROGRAM, *map(str, arguments)],
-        env={**os.environ, **own},
+        env=_surroundings(folder)[1],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def program(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The same in a process that need not import everything: see `support.forked`."""
+    with tempfile.TemporaryDirectory() as said:
+        texts = [Path(said, name) for name in ("out", "err")]
+        given = (*_surroundings(folder), [str(one) for one in arguments], texts)
+        process = forked.context().Process(target=_forked, args=given)
+        process.start()
+        process.join()
+        code = process.exitcode
+        out, err = (text.read_text() for text in texts)
+    return subprocess.CompletedProcess(arguments, 0 if code is None else code, out, err)
+
+
+def _forked(path: list[str], environment: dict[str, str], arguments: list[str], texts: list[Path]) -> None:
+    """What a started Python does by itself, and then the program."""
+    for number, text in enumerate(texts, 1):
+        os.dup2(os.open(text, os.O_WRONLY | os.O_CREAT), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = path
+    sys.argv[1:] = arguments
+    sys.dont_write_bytecode = True
+    dask.config.refresh()
+    once.start()
+    from defacedask.cli import main
+
+    main()

@@ -16,16 +16,15 @@ from defacedask.anatomy.witness import Sighting
 from defacedask.flow.stages import witnessing
 from defacedask.io.dicom.export.audit import read_lines
 from defacedask.io.dicom.image import read_image
-from defacedask.phantom import write_phantom
 from defacedask.runs.deface import deface
 from defacedask.volume import geometry_of
 
 
 @pytest.fixture(scope="module")
-def case_of_two(tmp_path_factory):
+def case_of_two(patient_of_three, tmp_path_factory):
     """CT and MR of one frame; the MR's patient had moved by 34 mm since."""
     folder = tmp_path_factory.mktemp("moved_between")
-    write_phantom(folder / "in", 1, seed=0, modalities=("CT", "MR"), size="coarse")
+    shutil.copytree(patient_of_three, folder / "in", ignore=shutil.ignore_patterns("PT"))
     for file in sorted((folder / "in").glob("VP-*/*/MR/*.dcm")):
         dataset = pydicom.dcmread(file)
         x, y, z = (float(v) for v in dataset.ImagePositionPatient)
@@ -53,9 +52,9 @@ def test_an_image_whose_patient_moved_is_held_back_alone(case_of_two):
 
 
 @pytest.mark.slow
-def test_a_pet_whose_patient_moved_is_held_back_alone(tmp_path):
+def test_a_pet_whose_patient_moved_is_held_back_alone(patient_of_three, tmp_path):
     """A PET shows no face by itself: it is laid on the CT."""
-    write_phantom(tmp_path / "in", 1, seed=0, modalities=("CT", "PT"), size="coarse")
+    shutil.copytree(patient_of_three, tmp_path / "in", ignore=shutil.ignore_patterns("MR"))
     still = deface(dd.scan(tmp_path / "in"), tmp_path / "still", "quickshear").cases[0]
     assert set(still["written"]) >= {"CT", "PT"}
     for file in sorted((tmp_path / "in").glob("VP-*/*/PT/*.dcm")):
