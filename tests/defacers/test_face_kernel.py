@@ -62,7 +62,7 @@ def xp():
         yield stand_in
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     geometries(max_size=9, sheared=True),
     st.integers(0, 2**32 - 1),
