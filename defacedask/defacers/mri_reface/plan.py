@@ -279,9 +279,9 @@ class MriRefacePlan(Plan):
         """See `Plan.change_block`; works on the replaced part of the block alone."""
         xp = namespace(stored)
         out = stored.copy()
-        there = [xp.asarray(part, dtype=np.float32) for part in (slope, intercept)]
+        there = xp.asarray(slope, dtype=np.float32), xp.asarray(intercept, dtype=np.float32)
         if self._cleans and modality == self.palette.modality:
-            self._clean(out, geometry, *there, xp)
+            self._clean(out, geometry, there[0], there[1], xp)
         for box, part in self._tiles(geometry, xp):
             if fuses(xp):
                 rows = (slope[box[0]], intercept[box[0]])
