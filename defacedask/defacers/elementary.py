@@ -14,26 +14,26 @@ import numpy as np
 
 from defacedask.kernels import Kernel, fuses
 
-__all__ = ["exp", "exp2"]
+__all__ = ["EXP2", "exp", "exp2"]
 
 #: Of the series of 2^r: ln(2)^k / k!, highest power first. The next term is below 1e-17.
 _SERIES = [math.log(2.0) ** k / math.factorial(k) for k in range(13, -1, -1)]
 
 
-_EXP2 = Kernel(
-    "exp2",
-    "float64 value",
-    "float64 power",
-    """
+#: `exp2` for kernels; 17 digits hold a double exactly.
+EXP2 = (
+    f"__device__ const double SERIES[14] = {{{', '.join(f'{c:.17e}' for c in _SERIES)}}};"
+    + """
+__device__ double power_of_2(double value) {
     double v = value < -1022.0 ? -1022.0 : value > 1022.0 ? 1022.0 : value;
     double whole = rint(v), rest = v - whole, sum = rest * SERIES[0];
     sum = sum + SERIES[1];
     for (int k = 2; k < 14; ++k) { sum = sum * rest; sum = sum + SERIES[k]; }
-    power = ldexp(sum, (int)whole);
-    """,
-    # 17 digits hold a double exactly
-    f"__device__ const double SERIES[14] = {{{', '.join(f'{c:.17e}' for c in _SERIES)}}};",
+    return ldexp(sum, (int)whole);
+}
+"""
 )
+_EXP2 = Kernel("exp2", "float64 value", "float64 power", "power = power_of_2(value);", EXP2)
 
 
 def exp2(values: Any, xp: Any = np) -> Any:

@@ -17,20 +17,18 @@ from defacedask.geometry import Geometry
 from defacedask.kernels import PLACE, Kernel, fuses
 from defacedask.sampling import apply_affine
 
-__all__ = ["TILE", "Stack", "Tiling", "cells", "remembered", "slices_of"]
+__all__ = ["INTERPOLATED", "PLACED", "TILE", "Stack", "Tiling", "cells", "remembered", "slices_of"]
 
 #: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
 TILE = (16, 32, 32)
-#: On a device, where each costs kernels and waits whatever its size: a usual block, if one kernel asks it.
-TILE_THERE = (64, 512, 512)
-#: The same where plain expressions need some arrays of it: a quarter.
-TILE_PLAIN = (64, 256, 256)
+#: On a device, for plain expressions: few, since each costs hundreds of kernels, and a quarter of a usual block.
+TILE_THERE = (64, 256, 256)
 #: Sizes of windows around a tile, of which a plan meets few, that are remembered at a time.
 KEPT = 4
 
 
 #: `Stack.at` for one place ``p``; ``grid`` holds origin (x, y, z), steps and shape (z, y, x) of the fields.
-_INTERPOLATED = """
+INTERPOLATED = """
 template <typename G, typename T, typename O>
 __device__ void interpolated(const double* p, const G& grid, const T& table, int channels, int wanted, O& out,
                              long long at, long long count) {
@@ -65,10 +63,10 @@ _AT = Kernel(
     "float64 x, float64 y, float64 z, raw float64 grid, raw float32 table, int32 channels, int64 count",
     "raw float32 out",
     "double p[3] = {x, y, z}; interpolated(p, grid, table, channels, channels, out, i, count);",
-    _INTERPOLATED,
+    INTERPOLATED,
 )
 #: Place of the voxel ``i`` of a block; ``b`` is that of `Geometry.root`, followed by the rows of a matrix.
-_PLACED = """
+PLACED = """
     long long nx = (long long)b[20], ny = (long long)b[19];
     double iz = b[12] + b[15] * (double)(i / (nx * ny)), iy = b[13] + b[16] * (double)(i / nx % ny);
     double ix = b[14] + b[17] * (double)(i % nx);
@@ -79,8 +77,8 @@ _OVER = Kernel(
     "stack_over",
     "raw float64 b, raw float64 grid, raw float32 table, int32 channels, int64 count",
     "raw float32 out",
-    _PLACED + "interpolated(p, grid, table, channels, channels, out, i, count);",
-    PLACE + _INTERPOLATED,
+    PLACED + "interpolated(p, grid, table, channels, channels, out, i, count);",
+    PLACE + INTERPOLATED,
 )
 
 
@@ -89,9 +87,9 @@ _ABOVE = Kernel(
     "stack_above",
     "raw float64 b, raw float64 grid, raw float32 table, int32 channels, float32 limit",
     "bool above",
-    _PLACED
+    PLACED
     + "float found[1]; interpolated(p, grid, table, channels, 1, found, 0, 1); above = found[0] > limit;",
-    PLACE + _INTERPOLATED,
+    PLACE + INTERPOLATED,
 )
 
 
@@ -111,8 +109,8 @@ class Stack:
         self.spacing = geometry.spacing
         self.channels = len(fields)
         flat = np.ascontiguousarray(np.moveaxis(np.asarray(fields, np.float32), 0, -1))
-        self._table = flat.reshape(-1, self.channels)
-        self._grid = np.array([*self.origin, *self.spacing, *self.shape], np.float64)  # as kernels take it
+        self.table = flat.reshape(-1, self.channels)
+        self.grid = np.array([*self.origin, *self.spacing, *self.shape], np.float64)  # as kernels take it
 
     def over(self, part: Geometry, matrix: np.ndarray, xp: Any = np) -> Any:
         """Values at all voxels of a block.
@@ -150,7 +148,7 @@ class Stack:
         return xp.asarray(np.concatenate([part.root(), np.asarray(matrix, np.float64)[:3].ravel()]))
 
     def _there(self, xp: Any) -> tuple[Any, Any]:
-        return constant(self._grid, xp), constant(self._table, xp).ravel()
+        return constant(self.grid, xp), constant(self.table, xp).ravel()
 
     def at(self, places: tuple[Any, Any, Any], xp: Any = np) -> Any:
         """Values at flat positions.
@@ -170,7 +168,7 @@ class Stack:
             out = xp.empty((self.channels, count), dtype=np.float32)
             _AT(xp, *places, *self._there(xp), self.channels, count, out)
             return out
-        table = constant(self._table, xp)
+        table = constant(self.table, xp)
         low: Any = None
         parts = []
         for axis in range(3):
@@ -240,18 +238,21 @@ class Tiling:
             World LPS mm -> the field's space.
         above : float
         xp : module
-            With CuPy tiles are larger.
+            With CuPy tiles are larger: for fused kernels it is one, around all that need a look.
 
         Yields
         ------
         slices along (z, y, x)
         """
-        first, last, at, half = cells(geometry, matrix, xp)
+        first, last, at, half = cells(geometry, matrix, np if fuses(xp) else xp)
         # how far a tile reaches from its middle, in steps of the grid; one more for interpolation, and rounding
         reach = np.ceil(half[::-1] / np.array(self.grid.spacing)).astype(int) + 2
         most = self._around(tuple(reach.tolist()))
         cell = np.clip(np.rint(self.grid.to_index(at)).astype(int), 0, np.array(self.grid.shape) - 1)
-        yield from slices_of(first, last, most[tuple(cell.T)] > above)
+        chosen = most[tuple(cell.T)] > above
+        if fuses(xp) and chosen.any():
+            first, last, chosen = first[chosen].min(0)[None], last[chosen].max(0)[None], chosen[:1] | True
+        yield from slices_of(first, last, chosen)
 
     def _around(self, reach: tuple[int, ...]) -> np.ndarray:
         """Largest value so many cells around each."""
@@ -275,7 +276,7 @@ def cells(
     half : (3,) array
         How far a tile reaches from there along x, y and z, at most.
     """
-    tile = np.minimum(TILE if xp is np else TILE_THERE if fuses(xp) else TILE_PLAIN, geometry.shape)
+    tile = np.minimum(TILE if xp is np else TILE_THERE, geometry.shape)
     starts = [np.arange(0, n, t) for n, t in zip(geometry.shape, tile, strict=True)]
     first = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3)
     last = np.minimum(first + tile, geometry.shape)

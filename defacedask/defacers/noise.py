@@ -200,7 +200,7 @@ class NoiseField:
         float32 array of the positions' broadcast shape
         """
         if within is not None and fuses(xp):
-            return self._fused(positions, within, xp)
+            return noise_kernels.read(*self.box(within, xp), positions, xp)
         whole, part = [], []
         for along in self._index(positions, xp):
             floor = xp.floor(along)
@@ -280,8 +280,15 @@ class NoiseField:
         inverse[np.abs(inverse) < 1e-12] = 0.0
         return inverse, matrix
 
-    def _fused(self, positions: tuple[Any, Any, Any], within: Geometry, xp: Any) -> Any:
-        """`at`, on a device."""
+    def box(self, within: Geometry, xp: Any) -> tuple[Any, np.ndarray]:
+        """Values on the lattice around a block, on a device.
+
+        Returns
+        -------
+        (z, y, x) float32 array
+        (20,) float64 array
+            What kernels take to read it (see `noise_kernels.lattice_numbers`), on the host.
+        """
         taps = [_taps(s) for s in self.sigma]
         inverse, matrix = self._matrices
         start, stop = noise_kernels.extent(inverse, matrix, within)
@@ -290,7 +297,7 @@ class NoiseField:
         drawn = noise_kernels.draw(_subkeys(self.key, self.stream), low, shape, _SCALE, xp)
         field = noise_kernels.smooth(drawn, taps, xp)
         rho = [_neighbour(s) for s in self.sigma]
-        return noise_kernels.read(field, start, rho, inverse, matrix, positions, xp)
+        return field, noise_kernels.lattice_numbers(inverse, matrix, start, field.shape, rho)
 
     def _box(self, start: Sequence[int], stop: Sequence[int], xp: Any) -> Any:
         """Smoothed lattice values of a box; the halo is drawn too, so the box does not matter."""

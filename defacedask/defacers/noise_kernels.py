@@ -13,7 +13,7 @@ from defacedask.kernels import Kernel
 if TYPE_CHECKING:
     from defacedask.geometry import Geometry
 
-__all__ = ["draw", "extent", "read", "smooth", "uniform_at"]
+__all__ = ["BETWEEN", "draw", "extent", "lattice_numbers", "read", "smooth", "uniform_at"]
 
 _HASH = """
 __device__ unsigned long long mix(unsigned long long h) {
@@ -68,14 +68,13 @@ _SMOOTH = Kernel(
     out[i] = sum;
     """,
 )
-_READ = Kernel(
-    "noise_read",
-    "float64 x, float64 y, float64 z, raw float32 field, int64 z0, int64 y0, int64 x0, int64 ny, int64 nx, "
-    "float32 r0, float32 r1, float32 r2, " + _LATTICE,
-    "float32 noise",
-    _PLACE
+#: The value between the points of a box; ``box``: its first point (z, y, x), and its points along y and x.
+BETWEEN = (
+    _ALONG
     + """
-    const float rho[3] = {r0, r1, r2};
+template <typename F>
+__device__ float noise_between(const double* p, const double* m, const float* rho, const F& field,
+                               const long long* box) {
     long long whole[3]; float weight[3][2], variance = 1.0f;
     for (int axis = 0; axis < 3; ++axis) {
         double at = along(m, axis, p), low = floor(at);
@@ -93,13 +92,28 @@ _READ = Kernel(
         int iz = c >> 2, iy = c >> 1 & 1, ix = c & 1;
         float share = weight[0][iz] * weight[1][iy];
         share = share * weight[2][ix];
-        long long at = ((whole[0] + iz - z0) * ny + (whole[1] + iy - y0)) * nx + (whole[2] + ix - x0);
+        long long at = (whole[0] + iz - box[0]) * box[3] + (whole[1] + iy - box[1]);
+        at = at * box[4] + (whole[2] + ix - box[2]);
         float one = share * field[at];
         sum = c == 0 ? one : sum + one;
     }
-    noise = sum / sqrt(variance);
+    return sum / sqrt(variance);
+}
+"""
+)
+_READ = Kernel(
+    "noise_read",
+    "float64 x, float64 y, float64 z, raw float32 field, raw float64 lattice",
+    "float32 noise",
+    """
+    double m[12]; for (int k = 0; k < 12; ++k) m[k] = lattice[k];
+    const double p[3] = {x, y, z};
+    const float rho[3] = {(float)lattice[17], (float)lattice[18], (float)lattice[19]};
+    const long long box[5] = {(long long)lattice[12], (long long)lattice[13], (long long)lattice[14],
+                              (long long)lattice[15], (long long)lattice[16]};
+    noise = noise_between(p, m, rho, field, box);
     """,
-    _ALONG,
+    BETWEEN,
 )
 _UNIFORM = Kernel(
     "noise_uniform",
@@ -156,18 +170,21 @@ def smooth(values: Any, taps: Sequence[np.ndarray], xp: Any) -> Any:
     return values
 
 
-def read(
-    field: Any,
-    start: Sequence[int],
-    correlations: Sequence[float],
+def lattice_numbers(
     inverse: np.ndarray,
     matrix: np.ndarray,
-    positions: Sequence[Any],
-    xp: Any,
-) -> Any:
-    """Values between the points of a box that begins at ``start``, with the variance that they had on the points."""
-    rho = (np.float32(one) for one in correlations)
-    return _READ(xp, *positions, field.ravel(), *start, *field.shape[1:], *rho, *_numbers(inverse, matrix))
+    start: Sequence[int],
+    shape: Sequence[int],
+    correlations: Sequence[float],
+) -> np.ndarray:
+    """(20,) float64: what a kernel takes to read a box that begins at ``start``."""
+    rho = [float(np.float32(one)) for one in correlations]
+    return np.array([*_numbers(inverse, matrix), *start, *shape[1:], *rho], np.float64)
+
+
+def read(field: Any, lattice: np.ndarray, positions: Sequence[Any], xp: Any) -> Any:
+    """Values between the points of a box, with the variance that they had on the points; see `lattice_numbers`."""
+    return _READ(xp, *positions, field.ravel(), xp.asarray(lattice))
 
 
 def uniform_at(

@@ -183,7 +183,7 @@ class Plan(Shown):
         """
         xp = namespace(stored)
         new = self.constant(modality)
-        solid = self.solid() if new is not None and fuses(xp) and _of_one_class(type(self)) else None
+        solid = self._solid(xp)
         if solid is not None and new is not None:
             return solid.filled(stored, geometry, new, slope, intercept, self.protected, xp)
         region = self.region(geometry, xp)
@@ -240,7 +240,14 @@ class Plan(Shown):
         ContractError
             If `wanted` gives anything but such an array.
         """
+        solid = self._solid(xp)
+        if solid is not None:
+            return solid.region(geometry, self.protected, xp)
         return unprotected(self._wanted(geometry, xp), self.protected, geometry, xp)
+
+    def _solid(self, xp: Any) -> Solid | None:
+        """`solid`, where a kernel is to ask it and `wanted` says the same."""
+        return self.solid() if fuses(xp) and not self.wants_nothing and _of_one_class(type(self)) else None
 
     def _wanted(self, geometry: Geometry, xp: Any) -> Any:
         if self.wants_nothing:

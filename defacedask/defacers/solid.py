@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     class Protected(Protocol):
         """What is asked of a `defacedask.defacers.protect.Protected`."""
 
-        grid: Geometry
-        distance: np.ndarray
-        margin_mm: float
+        @property
+        def grid(self) -> Geometry: ...
+        @property
+        def distance(self) -> np.ndarray: ...
+        @property
+        def margin_mm(self) -> float: ...
 
 
 __all__ = ["Solid", "restore", "withdraw"]
@@ -115,6 +118,13 @@ _WRITE = Kernel(
     """,
     _KEPT + _INSIDE,
 )
+_REGION = Kernel(
+    "solid_region",
+    "raw float64 b, raw float64 k, raw int8 distance, int32 structures",
+    "bool region",
+    _VOXEL + "region = inside(b, w) && !kept(k, distance, structures, w);",
+    _KEPT + _INSIDE,
+)
 _WITHDRAW = Kernel(
     "withdraw",
     "raw float64 b, raw float64 k, raw int8 distance, int32 structures",
@@ -137,15 +147,15 @@ class Solid:
 
     Attributes
     ----------
-    planes, within : sequences of (4,)
+    planes, within : sequences of (4,) tuples
         As `shear.beyond_planes` takes them.
     boxes : sequence of Box
     matrix : (4, 4) array
         World LPS mm -> the boxes' space.
     """
 
-    planes: Sequence[Sequence[float]] = ()
-    within: Sequence[Sequence[float]] = ()
+    planes: Sequence[tuple[float, float, float, float]] = ()
+    within: Sequence[tuple[float, float, float, float]] = ()
     boxes: Sequence[Box] = ()
     matrix: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(4))
 
@@ -159,6 +169,12 @@ class Solid:
         for box in self.boxes:
             parts += [box.low, box.high]
         return np.concatenate([np.asarray(part, np.float64).ravel() for part in parts])
+
+    def region(self, geometry: Geometry, protected: Sequence[Protected], xp: Any) -> Any:
+        """Voxels of a block in the solid, but for what is protected: bool array on the device."""
+        out = xp.empty(geometry.shape, dtype=bool)
+        _REGION(xp, xp.asarray(self.numbers(geometry)), *_there(protected, xp), out)
+        return out
 
     def filled(
         self,

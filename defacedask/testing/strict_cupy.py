@@ -33,6 +33,8 @@ for _line in Path(__file__).with_name("cupy_names.txt").read_text(encoding="utf-
 _IMPLICIT = "Implicit conversion to a NumPy array is not allowed; use `.get()`."
 #: Functions whose answer's size only the device knows: the host waits for it.
 _WAITED_FOR = {"argwhere", "compress", "extract", "flatnonzero", "nonzero", "unique", "unique_values"}
+#: Make room alone: no kernel.
+_ROOM = {"empty", "empty_like"}
 _BOTH = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"]
 
 
@@ -118,7 +120,7 @@ def _call(name: str, function: Any, *given: Any, **named: Any) -> Any:
     first = answer[0] if isinstance(answer, (list, tuple)) and answer else answer
     if isinstance(first, (np.ndarray, np.generic)):
         view = any(np.may_share_memory(first, part) for part in arrays)
-        _total.operations += not view
+        _total.operations += not view and name not in _ROOM
     _total.operations += function is np.copyto
     _total.waits += name in _WAITED_FOR
     return _held(answer)

@@ -37,6 +37,7 @@ from defacedask.volume.reading import (
     grid_of_attrs,
     on_host,
     real_values,
+    stored_limits,
     to_stored,
     units_of,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "on_host",
     "placed_anew",
     "real_values",
+    "stored_limits",
     "to_stored",
     "units_of",
 ]

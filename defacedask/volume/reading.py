@@ -22,6 +22,7 @@ __all__ = [
     "grid_of_attrs",
     "on_host",
     "real_values",
+    "stored_limits",
     "to_stored",
     "units_of",
 ]
@@ -144,13 +145,13 @@ def to_stored(values: Any, slope: Any, intercept: Any, dtype: np.dtype, xp: Any 
     """Real values back to stored ones: rounded to nearest for integers and clipped to what ``dtype`` holds."""
     stored = (values - intercept) / slope
     if np.issubdtype(dtype, np.integer):
-        low, high = _limits(dtype, stored.dtype)
+        low, high = stored_limits(dtype, stored.dtype)
         stored = xp.clip(xp.rint(stored), low, high)
     return stored.astype(dtype)
 
 
 @functools.cache
-def _limits(dtype: np.dtype, of: np.dtype) -> tuple[float, float]:
+def stored_limits(dtype: np.dtype, of: np.dtype) -> tuple[float, float]:
     """Least and largest floating number that the integers hold; a larger one becomes whatever the machine likes."""
     info = np.iinfo(dtype)
     ends = [of.type(end) for end in (info.min, info.max)]

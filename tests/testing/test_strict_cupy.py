@@ -110,6 +110,9 @@ def test_what_is_asked_of_the_device_is_counted(xp):
         b[0] = 2.0
         xp.copyto(b, a, where=a > 1)
     assert (reckoned.operations, reckoned.waits, reckoned.uploads) == (6, 0, 0)
+    with counted() as room:
+        xp.empty((2, 3))
+    assert room.operations == 0
     with counted() as seen:
         _ = a[1:, ::2], a.T, a.reshape(-1), xp.broadcast_to(a, (2, 3, 4))
     assert (seen.operations, seen.waits) == (0, 0)

@@ -171,7 +171,7 @@ class CarinaPlan(Plan):
         count = head[0].size
         if xp is np and count > AT_ONCE:
             parts = [
-                self._deepest(tuple(h[first : first + AT_ONCE] for h in head), xp)  # type: ignore[arg-type]
+                self._deepest(tuple(h[first : first + AT_ONCE] for h in head), xp)
                 for first in range(0, count, AT_ONCE)
             ]
             deep, seam, above, tone, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -184,7 +184,7 @@ class CarinaPlan(Plan):
             here = xp.nonzero((below > -self.edge) & (sheet.over("floor", head, maps) > 0))[0]
             if here.size == 0:
                 continue
-            inside: tuple[Any, Any, Any] = tuple(h[here] for h in head)  # type: ignore[assignment]
+            inside: tuple[Any, Any, Any] = tuple(h[here] for h in head)
             maps = sheet.between(inside, xp)
             # across the surface: along the axis a steep cheek is deep at once
             below = below[here] * sheet.sampled("upright", maps)

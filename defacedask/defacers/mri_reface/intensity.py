@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "PAINT",
     "UNKNOWN",
     "Noise",
     "Palette",
@@ -29,20 +30,24 @@ __all__ = [
 ]
 
 
-#: `Palette.paint`.
-_PAINT = Kernel(
-    "paint",
-    "float32 value, raw float32 knots, int32 count",
-    "float32 out",
-    """
+#: `Palette.paint` for kernels; of each knot its two values and the slope to the next.
+PAINT = """
+template <typename K> __device__ float painted_as(float value, const K& knots, int count) {
     float found = knots[1];
     for (int k = 0; k < count - 1; ++k) {
         float over = value - knots[3 * k];
         over = over * knots[3 * k + 2];
         if (value >= knots[3 * k]) found = knots[3 * k + 1] + over;
     }
-    out = value >= knots[3 * count - 3] ? knots[3 * count - 2] : found;
-    """,
+    return value >= knots[3 * count - 3] ? knots[3 * count - 2] : found;
+}
+"""
+_PAINT = Kernel(
+    "paint",
+    "float32 value, raw float32 knots, int32 count",
+    "float32 out",
+    "out = painted_as(value, knots, count);",
+    PAINT,
 )
 
 
@@ -124,7 +129,7 @@ class Palette:
     def paint(self, values: Any, xp: Any = np) -> Any:
         """Average's values (float32) in the image's units, without gain."""
         if fuses(xp) and values.dtype == np.float32:
-            return _PAINT(xp, values, constant(self._segments, xp), len(self.knots))
+            return _PAINT(xp, values, constant(self.segments, xp), len(self.knots))
         xs, ys = np.array(self.knots, dtype=np.float32).T
         # segment by segment, so that every library makes the same sums
         out = xp.full(values.shape, float(self.knots[0][1]), dtype=xp.float32)
@@ -134,7 +139,7 @@ class Palette:
         return xp.where(values >= xs[-1], ys[-1], out).astype(xp.float32)
 
     @functools.cached_property
-    def _segments(self) -> np.ndarray:
+    def segments(self) -> np.ndarray:
         """Of each knot its two values and the slope to the next, float32."""
         xs, ys = np.array(self.knots, dtype=np.float32).T
         slopes = [(ys[k + 1] - ys[k]) / (xs[k + 1] - xs[k]) for k in range(len(xs) - 1)]

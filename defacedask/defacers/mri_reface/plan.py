@@ -16,6 +16,7 @@ from defacedask.defacers.elementary import exp2
 from defacedask.defacers.fields import Stack, Tiling
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.mri_reface.average import FIT_GRID, HALF_GRID
+from defacedask.defacers.mri_reface.face_kernel import Face
 from defacedask.defacers.mri_reface.intensity import UNKNOWN, Palette
 from defacedask.defacers.mri_reface.palette import (
     DOSE_FROM,
@@ -57,6 +58,8 @@ NEAR = 6.0
 #: mm below the new skin from which on all above the old skin is solid, and its least value in each average.
 CRUST = 2.0
 SOLID = {"average_ct": -20.0, "average_t1": 120.0}
+#: mm around the coarse bone within which the bone's own voxels, in HU from `BONE` on, stay, where they do.
+AROUND = 3.5
 #: HU from which the patient had bone, and the most that tissue laid elsewhere has, but for its noise.
 BONE, SOFT = 150.0, 80.0
 #: Which knot of a CT's palette is lean tissue (see `intensity.ct_map`).
@@ -106,6 +109,8 @@ class MriRefacePlan(Plan):
     defacer: ClassVar[str] = "mri_reface"
     secret: ClassVar[tuple[str, ...]] = ("key",)
     hull_boxes: ClassVar[tuple[Box, ...]] = FACE_AND_EARS
+    #: No bone is painted anywhere.
+    _capped: ClassVar[bool] = False
 
     to_template: np.ndarray
     template: str
@@ -207,6 +212,11 @@ class MriRefacePlan(Plan):
         """Distance outside the patient's body, mm."""
         return Stack(self.body[None].astype(np.float32) * np.float32(STEP), self.body_grid)
 
+    @property
+    def _kept_bone(self) -> Stack | None:
+        """Distance from bone whose own voxels stay, mm of the average's space, of a CT; None: none stay."""
+        return None
+
     @functools.cached_property
     def _replaced(self) -> Tiling:
         return Tiling(self.laid[2], FIT_GRID)
@@ -222,9 +232,6 @@ class MriRefacePlan(Plan):
 
     def _inside(self, part: Geometry, xp: Any) -> tuple[tuple[Any, ...], Any]:
         """Voxels of a part that are replaced: their indices, and (2, n) values of `_where`."""
-        if fuses(xp):  # the few voxels are asked again: all values of all voxels are four blocks
-            at = xp.nonzero(self._where.above(0.0, part, self.to_template, xp))
-            return at, self._where.at(apply_affine(self.to_template, *part.positions_at(at, xp)), xp)
         where = self._where.over(part, self.to_template, xp)
         at = xp.nonzero((where[0] > 0).reshape(part.shape))
         flat = (at[0] * part.shape[1] + at[1]) * part.shape[2] + at[2]
@@ -272,22 +279,53 @@ class MriRefacePlan(Plan):
         """See `Plan.change_block`; works on the replaced part of the block alone."""
         xp = namespace(stored)
         out = stored.copy()
-        slope = xp.asarray(slope, dtype=np.float32)
-        intercept = xp.asarray(intercept, dtype=np.float32)
+        there = xp.asarray(slope, dtype=np.float32), xp.asarray(intercept, dtype=np.float32)
         if self._cleans and modality == self.palette.modality:
-            self._clean(out, geometry, slope, intercept, xp)
+            self._clean(out, geometry, there[0], there[1], xp)
         for box, part in self._tiles(geometry, xp):
+            if fuses(xp):
+                rows = (slope[box[0]], intercept[box[0]])
+                self._face(geometry, modality).paint(stored[box], out[box], part, *rows, modality, xp)
+                continue
             at, where = self._inside(part, xp)
             if at[0].size == 0:
                 continue
             share = xp.clip(where[0] * xp.float32(1 / FEATHER), 0, 1)
             share = share * share * (3 - 2 * share)
-            s, i = (r[box[0]].ravel().take(at[0]) for r in (slope, intercept))
+            s, i = (r[box[0]].ravel().take(at[0]) for r in there)
             old = stored[box][at].astype(np.float32) * s + i
             new = self._values(part, at, where[1], old, geometry, modality, xp)
             new = self._settled(new, old, where[1], part, at, modality, xp)
             out[box][at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
         return out
+
+    def _face(self, geometry: Geometry, modality: str) -> Face:
+        """What a device paints by one kernel; `_values` and `_settled` say what that is."""
+        palette = self.palette
+        same = palette.modality == modality
+        stacks = (
+            self._where,
+            self._from,
+            self._checked(palette.template, geometry) if same else None,
+            self._field if same and modality in ("MR", "RTDOSE") else None,
+            self._deep if same and modality == "RTDOSE" else None,
+            self._kept_bone if modality == "CT" else None,
+        )
+        numbers = {
+            "to_share": 1 / FEATHER,
+            "empty": -1000.0 if palette.template == "average_ct" else 0.0,
+            "near": NEAR,
+            "crust": CRUST,
+            "least": SOLID[palette.template],
+            "bone": BONE,
+            "lean": self._lean if same and modality == "CT" else 0.0,
+            "capped": self._capped,
+            "gain_step": GAIN_STEP,
+            "dose_from": DOSE_FROM,
+            "dose_over": DOSE_OVER,
+            "around": AROUND,
+        }
+        return Face(self.to_template, self.key, palette, stacks, numbers)
 
     def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
         """See `Plan.fill`: the new values without the feather (`change_block` has it)."""
@@ -302,6 +340,10 @@ class MriRefacePlan(Plan):
         self, new: Any, old: Any, above: Any, part: Geometry, at: tuple[Any, ...], modality: str, xp: Any
     ) -> Any:
         """What stays of the old values."""
+        if modality == "CT" and self._kept_bone is not None:
+            places = part.positions_at(at, xp)
+            near = self._kept_bone.at(apply_affine(self.to_template, *places), xp)[0] < xp.float32(AROUND)
+            return xp.where(near & (old > xp.float32(BONE)), old, new)
         if modality != "RTDOSE" or self.palette.modality != modality:
             return new
         # far below both skins the dose shows neither, and is what a physicist wants to keep
@@ -365,7 +407,8 @@ class MriRefacePlan(Plan):
         Were the noise cut off there, too, a sixth of the new tissue would have one and the same value.
         """
         mean = self.palette.paint(painted, xp)
-        return xp.where(old < xp.float32(BONE), xp.minimum(mean, xp.float32(self._lean)), mean)
+        capped = xp.minimum(mean, xp.float32(self._lean))
+        return capped if self._capped else xp.where(old < xp.float32(BONE), capped, mean)
 
     @property
     def _lean(self) -> float:

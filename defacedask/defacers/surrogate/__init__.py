@@ -22,21 +22,17 @@ from defacedask.defacers.fields import Stack
 from defacedask.defacers.mri_reface import FEATHER, STEP, MriRefacePlan, in_steps
 from defacedask.defacers.mri_reface.average import FIT_GRID
 from defacedask.errors import ConfigError
-from defacedask.sampling import apply_affine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from defacedask.anatomy.head import Head
     from defacedask.defacers.protect import Protected
-    from defacedask.geometry import Geometry
 
 __all__ = ["Surrogate", "SurrogatePlan"]
 
 #: mm beside bone, and beside protected structures, over which new and old values mix.
 SHARP = 1.0
-#: mm around the coarse bone within which the bone's own voxels, in HU from `BONE` on, stay.
-AROUND, BONE = 3.5, 150.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +51,7 @@ class SurrogatePlan(MriRefacePlan):
     """
 
     defacer: ClassVar[str] = "surrogate"
+    _capped: ClassVar[bool] = True
 
     bone: np.ndarray
     lift: float
@@ -75,24 +72,13 @@ class SurrogatePlan(MriRefacePlan):
     def _bone_mm(self) -> np.ndarray:
         return self.bone.astype(np.float32) * np.float32(STEP)
 
+    @property
+    def _kept_bone(self) -> Stack | None:
+        return self._to_bone if self.bone.size else None
+
     @functools.cached_property
     def _to_bone(self) -> Stack:
         return Stack(self._bone_mm[None], FIT_GRID)
-
-    def _mean(self, painted: Any, old: Any, xp: Any) -> Any:
-        # no bone is painted anywhere
-        return xp.minimum(self.palette.paint(painted, xp), xp.float32(self._lean))
-
-    def _settled(
-        self, new: Any, old: Any, above: Any, part: Geometry, at: tuple[Any, ...], modality: str, xp: Any
-    ) -> Any:
-        if modality != "CT":
-            return super()._settled(new, old, above, part, at, modality, xp)
-        if not self.bone.size:
-            return new
-        places = part.positions_at(at, xp)
-        near = self._to_bone.at(apply_affine(self.to_template, *places), xp)[0] < xp.float32(AROUND)
-        return xp.where(near & (old > xp.float32(BONE)), old, new)
 
 
 @dataclasses.dataclass(frozen=True)
