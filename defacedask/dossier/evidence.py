@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from defacedask.attacks import BUILT_IN
 from defacedask.dossier.figures import Figure, Source, Table
 from defacedask.report import numbers
@@ -35,7 +37,7 @@ def controls_table(source: Source) -> Table | None:
                 source.share("controls", "positive_matches", "positive_n", **about),
                 source.share("controls", "negative_matches", "negative_n", **about),
                 source.one("controls", "threshold", write=numbers.distance, **about),
-                "holds" if row["holds"] else f"does not hold: {row['reason']}",
+                _state(row),
             ]
         )
     heads = (
@@ -48,6 +50,14 @@ def controls_table(source: Source) -> Table | None:
         "control",
     )
     return Table("Whether the recognisers know these persons before defacing", heads, rows) if rows else None
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["holds"]:
+        return "holds"
+    # a dose that is at nobody's face did not fail
+    nobody = pd.notna(row.get("not_judged")) and row["not_judged"] > 0 and row["persons"] == 0
+    return f"{'not judged' if nobody else 'does not hold'}: {row['reason']}"
 
 
 def recognised_table(source: Source, defacers: list[str]) -> Table | None:

@@ -89,5 +89,5 @@ def dose_control(
         counted = again(judged)
         return out | {name: counted[name] for name in _COUNTED}
     nobody: dict[str, Any] = {name: 0 for name in _COUNTED if found[name] is not None}
-    reason = f"the dose is at the face of none of {out['not_judged']} persons: it is not judged here"
+    reason = f"the dose is at the face of none of {out['not_judged']} persons"
     return out | nobody | {"holds": False, "reason": reason}

@@ -52,7 +52,7 @@ def row_of(tables, modality="RTDOSE"):
 
 def lines_of(folder):
     table = control_table(read_run(folder))
-    return {line[0].text: line for line in table.lines}, " ".join(table.notes)
+    return {line[0].text: line[-1].text for line in table.rows}, " ".join(table.notes)
 
 
 def test_a_dose_at_nobodys_face_is_not_judged_and_did_not_fail(tmp_path):
@@ -89,3 +89,9 @@ def test_images_have_no_such_control(tmp_path):
 def test_the_planted_control_is_a_line_of_its_own(tmp_path, works):
     tables = tables_of(tmp_path, at_face=(), planted_seen=works)
     assert row_of(tables)["planted_matches"] == (COUNT if works else 0)
+    lines, notes = lines_of(tmp_path)
+    by = {words.split(",")[0]: said for words, said in lines.items() if "RTDOSE" in words}
+    assert by["positive: originals"] == "not judged"
+    assert by["positive: a dose planted on all of the head"] == ("pass" if works else "fails, aside")
+    assert "no patient’s dose is at the face" in notes
+    assert "hardly recognise anybody" not in notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from support.heads import posed
 
+from defacedask.attacks.ear_relief import unpacked
 from defacedask.flow.result import TaskResult
 from defacedask.flow.stages import residual_skin
 from defacedask.flow.stages.residual_skin import measure_skin
@@ -51,3 +52,11 @@ def test_rows_of_a_head_that_lost_its_face_and_of_one_that_shows_no_ear(monkeypa
         assert (row["points"], row["note"]) == (0, "not in the image")
         assert "kept" not in row
     assert rows["CT_2", "ears"]["note"] == "not in the image"
+    # the ears that could be measured are kept, to be compared when all are known
+    ears = out.facts["ears"]
+    assert set(ears) == {"images/CT", "images/CT_2"}
+    assert set(ears["images/CT_2"]) == {"modality"}
+    for side in ("left", "right"):
+        before, after = (unpacked(ears["images/CT"][who][side], side) for who in ("original", "defaced"))
+        assert np.isfinite(before).mean() > 0.9
+        assert np.isnan(after).all()
