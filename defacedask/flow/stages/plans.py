@@ -179,9 +179,9 @@ def _first_with_a_head(store: CaseStore) -> tuple[str, Head, list[str]]:
     """Path and head of the first image in which one is found, and a note if that is not the case's first.
 
     The largest image of a frame of reference need not show the head: a CT of the chest lies beside one of the head, a
-    slab of vessels has more voxels than the T1. Where there are several, a head counts if the witness sees its face
-    in the same place: else the case would be refused by that. What shows none is judged, and held back, as any other
-    image is.
+    slab of vessels has more voxels than the T1. Where there are several, the head of an MR counts if the witness sees
+    its face in the same place: else the case would be refused by that. What shows none is judged, and held back, as
+    any other image is.
 
     Raises
     ------
@@ -208,7 +208,9 @@ def _first_with_a_head(store: CaseStore) -> tuple[str, Head, list[str]]:
         notes = (
             [f"the plan was made on {name}, and not on {instead}: {why}"] if path != store.images[0] else []
         )
-        doubt = elsewhere(store, path, head.facts()) if others else ""
+        # of a CT the skull says enough; a slab of an MR may pass for a head
+        asked = bool(others) and store.volume(path).attrs["modality"] != "CT"
+        doubt = elsewhere(store, path, head.facts()) if asked else ""
         if not doubt:
             return path, head, notes
         doubted = doubted or (path, head, notes)

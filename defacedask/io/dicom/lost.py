@@ -38,8 +38,12 @@ class Lost:
         self.skipped: list[Skipped] = []
         self._cut: dict[str, list[Unreadable]] = defaultdict(list)
         kinds = {_kind(header.path) for header in headers} if files else set()
+        whole = {header.text("SOPInstanceUID") for header in headers} if files else set()
         for one in files:
             uid = one.rest.text("SeriesInstanceUID") if one.rest else ""
+            if one.rest and one.rest.text("SOPInstanceUID") in whole:
+                self.skipped.append(Skipped(one.path, f"{one.reason}; the same instance is there whole", uid))
+                continue
             self._cut[uid].append(one)
             # an empty file was an image if images of its kind lie beside it; others are marks and the like
             image = one.reason != EMPTY or _kind(one.path) in kinds or _kind(one.path)[1] == ".dcm"

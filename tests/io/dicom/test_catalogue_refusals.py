@@ -339,6 +339,16 @@ def test_truncated_file_makes_its_series_incomplete(folder, which, syntax):
     assert file.damaged
 
 
+def test_nothing_is_lost_with_a_copy_that_is_cut_off(folder):
+    paths = bad(folder)
+    (folder / "again.dcm").write_bytes(paths[-1].read_bytes()[:-4])
+    found = scan(folder)
+    assert sorted(len(case.primary.files) for case in found.cases) == [len(paths)] * 2
+    (skip,) = found.skipped
+    assert "the same instance is there whole" in skip.reason
+    assert not skip.damaged
+
+
 def test_what_is_cut_in_its_header_or_empty_is_damaged_and_a_mark_is_not(folder):
     paths = bad(folder)
     paths[-1].write_bytes(paths[-1].read_bytes()[:300])
