@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.heads import posed
-from support.painted import KEY, painted
+from support.painted import KEY, applied, painted
 
 from defacedask.anatomy.grid import resample
 from defacedask.anatomy.head import Head
@@ -47,7 +47,7 @@ def new_body(plan, grid):
 
 def test_new_tissue_looks_like_tissue_and_air_like_air(ct):
     head, plan = ct
-    defaced = real_values(plan.apply(head.volume)).values
+    defaced = real_values(applied("mri_reface", "CT")).values
     grid = geometry_of(head.volume)
     new = new_body(plan, grid)
     inside = sample_field(plan.laid[2], _fit_grid(), _template_places(plan, grid), outside=-4.0) > 3.5
@@ -227,7 +227,7 @@ def test_unknown_places_take_their_neighbours_values():
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same_values(ct, mr, cupy):
     for head, plan in (ct, mr):
-        here = plan.apply(head.volume)
+        here = applied("mri_reface", head.modality)
         there = plan.apply(head.volume.copy(data=cupy.asarray(head.volume.values)))
         assert isinstance(there.data, cupy.ndarray)
         assert np.array_equal(there.data.get(), here.values)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
+from support import forked
 
 from defacedask.cluster import connect, connect_later
 from defacedask.errors import ConfigError, RefusedError
@@ -166,6 +168,17 @@ def test_a_deadly_case_among_whole_ones_costs_itself_alone(tmp_path):
             assert "plan: its process died 2 times" in result.reason
         else:
             assert result.ok, result
+
+
+def seen():
+    return os.environ.get("SAID_TO_WORKERS"), "defacedask.runs.study" in sys.modules
+
+
+def test_workers_of_these_tests_are_forked_with_the_stages_and_the_environment_of_now(monkeypatch):
+    for said in ("one", "another"):
+        monkeypatch.setenv("SAID_TO_WORKERS", said)
+        with forked.workers(), connect("local", 1) as client:
+            assert client.submit(seen, pure=False).result() == (said, True)
 
 
 def test_a_performance_report_is_written(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from defacedask.anatomy.distances import distance_to
 from defacedask.anatomy.head import Head
 from defacedask.geometry import Geometry
 
@@ -16,13 +17,11 @@ def found_in_mask(mask: np.ndarray, geometry: Geometry, *heads: Head) -> float:
 
     The attacker is given the best distance, which he would have to guess; of several heads, the best found.
     """
-    from scipy.ndimage import distance_transform_edt, map_coordinates
+    from scipy.ndimage import map_coordinates
 
     if mask.all() or not mask.any():
         return 0.0
-    signed = distance_transform_edt(~mask, sampling=geometry.spacing)
-    signed -= distance_transform_edt(mask, sampling=geometry.spacing)
-    signed = signed.astype(np.float32)
+    signed = distance_to(mask, geometry.spacing) - distance_to(~mask, geometry.spacing)
     best = 0.0
     for head in heads:
         skin = head.grid.to_world(np.argwhere(head.face_skin))
@@ -33,11 +32,9 @@ def found_in_mask(mask: np.ndarray, geometry: Geometry, *heads: Head) -> float:
 
 def found_by_average(head: Head) -> float:
     """The same for the average head's skin, laid on the patient by the pose: what anybody can do without a mask."""
-    from scipy.ndimage import distance_transform_edt
-
     from defacedask.anatomy.grid import resample
 
     body = resample(head.atlas.body, head.atlas.grid, head.grid, matrix=head.to_template, nearest=True)
-    signed = distance_transform_edt(~body) - distance_transform_edt(body)
-    away = signed[head.face_skin] * head.grid.spacing[0]
+    spacing = head.grid.spacing
+    away = (distance_to(body, spacing) - distance_to(~body, spacing))[head.face_skin]
     return max(float((np.abs(away - d) <= WITHIN).mean()) for d in np.arange(-20.0, 20.5, 0.5))

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import forked
 from support.cohort_kit import CASES, SETTINGS, cohort_results, faces, look
 
 from defacedask.cluster import connect
@@ -198,7 +197,7 @@ def test_workers_make_the_same_tables(tmp_path, monkeypatch):
     cases, results = cohort_results(12)
     collect(tmp_path / "here", cases, [], results, SETTINGS)
     monkeypatch.setattr(cohort_tables, "AT_ONCE", 5)
-    with forked.workers(), connect("local", 1) as client:
+    with connect("local", 1) as client:
         executor = DaskExecutor(client)
         cohort = Cohort(tmp_path / "there", [case.id for case in cases], SETTINGS, executor)
         for case in cases[::-1]:
