@@ -40,7 +40,8 @@ def brain_on(head, grid):
 def new_body(plan, grid):
     """Where, in the replaced part, the average's body lies."""
     out = np.zeros(grid.shape, dtype=bool)
-    for box, part, where in plan._tiles(grid, np):
+    for box, part in plan._tiles(grid, np):
+        where = plan._where.over(part, plan.to_template)
         out[box] = ((where[0] > 0) & (where[1] <= 0)).reshape(part.shape)
     return out
 
