@@ -125,7 +125,7 @@ def dose_looks(
     if not eyes:
         return []
     examiner = examiner_for(examination, eyes, pose)
-    examiner.looks += [look for look in known if look["path"] == image.path]
+    examiner.looks += [dict(look) for look in known if look["path"] == image.path]
     before = len(examiner.looks)
     examination.plain(examiner, planted_dose(image, dose), guide=image.path)
     at_face = share_at_face(image, dose, to_template) >= LEAST_AT_FACE
