@@ -32,6 +32,8 @@ ONE_THREAD = {
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TRIM_THRESHOLD_": "134217728",
 }
+#: What a worker asks for without a claim: the case at hand, its layers, and up to three other cases.
+DISK = "6Gi"
 #: How often Dask's processes look at themselves. With its own values a worker and its nanny that do nothing take 5 %
 #: of a core, a scheduler 2 % (measured, `benchmarks/RESULTS.md`), which are missing where all cores work.
 SLOW_TICKS = {
@@ -92,6 +94,9 @@ def kubernetes_spec(
     if settings["claim"] is not None:
         worker["volumeMounts"].append({"name": "cohort", "mountPath": settings["mount"]})
         volumes.append({"name": "cohort", "persistentVolumeClaim": {"claimName": settings["claim"]}})
+    else:
+        # its cases lie in /tmp
+        worker["resources"].setdefault("requests", {}).setdefault("ephemeral-storage", DISK)
     if settings["secret"]:
         worker["envFrom"] = [{"secretRef": {"name": settings["secret"], "optional": True}}]
     limit = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(allowed_failures)}

@@ -9,7 +9,7 @@ from support.deploy_kit import DEPLOY, OVERLAYS, Refused, broken_rules, build, l
 
 import defacedask
 from defacedask.cli import program
-from defacedask.cluster.specs import ONE_THREAD, WORKER_ENVIRONMENT, kubernetes_spec
+from defacedask.cluster.specs import DISK, ONE_THREAD, WORKER_ENVIRONMENT, kubernetes_spec
 from defacedask.config import option
 from defacedask.devices import offers_gpu, resources_of
 
@@ -55,6 +55,9 @@ def test_one_overlay_needs_no_volume_that_several_nodes_mount():
     [[ours, _], [theirs, _]] = (list(pods(one(some, "DaskCluster"))) for some in (found, other))
     theirs["volumes"].pop()
     theirs["containers"][0]["volumeMounts"].pop()
+    # but that cases lie on a worker's own disk, and results of all on that of the run
+    assert ours["containers"][0]["resources"]["requests"].pop("ephemeral-storage") == DISK
+    assert "ephemeral-storage" in run["resources"]["requests"]
     assert ours == theirs
 
 
