@@ -24,14 +24,14 @@ class Front:
         return xp.broadcast_to(geometry.positions(xp, np.float64)[1] < 5.0, geometry.shape)
 
 
-def drawn(path, slip, name="Ring"):
+def drawn(path, slip, name="Parotid_L"):
     """A wedge whose slanted edge runs through middles of voxels, moved by ``slip`` mm."""
     corners = [(1.75 + slip, 6.25), (5.75 + slip, 18.25), (20.0, 18.25), (20.0, 6.25)]
     contours = [contour(np.array([(x, y, z) for x, y in corners])) for z in (0.0, 2.0, 4.0)]
     return write_struct(path, [roi(name, contours)])
 
 
-def checked(tmp_path, slip, name="Ring"):
+def checked(tmp_path, slip, name="Parotid_L"):
     source, path = drawn(tmp_path / "a.dcm", 0.0, name), drawn(tmp_path / "b.dcm", slip, name)
     return check_structures(types.SimpleNamespace(source=str(source), path=str(path)), Front(), GRID, False)
 
