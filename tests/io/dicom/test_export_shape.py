@@ -47,9 +47,9 @@ def test_a_voxel_on_a_line_may_fall_to_either_side(tmp_path, slip):
     assert list(lost.values()) == [max(int(before) - int(after), 0)]
 
 
-@pytest.mark.parametrize(("slip", "said"), [(0.3, "changed outside the region"), (-0.3, "changed outside")])
-def test_more_than_that_is_told(tmp_path, slip, said):
-    with pytest.raises(DefacedaskError, match=said):
+@pytest.mark.parametrize("slip", [0.3, -0.6])
+def test_more_than_that_is_told(tmp_path, slip):
+    with pytest.raises(DefacedaskError, match="changed outside the region"):
         checked(tmp_path, slip)
 
 

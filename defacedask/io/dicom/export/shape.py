@@ -110,7 +110,7 @@ def check_structures(
             near = regions.grown(box, SKIN_MARGIN_MM + max(geometry.spacing))
         beyond, grown = (a != b) & ~near, b & ~a
         if beyond.any() or (grown.any() and not outline):
-            apart = _apart_from_edges(written.source, number, geometry, box, beyond | grown)
+            apart = _apart_from_edges(written, number, geometry, box, beyond | grown)
             beyond, grown = beyond & apart, grown & apart
         if beyond.any():
             raise DefacedaskError(
@@ -129,29 +129,37 @@ def check_structures(
 
 
 def _apart_from_edges(
-    source: str, number: int, geometry: Geometry, box: tuple[slice, ...], voxels: np.ndarray
+    written: Written, number: int, geometry: Geometry, box: tuple[slice, ...], voxels: np.ndarray
 ) -> np.ndarray:
-    """Which of some voxels do not lie on a drawn line.
+    """Which of some voxels do not lie on a line that is drawn in both files.
 
     Where a line is cut, its new end is written in decimals: a voxel whose middle lies on the line may fall to the
     other side of it, and says nothing.
     """
     import shapely
 
-    drawn: dict[int, list[Any]] = {}
-    for roi in read_rois(source):
-        for contour in roi.contours if roi.number == number else ():
-            at = geometry.to_index(contour)
-            drawn.setdefault(round(float(at[:, 0].mean())), []).append(
-                shapely.linestrings(at[[*range(len(at)), 0], 1:])
-            )
+    files = [_lines(path, number, geometry) for path in (written.source, written.path)]
     out = voxels.copy()
     first = [part.start for part in box]
     for place in np.argwhere(voxels):
         plane, row, column = (place + first).tolist()
-        lines = drawn.get(plane)
-        if lines and shapely.distance(shapely.points(row, column), lines).min() < ON_LINE:
-            out[tuple(place)] = False
+        middle = shapely.points(row, column)
+        out[tuple(place)] = not all(
+            plane in lines and shapely.distance(middle, lines[plane]).min() < ON_LINE for lines in files
+        )
+    return out
+
+
+def _lines(path: str, number: int, geometry: Geometry) -> dict[int, list[Any]]:
+    """Slice -> closed lines of a structure that are drawn nearest to it, in rows and columns."""
+    import shapely
+
+    out: dict[int, list[Any]] = {}
+    for roi in read_rois(path):
+        for contour in roi.contours if roi.number == number else ():
+            at = geometry.to_index(contour)
+            line = shapely.linestrings(at[[*range(len(at)), 0], 1:])
+            out.setdefault(round(float(at[:, 0].mean())), []).append(line)
     return out
 
 
