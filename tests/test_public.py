@@ -141,17 +141,17 @@ def test_an_active_client_is_used_and_paths_keep_their_shape(virtual_patients, s
 
 
 def test_verify_looks_for_the_same_words_and_uids_whatever_names_the_originals(virtual_patients, scan):
-    from defacedask.verify import _source_facts
+    from defacedask.verify.record import source_facts
 
-    uids, words, files = _source_facts([virtual_patients])
+    uids, words, files = source_facts([virtual_patients])
     assert {s.uid for case in scan for s in case.series} < uids
     for source in (virtual_patients, scan, list(scan), [virtual_patients / "VP-0001", scan.cases[1]]):
-        again, found, images = _source_facts(source)
+        again, found, images = source_facts(source)
         assert again == uids
         assert sorted(images) == sorted(files)
         for text in ("VP-0001", "VP-0002", "a head of nobody in particular"):
             assert found(text) == words(text) == text.startswith("VP")
-    assert _source_facts(()) == (set(), None, [])
+    assert source_facts(()) == (set(), None, [])
 
 
 def test_a_plan_keeps_what_it_is_told_to(virtual_patients):

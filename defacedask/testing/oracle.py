@@ -36,7 +36,12 @@ def load_face_recognition() -> ModuleType:
 
 
 def compare_face_recognition(
-    pictures: Iterable[np.ndarray], *, detector: str = "hog", landmarks: str = "small", upsample: int = 1
+    pictures: Iterable[np.ndarray],
+    *,
+    detector: str = "hog",
+    landmarks: str = "small",
+    upsample: int = 1,
+    net: str = "dlib",
 ) -> dict[str, float]:
     """Largest differences between our recogniser and the package.
 
@@ -50,6 +55,8 @@ def compare_face_recognition(
         ``small`` or ``large``.
     upsample : int
         How many times the detector doubles the image.
+    net : str
+        What computes our encodings: ``dlib``, as the package does, or ``onnx``, which differs by 1e-6.
 
     Returns
     -------
@@ -65,7 +72,9 @@ def compare_face_recognition(
     from defacedask.faces.recognition import Box, get_recogniser
 
     theirs = load_face_recognition()
-    ours = get_recogniser("face_recognition", detector=detector, landmarks=landmarks, upsample=upsample)
+    ours = get_recogniser(
+        "face_recognition", detector=detector, landmarks=landmarks, upsample=upsample, net=net
+    )
     out = {"detected": 0.0, "boxes": 0.0, "landmarks": 0.0, "encodings": 0.0}
 
     def note(name: str, a: object, b: object) -> None:

@@ -100,7 +100,7 @@ def test_clipped_targets_of_deface_are_red_and_in_the_last_lines(tmp_path, capsy
         return {**about, "notes": notes, "targets": targets, "reversible": False}
 
     rows = [case("a", [f"RTSTRUCT: {clipped}", f"RTSTRUCT: {other}"], [clipped]), case("b", [], [])]
-    _summary(DefaceResult(tmp_path, tmp_path / "audit.jsonl", rows, [], False, "quickshear"))
+    _summary(DefaceResult(tmp_path, tmp_path / "audit.jsonl", rows, [], False, "quickshear"), tmp_path)
     said = capsys.readouterr().out
     red = [text for text in said.splitlines() if text.startswith("\x1b[1;31m")]
     assert len(red) == 2

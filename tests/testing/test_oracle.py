@@ -27,6 +27,13 @@ def test_equal_on_pictures_without_faces(package, rng, landmarks):
     assert compare_face_recognition(pictures, landmarks=landmarks, upsample=0) == {"detected": 0.0, **SAME}
 
 
+def test_the_network_by_onnxruntime_is_as_near_as_it_is_said_to_be(package, rng):
+    pictures = [rng.integers(0, 256, (140, 160, 3), np.uint8), np.full((90, 80, 3), 70, np.uint8)]
+    found = compare_face_recognition(pictures, upsample=0, net="onnx")
+    assert 0.0 < found.pop("encodings") < 2e-6
+    assert found == {"detected": 0.0, "boxes": 0.0, "landmarks": 0.0}
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(("detector", "landmarks"), [("hog", "small"), ("hog", "large"), ("cnn", "small")])
 def test_equal_on_portraits(package, shared_data, detector, landmarks):
