@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fusing import LIBRARIES, library
 from support.nvrtc import compiled, nvrtc
-from support.strategies import geometries
+from support.strategies import field_and_places, geometries
 
 from benchmarks.fused import kernels_beside
 from defacedask.defacers.base import bits
@@ -104,12 +104,7 @@ def test_places(xp, geometry, seed):
     st.sampled_from([None, 0.0, -7.5]),
 )
 def test_fields_between_their_elements(xp, shape, seed, dtype, outside):
-    random = np.random.default_rng(seed)
-    field = (random.normal(size=shape) * 10.0 ** random.integers(-3, 4)).astype(dtype)
-    index = [random.uniform(-2.5, n + 1.5, 200) for n in shape]
-    for i, n in zip(index, shape, strict=True):
-        i[::3] = np.rint(i[::3])
-        i[1::7] = random.choice([-1.0, 0.0, n - 1.0, float(n), -1e-12, n - 1 + 1e-12], i[1::7].size)
+    field, index = field_and_places(shape, seed, dtype, 200)
     there = Between(tuple(shape), [xp.asarray(i) for i in index], xp)
     here = Between(tuple(shape), index).read(field, outside=outside)
     assert same(here, there.read(field, outside=outside))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
+from support.strategies import field_and_places
 
 from defacedask.defacers.elementary import exp, exp2
 from defacedask.geometry import Geometry
@@ -24,12 +25,7 @@ from defacedask.volume import to_stored
 )
 def test_single_operations_give_scipys_bits(shape, seed, dtype, outside):
     """Inside, on elements, on the edge, and beyond it on every side."""
-    random = np.random.default_rng(seed)
-    field = (random.normal(size=shape) * 10.0 ** random.integers(-3, 4)).astype(dtype)
-    index = [random.uniform(-2.5, n + 1.5, 400) for n in shape]
-    for i, n in zip(index, shape, strict=True):
-        i[::3] = np.rint(i[::3])
-        i[1::7] = random.choice([-1.0, 0.0, n - 1.0, float(n), -1e-12, n - 1 + 1e-12], i[1::7].size)
+    field, index = field_and_places(shape, seed, dtype, 400)
     mode, value = ("nearest", 0.0) if outside is None else ("constant", outside)
     expected = map_coordinates(field, index, order=1, mode=mode, cval=value, prefilter=False)
     places = Between(tuple(shape), index)

@@ -98,9 +98,8 @@ def hd95(one: np.ndarray, other: np.ndarray, spacing: tuple[float, ...]) -> floa
     away = []
     for (a, b), count in zip((edges, edges[::-1]), counts, strict=True):
         if np.ceil(0.95 * (count - 1)) < shared:
-            away.append(
-                0.0
-            )  # where both have a border there is no distance, and that is where the percentile lies
+            # the percentile lies where both have a border, and there is no distance
+            away.append(0.0)
             continue
         found = np.zeros(count)
         found[shared:] = cKDTree(_places(b, spacing)).query(_places(a & ~b, spacing))[0]

@@ -1,8 +1,10 @@
-"""Hypothesis strategies: grids of every orientation."""
+"""Hypothesis strategies: grids of every orientation; fields, and places to read them at."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -40,3 +42,16 @@ def geometries(draw, max_size: int = 9, oblique: bool = True, sheared: bool = Fa
     affine[:3, :3] = matrix * np.array(draw(spacings))
     affine[:3, 3] = draw(origins)
     return Geometry(shape, affine)
+
+
+def field_and_places(
+    shape: Sequence[int], seed: int, dtype: Any, count: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """A field, and places along each axis: inside, on elements, on the edge, and beyond it on every side."""
+    random = np.random.default_rng(seed)
+    field = (random.normal(size=shape) * 10.0 ** random.integers(-3, 4)).astype(dtype)
+    index = [random.uniform(-2.5, n + 1.5, count) for n in shape]
+    for i, n in zip(index, shape, strict=True):
+        i[::3] = np.rint(i[::3])
+        i[1::7] = random.choice([-1.0, 0.0, n - 1.0, float(n), -1e-12, n - 1 + 1e-12], i[1::7].size)
+    return field, index

@@ -7,12 +7,12 @@ gives the same answer to the same picture, so that what it found is kept by the 
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 import numpy as np
+
+from defacedask.latest import Latest
 
 __all__ = ["MOST", "Found"]
 
@@ -26,10 +26,9 @@ class Found:
     """Answers of a detector to the last pictures; safe to share between threads."""
 
     def __init__(self, most: int = MOST) -> None:
-        self._most, self._lock = most, threading.Lock()
-        self._known: OrderedDict[Any, Any] = OrderedDict()
+        self._known = Latest(most)
 
-    def get(self, settings: Any, image: np.ndarray, search: Callable[[], T]) -> T:
+    def get(self, settings: Hashable, image: np.ndarray, search: Callable[[], T]) -> T:
         """What ``search()`` gave for this picture, or gives now.
 
         Parameters
@@ -41,14 +40,4 @@ class Found:
             Must give something that is never changed: everybody gets the same.
         """
         key = settings, image.shape, hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-        with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                known: T = self._known[key]
-                return known
-        made = search()
-        with self._lock:
-            self._known[key] = made
-            if len(self._known) > self._most:
-                self._known.popitem(last=False)
-        return made
+        return self._known.get(key, search)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,18 @@ def files_on_record(record: Path) -> dict[str, str]:
     StoreError
         If it is damaged.
     """
+    return _files(_lines(record))
+
+
+def _lines(record: Path) -> list[dict[str, Any]]:
+    """Lines of a part of the record whose files are in the output."""
     from defacedask.io.dicom.export.audit import read_lines
 
-    return {
-        str(line["file"]): str(line["output_sha256"])
-        for line in read_lines(record)
-        if line["status"] in THERE
-    }
+    return [line for line in read_lines(record) if line["status"] in THERE]
+
+
+def _files(lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {str(line["file"]): str(line["output_sha256"]) for line in lines}
 
 
 def deliver(record: Path, out: Path, to: Mapping[str, Any]) -> int:
@@ -64,10 +69,9 @@ def deliver(record: Path, out: Path, to: Mapping[str, Any]) -> int:
     OutputError
         If the address does not take them; no other case could be sent either.
     """
-    from defacedask.io.dicom.export.audit import read_lines
     from defacedask.verify.cases import verify_part
 
-    lines = [line for line in read_lines(record) if line["status"] in THERE]
+    lines = _lines(record)
     if problems := verify_part(out, lines):
         first = problems[0]
         raise DefacedaskError(
@@ -75,7 +79,7 @@ def deliver(record: Path, out: Path, to: Mapping[str, Any]) -> int:
             f"{first.what}), so nothing of it was sent to {to['address']}.",
             "Please report this.",
         )
-    files = files_on_record(record)
+    files = _files(lines)
     try:
         objects = Objects(to["address"])
         parts = Parts(objects, to["run"])

@@ -5,8 +5,7 @@ The ears' reliefs (`defacedask.attacks.ear_relief`) stay in the record, for who 
 
 from __future__ import annotations
 
-import collections
-import threading
+import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +16,7 @@ from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.heads import head_in_place
 from defacedask.flow.stages.layout import ORIGINAL, one_thread, volume_path
 from defacedask.io.store import CaseStore
+from defacedask.latest import Latest
 from defacedask.modality import FACES
 from defacedask.volume import geometry_of, real_values
 
@@ -48,7 +48,7 @@ def measure_skin(
                 continue
             head = head_in_place(store, path, planned)
             about = {"case": case, "defacer": defacer, "modality": modality, "image": path.rsplit("/", 1)[-1]}
-            known = _KNOWN.of((*made, path), head)
+            known = _KNOWN.get((*made, path), functools.partial(_measured, head))
             defaced = store.volume(volume_path(defacer, path)).load()
             rows += [{**about, **row} for row in _regions(head, defaced, known.ears)]
             maps[path] = {"modality": modality}
@@ -77,29 +77,16 @@ class _Known(NamedTuple):
     maps: dict[str, str]
 
 
-class _Originals:
-    """The ears of the originals that were looked at last: they are the same for all defacers of a case."""
+def _measured(head: Any) -> _Known:
+    """The ears of an original."""
+    from defacedask.faces.ears import SIDES, find_ear
 
-    def __init__(self) -> None:
-        self._known: collections.OrderedDict[tuple[str, ...], _Known] = collections.OrderedDict()
-        self._lock = threading.Lock()
-
-    def of(self, key: tuple[str, ...], head: Any) -> _Known:
-        from defacedask.faces.ears import SIDES, find_ear
-
-        with self._lock:
-            if key not in self._known:
-                ears = [find_ear(head, side) for side in SIDES]
-                there = [ear.side for ear in ears if not ear.note]
-                self._known[key] = _Known(ears, _maps(head, head.volume, there))
-                while len(self._known) > KEPT:
-                    self._known.popitem(last=False)
-            return self._known[key]
+    ears = [find_ear(head, side) for side in SIDES]
+    return _Known(ears, _maps(head, head.volume, [ear.side for ear in ears if not ear.note]))
 
 
-#: Originals whose ears are kept; some 100 kB each.
-KEPT = 4
-_KNOWN = _Originals()
+#: Those of the originals that were looked at last, some 100 kB each: they are the same for all defacers of a case.
+_KNOWN = Latest(4)
 
 
 def _regions(head: Any, defaced: Any, found: list[Ear]) -> list[dict[str, Any]]:

@@ -217,7 +217,7 @@ def _consolidated(url: str) -> set[str]:
 
 
 def _consolidated_here(url: str) -> set[str]:
-    """As `zarr.consolidate_metadata`, whose awaiting of one file after the other takes twenty times as long."""
+    """As `zarr.consolidate_metadata`, which awaits one file after the other: 131 ms of a case's store, and 44 so."""
     root = Path(url, _METADATA)
     told = {}
     for path in sorted(_there(url)):  # a group before what is in it
