@@ -6,6 +6,7 @@ Only the program and scripts start clusters; the library itself never does.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["connect", "connect_later"]
+_LOG = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -166,8 +168,28 @@ def _local(stack: contextlib.ExitStack, workers: int | None, device: str) -> Cli
     if device == CUDA:
         cluster = _with_cards(stack, count, options)
     else:
-        cluster = stack.enter_context(LocalCluster(n_workers=count, **options))
+        cluster = LocalCluster(n_workers=count, **options)
+        stack.callback(_close, cluster)
     return stack.enter_context(Client(cluster))
+
+
+def _close(cluster: Any) -> None:
+    """End a local cluster. Work that is done does not fail because a worker process is hard to say goodbye to.
+
+    Dask's `Nanny` raises an `AssertionError` if it is closed between a worker's death and the start of its successor
+    (distributed 2026.8: the dead worker's start then takes the successor for started).
+    """
+    started = [nanny.process.process for nanny in cluster.workers.values() if nanny.process is not None]
+    try:
+        cluster.close()
+    except Exception as error:
+        _LOG.warning("A worker process did not end well (%s: %s).", type(error).__name__, error)
+        for process in started:
+            with contextlib.suppress(ValueError):  # closed: it has ended
+                cluster.sync(process.kill)
+        # the nannies are closed by now all the same; a second try ends the scheduler
+        cluster.status = type(cluster.status).running
+        cluster.close()
 
 
 def _with_cards(stack: contextlib.ExitStack, count: int, options: dict[str, Any]) -> Any:
@@ -182,13 +204,15 @@ def _with_cards(stack: contextlib.ExitStack, count: int, options: dict[str, Any]
     try:
         from dask_cuda import LocalCUDACluster
     except ImportError:
-        cluster = stack.enter_context(LocalCluster(n_workers=0, **options))
+        cluster = LocalCluster(n_workers=0, **options)
+        stack.callback(_close, cluster)
         for number in range(there):
             env = {"CUDA_VISIBLE_DEVICES": str(number)} if there > 1 else {}
             more = {**plain, "resources": dict(GPU), "env": env}
             cluster.worker_spec[f"gpu-{number}"] = {"cls": Nanny, "options": more}
     else:
-        cluster = stack.enter_context(LocalCUDACluster(n_workers=there, resources=dict(GPU), **options))
+        cluster = LocalCUDACluster(n_workers=there, resources=dict(GPU), **options)
+    stack.callback(_close, cluster)
     for number in range(max(count - there, 0)):
         cluster.worker_spec[f"cpu-{number}"] = {"cls": Nanny, "options": dict(plain)}
     cluster.scale(len(cluster.worker_spec))

@@ -3,7 +3,9 @@ from __future__ import annotations
 import os
 
 import dask
+import psutil
 import pytest
+from distributed import Client
 
 from defacedask.cluster import _unless_chosen, connect
 from defacedask.cluster.specs import SLOW_TICKS
@@ -30,6 +32,24 @@ def test_workers_are_processes_with_one_thread_each(client):
     answers = client.run(thread_limit)
     assert len({pid for _, pid in answers.values()} | {os.getpid()}) == 3
     assert {threads for threads, _ in answers.values()} == {"1"}
+
+
+def test_work_that_is_done_survives_a_worker_that_ends_badly(caplog):
+    """A nanny that raises when it is closed, as distributed's does while a dead worker's successor starts."""
+
+    async def raising(**options):
+        raise AssertionError("can only join a started process")
+
+    with connect("local", 1) as client:
+        assert client.submit(add, 1).result() == 1
+        (nanny,) = client.cluster.workers.values()
+        nanny.process.kill = raising
+        (worker,) = map(psutil.Process, client.run(os.getpid).values())
+        address = client.scheduler.address
+    assert "did not end well (AssertionError: can only join" in caplog.text
+    worker.wait(10)
+    with pytest.raises(OSError, match="Timed out"):
+        Client(address, timeout=1, set_as_default=False)
 
 
 def ticks():
