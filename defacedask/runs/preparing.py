@@ -52,6 +52,8 @@ __all__ = [
 CONTROL = "none"
 #: What a run's folder holds.
 RUN_FOLDERS = ("store", "tables", "report", "pictures")
+#: Of these, what holds the original voxels, plans and encodings, and what shows faces.
+PRIVATE_FOLDERS = ("store", "report", "pictures")
 
 
 def resolve_defacers(
@@ -220,6 +222,9 @@ def _cases(cases: Any) -> tuple[Sequence[Case], Sequence[Skipped], People]:
 def make_output(folder: Path, *parts: str | Path) -> None:
     """Make an output folder and folders below it (or, as absolute paths, beside it), and write to it.
 
+    Those that hold originals or show people are made for their owner alone: the input may lie where nobody else may
+    look. A folder that is there keeps its rights.
+
     Raises
     ------
     OutputError
@@ -227,7 +232,8 @@ def make_output(folder: Path, *parts: str | Path) -> None:
     """
     with writing(f"the output folder {folder}"):
         for part in ("", *parts):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+            private = str(part) in PRIVATE_FOLDERS or Path(part).is_absolute()
+            (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o777)
         probe = folder / ".probe"
         probe.write_bytes(b"\0" * 4096)
         probe.unlink()

@@ -17,6 +17,8 @@ __all__ = ["gives_folder", "run_command", "split_command", "takes_folder"]
 INPUT, INPUT_DIR, OUTPUT, OUTPUT_DIR = "{input}", "{input_dir}", "{output}", "{output_dir}"
 #: Characters of a program's last words that are told.
 MOST = 300
+#: Bytes of its log that are read for them: a program may write without end.
+_TAIL = 64 * 1024
 
 
 def takes_folder(command: str) -> bool:
@@ -103,7 +105,8 @@ def run_command(command: str, given: Path, wanted: Path, *, folder: Path, second
         process.wait()
     if code:
         raise DefacedaskError(f"{words[0]} ended with code {code}{_last_words(log)}.")
-    if not wanted.exists() or (wanted.is_dir() and not any(p.is_file() for p in wanted.rglob("*"))):
+    # a pipe or a device would be waited for without end
+    if not (wanted.is_file() or any(p.is_file() for p in wanted.rglob("*"))):
         raise DefacedaskError(
             f"{words[0]} left no output{_last_words(log)}.",
             f"It must write to {OUTPUT}, as its command says.",
@@ -111,6 +114,9 @@ def run_command(command: str, given: Path, wanted: Path, *, folder: Path, second
 
 
 def _last_words(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL))
+        text = file.read(_TAIL).decode("utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines()]
     said = [line for line in lines if line]
     return f" ({said[-1][-MOST:]})" if said else ""

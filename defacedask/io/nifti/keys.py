@@ -6,10 +6,11 @@ import dataclasses
 import gzip
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from defacedask.io.bids.names import dataset_of
 from defacedask.io.dicom.model import Series, Skipped
 from defacedask.io.nifti.names import stem_of
 
@@ -110,33 +111,81 @@ def _same_content(one: str, other: str) -> bool:
 
 
 def _persons(files: Sequence[Series], out: Settled) -> list[Series]:
-    """Files of one name in different folders are not one person's, if nothing says whose they are."""
+    """Files of one name in different folders are not one person's, if nothing says whose they are.
+
+    The folders then say it, and of every file in them: a person has one name, in however many files.
+    """
     named: dict[str, list[Series]] = defaultdict(list)
     for one in files:
         if one.patient_id == stem_of(one.files[0]):
             named[one.patient_id.casefold()].append(one)
-    labels: dict[str, str] = {}
-    for several in named.values():
-        folders = sorted({str(Path(one.files[0]).parent) for one in several})
-        if len(folders) < 2:
-            continue
-        root = os.path.commonpath(folders)
-        parts = {folder: Path(os.path.relpath(folder, root)).parts for folder in folders}
-        tops = [p[:1] for p in parts.values()]
-        short = len(set(tops)) == len(tops)
-        for one in several:
-            own = parts[str(Path(one.files[0]).parent)]
-            labels[one.uid] = (own[0] if short else "/".join(own)) if own else one.patient_id
-        who = ", ".join(sorted(labels[one.uid] for one in several)[:4]) + (
-            ", ..." if len(several) > 4 else ""
-        )
+    twins = [some for some in named.values() if len({_folder(one) for one in some}) > 1]
+    if not twins:
+        return _several_sets(files, out)
+    label = _labels([{_folder(one) for one in some} for some in twins])
+    labels = {one.uid: who for some in named.values() for one in some if (who := label(_folder(one)))}
+    for some in twins:
+        who = ", ".join(sorted(labels[one.uid] for one in some)[:4]) + (", ..." if len(some) > 4 else "")
         out.notes.append(
-            f"{len(several)} different files are called {Path(several[0].files[0]).name}: each is taken for a person "
+            f"{len(some)} different files are called {Path(some[0].files[0]).name}: each is taken for a person "
             f"of its own, named by its folder ({who})."
         )
-    return [
+    named_anew = [
         dataclasses.replace(one, facts={**one.facts, "patient": labels[one.uid]})
         if one.uid in labels
         else one
         for one in files
     ]
+    return _several_sets(named_anew, out)
+
+
+def _folder(one: Series) -> str:
+    return str(Path(one.files[0]).parent)
+
+
+def _labels(groups: Sequence[set[str]]) -> Callable[[str], str]:
+    """Name of the person of a folder, "" of one that tells nobody apart; one rule for all names of files."""
+    folders = sorted(set().union(*groups))
+    root = os.path.commonpath(folders)
+
+    def parts(folder: str) -> tuple[str, ...]:
+        return Path(os.path.relpath(folder, root)).parts
+
+    # the folder below the root is enough, if none holds two files of one name
+    short = all(len({parts(one)[:1] for one in some}) == len(some) for some in groups)
+    known = {parts(one)[:1] if short else parts(one) for one in folders}
+
+    def label(folder: str) -> str:
+        own = parts(folder)[:1] if short else parts(folder)
+        return "/".join(own or (Path(root).name,)) if own in known else ""
+
+    return label
+
+
+def _several_sets(files: Sequence[Series], out: Settled) -> list[Series]:
+    """A label of a data set means somebody in that data set; of two with one label nobody knows who they are."""
+    homes: dict[str, set[Path]] = defaultdict(set)
+    for one in files:
+        root = dataset_of(one.files[0])
+        if root is not None and one.patient_id.startswith("sub-"):
+            homes[one.patient_id].add(_whole(root))
+    several = sorted(who for who, some in homes.items() if _apart(some))
+    if several:
+        who = ", ".join(several[:4]) + (", ..." if len(several) > 4 else "")
+        out.notes.append(
+            f"{who}: in more than one data set. Each label is taken for one person, who gets one new face and one "
+            "new id; deface the data sets one by one if they are different people."
+        )
+    return list(files)
+
+
+def _whole(root: Path) -> Path:
+    """The data set that one was derived from, by where it lies (``ROOT/derivatives/NAME``)."""
+    while root.parent.name == "derivatives":
+        root = root.parent.parent
+    return root
+
+
+def _apart(homes: set[Path]) -> bool:
+    """Whether some data set lies neither in another nor around it (``rawdata`` beside ``derivatives``)."""
+    return any(a != b and a not in b.parents and b not in a.parents for a in homes for b in homes)

@@ -21,6 +21,7 @@ from defacedask.io.bids.names import mask_name
 from defacedask.io.bids.pointers import FIELD, gone_note, without_absent
 from defacedask.io.bids.sidecar import sidecar_of
 from defacedask.io.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, done
+from defacedask.io.nifti.beside import header_size, only_voxels, without_pictures
 from defacedask.io.nifti.names import stem_of
 from defacedask.io.nifti.opened import opened
 from defacedask.volume import geometry_of
@@ -136,7 +137,7 @@ def write_nifti(
     stored, defaced = before.values, after.values
     geometry = geometry_of(before)
     region = np.asarray(plan.region(geometry))
-    raw = bytearray(_raw(source))
+    raw = _raw(source)
     dtype, offset = np.dtype(header.get_data_dtype()), int(loaded.dataobj.offset)
     here = np.frombuffer(raw, dtype, count=stored.size, offset=offset).reshape(stored.shape)
     # compared as it was read: what is no number is background there
@@ -148,8 +149,9 @@ def write_nifti(
             f"{context.defacer} changed values outside its own region.", "Please report this."
         )
     # voxels outside the region keep their bytes, not-a-numbers' too; inside they go, for they would draw the skin
+    raw, beside = only_voxels(raw, offset, offset + here.nbytes)
     if context.remap.identity is not None:
-        raw = _anonymous(bytearray(raw), offset, offset + here.nbytes)
+        raw = _anonymous(raw, offset)
     new = here.copy()
     new[region] = defaced[region].astype(dtype)
     # by their bytes: of what was no number or -0 the value that was read may be the same
@@ -172,7 +174,7 @@ def write_nifti(
     _check(source, path, mask, hull, defaced, region, offset, dtype, context.remap.identity is not None)
     one = Written(
         str(source), str(path), series.modality, series.uid, context.remap.uids(series.uid), file_hash(source),
-        file_hash(path), int(changed.sum()),
+        file_hash(path), int(changed.sum()), notes=beside,
     )  # fmt: skip
     out = [one]
     for extra, kind in ((mask, "defacemask"), (side, "sidecar")):
@@ -192,14 +194,13 @@ def write_nifti(
     return out
 
 
-def _anonymous(raw: bytearray, offset: int, end: int) -> bytearray:
-    """Blank the header's free text and its extensions, which may hold a DICOM header; nothing follows the voxels."""
-    size = 540 if 540 in (int.from_bytes(raw[:4], order) for order in ("little", "big")) else 348
+def _anonymous(raw: bytearray, offset: int) -> bytearray:
+    """Blank the header's free text and its extensions, which may hold a DICOM header."""
+    size, _ = header_size(raw)
     if size == 540:
         texts = [(240, 80), (320, 24), (508, 16), (525, 15)]
     else:
         texts = [(4, 28), (148, 80), (228, 24), (328, 16)]
-    del raw[end:]
     for start, length in [*texts, (size, max(offset - size, 0))]:
         raw[start : start + length] = bytes(length)
     return raw
@@ -246,6 +247,7 @@ def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any]
     facts = sidecar_of(source)
     before = set(facts)
     facts, absent = without_absent(facts, source)
+    facts, pictures = without_pictures(facts)
     if context.remap.identity is not None:
         facts = _cleaned(_without_identity(facts), context.remap.identity.words)
     method = facts.get("DeidentificationMethod", [])
@@ -288,6 +290,7 @@ def _sidecar(source: Path, mask: Path, context: Context) -> tuple[dict[str, Any]
     }
     gone = len(before - set(new) - ({FIELD} if absent else set()))
     notes = [f"{gone} of its fields left out"] if gone else []
+    notes += pictures
     if absent:
         notes.append(gone_note(len(absent)))
     return new, tuple(notes)
@@ -351,12 +354,18 @@ def _check(
     dtype: np.dtype,
     anonymous: bool,
 ) -> None:
-    """Header and extensions byte for byte, values outside region and mask byte for byte, inside the plan's."""
+    """Header byte for byte, an extension too or zeros, nothing behind the voxels; values outside byte for byte.
+
+    Outside of region and mask, that is; inside they are the plan's.
+    """
     old, new = _raw(source), _raw(path)
     size = defaced.size * dtype.itemsize
     if anonymous:
-        old = bytes(_anonymous(bytearray(old), offset, offset + size))
-    if len(old) != len(new) or old[:offset] != new[:offset] or old[offset + size :] != new[offset + size :]:
+        old = bytes(_anonymous(bytearray(old), offset))
+    length, _ = header_size(old)
+    # voxels begin behind the header; what lies between may only have become zero
+    same = all(a in (b, 0) for a, b in zip(new[length:offset], old[length:offset], strict=False))
+    if len(new) != offset + size or old[:length] != new[:length] or not same:
         raise DefacedaskError(f"the header of {path.name} is not the original's.", "Please report this.")
     kept = ~region.ravel()
     before = np.frombuffer(old, f"V{dtype.itemsize}", defaced.size, offset)

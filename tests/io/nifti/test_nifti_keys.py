@@ -9,6 +9,8 @@ import shutil
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from defacedask.io.dicom.catalogue import scan
 
@@ -91,3 +93,77 @@ def test_a_name_that_is_no_text(tmp_path):
         pytest.skip("this file system takes text only")
     (case,) = scan(tmp_path).cases
     assert case.id.isascii()
+
+
+def people(tmp_path, names):
+    for k, name in enumerate(names):
+        write(tmp_path / name, seed=k)
+    found = scan(tmp_path)
+    return {
+        os.path.relpath(s.files[0], tmp_path): case.patient_id for case in found.cases for s in case.images
+    }, found.notes
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ann/T1.nii", "bob/T1.nii", "ann/T2.nii"),  # a name that only one of them has
+        ("ann/one/T1.nii", "bob/T1.nii", "ann/two/T2.nii"),
+        ("a/ann/T1.nii", "b/bob/T1.nii", "a/ann/T2.nii", "a/cat/T2.nii"),  # by T1 alone the first is "a"
+    ],
+)
+def test_all_images_of_a_person_have_one_name(tmp_path, names):
+    """Or one person would get two new faces, and be a stranger to himself in a gallery."""
+    found, _ = people(tmp_path, names)
+    owner = {name: next(who for who in ("ann", "bob", "cat") if who in name) for name in names}
+    for one in names:
+        for other in names:
+            assert (found[one] == found[other]) == (owner[one] == owner[other]), (one, other)
+
+
+def labels_of(tree):
+    from defacedask.io.dicom.model import Series
+    from defacedask.io.nifti.keys import settle_files
+
+    files = [
+        Series(
+            uid=name, modality="MR", sop_class_uid="", patient_id=name.rpartition("/")[2][:-4], study_uid="",
+            frame_of_reference=name, description="", number=0, files=(f"/data/{name}",), instances=(name,),
+            geometry=None, facts={"sha256": name},
+        )
+        for name in sorted(tree)
+    ]  # fmt: skip
+    return {s.uid: s.facts.get("patient", s.patient_id) for s in settle_files(files).files}
+
+
+@given(
+    st.sets(
+        st.builds(
+            "/".join,
+            st.tuples(
+                st.sampled_from(["ann", "bob", "cat"]),
+                st.sampled_from(["one", "two", "."]),
+                st.sampled_from(["T1.nii", "T2.nii", "FLAIR.nii"]),
+            ),
+        ).map(lambda name: name.replace("/./", "/")),
+        min_size=1,
+    )
+)
+def test_files_of_one_name_never_share_a_person_and_files_of_one_folder_always_do(tree):
+    found = labels_of(tree)
+    places = {name: name.rpartition("/") for name in tree}
+    twins = {place[2] for place in places.values() if sum(p[2] == place[2] for p in places.values()) > 1}
+    for one, (folder, _, last) in places.items():
+        for other, (its_folder, _, its_last) in places.items():
+            if last == its_last and folder != its_folder:
+                assert found[one] != found[other]
+            if folder == its_folder and any(p[0] == folder and p[2] in twins for p in places.values()):
+                assert found[one] == found[other]
+
+
+def test_a_label_in_two_data_sets_is_said(tmp_path):
+    for k, root in enumerate(("one", "two", "one/derivatives/pipe")):
+        write(tmp_path / root / "sub-01" / "anat" / "sub-01_T1w.nii", seed=k)
+        (tmp_path / root / "dataset_description.json").write_text("{}")
+    assert any("sub-01: in more than one data set" in note for note in scan(tmp_path).notes)
+    assert not any("more than one data set" in note for note in scan(tmp_path / "one").notes)

@@ -16,7 +16,16 @@ import numpy as np
 
 from defacedask.io.dicom.export.walking import walk
 
-__all__ = ["drop_pictures", "is_coded", "is_text"]
+__all__ = [
+    "COMPRESSED",
+    "PIECE",
+    "SAMPLES",
+    "TOGETHER",
+    "drop_pictures",
+    "holds_signature",
+    "is_coded",
+    "is_text",
+]
 
 # elements that hold a second picture, or sound: tag -> name
 PICTURES = {
@@ -182,6 +191,11 @@ def _public(tag: int, value: Any, vr: str) -> str | None:
     if vr in _BYTES and len(raw) >= SAMPLES and tag not in _PUBLIC and tag != PIXELS:
         return "unknown binary element"
     return None
+
+
+def holds_signature(raw: bytes) -> bool:
+    """Whether bytes hold the beginning of a picture, a document or a DICOM file."""
+    return bool(_SIGNATURES.search(raw)) or raw[128:132] == b"DICM"
 
 
 def is_text(raw: bytes) -> bool:
