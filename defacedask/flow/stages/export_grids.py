@@ -124,6 +124,7 @@ class GridExport(JudgedExport):
     def doses(self, plan: Plan, store: CaseStore) -> None:
         """Write doses; hold back what could not be read, or still tells where the skin was."""
         from defacedask.io.dicom.dose import read_dose
+        from defacedask.io.dicom.dose_steps import planes_of_file
         from defacedask.io.dicom.export.check import check_pixels
         from defacedask.io.dicom.export.dose import write_doses
         from defacedask.io.dicom.export.record import carried_on
@@ -162,15 +163,15 @@ class GridExport(JudgedExport):
             own = geometry_of(read_dose(series)) if "registered" in series.facts else geometry
             theirs = plan_for(plan, series.facts)
 
-            more = bool((defaced > original).any())
+            order = list(before.attrs.get("frames", range(len(original))))
+            in_file = planes_of_file(np.asarray(order))
+            more = bool((defaced[in_file] > original[in_file]).any())
 
             def finish(dataset: Any, grid: Any = own, plan: Any = theirs, more: bool = more) -> None:
                 clip_contours(dataset, plan, grid, lambda k: None)  # isodoses, where there are any
                 if more:
                     carried_on(dataset)
 
-            order = list(before.attrs.get("frames", range(len(original))))
-            in_file = np.argsort(np.asarray(order))
             with writing("the defaced dose"):
                 parts = write_doses(series, order, original, defaced, self.place, self.context, finish)
                 for k, written in enumerate(parts):

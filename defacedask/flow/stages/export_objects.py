@@ -78,7 +78,7 @@ class ObjectExport(GridExport):
 
     def object(self, series: Series, plan: Plan, store: CaseStore, paths: Mapping[str, str]) -> None:
         """Write a segmentation, a plan or a registration; hold back what cannot be cleared."""
-        from defacedask.io.dicom.export.objects import vectors_at_face, write_object
+        from defacedask.io.dicom.export.objects import reliefs, vectors_at_face, write_object
         from defacedask.io.dicom.export.segmentation import write_segmentation
 
         if series.modality == "SEG":
@@ -113,6 +113,9 @@ class ObjectExport(GridExport):
                 series,
                 "its vector grid (deformable registration) reaches the face, and its edge may draw the skin",
             )
+            return
+        if series.modality == "RTPLAN" and (points := max(map(reliefs, series.files))):
+            self.hold(series, f"its compensators are maps of {points} points, which may follow the skin")
             return
         for source in series.files:
             with writing(f"the {series.modality}"):

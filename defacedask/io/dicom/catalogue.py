@@ -13,6 +13,7 @@ from typing import Any
 from defacedask.errors import DamagedError, RefusedError
 from defacedask.io.bids.grouping import one_plan_each
 from defacedask.io.bids.participants import with_participants
+from defacedask.io.dicom.asides import asides
 from defacedask.io.dicom.bulk import Unreadable, read_headers
 from defacedask.io.dicom.defaced import said
 from defacedask.io.dicom.dose_planes import join_planes
@@ -166,6 +167,10 @@ class _Catalogue:
         if tiled:
             self._refuse(tiled, tiled_by_type(tiled[0]))
             images = [h for h in images if h not in tiled]
+        if all(h.text("SOPClassUID") in CLASSIC for h in images):
+            for aside, reason in asides(images):
+                self._refuse(aside, reason)
+                images = [h for h in images if h not in aside]
         if images:
             self._images(images)
 

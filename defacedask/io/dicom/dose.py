@@ -1,5 +1,7 @@
 """RTDOSE to a volume in Gy: stored integers kept, DoseGridScaling as slope, planes from their offsets.
 
+Planes of one file may be unevenly apart, where an even grid holds all of them (`defacedask.io.dicom.dose_steps`).
+
 Source: DICOM PS3.3 C.8.8.3 (RT Dose module), C.8.8.3.2 (Grid Frame Offset Vector).
 """
 
@@ -14,6 +16,7 @@ import xarray as xr
 
 from defacedask.errors import DefacedaskError, InputError, RefusedError
 from defacedask.geometry import Geometry
+from defacedask.io.dicom.dose_steps import FILLED, common_step, filled
 from defacedask.io.dicom.gaps import uneven
 from defacedask.io.dicom.headers import open_dataset
 from defacedask.volume import make_volume
@@ -43,14 +46,15 @@ def read_dose(series: Any, *, allow_relative: bool = False) -> xr.DataArray:
         A volume (`defacedask.volume.make_volume`) of modality RTDOSE: stored uint16 or uint32, planes sorted
         along the cross product of row and column direction, slope = DoseGridScaling (of each plane, where planes are
         files of their own). ``attrs["frames"]`` has the file's frame number (0-based), or the number of the file, of
-        each plane; dose type and summation type are there too.
+        each plane, -1 of one that was filled in between planes that are unevenly apart; dose type and summation type
+        are there too.
 
     Raises
     ------
     InputError
         If a file is not a readable RTDOSE with pixel data.
     RefusedError
-        If the planes are uneven, the units are not Gy, or the grid is otherwise ambiguous; with the reason.
+        If no even grid holds all planes, the units are not Gy, or the grid is otherwise ambiguous; with the reason.
     """
     paths = _files(series)
     if not paths:
@@ -94,9 +98,11 @@ def _read(paths: list[str], allow_relative: bool) -> xr.DataArray:
         label, dataset = parts[first][:2]  # the lowest plane's position is the grid's
         places = places - places[first]
     stored = np.concatenate([part[5] for part in parts])
-    order, geometry = _grid(dataset, label, places, stored.shape[1:])
+    order, index, geometry = _grid(dataset, label, places, stored.shape[1:], alone=len(parts) == 1)
+    frames = np.full(geometry.shape[0], FILLED)
+    frames[index] = order
     attrs = {
-        "frames": order.tolist(),
+        "frames": frames.tolist(),
         "dose_type": str(dataset.get("DoseType") or ""),
         "dose_summation_type": str(dataset.get("DoseSummationType") or ""),
         "sop_instance_uid": str(dataset.get("SOPInstanceUID") or ""),
@@ -105,6 +111,8 @@ def _read(paths: list[str], allow_relative: bool) -> xr.DataArray:
     slope = np.array([part[3] for part in parts])[order] if len(parts) > 1 else parts[0][3]
     if not np.array_equal(order, np.arange(len(order))):
         stored = stored[order]
+    if len(frames) > len(order):
+        stored = filled(stored, index)
     return make_volume(
         stored,
         geometry,
@@ -232,9 +240,12 @@ def _same(first: tuple, label: str, dataset: Any, units: str, pixels: np.ndarray
 
 
 def _grid(
-    dataset: Any, label: str, places: np.ndarray, shape: tuple[int, int]
-) -> tuple[np.ndarray, Geometry]:
-    """Order of the planes along row x column, and the grid they make."""
+    dataset: Any, label: str, places: np.ndarray, shape: tuple[int, int], *, alone: bool
+) -> tuple[np.ndarray, np.ndarray, Geometry]:
+    """Order of the planes along row x column, which plane of the grid each is then, and the grid.
+
+    Planes that are files of their own (not ``alone``) must be even: one may be missing.
+    """
     position = _numbers(dataset, "ImagePositionPatient", label, 3)
     orientation = _numbers(dataset, "ImageOrientationPatient", label, 6)
     spacing = _numbers(dataset, "PixelSpacing", label, 2)
@@ -246,11 +257,16 @@ def _grid(
     normal /= np.linalg.norm(normal)
     order = np.argsort(places, kind="stable")
     steps = np.diff(places[order])
+    index = np.arange(len(order))
     if len(steps):
         step = float(places[order[-1]] - places[order[0]]) / len(steps)
         if (steps <= 1e-3).any():
             raise RefusedError(f"{label} has two dose planes at the same place.", "Export the dose again.")
-        if float(np.abs(steps - step).max()) > max(_EVEN * step, 0.01):
+        uneven_by = float(np.abs(steps - step).max())
+        found = common_step(places[order]) if alone and uneven_by > max(_EVEN * step, 0.01) else None
+        if found is not None:
+            step, index = found
+        elif uneven_by > max(_EVEN * step, 0.01):
             raise RefusedError(
                 f"{label}: its dose planes are unevenly spaced ({steps.min():g} to {steps.max():g} mm): "
                 f"{uneven(places[order]).replace('slice', 'plane')}.",
@@ -265,11 +281,11 @@ def _grid(
                 f"{label} is a single dose plane of unknown thickness.", "Export the dose as a grid."
             )
     geometry = Geometry.from_steps(
-        (len(places), *shape),
+        (int(index[-1]) + 1, *shape),
         (position + places[order[0]] * normal).tolist(),
         (normal * step).tolist(),
         (down * spacing[0]).tolist(),
         (across * spacing[1]).tolist(),
         str(dataset.get("FrameOfReferenceUID") or ""),
     )
-    return order, geometry
+    return order, index, geometry

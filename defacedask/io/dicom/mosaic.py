@@ -23,8 +23,13 @@ TYPES = {"MOSAIC", "MONTAGE", "TILED", "TILE", "COLLAGE", "MPR MONTAGE"}
 #: Words of ImageType that name a projection or a rendering: PS3.3 C.8.3.1.1.1 and C.8.16.2, and makers.
 PROJECTIONS = re.compile(
     r"\b(?:MIP|MAX(?:IMUM)?[ _]?IP|MIN(?:IMUM)?[ _]?IP|MINIP|CSAMIP|PROJECTION(?:[ _]IMAGE)?|VRT|SSD|VOLREN|"
-    r"(?:VOLUME|SURFACE)[ _]RENDER(?:ING|ED)?|3D[ _]?RENDERING|RENDERED)\b"
+    r"(?:VOLUME|SURFACE)[ _]RENDER(?:ING|ED)?|3D[ _]?RENDERING|RENDERED|REPROJECTION|"
+    r"SCREEN[ _]?(?:SAVE|SHOT|CAPTURE)|SNAPSHOT|SECONDARY[ _]CAPTURE)\b"
 )
+#: Where else than in ImageType it is said: in a PET (PS3.3 C.8.9.1), in enhanced images (C.8.16.2.1.3).
+SAID = ("SeriesType", "VolumeBasedCalculationTechnique")
+#: Groups of enhanced images that say it of a frame.
+FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
 #: mm between slices beyond which an image is judged by position alone (`THICKEST` of the witness).
 THICK = 7.5
 #: Creator of a private block, and the element in it that counts the slices of a mosaic.
@@ -48,7 +53,7 @@ def tiled_by_type(header: Header) -> str:
     return f"it is a mosaic: {WHAT} (ImageType says {found[0]}); {NEXT}" if found else ""
 
 
-def projected(header: Header, modality: str, spacing: float) -> str:
+def projected(header: Header, modality: str, spacing: float, dataset: Any = None) -> str:
     """Why an image is a projection that nobody could look at for a face, as a clause, or "".
 
     Parameters
@@ -58,14 +63,48 @@ def projected(header: Header, modality: str, spacing: float) -> str:
     modality : str
     spacing : float
         mm between its slices.
+    dataset : pydicom.Dataset, optional
+        Of the same file, without pixels: what else than ImageType says so, in the frames of an enhanced image too.
     """
-    named = PROJECTIONS.search("\\".join(map(str, header.values.get("ImageType", ()))).upper())
-    if named is None or (modality != "PT" and spacing <= THICK):
+    if modality != "PT" and spacing <= THICK:
         return ""
-    return (
-        f"it is a projection (ImageType says {named[0]}), in which a face shows at whatever position: "
-        "make it anew of the defaced images"
-    )
+    places = {"ImageType": "\\".join(map(str, header.values.get("ImageType", ())))}
+    if dataset is not None:
+        places |= _said(dataset)
+    for place, text in places.items():
+        named = PROJECTIONS.search(text.upper())
+        if named is not None:
+            return (
+                f"it is a projection ({place} says {named[0]}), in which a face shows at whatever position: "
+                "make it anew of the defaced images"
+            )
+    if how := "" if dataset is None else str(dataset.get("ConversionType", "") or "").strip():
+        return (
+            f"it is a captured picture (ConversionType says {how}), in which a face shows at whatever position: "
+            "make it anew of the defaced images"
+        )
+    return ""
+
+
+def _said(dataset: Any) -> dict[str, str]:
+    """Keyword -> what a dataset says of how its pictures were made, those of its frames too."""
+    found: dict[str, set[str]] = {}
+
+    def add(item: Any, keyword: str) -> None:
+        value = item.get(keyword, None)
+        if value:
+            text = value if isinstance(value, str) else "\\".join(map(str, value))
+            found.setdefault(keyword, set()).add(text)
+
+    for keyword in SAID:
+        add(dataset, keyword)
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for frame in dataset.get(groups, None) or ():
+            for name in FRAME_TYPES:
+                for item in frame.get(name, None) or ():
+                    add(item, "FrameType")
+                    add(item, "VolumeBasedCalculationTechnique")
+    return {keyword: "\\".join(sorted(values)) for keyword, values in found.items()}
 
 
 def tiled_by_header(dataset: Any, header: Header) -> str:

@@ -283,6 +283,8 @@ def image_series(headers: list[Header]) -> Series:
     check_gaps(ordered, between)
     first = ordered[0]
     dataset = open_dataset(first.path)
+    if reason := projected(first, modality, between, dataset):
+        raise RefusedError(reason)
     facts = common_facts(dataset, first)
     if not all(same(headers, keyword) for keyword in CLAIMS):
         facts.pop("already_defaced", None)  # some of its slices say otherwise

@@ -99,11 +99,39 @@ def test_single_plane(tmp_path):
 
 def test_uneven_repeated_or_missing_planes_are_refused(tmp_path):
     with pytest.raises(RefusedError, match="unevenly spaced"):
-        read_dose(write_dose(tmp_path / "rd.dcm", STORED, GridFrameOffsetVector=[0, 2.5, 5, 8.5]))
+        read_dose(write_dose(tmp_path / "rd.dcm", STORED, GridFrameOffsetVector=[0, 2.5, 5, 8.17]))
     with pytest.raises(RefusedError, match="same place"):
         read_dose(write_dose(tmp_path / "rd.dcm", STORED, GridFrameOffsetVector=[0, 2.5, 2.5, 5]))
     with pytest.raises(RefusedError, match="4 planes but 3"):
         read_dose(write_dose(tmp_path / "rd.dcm", STORED, GridFrameOffsetVector=[0, 2.5, 5]))
+
+
+@pytest.mark.parametrize(
+    ("offsets", "step", "frames"),
+    [
+        ([0, 2.5, 5, 10], 2.5, [0, 1, 2, -1, 3]),
+        ([0, -2, -5, -7], 1, [3, -1, 2, -1, -1, 1, -1, 0]),
+        ([5, 0, 2.5, 10], 2.5, None),
+        ([0, 3, 7.5, 12], 1.5, [0, -1, 1, -1, -1, 2, -1, -1, 3]),
+    ],
+)
+def test_uneven_planes_lie_on_the_even_grid_that_holds_all(tmp_path, offsets, step, frames):
+    """Each plane where it was, and linear between planes: as any reader would interpolate them."""
+    if offsets[0]:
+        offsets = [one - offsets[0] for one in offsets]
+    dose = read_dose(write_dose(tmp_path / "rd.dcm", STORED, GridFrameOffsetVector=offsets))
+    grid = geometry_of(dose)
+    assert grid.spacing[0] == pytest.approx(step)
+    assert frames is None or dose.attrs["frames"] == frames
+    places = np.array(offsets) - min(offsets)
+    for plane, frame in enumerate(dose.attrs["frames"]):
+        if frame >= 0:
+            assert plane * step == pytest.approx(places[frame])
+            assert np.array_equal(dose.values[plane], STORED[frame])
+        else:
+            order = np.argsort(places)
+            between = [np.interp(plane * step, places[order], v[order]) for v in STORED.reshape(4, -1).T]
+            assert np.abs(dose.values[plane].ravel() - between).max() <= 0.5
 
 
 def test_rounded_offsets_are_even(tmp_path):

@@ -19,7 +19,7 @@ from defacedask.io.dicom.export.objects import vectors_at_face
 from defacedask.io.dicom.export.structures import clip_contours
 
 GRID = geometry()
-FILES = {"RTSTRUCT": "RS.dcm", "RTDOSE": "RD.dcm", "SEG": "SEG.dcm"}
+FILES = {"RTSTRUCT": "RS.dcm", "RTDOSE": "RD.dcm", "SEG": "SEG.dcm", "RTPLAN": "RP.dcm"}
 
 
 def exported(
@@ -96,6 +96,60 @@ def test_it_is_held_back_alone_and_the_record_says_why(tmp_path, half_space, wha
     assert modality not in written
     assert reason in refused[modality]
     assert list(refused) == [modality]
+
+
+def fewer_planes(dataset):
+    """Planes are 3 mm apart in the middle and 6 beside it, as planning systems save room."""
+    kept = [0, 2, *range(4, 9), 11]
+    offsets, stored = list(dataset.GridFrameOffsetVector), dataset.pixel_array[kept]
+    dataset.GridFrameOffsetVector = [offsets[k] for k in kept]
+    dataset.NumberOfFrames = len(kept)
+    dataset.PixelData = stored.tobytes()
+
+
+def test_a_dose_on_uneven_planes_is_cut_plane_by_plane(tmp_path, half_space):  # noqa: F811
+    """Each plane comes out as it does among all planes, and nothing that was filled in is written."""
+    (tmp_path / "even").mkdir()
+    assert not exported(tmp_path / "even", "RTDOSE", lambda dataset: None)[1]
+    written, refused = exported(tmp_path, "RTDOSE", fewer_planes)
+    assert not refused
+    assert written["RTDOSE"] == 1
+    old, new, even = (
+        pydicom.dcmread(path / "RD.dcm")
+        for path in (tmp_path / "in", tmp_path / "out", tmp_path / "even" / "out")
+    )
+    assert new.GridFrameOffsetVector == old.GridFrameOffsetVector
+    assert new.pixel_array.shape == old.pixel_array.shape == (8, *GRID.shape[1:])
+    assert np.array_equal(new.pixel_array, even.pixel_array[[0, 2, *range(4, 9), 11]])
+    assert (new.pixel_array != old.pixel_array).any()
+
+
+def plan_with(points: int, ion: bool = False) -> Callable[[Any], None]:
+    """A compensator of so many points in each of two beams."""
+
+    def change(dataset):
+        map_ = make.item(CompensatorThicknessData=make.ds(np.arange(points // 2) % 7))
+        beams = [make.item(BeamNumber=n, CompensatorSequence=Sequence([map_])) for n in (1, 2)]
+        dataset.BeamSequence = Sequence(beams)
+        if ion:
+            del dataset.BeamSequence
+            dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.8"
+            ions = [make.item(BeamNumber=n, IonRangeCompensatorSequence=Sequence([map_])) for n in (1, 2)]
+            dataset.IonBeamSequence = Sequence(ions)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("points", "ion", "held"), [(1200, False, True), (1200, True, True), (1000, False, False)]
+)
+def test_compensators_that_may_be_a_relief_of_the_skin_stay(tmp_path, half_space, points, ion, held):  # noqa: F811
+    written, refused = exported(tmp_path, "RTPLAN", plan_with(points, ion))
+    assert written["CT"] == GRID.shape[0]
+    assert ("RTPLAN" in refused) is held
+    assert ("RTPLAN" in written) is not held
+    if held:
+        assert "maps of 1200 points, which may follow the skin" in refused["RTPLAN"]
 
 
 def without_frame(dataset):

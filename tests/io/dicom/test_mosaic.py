@@ -94,3 +94,54 @@ def test_an_enhanced_image_is_no_mosaic(tmp_path):
 
     make.write_enhanced(tmp_path / "e.dcm", make.ramp(GRID.shape), GRID, "MR", change=change)
     assert scan(tmp_path).cases
+
+
+def pet(*words, **elements):
+    """Change of a PET whose ImageType says nothing."""
+
+    def change(dataset, k):
+        dataset.ImageType = ["DERIVED", "SECONDARY", *words]
+        for keyword, value in elements.items():
+            setattr(dataset, keyword, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pet("SCREEN SAVE"),
+        pet(SeriesType=["WHOLE BODY", "REPROJECTION"]),
+        pet(ConversionType="WSD"),
+        pet(VolumeBasedCalculationTechnique="SURFACE_RENDER"),
+    ],
+)
+def test_a_picture_is_no_pet_whatever_says_so(tmp_path, change):
+    """A PET is judged by position alone: nobody would see a face in it."""
+    make.write_series(tmp_path, make.ramp(GRID.shape, low=0), GRID, "PT", change=change)
+    found = scan(tmp_path)
+    assert not found.cases
+    assert "a face shows at whatever position" in found.skipped[0].reason
+
+
+@pytest.mark.parametrize("where", ["frames", "shared"])
+def test_a_frame_of_an_enhanced_pet_says_it(tmp_path, where):
+    def change(dataset):
+        groups = (
+            dataset.PerFrameFunctionalGroupsSequence
+            if where == "frames"
+            else dataset.SharedFunctionalGroupsSequence
+        )
+        groups[-1].PETFrameTypeSequence = [make.item(FrameType=["DERIVED", "PRIMARY", "VOLUME", "MAX_IP"])]
+        dataset.ImageType = ["DERIVED", "PRIMARY", "VOLUME", "MIXED"]
+
+    make.write_enhanced(tmp_path / "e.dcm", make.ramp(GRID.shape, low=0), GRID, "PT", change=change)
+    found = scan(tmp_path)
+    assert not found.cases
+    assert "FrameType says MAX_IP" in found.skipped[0].reason
+
+
+def test_thin_slices_of_what_is_looked_at_are_read(tmp_path):
+    """A CT is looked at, whatever it says of itself."""
+    make.write_series(tmp_path, make.ramp(GRID.shape), GRID, change=pet(ConversionType="WSD"))
+    assert scan(tmp_path).cases

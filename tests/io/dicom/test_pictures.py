@@ -10,8 +10,10 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from pydicom.uid import UID
 from support import make
 
@@ -161,6 +163,90 @@ def test_public_elements_are_looked_at_too():
         "lookup table that turns like a picture (0028,3006)",
         "unknown binary element (0008,1777)",
     ]
+
+
+#: Public elements of numbers that anything may be written into.
+LISTS = {
+    "FD": 0x00081163,
+    "IS": 0x00181620,
+    "DS": 0x00181065,
+    "US": 0x00540010,
+    "UL": 0x00603020,
+    "FL": 0x00700253,
+    "SS": 0x00189810,
+}
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+@pytest.mark.parametrize("parsed", [False, True])
+@pytest.mark.parametrize("vr", LISTS)
+def test_public_lists_of_numbers_are_looked_at_too(vr, parsed, syntax):
+    """The same number of them stays where they go on, as times and places of frames do."""
+    values = [int(v) for v in picture().ravel()]
+    for numbers, goes in ((values, True), (sorted(values), False), (values[:1000], False)):
+        dataset = Dataset()
+        dataset.add_new(LISTS[vr], vr, list(map(str, numbers)) if vr in ("IS", "DS") else numbers)
+        dataset = again(dataset, syntax)
+        if parsed:
+            assert len(dataset[LISTS[vr]].value) == len(numbers)
+        assert bool(drop_pictures(dataset)) is goes
+        assert (LISTS[vr] in dataset) is not goes
+
+
+TEXT_TAGS = {
+    "LO": 0x00701A09,
+    "UT": 0x00404001,
+    "LT": 0x00204000,
+    "DS": 0x00181065,
+    "IS": 0x00181620,
+    "UI": 0x00081167,
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom's, of values that are too long
+@pytest.mark.parametrize("private", [False, True])
+@pytest.mark.parametrize("vr", TEXT_TAGS)
+def test_bytes_that_call_themselves_characters_are_no_text(vr, private):
+    """Floats, sixteen-bit pixels and JPEG under the VR of a text; implicit syntaxes take it from the dictionary."""
+    for raw in (
+        picture().tobytes(),
+        picture(dtype="<f4").tobytes(),
+        picture(dtype="<u2").tobytes(),
+        as_jpeg(),
+    ):
+        tag = 0x00291010 if private else TEXT_TAGS[vr]
+        dataset = Dataset()
+        if private:
+            dataset.private_block(0x0029, "ACME 1.0", create=True)
+        dataset[tag] = RawDataElement(Tag(tag), vr, len(raw), raw, 0, False, True)
+        dropped = drop_pictures(dataset)
+        assert tag not in dataset
+        assert dropped[0].startswith("private" if private else "text that is none"), dropped
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "gb18030", "shift_jis", "iso2022_jp", "euc_kr", "latin-1"])
+def test_texts_of_any_character_set_stay(codec):
+    words = {"latin-1": "Schädel Kopf ", "euc_kr": "머리 촬영 "}.get(codec, "頭部 検査 ")
+    raw = (words * 60).encode(codec) + b"\r\n"
+    for tag in (0x00204000, 0x00291010):
+        dataset = Dataset()
+        dataset.private_block(0x0029, "ACME 1.0", create=True)
+        dataset[tag] = RawDataElement(Tag(tag), "LT", len(raw), raw, 0, False, True)
+        assert drop_pictures(dataset) == []
+
+
+def test_contours_and_what_is_judged_elsewhere_stay():
+    dataset = Dataset()
+    dataset.ContourData = [str(v) for v in picture().ravel()]
+    dataset.DVHData = [str(v) for v in picture().ravel()]
+    assert drop_pictures(again(dataset)) == []
+
+
+def test_a_table_that_was_read_already_is_judged_like_one_that_was_not():
+    dataset = Dataset()
+    dataset.VOILUTSequence = Sequence([Dataset()])
+    dataset.VOILUTSequence[0].add_new(0x00283006, "US", [int(v) for v in picture().ravel()])
+    assert drop_pictures(dataset) == ["lookup table that turns like a picture (0028,3006)"]
 
 
 def csa(second):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.errors import InputError
+from defacedask.io.dicom.dose_steps import planes_of_file
 from defacedask.io.dicom.export.image import Context, Written, write_one
 from defacedask.io.dicom.series_facts import Series
 
@@ -31,7 +32,8 @@ def write_doses(
     series : Series
         The original.
     order : list of int
-        Frame of the file (or file of the series) of each plane (``attrs["frames"]`` of `read_dose`).
+        Frame of the file (or file of the series) of each plane (``attrs["frames"]`` of `read_dose`); planes without one
+        are not written.
     original, defaced : (z, y, x) arrays
         Stored values, planes ascending along the stack.
     place, context
@@ -43,7 +45,7 @@ def write_doses(
     ------
     Written
     """
-    in_file = np.argsort(np.asarray(order))
+    in_file = planes_of_file(np.asarray(order))
     original, defaced = original[in_file], defaced[in_file]
     if len(series.files) == 1:
         parts = [slice(None)]

@@ -1,5 +1,8 @@
 """Objects that hang on the images and show nothing themselves: plans and registrations, references moved.
 
+Nearly nothing: a compensator makes up for what is missing between the skin and a plane before it, so that its map of
+thickness is a relief of the skin. A plan with such maps is not let out.
+
 The vectors of a deformable registration do show something: many systems set them to zero outside the body, so that
 their edge draws the skin. Such an object is let out only where its grid stays clear of the face.
 """
@@ -16,13 +19,34 @@ from defacedask.errors import DefacedaskError
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.export.encoding import target_syntax
 from defacedask.io.dicom.export.image import Context, Written, save, start
+from defacedask.io.dicom.export.pictures import SAMPLES
+from defacedask.io.dicom.export.walking import walk
 from defacedask.io.dicom.headers import open_dataset
 from defacedask.whole_files import file_hash
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
 
-__all__ = ["vectors_at_face", "write_object"]
+__all__ = ["reliefs", "vectors_at_face", "write_object"]
+
+#: Maps of a compensator or range compensator (PS3.3 C.8.8.14, C.8.8.25): transmission, thickness, distance.
+_RELIEFS = (0x300A00EB, 0x300A00EC, 0x300A02E2)
+
+
+def reliefs(source: str) -> int:
+    """How many points the maps of compensators in a plan have, together; fewer than a picture needs count as none.
+
+    Parameters
+    ----------
+    source : str
+        File of an RT plan or RT ion plan.
+    """
+    points = 0
+    for item, tag, _ in walk(open_dataset(source)):
+        if int(tag) in _RELIEFS:
+            value = item[tag].value
+            points += 0 if value is None else len(value) if hasattr(value, "__len__") else 1
+    return points if points >= SAMPLES else 0
 
 
 def vectors_at_face(source: str, plan: Plan, frame: str) -> bool:

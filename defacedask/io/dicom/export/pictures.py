@@ -52,10 +52,25 @@ _BYTES = {"OB", "OW", "OF", "OD", "OL", "OV", "UN"}
 _NUMBERS = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "AT": 4, "FL": 4, "FD": 8, "SV": 8, "UV": 8}
 _DECIMALS = {"DS", "IS"}
 _TEXTS = {"LO", "LT", "SH", "ST", "UC", "UR", "UT", "CS", "PN"}
+#: Whatever is written in characters.
+_CHARACTERS = {*_TEXTS, *_DECIMALS, "AE", "AS", "DA", "DT", "TM", "UI"}
 #: Public elements of many bytes that are no picture: lookup tables (seen by their values), profiles, the vectors of a
 #: deformable registration (judged by where they lie, see `defacedask.io.dicom.export.objects`).
 _TABLES = {0x00283006, *range(0x00281201, 0x00281205), *range(0x00281221, 0x00281225)}
 _PUBLIC = {0x00282000, 0x00640009}
+#: Public elements of many numbers that are no picture: contours, histograms and offsets of a dose, apertures and spots
+#: of beams; reliefs of beams are judged in `defacedask.io.dicom.export.objects`.
+_LISTS = {
+    0x30060050,  # ContourData: cut where it is written
+    0x30040058,  # DVHData
+    0x3004000C,  # GridFrameOffsetVector
+    0x300A0106,  # BlockData
+    0x300A0394,  # ScanSpotPositionMap
+    0x300A0396,  # ScanSpotMetersetWeights
+    0x300A00EB,  # CompensatorTransmissionData
+    0x300A00EC,  # CompensatorThicknessData
+    0x300A02E2,  # SourceToCompensatorDistance
+}
 _SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG|\xff\x4f\xff\x51|GIF8|II\*\0|MM\0\*|%PDF|RIFF|\0\0\0\x0cjP")
 #: Samples of the smallest picture that shows somebody: 32 x 32, one byte each, and of the smallest compressed one.
 SAMPLES, COMPRESSED = 1024, 256
@@ -63,6 +78,8 @@ SAMPLES, COMPRESSED = 1024, 256
 PIECE, TOGETHER = 32, 4 * SAMPLES
 #: A table's way up and down, in parts of its range: a curve needs 1, a colour map few, each row of a picture some.
 TURNS = 32.0
+#: Bytes that stand in no text; escape begins another character set in it.
+_CONTROLS = bytes(code for code in range(32) if code not in (9, 10, 12, 13, 27))
 #: What a private block of a vendor's protocol may inflate to.
 _INFLATED = 2**20
 
@@ -151,6 +168,8 @@ def _count(value: Any, vr: str) -> int:
 
 def _private(value: Any, vr: str) -> str | None:
     """Name of a private element that may be a picture, else None."""
+    if vr in _CHARACTERS and _is_no_text(_raw(value)):
+        return "private text that is none"
     if vr in _NUMBERS or vr in _DECIMALS:
         return "private list of numbers" if _count(value, vr) >= SAMPLES else None
     raw = _raw(value)
@@ -182,10 +201,21 @@ def _piece(value: Any, vr: str) -> int:
 def _public(tag: int, value: Any, vr: str) -> str | None:
     """Name of a public element that may be a picture, else None."""
     raw = _raw(value)
+    if (
+        " or " in vr
+    ):  # the dictionary leaves it to other elements, and a file in an implicit syntax says nothing
+        vr = "OW" if "OW" in vr else "US"
     if tag in _TABLES:
+        raw = raw or _as_words(value)
         return (
             "lookup table that turns like a picture" if len(raw) >= SAMPLES and not _is_curve(raw) else None
         )
+    if vr in _CHARACTERS and _is_no_text(raw):
+        return "text that is none"
+    if vr in _NUMBERS or vr in _DECIMALS:
+        if tag in _LISTS or _count(value, vr) < SAMPLES or _goes_on(value, vr):
+            return None
+        return "list of numbers that turns like a picture"
     if vr in _TEXTS or (vr in _BYTES and is_text(raw)):
         return "coded text" if is_coded(raw) else None
     if vr in _BYTES and len(raw) >= SAMPLES and tag not in _PUBLIC and tag != PIXELS:
@@ -196,6 +226,40 @@ def _public(tag: int, value: Any, vr: str) -> str | None:
 def holds_signature(raw: bytes) -> bool:
     """Whether bytes hold the beginning of a picture, a document or a DICOM file."""
     return bool(_SIGNATURES.search(raw)) or raw[128:132] == b"DICM"
+
+
+def _as_words(value: Any) -> bytes:
+    """Values of a table that was read as numbers, as bytes."""
+    if value is None or isinstance(value, (str, bytes, int, float)):
+        return b""
+    return np.array([int(one) & 0xFFFF for one in value], "<u2").tobytes()
+
+
+def _goes_on(value: Any, vr: str) -> bool:
+    """Whether a list of numbers goes up or down as times and places of frames do."""
+    if isinstance(value, bytes):
+        if vr in _DECIMALS:
+            value = value.split(b"\\")
+        else:
+            kind = {"US": "u2", "SS": "i2", "FL": "f4", "FD": "f8", "SV": "i8", "UV": "u8", "SL": "i4"}.get(
+                vr, "u4"
+            )
+            whole = value[: len(value) // _NUMBERS[vr] * _NUMBERS[vr]]
+            # in whichever order of its bytes
+            return any(_turns(np.frombuffer(whole, order + kind)) <= TURNS for order in "<>")
+    try:
+        return _turns(np.array([float(one) for one in value])) <= TURNS
+    except (TypeError, ValueError):
+        return False
+
+
+def _turns(values: np.ndarray) -> float:
+    """Way up and down, in parts of the range; infinite where a value is no number."""
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        return float("inf")
+    way = float(np.abs(np.diff(values)).sum())
+    return way / float(np.ptp(values)) if way else 0.0
 
 
 def is_text(raw: bytes) -> bool:
@@ -209,6 +273,17 @@ def is_text(raw: bytes) -> bool:
     except UnicodeDecodeError:
         odd += len(plain) - len(plain.translate(None, bytes(range(128, 256))))
     return odd <= 0.02 * len(plain)
+
+
+def _is_no_text(raw: bytes) -> bool:
+    """Whether characters are bytes of something else: no character set uses control characters as parts of letters."""
+    plain = raw.rstrip(b"\0 ")
+    if len(plain) < COMPRESSED:
+        return False
+    if _SIGNATURES.match(plain):
+        return True
+    controls = len(plain) - len(plain.translate(None, _CONTROLS))
+    return controls > 0.02 * len(plain)
 
 
 def is_coded(raw: bytes) -> bool:

@@ -1,0 +1,81 @@
+"""A few pictures among the slices of a stack that are evidently none of its slices: scouts, renderings, colour.
+
+Work stations file a scout or a three-dimensional picture under the series of the slices, and not all of them say so
+in ImageType. Such a picture is left out by itself. What could be a slice of the stack is not: a slice that lost its
+position makes the whole series refused, for a stack without its last slice looks whole.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from defacedask.io.dicom.headers import Header
+
+__all__ = ["asides"]
+
+#: Degrees from the stack's normal from which on a picture is none of its slices.
+TURNED = 20.0
+#: At most so many, or this part of all, with three times as many slices beside them.
+FEW, PART, TIMES = 4, 0.1, 3
+
+
+def asides(images: Sequence[Header]) -> list[tuple[list[Header], str]]:
+    """Pictures that are no slices of the stack that all others make.
+
+    Parameters
+    ----------
+    images : sequence of Header
+        Single-frame images of one series.
+
+    Returns
+    -------
+    list of (list of Header, str)
+        Each with the reason as a clause; empty if there are none, or too many to be a few beside a stack.
+    """
+    normals = [_normal(one) for one in images]
+    placed = [k for k, normal in enumerate(normals) if normal is not None and not _colour(images[k])]
+    if not placed:
+        return []
+    along = np.array([normals[k] for k in placed])
+    # the direction that most slices share; across a stack the sign does not matter
+    alike = np.abs(along @ along.T) > np.cos(np.radians(TURNED))
+    main = alike[int(alike.sum(axis=1).argmax())]
+    stack = {k for k, member in zip(placed, main, strict=True) if member}
+    kinds = {images[k].values.get("ImageType", ()) for k in stack}
+    found: dict[str, list[Header]] = defaultdict(list)
+    for k, one in enumerate(images):
+        if k in stack:
+            continue
+        if _colour(one):
+            found["it is a colour picture among the grey slices of a stack"].append(one)
+        elif normals[k] is not None:
+            found[
+                "it is a picture in another orientation among the slices of a stack, such as a scout that does not "
+                "say so"
+            ].append(one)
+        elif one.values.get("ImageType", ()) not in kinds:
+            found["it is a picture of another kind (ImageType), without a position, among slices"].append(one)
+        else:
+            return []
+    many = sum(map(len, found.values()))
+    if many > max(FEW, PART * len(images)) or len(stack) < TIMES * many:
+        return []
+    return [(some, reason) for reason, some in found.items()]
+
+
+def _colour(one: Header) -> bool:
+    return bool(one.values.get("SamplesPerPixel", 1) != 1)
+
+
+def _normal(one: Header) -> np.ndarray | None:
+    """Direction across a picture, None where it says nothing of where it lies."""
+    cosines = np.array(one.values.get("ImageOrientationPatient", ()), dtype=np.float64)
+    place = np.array(one.values.get("ImagePositionPatient", ()), dtype=np.float64)
+    if cosines.shape != (6,) or place.shape != (3,) or not np.isfinite([*cosines, *place]).all():
+        return None
+    normal = np.cross(cosines[:3], cosines[3:])
+    length = float(np.linalg.norm(normal))
+    return normal / length if length > 0.5 else None
