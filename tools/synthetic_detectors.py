@@ -1,35 +1,41 @@
 """Teach the detectors of synthetic voxels that come with the package: ``python -m tools.synthetic_detectors``.
 
 The teachers are virtual patients, on grids and with noise as scanners have them, as they are and defaced under keys
-of their own (`tools.synthetic_teachers`). To be run again when a defacer's fill, a weak defacer or the features
-change. It takes about three minutes of CPU. Trees are grown with scikit-learn; the package asks them without it.
+of their own (`tools.synthetic_teachers`, `tools.synthetic_mr_teachers`). To be run again when a defacer's fill, a weak
+defacer or the features change. It takes about three minutes of CPU for CT, and fifteen for MR. Trees are grown with
+scikit-learn; the package asks them without it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import defacedask
+from defacedask.anatomy.head import Head
 from defacedask.attacks.layer_classifier import Lesson
 from defacedask.attacks.synthetic.context import around
 from defacedask.attacks.synthetic.detector import SyntheticDetector, changed
 from defacedask.attacks.synthetic.features import LEARNT, Looks, near_skin
 from defacedask.attacks.synthetic.learned import FILE, TREES
 from defacedask.attacks.synthetic.trees import Trees
-from tools.synthetic_teachers import versions
+from tools.synthetic_mr_teachers import mr_teacher
+from tools.synthetic_teachers import ct_teacher, versions
 
-#: Numbers of the virtual patients.
-TEACHERS = (1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 18)
+#: Who makes the virtual patients of a modality, and their numbers.
+TEACHERS = {
+    "CT": (ct_teacher, (1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 18)),
+    "MR": (mr_teacher, tuple(range(1, 19))),
+}
 #: Voxels of one version that are learnt from, how often an untouched head's count, and how many times the weight.
 SAMPLES, UNTOUCHED, WEIGHT = 1_800, 2, 2.0
-#: Logarithm of the odds that make it sure: of 45 real heads 40 hold from 1.7 to 2.2 (`benchmarks/HEADS.md`).
-SURE = 1.75
+#: Logarithm of the odds that make it sure. Of 45 real CTs 40 hold from 1.7 to 2.2 (`benchmarks/HEADS.md`).
+SURE = {"CT": 1.75, "MR": 0.0}
 #: Trees of each look, and their leaves.
 TREES_GROWN, LEAVES = 60, 16
 
@@ -49,11 +55,11 @@ class Taught:
         return np.random.default_rng(seed).permutation(len(self.looks.where))[:count]
 
 
-def taught_by(numbers: Iterable[int]) -> list[Taught]:
+def taught_by(make: Callable[[int], Head], numbers: Iterable[int]) -> list[Taught]:
     """All versions of some teachers."""
     out = []
     for number in numbers:
-        for name, original, version in versions(number):
+        for name, original, version in versions(number, make(number)):
             looks = near_skin(version)
             added = changed(original, version).ravel()[looks.where]
             out.append(Taught(number, looks, added, name == "original"))
@@ -114,7 +120,7 @@ def _of(known: list[Taught], seed: int, features: Any) -> tuple[np.ndarray, np.n
     return np.concatenate(columns), np.concatenate(added), np.concatenate(weight)
 
 
-def two_looks(known: list[Taught]) -> SyntheticDetector:
+def two_looks(known: list[Taught], sure: float) -> SyntheticDetector:
     """The second look learns from what a first one tells of teachers that it did not learn from."""
     numbers = sorted({one.teacher for one in known})
 
@@ -132,31 +138,41 @@ def two_looks(known: list[Taught]) -> SyntheticDetector:
 
         parts.append(_of([one for one in known if one.teacher in mine], 1, both))
     second = grown(*(np.concatenate(one) for one in zip(*parts, strict=True)))
-    return SyntheticDetector(first(known), LEARNT, second, SURE)
+    return SyntheticDetector(first(known), LEARNT, second, sure)
 
 
 def main() -> None:
-    """Write the files: trees of CT, and where CT heads are usually changed. MR's regression stays as it is."""
-    known = taught_by(TEACHERS)
-    write(two_looks(known), known)
-
-
-def write(detector: SyntheticDetector, known: list[Taught]) -> None:
-    """Keep a detector of CT, and one that knows only the place."""
+    """Write the files: the trees of each modality, and where its heads are usually changed."""
+    trees: dict[str, np.ndarray] = {}
+    places: dict[str, Any] = {}
+    for modality, (make, numbers) in TEACHERS.items():
+        known = taught_by(make, numbers)
+        trees |= as_arrays(modality, two_looks(known, SURE[modality]))
+        places[modality] = {"place": of_place(known)}
     data = Path(defacedask.__file__).parent / "data"
+    np.savez_compressed(data / TREES, **trees)  # type: ignore[arg-type]
+    (data / FILE).write_text(json.dumps(places, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {data / TREES} and {data / FILE}")
+
+
+def as_arrays(modality: str, detector: SyntheticDetector) -> dict[str, np.ndarray]:
+    """A detector as `learned.shipped` reads it."""
     assert isinstance(detector.classifier, Trees)
     assert detector.second is not None
-    arrays = detector.classifier.to_arrays("CT first") | detector.second.to_arrays("CT second")
-    about = {"CT columns": np.array(detector.columns), "CT sure": np.array(detector.sure)}
-    np.savez_compressed(data / TREES, **arrays, **about)
+    looks = {"first": detector.classifier, "second": detector.second}
+    out = {f"{modality} columns": np.array(detector.columns), f"{modality} sure": np.array(detector.sure)}
+    for look, trees in looks.items():
+        out |= trees.to_arrays(f"{modality} {look}")
+    return out
+
+
+def of_place(known: list[Taught]) -> dict[str, Any]:
+    """One that knows only the place, as `learned.shipped` reads it."""
     lessons = [Lesson(one.looks.features[one.drawn(0)], one.added[one.drawn(0)]) for one in known]
     place = SyntheticDetector.of_place(lessons)
     numbers: Any = place.classifier
     fields = {name: getattr(numbers, name).astype(float).tolist() for name in ("middle", "spread", "weights")}
-    kept = json.loads((data / FILE).read_text("utf-8"))
-    kept["CT"] = {"place": {**fields, "columns": list(place.columns)}}
-    (data / FILE).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {data / TREES} and {data / FILE}")
+    return {**fields, "columns": list(place.columns)}
 
 
 if __name__ == "__main__":

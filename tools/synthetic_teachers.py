@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from scipy.ndimage import gaussian_filter
 
 from defacedask.anatomy.distances import distance_to
@@ -29,7 +30,7 @@ from defacedask.phantom.shape import Pose, Shape, subject_rng
 from defacedask.phantom.warp import Warp
 from defacedask.volume import geometry_of, make_volume, real_values
 
-__all__ = ["DEFACERS", "ct_teacher", "versions"]
+__all__ = ["DEFACERS", "SEED", "ct_teacher", "known_head", "texture", "versions"]
 
 #: Whose fill is learnt, one a teacher in turn; and the seed of the patients.
 DEFACERS, SEED = ("mri_reface", "carina", "surrogate"), 77
@@ -43,22 +44,27 @@ def ct_teacher(number: int) -> Head:
     rng = subject_rng(SEED, "CT", "teacher", number)
     grid = _grid(number, pose, rng)
     values = _ct(Warp(shape, pose, grid, load_template("average_t1").geometry), rng)
+    return known_head(make_volume(values, grid, modality="CT", units="HU"), shape, pose)
+
+
+def known_head(volume: xr.DataArray, shape: Shape, pose: Pose) -> Head:
+    """Head of a virtual patient, whose place is not searched for."""
     sized = np.diag([*(1 / shape.scale), 1.0])
     sized[:3, 3] = np.array(shape.ORIGIN) * (1 - 1 / shape.scale)
     rigid = pose.matrix
     known = Registration(rigid, sized @ rigid, np.nan, np.nan, True, rigid)
-    return Head(make_volume(values, grid, modality="CT", units="HU"), registration=known)
+    return Head(volume, registration=known)
 
 
-def versions(number: int) -> Iterator[tuple[str, Target, Target]]:
+def versions(number: int, head: Head) -> Iterator[tuple[str, Target, Target]]:
     """Name, original and version of one teacher: as it is, weakly and variously filled, and defaced."""
-    head = ct_teacher(number)
     volume = head.volume
-    level = float(skin_level("CT", real_values(volume).load().values))
+    modality = str(volume.attrs["modality"])
+    level = float(skin_level(modality, real_values(volume).load().values))
 
     def target(one: Any) -> Target:
         values = real_values(one).load().values
-        about = {"modality": "CT", "pose": head.pose, "to_template": head.to_template, "drop": head.drop}
+        about = {"modality": modality, "pose": head.pose, "to_template": head.to_template, "drop": head.drop}
         return target_of(values, geometry_of(volume), level=level, **about)
 
     original = target(volume)
@@ -94,11 +100,11 @@ def _ct(warp: Warp, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         # a thermoplastic mask, with holes
         gap, thick = rng.uniform(0.5, 3.5), rng.uniform(1.5, 3.0)
-        shell = (skin > gap) & (skin < gap + thick) & (_texture(rng, grid) < 1.0)
+        shell = (skin > gap) & (skin < gap + thick) & (texture(rng, grid) < 1.0)
         hu[shell] = np.maximum(hu[shell], rng.uniform(-500, 0))
     hu = np.maximum(hu, couch_values(grid, skin))
     soft = np.clip(1 - np.abs(hu + 20) / 220, 0, 1)
-    hu += np.float32(rng.uniform(5, 45)) * soft * _texture(rng, grid)
+    hu += np.float32(rng.uniform(5, 45)) * soft * texture(rng, grid)
     blur = [rng.uniform(0, 0.6) * grid.spacing[0], rng.uniform(0.3, 0.6) * grid.spacing[1]]
     widths = (blur[0] / grid.spacing[0], blur[1] / grid.spacing[1], blur[1] / grid.spacing[2])
     hu = gaussian_filter(hu, widths)
@@ -115,7 +121,8 @@ def _ct(warp: Warp, rng: np.random.Generator) -> np.ndarray:
     return np.rint(np.clip(hu, -1024 if rng.random() < 0.7 else -1000, 3071)).astype(np.int16)
 
 
-def _texture(rng: np.random.Generator, grid: Geometry) -> np.ndarray:
+def texture(rng: np.random.Generator, grid: Geometry) -> np.ndarray:
+    """Lobules and streaks: unit variance, in bands of 1 to 5 mm."""
     out = np.zeros(grid.shape, np.float32)
     for mm in (1.2, 2.5, 5.0):
         if mm < 0.35 * min(grid.spacing):

@@ -28,6 +28,8 @@ __all__ = ["Finding", "SyntheticDetector", "changed", "lesson"]
 SAMPLES = 5_000
 #: mm over which odds are averaged: what is synthetic is no single voxel.
 OVER = 5.0
+#: What is so much less than sure, as the logarithm of the odds, is likely.
+LIKELY = 1.75
 
 
 def changed(original: Target, released: Target) -> Any:
@@ -54,14 +56,11 @@ class Finding:
         Logarithm of the odds that it is synthetic, averaged over `OVER` mm, less what makes the detector sure.
     shape : (z, y, x)
         Of the grid of `Target.finest`.
-    sure : float
-        What was taken off the odds.
     """
 
     looks: Looks
     odds: np.ndarray
     shape: tuple[int, ...]
-    sure: float = 0.0
 
     @property
     def where(self) -> np.ndarray:
@@ -75,8 +74,8 @@ class Finding:
 
     @property
     def likely(self) -> np.ndarray:
-        """What is likelier synthetic than not, sure or not, (z, y, x) bool array."""
-        return self._mask(self.odds > -self.sure)
+        """What may well be synthetic, sure or not, (z, y, x) bool array; an untouched head has some of it, too."""
+        return self._mask(self.odds > -LIKELY)
 
     def _mask(self, told: np.ndarray) -> np.ndarray:
         from scipy.ndimage import uniform_filter
@@ -166,4 +165,4 @@ class SyntheticDetector:
         odds, weight = looks.spread(np.clip(self.odds(looks), -6.0, 6.0))
         smooth = uniform_filter(odds, size) / np.maximum(uniform_filter(weight, size), 1e-6)
         odds = smooth[looks.at] - np.float32(self.sure)
-        return Finding(looks, odds, target.finest[1].shape, self.sure)
+        return Finding(looks, odds, target.finest[1].shape)

@@ -1,7 +1,7 @@
 """The detectors that come with the package: taught on virtual patients, who are nobody.
 
-``python -m tools.synthetic_detectors`` writes them. CT's looks twice, with boosted trees; MR's once, with a logistic
-regression. Better teachers are other persons' heads, which a study may know (``benchmarks/heads/synthetic.py``).
+``python -m tools.synthetic_detectors`` writes them: boosted trees that look twice, and a regression that knows only
+the place. Better teachers are other persons' heads, which a study may know (``benchmarks/heads/synthetic.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from defacedask.attacks.synthetic.trees import Trees
 
 __all__ = ["FILE", "TREES", "shipped"]
 
-#: Below the package's data: what is a regression, and what is trees.
+#: Below the package's data: the places, and the trees.
 FILE, TREES = "synthetic_detectors.json", "synthetic_trees.npz"
 
 
@@ -40,10 +40,11 @@ def shipped(modality: str, kind: str = "looks") -> SyntheticDetector | None:
     data = resources.files("defacedask").joinpath("data")
     if kind == "looks":
         with data.joinpath(TREES).open("rb") as file, np.load(file) as kept:
-            if f"{modality} columns" in kept:
-                first, second = (Trees.of(kept, f"{modality} {look}") for look in ("first", "second"))
-                columns = tuple(kept[f"{modality} columns"].tolist())
-                return SyntheticDetector(first, columns, second, float(kept[f"{modality} sure"]))
+            if f"{modality} columns" not in kept:
+                return None
+            first, second = (Trees.of(kept, f"{modality} {look}") for look in ("first", "second"))
+            columns = tuple(kept[f"{modality} columns"].tolist())
+            return SyntheticDetector(first, columns, second, float(kept[f"{modality} sure"]))
     known = json.loads(data.joinpath(FILE).read_text("utf-8"))
     if modality not in known:
         return None

@@ -26,11 +26,8 @@ def synthetic_voxels(target: Target) -> list[Attempt]:
     found = found_in(target)
     if found is None:
         return []
-    attempts = peeled_of(target, found.mask)
-    if found.sure > 0:
-        # who peels does not mind a few of the patient's own voxels gone, too
-        attempts += peeled_of(target, found.likely, "peeled deeper")
-    return attempts
+    # who peels does not mind a few of the patient's own voxels gone, too
+    return [*peeled_of(target, found.mask), *peeled_of(target, found.likely, "peeled deeper")]
 
 
 def found_in(target: Target) -> Finding | None:
