@@ -19,6 +19,7 @@ from support.planted import FEW_VIEWS
 
 import defacedask as dd
 from defacedask.errors import ConfigError, DefacedaskError, InputError
+from defacedask.flow.result import TaskResult
 from defacedask.flow.stages.arm_commands import run_command
 from defacedask.flow.stages.arms import _onto, _write_nifti
 from defacedask.geometry import Geometry
@@ -243,6 +244,35 @@ def test_a_log_without_end_is_not_read_whole_and_temporary_files_go_with_the_fol
             seconds=20.0,
         )
     assert [file.read_bytes() for file in (folder / "tmp").iterdir()] == [b"voxels"]
+
+
+def test_a_command_works_in_the_runs_own_folder(tmp_path, monkeypatch):
+    """Of a worker that is killed its files stay: they hold the original, and lay in the machine's temporary folder."""
+    from defacedask.flow.stages import arms
+    from defacedask.io.dicom.model import Case
+
+    class Killed:
+        def __init__(self, *about):
+            pass
+
+        def run(self, command, folder, seconds):
+            raise DefacedaskError(
+                f"{folder} {folder.stat().st_mode & 0o777:o} {folder.parent.stat().st_mode & 0o777:o}"
+            )
+
+    monkeypatch.setattr(arms, "_Arm", Killed)
+    monkeypatch.setattr(arms, "CaseStore", lambda url: url)
+    monkeypatch.setattr(Case, "from_dict", lambda case: case)
+    planned = TaskResult("plan", "a", "", "")
+    planned.facts = {"store": "here"}
+    with pytest.raises(DefacedaskError) as found:
+        arms.take_arm(
+            planned, planned, case={}, arm="theirs", plans=str(tmp_path / "store" / "plans"), command="x"
+        )
+    folder, *modes = str(found.value).removesuffix(".").split()
+    assert Path(folder).parent == tmp_path / "store" / "arms"
+    assert modes == ["700", "700"]
+    assert not Path(folder).exists()
 
 
 def test_a_program_that_is_not_there(tmp_path):
