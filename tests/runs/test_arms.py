@@ -247,7 +247,7 @@ def test_a_log_without_end_is_not_read_whole_and_temporary_files_go_with_the_fol
 
 
 def test_a_command_works_in_the_runs_own_folder(tmp_path, monkeypatch):
-    """Of a worker that is killed its files stay: they hold the original, and lay in the machine's temporary folder."""
+    """A killed worker leaves its files: they hold the original, and lay in the temporary folder of all users."""
     from defacedask.flow.stages import arms
     from defacedask.io.dicom.model import Case
 
