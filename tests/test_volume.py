@@ -9,7 +9,7 @@ from support.strategies import geometries
 
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
-from defacedask.volume import geometry_of, make_volume, real_values, to_stored
+from defacedask.volume import checked, geometry_of, make_volume, real_values, to_stored
 
 
 @given(geometries(max_size=6), st.data())
@@ -72,3 +72,28 @@ def test_shape_and_units_are_checked():
         make_volume(np.zeros((4, 2, 3)), grid, modality="MR", units="1")
     with pytest.raises(InputError, match="units"):
         make_volume(np.zeros((4, 2, 2)), grid, modality="MR", units="furlong")
+
+
+@pytest.mark.parametrize("name", ["slope", "intercept"])
+@pytest.mark.parametrize("wrong", ["nan", "inf", "one", "y", "text"])
+def test_a_rescale_that_gives_no_real_values_is_said(name, wrong):
+    """It was taken: what came out held whatever the machine makes of such numbers."""
+    grid = Geometry.from_spacing((3, 4, 5), (1, 1, 1))
+    volume = make_volume(np.zeros(grid.shape, np.int16), grid, modality="CT", units="HU")
+    assert checked(volume) == grid
+    values = {
+        "nan": ("z", [1.0, np.nan, 1.0]),
+        "inf": ("z", [1.0, np.inf, 1.0]),
+        "one": 1.0,
+        "y": ("y", np.ones(4)),
+        "text": ("z", ["1", "1", "1"]),
+    }[wrong]
+    with pytest.raises(InputError, match=name):
+        checked(volume.drop_vars(name).assign_coords({name: values}))
+
+
+def test_a_slope_of_zero_is_said():
+    grid = Geometry.from_spacing((3, 4, 5), (1, 1, 1))
+    volume = make_volume(np.zeros(grid.shape, np.int16), grid, modality="CT", units="HU", slope=[1, 0, 1])
+    with pytest.raises(InputError, match="0 or what is no finite number"):
+        checked(volume)

@@ -68,6 +68,20 @@ class Target:
         depth = row[3] + sum(float(factor) * place for factor, place in places)
         return np.broadcast_to(depth < 0.0, self.geometry.shape)
 
+    def copied(self) -> Target:
+        """The same with arrays of its own: whoever writes to them changes nothing for those who come after."""
+        fine = None if self.fine is None else (self.fine[0].copy(), self.fine[1])
+        matrix = None if self.to_template is None else np.array(self.to_template)
+        mask = None if self.mask is None else self.mask.copy()
+        return dataclasses.replace(
+            self,
+            values=np.array(self.values),
+            pose=np.array(self.pose),
+            to_template=matrix,
+            fine=fine,
+            mask=mask,
+        )
+
     def once(self, measure: Callable[[Target], T]) -> T:
         """``measure(self)``, made once for all attempts that build on it."""
         if measure not in self._known:

@@ -22,6 +22,7 @@ import numpy as np
 
 from defacedask.defacers.boxes import FAR, Box, Piece, box_pieces
 from defacedask.defacers.shear import half_space
+from defacedask.errors import ContractError
 
 if TYPE_CHECKING:
     from defacedask.defacers.plan import Plan
@@ -33,6 +34,8 @@ __all__ = ["CELL", "FACE_AND_EARS", "covers", "published", "steps"]
 CELL = 20.0
 #: mm that the average's brain loses at its surface before it is taken out: how exact the affine is.
 BRAIN_MM = 6.0
+#: Convex pieces of a hull, and planes of a piece, at most: of many pieces any surface can be made, a face's too.
+MOST_PIECES, MOST_PLANES = 8, 12
 #: Slices worked on at a time.
 SLAB = 16
 
@@ -66,6 +69,11 @@ def published(
     -------
     bool array of ``geometry.shape``
         Outside of it no voxel changed; inside, any may have changed or not.
+
+    Raises
+    ------
+    ContractError
+        If the plan's own hull has so many pieces or planes that it could follow the skin.
     """
     for hull in steps(plan, geometry, to_template):
         if covers(hull, changed):
@@ -83,6 +91,12 @@ def steps(plan: Plan, geometry: Geometry, to_template: np.ndarray | None = None)
     pieces = plan.hull(to_template)
     if pieces is None:
         pieces = _box_around(plan, geometry)
+    if len(pieces) > MOST_PIECES or any(len(planes) > MOST_PLANES for planes in pieces):
+        raise ContractError(
+            f"the hull of {type(plan).__name__} is published, and of more than {MOST_PIECES} pieces of {MOST_PLANES} "
+            "planes it could follow the skin.",
+            "Give a few large boxes, or None for the box around the region.",
+        )
     brain = None if to_template is None else _brain(geometry, to_template)
     for grown in (0.0, CELL, None):
         shape = np.ones(geometry.shape, bool) if grown is None else _mask(pieces, geometry, grown)

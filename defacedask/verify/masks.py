@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from defacedask.io.nifti.opened import opened
+from defacedask.io.nifti.values import unpacked_size
 from defacedask.modality import IMAGES
 from defacedask.whole_files import file_hash
 
@@ -168,11 +169,19 @@ def _by_reference(found: _Found, line: dict[str, Any]) -> Any:
     return held
 
 
+def _bytes(image: Any) -> int:
+    """Of the voxels in its file."""
+    return int(np.prod(image.shape, dtype=np.int64)) * image.header.get_data_dtype().itemsize
+
+
 def _nifti(found: _Found, line: dict[str, Any], image: dict[str, Any], before: str | None) -> None:
     mask, new = opened(found.folder / line["file"]), opened(found.folder / image["file"])
     if mask.shape != new.shape[:3] or np.abs(mask.affine - new.affine).max() > 1e-3:
         found.say(line["file"], "tags", "the mask is not on the grid of its image")
         return
+    more = unpacked_size(str(found.folder / image["file"])) - int(new.dataobj.offset) - _bytes(new)
+    if more > 0:
+        found.say(image["file"], "tags", f"{more} bytes follow its voxels, and no mask says what they show")
     if before is None:
         return
     old = np.asanyarray(opened(before).dataobj.get_unscaled()).reshape(mask.shape)

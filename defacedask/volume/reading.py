@@ -83,7 +83,8 @@ def checked(volume: xr.DataArray) -> Geometry:
     Raises
     ------
     InputError
-        As `geometry_of`; or if it has no modality or rescale any more, or its values are no real numbers.
+        As `geometry_of`; or if it has no modality or rescale any more, one that gives no real values, or its values
+        are no real numbers.
     """
     geometry = geometry_of(volume)
     lost = [] if "modality" in volume.attrs else ["the attribute modality"]
@@ -93,9 +94,30 @@ def checked(volume: xr.DataArray) -> Geometry:
             f"this array is not a volume: it lacks {' and '.join(lost)}.",
             "Make one with `defacedask.volume.make_volume`; some operations of xarray drop them.",
         )
+    for name in ("slope", "intercept"):
+        _check_rescale(name, volume.coords[name])
     if volume.dtype.kind not in "biuf":
         raise InputError(f"the values of a volume are real numbers, and these are {volume.dtype}.")
     return geometry
+
+
+def _check_rescale(name: str, rescale: xr.DataArray) -> None:
+    """One finite number a slice, and no slope of 0: every value would be the same."""
+    if rescale.dims != ("z",):
+        raise InputError(
+            f"the coordinate {name} of a volume is one number a slice, along z; this one lies along "
+            f"{' and '.join(map(str, rescale.dims)) or 'no dimension'}.",
+            "Make the volume with `defacedask.volume.make_volume`.",
+        )
+    values = rescale.values
+    if (
+        values.dtype.kind not in "iuf"
+        or not np.isfinite(values).all()
+        or (name == "slope" and not values.all())
+    ):
+        raise InputError(
+            f"the coordinate {name} of the volume holds {'0 or ' if name == 'slope' else ''}what is no finite number."
+        )
 
 
 def units_of(volume: xr.DataArray) -> str:

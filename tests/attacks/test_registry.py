@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -92,6 +93,32 @@ def test_a_plug_in_joins_by_name_and_in_no_set(place):
     assert len(before) == 64
     assert source_hash(get_attack("inverted").function) != before
     assert "plug_ins" not in face_settings("face_recognition", "all", False, place)
+
+
+SPOILING = """
+from defacedask.attacks import Attack, Attempt
+
+def inverted(target):
+    made = Attempt("inverted", "all", target.values.copy(), target.level)
+    for array in (target.values, target.fine[0], target.mask, target.pose, target.to_template):
+        array[:] = 0
+    return [made]
+
+RECORD = Attack("inverted", "all is air", inverted)
+"""
+
+
+def test_what_a_plug_in_does_to_its_target_is_not_seen_by_others(place):
+    """What is tried after it would find no face any more, and the report would say that none can be found."""
+    plug(place, SPOILING)
+    head = ball()
+    head = dataclasses.replace(
+        head, fine=(head.values.copy(), head.geometry), mask=head.values > 0, to_template=np.eye(4)
+    )
+    (made,) = attempts(head, ["inverted"])
+    assert made.values.max() == ball().values.max()
+    for array in (head.values, head.fine[0], head.mask, head.pose, head.to_template):
+        assert array.any()
 
 
 #: Faults of loading are those of all plug-ins (``tests/test_plugins.py``).

@@ -18,6 +18,7 @@ from defacedask.defacers import get_defacer
 from defacedask.defacers.base import Plan
 from defacedask.defacers.boxes import FAR, ROOM, Box, box_pieces, in_boxes
 from defacedask.defacers.hull import CELL, covers, published, steps
+from defacedask.errors import ContractError
 from defacedask.geometry import Geometry
 from defacedask.volume import geometry_of
 
@@ -171,6 +172,28 @@ def test_a_change_outside_makes_the_hull_grow_by_whole_steps():
         sizes.append(int(hull.sum()))
     assert sizes[0] < sizes[1] < sizes[2] == np.prod(grid().shape)
     assert len(list(steps(plan, grid()))) == 3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Tracing(_Ball):
+    """A plug-in's plan that gives its region for a hull, voxel by voxel: the mask that is published would show it."""
+
+    defacer: ClassVar[str] = "tracing_for_hulls"
+
+    faces: int = 400
+
+    def hull(self, to_template: Any) -> Any:
+        turns = np.linspace(0, 2 * np.pi, self.faces, endpoint=False)
+        planes = [(np.cos(a), np.sin(a), 0.0, float(np.cos(a) * 3 - np.sin(a) * 20 - 23)) for a in turns]
+        return [tuple(planes)] if self.faces < 300 else [(one,) for one in planes]
+
+
+@pytest.mark.parametrize("faces", [100, 400])
+def test_a_hull_that_could_follow_the_skin_is_not_published(faces):
+    region = _Ball().region(grid())
+    with pytest.raises(ContractError, match="could follow the skin"):
+        published(_Tracing(faces=faces), region, grid())
+    assert covers(published(_Tracing(faces=8), region, grid()), region)
 
 
 def test_no_region_no_hull():

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import time
+from pathlib import Path
 
 import dask
 import nibabel
@@ -18,6 +19,7 @@ from support.planted import FEW_VIEWS
 
 import defacedask as dd
 from defacedask.errors import ConfigError, DefacedaskError, InputError
+from defacedask.flow.result import TaskResult
 from defacedask.flow.stages.arm_commands import run_command
 from defacedask.flow.stages.arms import _onto, _write_nifti
 from defacedask.geometry import Geometry
@@ -206,6 +208,71 @@ def test_a_command_is_read_without_a_shell(tmp_path):
         seconds=20.0,
     )
     assert wanted.read_text() == "$HOME|;|*"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "folder with a pipe"])
+def test_an_output_that_would_be_waited_for_without_end(tmp_path, kind):
+    wanted = tmp_path / "output"
+    place = {"pipe": wanted, "link to a pipe": tmp_path / "p", "folder with a pipe": wanted / "p"}[kind]
+    code = f"import os; os.makedirs(os.path.dirname('{place}'), exist_ok=True); os.mkfifo('{place}')"
+    if kind == "link to a pipe":
+        code += f"; os.symlink('{place}', '{wanted}')"
+    with pytest.raises(DefacedaskError, match="left no output"):
+        run_command(
+            f'{sys.executable} -c "{code}" {{input}} {{output}}',
+            tmp_path,
+            wanted,
+            folder=tmp_path,
+            seconds=20.0,
+        )
+
+
+def test_a_log_without_end_is_not_read_whole_and_temporary_files_go_with_the_folder(tmp_path, monkeypatch):
+    folder, wanted = tmp_path / "own", tmp_path / "output"
+    folder.mkdir()
+    monkeypatch.setattr(Path, "read_text", None)
+    code = (
+        "import sys, tempfile; tempfile.NamedTemporaryFile(delete=False).write(b'voxels'); "
+        "[print('x' * 999, file=sys.stderr) for _ in range(3000)]; print('last', file=sys.stderr); sys.exit(3)"
+    )
+    with pytest.raises(DefacedaskError, match=r"ended with code 3 \(last\)"):
+        run_command(
+            f'{sys.executable} -c "{code}" {{input}} {{output}}',
+            tmp_path,
+            wanted,
+            folder=folder,
+            seconds=20.0,
+        )
+    assert [file.read_bytes() for file in (folder / "tmp").iterdir()] == [b"voxels"]
+
+
+def test_a_command_works_in_the_runs_own_folder(tmp_path, monkeypatch):
+    """A killed worker leaves its files: they hold the original, and lay in the temporary folder of all users."""
+    from defacedask.flow.stages import arms
+    from defacedask.io.dicom.model import Case
+
+    class Killed:
+        def __init__(self, *about):
+            pass
+
+        def run(self, command, folder, seconds):
+            raise DefacedaskError(
+                f"{folder} {folder.stat().st_mode & 0o777:o} {folder.parent.stat().st_mode & 0o777:o}"
+            )
+
+    monkeypatch.setattr(arms, "_Arm", Killed)
+    monkeypatch.setattr(arms, "CaseStore", lambda url: url)
+    monkeypatch.setattr(Case, "from_dict", lambda case: case)
+    planned = TaskResult("plan", "a", "", "")
+    planned.facts = {"store": "here"}
+    with pytest.raises(DefacedaskError) as found:
+        arms.take_arm(
+            planned, planned, case={}, arm="theirs", plans=str(tmp_path / "store" / "plans"), command="x"
+        )
+    folder, *modes = str(found.value).removesuffix(".").split()
+    assert Path(folder).parent == tmp_path / "store" / "arms"
+    assert modes == ["700", "700"]
+    assert not Path(folder).exists()
 
 
 def test_a_program_that_is_not_there(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from defacedask.io.remote.publish import MANIFEST
 from defacedask.runs import deface_stages
 from defacedask.runs.deface import deface
 from defacedask.runs.outputs import Output, local_folder, output_of
-from defacedask.runs.preparing import prepare
+from defacedask.runs.preparing import RUN_FOLDERS, make_output, prepare
 from defacedask.runs.sending import send
 
 KEY = bytes(range(32))
@@ -238,3 +239,17 @@ def test_commands_that_need_a_folder_say_so(arguments, tmp_path, monkeypatch):
     assert done.exit_code == 2
     assert "s3://bucket/x is an address. Name a folder of this machine." in done.output
     assert not list(Path.cwd().iterdir())
+
+
+def test_originals_and_pictures_lie_in_folders_of_their_owners_alone(tmp_path):
+    """The input may lie where nobody else may look; what was made of it lay open to all users of the machine."""
+    before = os.umask(0o022)
+    try:
+        make_output(tmp_path / "out", tmp_path / "out.work", *RUN_FOLDERS)
+        (tmp_path / "shared").mkdir(mode=0o755)
+        make_output(tmp_path / "out", tmp_path / "shared")
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in [*tmp_path.iterdir(), *(tmp_path / "out").iterdir()]}
+    private = dict.fromkeys(("out.work", "store", "report", "pictures"), 0o700)
+    assert modes == {"out": 0o755, "tables": 0o755, "shared": 0o755, **private}

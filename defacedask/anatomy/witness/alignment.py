@@ -64,6 +64,11 @@ class Alignment:
         """Whether the patient evidently moved between the two images."""
         return self.mm > MOST_APART and self.gain >= BETTER
 
+    @property
+    def together(self) -> bool:
+        """Whether the two show the patient in one place; False also where they have too little in common to tell."""
+        return self.mm <= MOST_APART
+
     def facts(self) -> dict[str, float | None]:
         """JSON-able."""
         known = np.isfinite(self.mm)

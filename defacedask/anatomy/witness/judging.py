@@ -188,4 +188,32 @@ def verdict(
         if held
         else ""
     )
+    if not held:
+        sentence = _left_beside(original, defaced, find(original))
     return Verdict(share, agrees, held, sentence, figures, ANOTHER if held else "")
+
+
+def _left_beside(original: xr.DataArray, defaced: xr.DataArray, solid: Solid) -> str:
+    """What is said of a part that does not hang together with the head, is as large as a face and stays; "" of none.
+
+    It may be an arm, a bottle or a pillow. It may be the front of a second head, or of this one, that a field of view
+    too small has folded to the other side.
+    """
+    if solid.loose is None:
+        return ""
+    grid = geometry_of(original)
+    places = grid.to_index(solid.grid.to_world(np.argwhere(solid.loose)))
+    index = np.rint(places).astype(np.int64)
+    index = index[((index >= 0) & (index < np.array(grid.shape))).all(axis=1)]
+    if not len(index):
+        return ""
+    low, high = index.min(axis=0), index.max(axis=0) + 1
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    before, after = (np.asarray(one[box].values)[tuple((index - low).T)] for one in (original, defaced))
+    stays = float((before == after).mean())
+    litres = len(index) * solid.grid.voxel_volume / 1e6
+    if stays < 0.5:
+        return ""
+    return (
+        f"beside the head lies something of {litres:.1f} litres, as large as a face, and it stays: look at it"
+    )

@@ -28,6 +28,8 @@ DEEP = 9.0
 #: mL, and mm of thickness, that a part beside the patient must have to be looked at for a second head: a couch, a
 #: headrest and a hand are less.
 ML_OF_HEAD, THICK = 1000.0, 40.0
+#: mL of the front of a head alone: no middle of a skull is found for one, so it is only said that it is there.
+ML_OF_FACE = 300.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +51,8 @@ class Solid:
     modality : str
     beside : tuple of Solid
         The same of what is as large as a head and does not hang together with the patient.
+    loose : (z, y, x) bool array, optional
+        What does not hang together with the patient and is as large as a face; None if there is nothing.
     """
 
     grid: Geometry
@@ -58,6 +62,7 @@ class Solid:
     level: float
     modality: str
     beside: tuple[Solid, ...] = ()
+    loose: np.ndarray | None = None
 
 
 def own_grid(grid: Geometry, spacing: float) -> Geometry:
@@ -114,18 +119,23 @@ def solid_of(volume: xr.DataArray) -> Solid:
         deep = erode(np.pad(body, 1), round(DEEP / SPACING))[1:-1, 1:-1, 1:-1]
         return Solid(grid, body, np.where(deep, empty, 0.0).astype(np.float32), view, level, modality)
 
-    return dataclasses.replace(made(solid), beside=tuple(made(part) for part in _as_large_as_a_head(other)))
+    parts = _thick_parts(other)
+    heads = tuple(made(part) for part, ml in parts if ml >= ML_OF_HEAD)
+    loose = np.logical_or.reduce([part for part, _ in parts]) if parts else None
+    return dataclasses.replace(made(solid), beside=heads, loose=loose)
 
 
-def _as_large_as_a_head(other: np.ndarray) -> list[np.ndarray]:
-    """Parts of what is not the patient in which a head would fit."""
+def _thick_parts(other: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """Parts of what is not the patient in which a face would fit, and mL of each."""
     by = round(THICK / 2 / SPACING)
     inner = erode(np.pad(other, 1), by)[1:-1, 1:-1, 1:-1]
     if not inner.any():
         return []
     parts = components(np.ascontiguousarray(other))
     sizes = np.bincount(parts.ravel()) * SPACING**3 / 1000
-    return [parts == k for k in np.unique(parts[inner]) if k > 0 and sizes[k] >= ML_OF_HEAD]
+    return [
+        (parts == k, float(sizes[k])) for k in np.unique(parts[inner]) if k > 0 and sizes[k] >= ML_OF_FACE
+    ]
 
 
 def outer_air(solid: np.ndarray) -> np.ndarray:

@@ -75,12 +75,16 @@ def run_command(command: str, given: Path, wanted: Path, *, folder: Path, second
     for marks, path in (((INPUT, INPUT_DIR), given), ((OUTPUT, OUTPUT_DIR), wanted)):
         for mark in marks:
             words = [word.replace(mark, str(path)) for word in words]
-    log = folder / "stderr"
+    log, own = folder / "stderr", folder / "tmp"
+    own.mkdir(exist_ok=True)
+    # what it leaves lying about is made of the original, and goes with the folder
+    around = {**os.environ, **dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(own))}
     try:
         with log.open("wb") as errors:
             process = subprocess.Popen(
                 words,
                 cwd=folder,
+                env=around,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

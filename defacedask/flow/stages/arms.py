@@ -84,7 +84,10 @@ def take_arm(
 
     original, store = Case.from_dict(dict(case)), CaseStore(ingested.facts["store"])
     job = _Arm(original, store, arm, plans)
-    with one_thread(), tempfile.TemporaryDirectory(prefix="defacedask-arm-") as folder:
+    # in the run's own folder: of a worker that is killed it stays, and holds the original
+    own = Path(plans).parent / "arms"
+    own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with one_thread(), tempfile.TemporaryDirectory(prefix=f"{arm}-", dir=own) as folder:
         if command:
             job.run(command, Path(folder), seconds)
         elif defaced is None:

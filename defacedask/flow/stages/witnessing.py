@@ -186,6 +186,13 @@ def _one(
                 f"where the {shown} shows "
                 f"the face (at most {MOST_APART:g} mm), so that nobody knows whether the face is gone"
             )
+        elif not lies.together and (found.moved is None or not np.isfinite(lies.mm)):
+            # its head may lie elsewhere than the frame says, and its face with it: an origin that was lost
+            reasons.append(
+                f"it has too little in common with the {shown}, which shows the face, to tell where its own head "
+                "lies, so that nobody knows whether a face is left in it"
+            )
+            hint = "leave it out, or give a whole image in its place, which shows the face by itself"
     if found.agrees is False and planned.facts.get("front"):
         # where nose or eyes were cut away before, neither plan nor witness can be sure
         front = Faceless(**planned.facts["front"])

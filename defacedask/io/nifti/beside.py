@@ -146,8 +146,15 @@ def _samples(value: Any) -> tuple[int, int]:
     if not isinstance(value, (dict, list)):
         return 0, 0
     inner = list(value.values() if isinstance(value, dict) else value)
-    numbers = sum(isinstance(one, (int, float)) for one in inner)
     found = [_samples(one) for one in inner if isinstance(one, (str, dict, list))]
-    rows = sum(row for _, row in found) + (numbers if numbers >= PIECE else 0)
-    # a picture may be a list of lists
+    # what lies in one list is one thing, a list of places too; the fields of a dict are rows at most
+    numbers = _numbers(value) if isinstance(value, list) else sum(isinstance(v, (int, float)) for v in inner)
+    rows = max(numbers if numbers >= PIECE else 0, sum(row for _, row in found))
     return max([rows, numbers, *(size for size, _ in found)]), rows
+
+
+def _numbers(value: Any) -> int:
+    """Numbers in a value and in all that lies in it."""
+    if isinstance(value, (dict, list)):
+        return sum(map(_numbers, value.values() if isinstance(value, dict) else value))
+    return int(isinstance(value, (int, float)))

@@ -6,13 +6,13 @@ import dataclasses
 import gzip
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from defacedask.io.bids.names import dataset_of
 from defacedask.io.dicom.model import Series, Skipped
-from defacedask.io.nifti.names import stem_of
+from defacedask.io.nifti.names import names_an_image, stem_of
 
 __all__ = ["Settled", "settle_files"]
 
@@ -113,17 +113,14 @@ def _same_content(one: str, other: str) -> bool:
 def _persons(files: Sequence[Series], out: Settled) -> list[Series]:
     """Files of one name in different folders are not one person's, if nothing says whose they are.
 
-    The folders then say it, and of every file in them: a person has one name, in however many files.
+    The folders then say it: a person has one name, in however many files.
     """
     named: dict[str, list[Series]] = defaultdict(list)
     for one in files:
         if one.patient_id == stem_of(one.files[0]):
             named[one.patient_id.casefold()].append(one)
     twins = [some for some in named.values() if len({_folder(one) for one in some}) > 1]
-    if not twins:
-        return _several_sets(files, out)
-    label = _labels([{_folder(one) for one in some} for some in twins])
-    labels = {one.uid: who for some in named.values() for one in some if (who := label(_folder(one)))}
+    labels = _labels(twins, [one for some in named.values() for one in some])
     for some in twins:
         who = ", ".join(sorted(labels[one.uid] for one in some)[:4]) + (", ..." if len(some) > 4 else "")
         out.notes.append(
@@ -143,8 +140,15 @@ def _folder(one: Series) -> str:
     return str(Path(one.files[0]).parent)
 
 
-def _labels(groups: Sequence[set[str]]) -> Callable[[str], str]:
-    """Name of the person of a folder, "" of one that tells nobody apart; one rule for all names of files."""
+def _labels(twins: Sequence[Sequence[Series]], every: Sequence[Series]) -> dict[str, str]:
+    """Names of persons by UID: of the files whose name is in several folders, and of what lies beside them.
+
+    One rule holds for all names of files, so that T1 and T2 of one folder are one person's. Only a name that says
+    nothing but what an image shows says nothing of a person: ``john.nii`` beside ``mary.nii`` are two.
+    """
+    if not twins:
+        return {}
+    groups = [{_folder(one) for one in some} for some in twins]
     folders = sorted(set().union(*groups))
     root = os.path.commonpath(folders)
 
@@ -154,12 +158,23 @@ def _labels(groups: Sequence[set[str]]) -> Callable[[str], str]:
     # the folder below the root is enough, if none holds two files of one name
     short = all(len({parts(one)[:1] for one in some}) == len(some) for some in groups)
     known = {parts(one)[:1] if short else parts(one) for one in folders}
-
-    def label(folder: str) -> str:
-        own = parts(folder)[:1] if short else parts(folder)
-        return "/".join(own or (Path(root).name,)) if own in known else ""
-
-    return label
+    inside: dict[tuple[str, ...], list[Series]] = defaultdict(list)
+    for one in every:
+        own = parts(_folder(one))[:1] if short else parts(_folder(one))
+        if own in known:
+            inside[own].append(one)
+    again = {one.uid for some in twins for one in some}
+    out: dict[str, str] = {}
+    for own, some in inside.items():
+        label = "/".join(own or (Path(root).name,))
+        alone = len({stem_of(one.files[0]).casefold() for one in some}) == 1
+        for one in some:
+            stem = stem_of(one.files[0])
+            if alone or names_an_image(stem):
+                out[one.uid] = label
+            elif one.uid in again:
+                out[one.uid] = f"{label}/{stem}"
+    return out
 
 
 def _several_sets(files: Sequence[Series], out: Settled) -> list[Series]:

@@ -47,7 +47,7 @@ GONE = {
     "base 64": (6, base64.encodebytes(PICTURE)),
     "a list of numbers": (6, " ".join(map(str, PICTURE)).encode()),
     "a DICOM header with an icon": (2, header(icon=True)),
-    "what calls itself a DICOM header": (2, PICTURE),
+    "a DICOM file without pixels of its own but an icon": (0, bytes(128) + b"DICM" + header(icon=True)),
 }
 KEPT = {
     "words": (6, b"by hand, " * 200),
@@ -125,6 +125,7 @@ FIELDS = {
     "Preview": "data:image/jpeg;base64," + base64.b64encode(PICTURE[:300]).decode(),
     "Surface": [[float(k), 0.5, 1.5] for k in range(400)],
     "global": {"const": {"Icon": PICTURE.hex()}},
+    "Points": [{"x": float(k), "y": 1.5, "z": 0.0} for k in range(400)],
     "Rows": {f"row{k}": list(range(40)) for k in range(30)},
 }
 
@@ -149,3 +150,18 @@ def test_rows_of_a_picture_in_many_fields_go():
     rows = {f"row{k}": list(range(64)) for k in range(64)}
     assert without_pictures({"EchoTime": 1, **rows})[0] == {"EchoTime": 1}
     assert without_pictures({"EchoTime": 1, "row1": rows["row1"]})[1] == ()
+
+
+def test_verify_sees_voxels_that_were_put_behind(tmp_path):
+    from support.resealing import reseal
+
+    from defacedask.io.dicom.export.audit import collect
+    from defacedask.verify import verify
+
+    write(tmp_path / "in" / "sub-01_T1w.nii", "int16")
+    _, out = run_export(tmp_path / "in", tmp_path, HalfSpace(1.0))
+    collect(out, sorted((tmp_path / "record").rglob("*.jsonl")))
+    assert not verify(out).problems
+    (out / "sub-01_T1w.nii").write_bytes(raw(out / "sub-01_T1w.nii") + b"more")
+    reseal(out, lambda lines: None)
+    assert any("4 bytes follow its voxels" in str(problem) for problem in verify(out).problems)

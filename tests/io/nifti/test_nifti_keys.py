@@ -143,22 +143,40 @@ def labels_of(tree):
             st.tuples(
                 st.sampled_from(["ann", "bob", "cat"]),
                 st.sampled_from(["one", "two", "."]),
-                st.sampled_from(["T1.nii", "T2.nii", "FLAIR.nii"]),
+                st.sampled_from(["T1.nii", "T2_post.nii", "john.nii", "mary.nii", "001.nii"]),
             ),
         ).map(lambda name: name.replace("/./", "/")),
         min_size=1,
     )
 )
-def test_files_of_one_name_never_share_a_person_and_files_of_one_folder_always_do(tree):
+def test_who_shares_a_name_with_whom(tree):
+    """Whatever the tree: one name in two folders is two persons, and nobody's name is another's."""
     found = labels_of(tree)
-    places = {name: name.rpartition("/") for name in tree}
-    twins = {place[2] for place in places.values() if sum(p[2] == place[2] for p in places.values()) > 1}
-    for one, (folder, _, last) in places.items():
-        for other, (its_folder, _, its_last) in places.items():
+    places = {name: name.rpartition("/")[::2] for name in tree}
+    twins = {last for folder, last in places.values() if sum(p[1] == last for p in places.values()) > 1}
+    for one, (folder, last) in places.items():
+        for other, (its_folder, its_last) in places.items():
+            images = {last, its_last} <= {"T1.nii", "T2_post.nii"}
             if last == its_last and folder != its_folder:
                 assert found[one] != found[other]
-            if folder == its_folder and any(p[0] == folder and p[2] in twins for p in places.values()):
+            if last != its_last and not images:
+                assert found[one] != found[other]
+            if folder == its_folder and images and {last, its_last} & twins:
                 assert found[one] == found[other]
+
+
+def test_two_people_with_two_versions_each_do_not_become_one(tmp_path):
+    found, _ = people(tmp_path, ("raw/john.nii", "raw/mary.nii", "old/john.nii", "old/mary.nii"))
+    assert sorted(found.values()) == ["old/john", "old/mary", "raw/john", "raw/mary"]
+
+
+@pytest.mark.parametrize(
+    ("stem", "is_one"), [("T1", True), ("3D_T1w-post", True), ("john_T1", False), ("7", False)]
+)
+def test_names_that_say_nothing_of_a_person(stem, is_one):
+    from defacedask.io.nifti.names import names_an_image
+
+    assert names_an_image(stem) is is_one
 
 
 def test_a_label_in_two_data_sets_is_said(tmp_path):
