@@ -160,6 +160,7 @@ def make_plans(
     return Outcome(
         facts={
             "image": path,
+            "shown": _shown(volume),
             "keys": keys,
             "pose": seen["pose"],
             "to_template": np.asarray(head.to_template).tolist(),
@@ -169,6 +170,15 @@ def make_plans(
             "notes": missing,
         }
     )
+
+
+def _shown(volume: Any) -> dict[str, str]:
+    """What kind of image the plans were made on: its modality and, of an MR, its sequence."""
+    from defacedask.io.dicom.about import sequence_of
+
+    modality = volume.attrs["modality"]
+    sequence = sequence_of(str(volume.attrs.get("description", ""))) if modality == "MR" else ""
+    return {"modality": modality, "sequence": sequence}
 
 
 #: Images of a case that are looked at until a head is found in one.
