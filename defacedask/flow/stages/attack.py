@@ -76,8 +76,8 @@ def attack_case(
     -------
     Outcome
         facts: ``original`` and ``defaced`` (looks of each), enrolled (looks that are for the gallery alone), notes,
-        pictures, recognisers, levels (of the originals' skin, by path), ears (as of
-        `defacedask.flow.stages.residual_skin.measure_skin`, of the image that the head was found on); where the heads are kept, also store and
+        pictures, recognisers, levels (of the originals' skin, by path), ears (as
+        `measure_skin` gives them, of the image that the head was found on); where the heads are kept, also store and
         places (see `defacedask.flow.stages.attacked.HeadBoxes`).
 
     Raises

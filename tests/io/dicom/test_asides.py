@@ -72,7 +72,13 @@ def test_a_few_pictures_are_left_out_and_the_stack_is_whole(folder, changes, wor
     assert not any(one.damaged for one in found.skipped)
 
 
-@pytest.mark.parametrize("changes", [[lost_place], [scout] * 5, [placeless, lost_place]])
+def last_slice_turned(dataset):
+    """Where the next slice would lie, with an orientation that is not its own."""
+    scout(dataset)
+    dataset.ImagePositionPatient = make.ds(GRID.to_world([12, 0, 0]))
+
+
+@pytest.mark.parametrize("changes", [[lost_place], [scout] * 5, [placeless, lost_place], [last_slice_turned]])
 def test_what_may_be_a_slice_and_what_is_many_refuses_the_series(folder, changes):
     for number, change in enumerate(changes):
         other(folder, number, change)

@@ -49,8 +49,8 @@ _CHARACTERS = {*_TEXTS, *_DECIMALS, "AE", "AS", "DA", "DT", "TM", "UI"}
 #: deformable registration (judged by where they lie, see `defacedask.io.dicom.export.objects`).
 _TABLES = {0x00283006, *range(0x00281201, 0x00281205), *range(0x00281221, 0x00281225)}
 _PUBLIC = {0x00282000, 0x00640009}
-#: Public elements of many numbers that are no picture: contours, histograms and offsets of a dose, apertures and spots
-#: of beams; reliefs of beams are judged in `defacedask.io.dicom.export.objects`.
+#: Public elements of many numbers that are no picture: contours, histograms and offsets of a dose, apertures and
+#: spots of beams; reliefs of beams are judged in `defacedask.io.dicom.export.objects`.
 _LISTS = {
     0x30060050,  # ContourData: cut where it is written
     0x30040058,  # DVHData
@@ -262,7 +262,7 @@ def is_text(raw: bytes) -> bool:
 
 
 def _is_no_text(raw: bytes) -> bool:
-    """Whether characters are bytes of something else: no character set uses control characters as parts of letters."""
+    """Whether characters are bytes of something else: no character set has control characters in its letters."""
     plain = raw.rstrip(b"\0 ")
     if len(plain) < COMPRESSED:
         return False
