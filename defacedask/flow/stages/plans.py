@@ -200,7 +200,7 @@ def _first_with_a_head(store: CaseStore) -> tuple[str, Head, list[str]]:
     """
     from defacedask.anatomy.head import Head
     from defacedask.anatomy.witness import hidden
-    from defacedask.flow.stages.witnessing import elsewhere
+    from defacedask.flow.stages.witnessing import ALONE, TOGETHER, elsewhere
 
     first: RefusedError | None = None
     doubted: tuple[str, Head, list[str]] | None = None
@@ -228,6 +228,10 @@ def _first_with_a_head(store: CaseStore) -> tuple[str, Head, list[str]]:
     if doubted is not None:
         return doubted  # the export says what is wrong with it
     assert first is not None
+    reasons = [hidden(store.volume(path)) for path in store.images]
+    if all(reasons):  # what was found missing of a head says less than that
+        said = f"{ALONE.format(why=reasons[0])} ({first.message.rstrip('.')})."
+        raise RefusedError(said, f"{TOGETHER[0].upper()}{TOGETHER[1:]}.")
     raise first
 
 

@@ -19,6 +19,8 @@ __all__ = ["asides"]
 
 #: Degrees from the stack's normal from which on a picture is none of its slices.
 TURNED = 20.0
+#: mm beyond which a place is none.
+FAR = 1e6
 #: mm by which a picture may lie beside the line of the slices' places, or from one of them.
 BESIDE = 1.0
 #: At most so many, or this part of all, with three times as many slices beside them.
@@ -93,6 +95,8 @@ def _normal(one: Header) -> np.ndarray | None:
     cosines = np.array(one.values.get("ImageOrientationPatient", ()), dtype=np.float64)
     place = np.array(one.values.get("ImagePositionPatient", ()), dtype=np.float64)
     if cosines.shape != (6,) or place.shape != (3,) or not np.isfinite([*cosines, *place]).all():
+        return None
+    if np.abs(cosines).max() > 2 or np.abs(place).max() > FAR:
         return None
     normal = np.cross(cosines[:3], cosines[3:])
     length = float(np.linalg.norm(normal))

@@ -85,3 +85,16 @@ def test_what_may_be_a_slice_and_what_is_many_refuses_the_series(folder, changes
     found = scan(folder)
     assert not found.cases
     assert sum(one.files for one in found.skipped) == 12 + len(changes)
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom's, of the numbers
+@pytest.mark.parametrize("keyword", ["ImageOrientationPatient", "ImagePositionPatient"])
+@pytest.mark.parametrize("value", ["1e300", "nan", "-0"])
+def test_numbers_that_are_none_refuse_the_series_and_end_no_scan(folder, keyword, value):
+    for path in sorted(folder.glob("*.dcm")):
+        dataset = pydicom.dcmread(path)
+        setattr(dataset, keyword, [value] * (6 if keyword.startswith("ImageO") else 3))
+        dataset.save_as(path)
+    found = scan(folder)
+    assert not found.cases
+    assert sum(one.files for one in found.skipped) == 12

@@ -16,7 +16,7 @@ import numpy as np
 
 from defacedask.io.dicom.export.walking import walk
 
-__all__ = ["drop_pictures", "is_coded", "is_text"]
+__all__ = ["SAMPLES", "count_of", "drop_pictures", "is_coded", "is_text"]
 
 # elements that hold a second picture, or sound: tag -> name
 PICTURES = {
@@ -148,7 +148,7 @@ def _raw(value: Any) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _count(value: Any, vr: str) -> int:
+def count_of(value: Any, vr: str) -> int:
     """How many samples a value could hold."""
     if isinstance(value, bytes):
         return value.count(b"\\") + 1 if vr in _DECIMALS else len(value) // _NUMBERS.get(vr, 1)
@@ -162,7 +162,7 @@ def _private(value: Any, vr: str) -> str | None:
     if vr in _CHARACTERS and _is_no_text(_raw(value)):
         return "private text that is none"
     if vr in _NUMBERS or vr in _DECIMALS:
-        return "private list of numbers" if _count(value, vr) >= SAMPLES else None
+        return "private list of numbers" if count_of(value, vr) >= SAMPLES else None
     raw = _raw(value)
     if vr in _TEXTS:
         return "private coded text" if is_coded(raw) else None
@@ -183,7 +183,7 @@ def _piece(value: Any, vr: str) -> int:
     """Samples of a private value that could be a row of a picture, else 0."""
     if vr not in _BYTES and vr not in _NUMBERS and vr not in _DECIMALS:
         return 0
-    size = _count(value, vr)
+    size = count_of(value, vr)
     if size < PIECE or (vr in _BYTES and (is_text(_raw(value)) or _is_header(_raw(value)))):
         return 0
     return size
@@ -204,7 +204,7 @@ def _public(tag: int, value: Any, vr: str) -> str | None:
     if vr in _CHARACTERS and _is_no_text(raw):
         return "text that is none"
     if vr in _NUMBERS or vr in _DECIMALS:
-        if tag in _LISTS or _count(value, vr) < SAMPLES or _goes_on(value, vr):
+        if tag in _LISTS or count_of(value, vr) < SAMPLES or _goes_on(value, vr):
             return None
         return "list of numbers that turns like a picture"
     if vr in _TEXTS or (vr in _BYTES and is_text(raw)):
@@ -244,8 +244,9 @@ def _turns(values: np.ndarray) -> float:
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         return float("inf")
-    way = float(np.abs(np.diff(values)).sum())
-    return way / float(np.ptp(values)) if way else 0.0
+    with np.errstate(all="ignore"):
+        way = float(np.abs(np.diff(values)).sum())
+        return way / float(np.ptp(values)) if way else 0.0
 
 
 def is_text(raw: bytes) -> bool:
