@@ -1,9 +1,9 @@
 """Teach the detectors of synthetic voxels that come with the package: ``python -m tools.synthetic_detectors``.
 
 The teachers are virtual patients, on grids and with noise as scanners have them, as they are and defaced under keys
-of their own (`tools.synthetic_teachers`, `tools.synthetic_mr_teachers`). To be run again when a defacer's fill, a weak
-defacer or the features change. It takes about three minutes of CPU for CT, and fifteen for MR. Trees are grown with
-scikit-learn; the package asks them without it.
+of their own (`tools.synthetic_teachers`, `tools.synthetic_mr_teachers`). To be run again when a defacer's fill, a
+weak defacer or the features change. It takes about three minutes of CPU for CT, and fifteen for MR. Trees are grown
+with scikit-learn; the package asks them without it.
 """
 
 from __future__ import annotations

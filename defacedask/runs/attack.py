@@ -330,8 +330,13 @@ def _looks(prepared: PreparedAttack, result: TaskResult) -> list[TaskResult]:
         own = who == prepared.name
         if own:
             facts["pictures"] = result.facts.get("pictures", [])
+            facts["ears"] = result.facts.get("ears", {})
         else:
             facts |= {name: result.facts.get(name, []) for name in ("enrolled", "planted")}
+            facts["ears"] = {
+                path: {name: of for name, of in ears.items() if name != "defaced"}
+                for path, ears in result.facts.get("ears", {}).items()
+            }
         rows = result.rows if own else {}
         out.append(TaskResult("faces", result.case, who, result.key, result.status, facts=facts, rows=rows))
     return out

@@ -110,15 +110,17 @@ def case_rows(cases: Sequence[About], results: Iterable[TaskResult]) -> list[dic
                 seconds[f"seconds_{result.stage}"] += result.seconds
         noted = [result for stage in ("ingest", "plan", "apply") for result in own if result.stage == stage]
         notes = [note for result in noted for note in result.facts.get("notes", ())]
+        # the head need not be found in the case's first image
+        shown = next((r.facts["shown"] for r in own if r.stage == "plan" and "shown" in r.facts), {})
         rows.append(
             {
                 "case": case.id,
                 "patient": case.patient_id,
-                "modality": case.modality,
+                "modality": shown.get("modality", case.modality),
                 "virtual": case.virtual,
                 "sex": case.sex,
                 "age": case.age,
-                "sequence": case.sequence,
+                "sequence": shown.get("sequence", case.sequence),
                 "status": status,
                 "reason": _reasons(own),
                 "peak_rss_mb": max((result.peak_rss_mb for result in own), default=float("nan")),

@@ -14,9 +14,11 @@ from click.testing import CliRunner
 
 import defacedask as dd
 from defacedask.errors import ConfigError, InputError
+from defacedask.flow.result import TaskResult
 from defacedask.flow.stages.matching import match_images
 from defacedask.geometry import Geometry
-from defacedask.runs.attack import AttackOptions, attack, prepare_attack
+from defacedask.runs.attack import AttackOptions, _looks, attack, prepare_attack
+from defacedask.tables.ears import ear_maps_table
 from defacedask.volume import geometry_of, real_values
 
 # --- how a defaced image relates to its original
@@ -128,6 +130,10 @@ def test_pairs_of_any_make_are_attacked(folders, tmp_path):
     beside = result.tables["average_face"].query("defacer == 'theirs'").set_index("attack")
     assert beside.loc[["plain", "forced_crop"], "auc_other"].between(0, 1).all()
     assert not rows["attack"].str.startswith("average").any()
+    # the copy's ears are its own; what lies on another grid is not laid on them
+    ears = result.tables["ears"].set_index("defacer")
+    assert ears["images"].to_dict() == {"original": 2, "theirs": 1}
+    assert ears.loc["theirs", "auc"] == 1.0
     assert result.report.is_file()
     assert len(list((out / "surfaces").rglob("*.ply"))) == 4
     assert not list((out / "pictures").rglob("*.png"))
@@ -135,6 +141,27 @@ def test_pairs_of_any_make_are_attacked(folders, tmp_path):
     kept = {p: p.stat().st_mtime_ns for p in (out / "store" / "results").rglob("*.json")}
     attack(folders / "original", folders / "defaced", out, **options)
     assert {p: p.stat().st_mtime_ns for p in (out / "store" / "results").rglob("*.json")} == kept
+
+
+def test_ears_of_a_pair_are_told_once_each():
+    """Those of the original under its own name, as in a study, also where nothing belongs to it."""
+    both = {"modality": "CT", "original": {"left": "a", "right": "b"}, "defaced": {"left": "c"}}
+    alone = {"modality": "CT", "original": {"left": "d"}}
+    prepared = types.SimpleNamespace(name="theirs")
+    seen = [
+        part
+        for case, ears in (("pair", both), ("alone", alone))
+        for part in _looks(prepared, TaskResult("attack", case, "", "k", facts={"ears": {"images/CT": ears}}))
+    ]
+    rows = ear_maps_table(seen, {"pair": "P1", "alone": "P2"}).to_pylist()
+    found = {(row["person"], row["defacer"], row["side"]): row["map"] for row in rows}
+    assert len(rows) == len(found) == 4
+    assert found == {
+        ("P1", "original", "left"): "a",
+        ("P1", "original", "right"): "b",
+        ("P1", "theirs", "left"): "c",
+        ("P2", "original", "left"): "d",
+    }
 
 
 def test_dry_run_says_what_belongs_together(folders, tmp_path):

@@ -83,7 +83,7 @@ def take_arm(
     from defacedask.io.dicom.model import Case
 
     original, store = Case.from_dict(dict(case)), CaseStore(ingested.facts["store"])
-    job = _Arm(original, store, arm, plans)
+    job = _Arm(original, store, arm, plans, planned.facts.get("image") or store.images[0])
     # in the run's own folder: of a worker that is killed it stays, and holds the original
     own = Path(plans).parent / "arms"
     own.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def take_arm(
             raise RefusedError(f"{why}.")
         else:
             job.case(Case.from_dict(dict(defaced)))
-        if store.images[0] not in job.changed:
+        if job.main not in job.changed:
             raise RefusedError("it gave back nothing of the image that the head was found on.")
         consolidate(store.url)
     return Outcome(facts={"changed": job.changed, "outlines": job.outlines, "notes": job.notes})
@@ -124,8 +124,9 @@ def arm_volumes(
 class _Arm:
     """One case on its way back from an arm."""
 
-    def __init__(self, original: Case, store: CaseStore, arm: str, plans: str) -> None:
+    def __init__(self, original: Case, store: CaseStore, arm: str, plans: str, main: str) -> None:
         self.original, self.store, self.arm = original, store, arm
+        self.main = main  # the image that the head was found on
         self.brain = next((k for k in load_kept(plans, original.id) if k.name == "Brain"), None)
         self.changed: dict[str, dict[str, Any]] = {}
         self.outlines: list[str] = []
@@ -148,7 +149,7 @@ class _Arm:
                 shutil.copyfile(file, given / f"{number:06d}{''.join(Path(file).suffixes[-2:])}")
         else:
             given = folder / "input.nii.gz"
-            _write_nifti(given, *self._image(self.store.images[0]))
+            _write_nifti(given, *self._image(self.main))
         run_command(command, given, wanted, folder=folder, seconds=seconds)
         if many:
             found = scan(wanted)
@@ -156,7 +157,7 @@ class _Arm:
                 raise DefacedaskError("no image was found in what it wrote.")
             self._paired(found.cases)
             return
-        self._take(self.store.images[0], nifti_series(str(wanted)))
+        self._take(self.main, nifti_series(str(wanted)))
 
     def _paired(self, cases: Any) -> None:
         from defacedask.attacks.pairing import pair_cases

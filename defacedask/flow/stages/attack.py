@@ -30,8 +30,10 @@ from defacedask.flow.stages.ingest import input_state
 from defacedask.flow.stages.layout import ORIGINAL, one_thread, store_path
 from defacedask.flow.stages.matching import Match, match_images
 from defacedask.flow.stages.pictures import keep_pictures
+from defacedask.flow.stages.residual_skin import ear_maps, known_ears
 from defacedask.geometry import Geometry
 from defacedask.io.store import writing
+from defacedask.modality import FACES
 from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ def attack_case(
     -------
     Outcome
         facts: ``original`` and ``defaced`` (looks of each), enrolled (looks that are for the gallery alone), notes,
-        pictures, recognisers, levels (of the originals' skin, by path); where the heads are kept, also store and
+        pictures, recognisers, levels (of the originals' skin, by path), ears (as
+        `measure_skin` gives them, of the image that the head was found on); where the heads are kept, also store and
         places (see `defacedask.flow.stages.attacked.HeadBoxes`).
 
     Raises
@@ -109,6 +112,7 @@ def attack_case(
             "pictures": job.kept,
             "recognisers": {one.name: spec for one, spec in zip(job.recognisers, specs, strict=True)},
             "levels": job.levels,
+            "ears": job.ears,
             **kept,
         },
     )
@@ -141,6 +145,7 @@ class _Job:
             None  # image that the head was found on; to the template
         )
         self.levels: dict[str, float] = {}
+        self.ears: dict[str, dict[str, Any]] = {}
         self.rows: dict[str, list[dict[str, Any]]] = {"unmasking": [], "synthetic": [], "deblurring": []}
         self.grids: dict[str, Geometry] = {}  # of the images that structures lie on
 
@@ -190,6 +195,8 @@ class _Job:
         self.levels[path] = float(skin_level(modality, values))
         shown = Shown(path, modality, values, geometry_of(volume), self.levels[path], drop)
         self._keep(ORIGINAL, shown, self.examination.original(self.own, shown), self.own)
+        if drop is not None and modality in FACES:
+            self.ears[path] = {"modality": modality, ORIGINAL: known_ears(head)}
         if modality in self.examination.modalities:
             if ENROLMENT in self.examination.attacks:
                 self.enrolled += enrol(self.examination, self.own, shown)
@@ -259,6 +266,13 @@ class _Job:
             target = self.examination.target(shown, self.theirs.pose, to_template, mask)
         surface = self.examination.defaced(self.theirs, shown, self.own.looks, to_template, target)
         in_place = head is not None and self.theirs.pose is head.pose
+        if head is not None and match.in_place and geometry.close_to(before) and path in self.ears:
+            if (match.gain, match.offset) == (1.0, 0.0):
+                self.ears[path]["defaced"] = ear_maps(head, volume, self.ears[path][ORIGINAL])
+            else:
+                self.notes.append(
+                    f"{modality}: the ears were not compared, for the values are not the original's."
+                )
         unmasks, seeks, sharpens = (
             wants(modality)
             for wants in (self.examination.judges, self.examination.seeks, self.examination.sharpens)

@@ -160,6 +160,7 @@ def make_plans(
     return Outcome(
         facts={
             "image": path,
+            "shown": _shown(volume),
             "keys": keys,
             "pose": seen["pose"],
             "to_template": np.asarray(head.to_template).tolist(),
@@ -169,6 +170,15 @@ def make_plans(
             "notes": missing,
         }
     )
+
+
+def _shown(volume: Any) -> dict[str, str]:
+    """What kind of image the plans were made on: its modality and, of an MR, its sequence."""
+    from defacedask.io.dicom.about import sequence_of
+
+    modality = volume.attrs["modality"]
+    sequence = sequence_of(str(volume.attrs.get("description", ""))) if modality == "MR" else ""
+    return {"modality": modality, "sequence": sequence}
 
 
 #: Images of a case that are looked at until a head is found in one.
@@ -190,7 +200,7 @@ def _first_with_a_head(store: CaseStore) -> tuple[str, Head, list[str]]:
     """
     from defacedask.anatomy.head import Head
     from defacedask.anatomy.witness import hidden
-    from defacedask.flow.stages.witnessing import elsewhere
+    from defacedask.flow.stages.witnessing import ALONE, TOGETHER, elsewhere
 
     first: RefusedError | None = None
     doubted: tuple[str, Head, list[str]] | None = None
@@ -218,6 +228,10 @@ def _first_with_a_head(store: CaseStore) -> tuple[str, Head, list[str]]:
     if doubted is not None:
         return doubted  # the export says what is wrong with it
     assert first is not None
+    reasons = [hidden(store.volume(path)) for path in store.images]
+    if all(reasons):  # what was found missing of a head says less than that
+        said = f"{ALONE.format(why=reasons[0])} ({first.message.rstrip('.')})."
+        raise RefusedError(said, f"{TOGETHER[0].upper()}{TOGETHER[1:]}.")
     raise first
 
 

@@ -21,9 +21,10 @@ from defacedask.modality import FACES
 from defacedask.volume import geometry_of, real_values
 
 if TYPE_CHECKING:
+    from defacedask.anatomy.head import Head
     from defacedask.faces.ears import Ear
 
-__all__ = ["measure_skin"]
+__all__ = ["ear_maps", "known_ears", "measure_skin"]
 
 
 def measure_skin(
@@ -53,12 +54,26 @@ def measure_skin(
             rows += [{**about, **row} for row in _regions(head, defaced, known.ears)]
             maps[path] = {"modality": modality}
             if known.maps:
-                maps[path] |= {ORIGINAL: known.maps, "defaced": _maps(head, defaced, known.maps)}
+                maps[path] |= {ORIGINAL: known.maps, "defaced": ear_maps(head, defaced, known.maps)}
     return Outcome(rows={"residual_skin": rows}, facts={"ears": maps})
 
 
-def _maps(head: Any, volume: Any, sides: Iterable[str]) -> dict[str, str]:
-    """Side -> map of the skin around an ear, as a record holds it."""
+def known_ears(head: Head) -> dict[str, str]:
+    """Side -> map of the ears of an original that could be measured."""
+    return _measured(head).maps
+
+
+def ear_maps(head: Head, volume: Any, sides: Iterable[str]) -> dict[str, str]:
+    """Side -> map of the skin around an ear, as a record holds it.
+
+    Parameters
+    ----------
+    head : Head
+        Of the original.
+    volume : xarray.DataArray
+        The original, or a defaced version on its grid.
+    sides : iterable of str
+    """
     from defacedask.attacks.ear_relief import ear_map, ear_part, packed
 
     found = {}
@@ -82,7 +97,7 @@ def _measured(head: Any) -> _Known:
     from defacedask.faces.ears import SIDES, find_ear
 
     ears = [find_ear(head, side) for side in SIDES]
-    return _Known(ears, _maps(head, head.volume, [ear.side for ear in ears if not ear.note]))
+    return _Known(ears, ear_maps(head, head.volume, [ear.side for ear in ears if not ear.note]))
 
 
 #: Those of the originals that were looked at last, some 100 kB each: they are the same for all defacers of a case.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from defacedask.anatomy.witness.solid import Solid
     from defacedask.flow.result import TaskResult
 
-__all__ = ["Judged", "elsewhere", "judge"]
+__all__ = ["ALONE", "TOGETHER", "Judged", "elsewhere", "judge"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Judged:
     moved: float | None
     figures: dict[str, Any]
     hint: str = ""
+
+
+#: Said of an image that shows no face by itself where nothing beside it does; and what to do.
+ALONE = "{why}, and no image of its frame of reference does, so that the face cannot be seen to be gone"
+TOGETHER = "give it together with a CT or MR of its frame of reference, or with a registration that relates it to one"
 
 
 def judge(store: CaseStore, planned: TaskResult, defacer: str) -> list[Judged]:
@@ -176,7 +181,7 @@ def _one(
     figures = dict(found.figures)
     reasons, hint = ([found.sentence], found.hint) if found.held else ([], "")
     if why and own.reason and found.held:
-        hint = "give it together with an image of its frame of reference that shows the face, such as a CT"
+        reasons, hint = [ALONE.format(why=why)], TOGETHER
     if why and not own.reason:
         lies = _alignment(store.url, store.key, by, path)
         figures |= {"by": by, "against": lies.facts()}

@@ -1,8 +1,9 @@
 """A few pictures among the slices of a stack that are evidently none of its slices: scouts, renderings, colour.
 
 Work stations file a scout or a three-dimensional picture under the series of the slices, and not all of them say so
-in ImageType. Such a picture is left out by itself. What could be a slice of the stack is not: a slice that lost its
-position makes the whole series refused, for a stack without its last slice looks whole.
+in ImageType. Such a picture is left out by itself. What could be a slice of the stack is not: one that lost its
+position, or lies where the next slice would and has another orientation, makes the whole series refused, for a stack
+without its last slice looks whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ __all__ = ["asides"]
 
 #: Degrees from the stack's normal from which on a picture is none of its slices.
 TURNED = 20.0
+#: mm beyond which a place is none.
+FAR = 1e6
+#: mm by which a picture may lie beside the line of the slices' places, or from one of them.
+BESIDE = 1.0
 #: At most so many, or this part of all, with three times as many slices beside them.
 FEW, PART, TIMES = 4, 0.1, 3
 
@@ -51,6 +56,8 @@ def asides(images: Sequence[Header]) -> list[tuple[list[Header], str]]:
             continue
         if _colour(one):
             found["it is a colour picture among the grey slices of a stack"].append(one)
+        elif normals[k] is not None and _goes_on(one, [images[n] for n in stack]):
+            return []
         elif normals[k] is not None:
             found[
                 "it is a picture in another orientation among the slices of a stack, such as a scout that does not "
@@ -66,6 +73,19 @@ def asides(images: Sequence[Header]) -> list[tuple[list[Header], str]]:
     return [(some, reason) for reason, some in found.items()]
 
 
+def _goes_on(one: Header, stack: Sequence[Header]) -> bool:
+    """Whether a picture lies where a slice of the stack could: on the line of their places, where none of them is."""
+    if any(one.values.get(size) != stack[0].values.get(size) for size in ("Rows", "Columns")):
+        return False
+    places = np.array([other.values["ImagePositionPatient"] for other in stack])
+    away = places - places[0]
+    far = away[int(np.linalg.norm(away, axis=1).argmax())]
+    along = far / max(float(np.linalg.norm(far)), 1e-6)
+    own = np.array(one.values["ImagePositionPatient"]) - places[0]
+    taken = float(np.linalg.norm(own - away, axis=1).min()) < BESIDE
+    return not taken and float(np.linalg.norm(own - (own @ along) * along)) < BESIDE
+
+
 def _colour(one: Header) -> bool:
     return bool(one.values.get("SamplesPerPixel", 1) != 1)
 
@@ -75,6 +95,8 @@ def _normal(one: Header) -> np.ndarray | None:
     cosines = np.array(one.values.get("ImageOrientationPatient", ()), dtype=np.float64)
     place = np.array(one.values.get("ImagePositionPatient", ()), dtype=np.float64)
     if cosines.shape != (6,) or place.shape != (3,) or not np.isfinite([*cosines, *place]).all():
+        return None
+    if np.abs(cosines).max() > 2 or np.abs(place).max() > FAR:
         return None
     normal = np.cross(cosines[:3], cosines[3:])
     length = float(np.linalg.norm(normal))

@@ -8,6 +8,8 @@ written.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 __all__ = ["FILLED", "common_step", "filled", "planes_of_file"]
@@ -58,7 +60,7 @@ def filled(stored: np.ndarray, index: np.ndarray) -> np.ndarray:
         Which plane of the grid each one is, from 0.
     """
     out = np.empty((int(index[-1]) + 1, *stored.shape[1:]), stored.dtype)
-    for k, (first, last) in enumerate(zip(index[:-1], index[1:], strict=True)):
+    for k, (first, last) in enumerate(itertools.pairwise(index.tolist())):
         for plane in range(first, last):
             part = (plane - first) / (last - first)
             out[plane] = np.rint((1 - part) * stored[k] + part * stored[k + 1]) if part else stored[k]

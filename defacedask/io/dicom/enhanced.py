@@ -183,7 +183,7 @@ def enhanced_series(headers: list[Header]) -> Series:
         raise
     except InputError as error:
         raise RefusedError(error.message.rstrip(".")) from None
-    if reason := projected(header, modality, float(geometry.spacing[0]), dataset):
+    if reason := projected(header, modality, geometry, dataset):
         raise RefusedError(reason)
     facts = common_facts(dataset, header)
     facts["frames"] = order.tolist()

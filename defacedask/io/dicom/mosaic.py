@@ -4,9 +4,9 @@ Siemens scanners write functional and diffusion MR as mosaics: one picture a tim
 position of the picture's corner. Other makers and work stations write montages of the same kind. A mosaic says so in
 ImageType (0008,0008), in private elements, or by its size alone, where tools took the rest away.
 
-A projection (MIP, volume rendering) shows a face wherever its own position may be. Of CT and MR a stack of thin ones
-is looked at like any image, and the face must be seen to be gone; a PET shows no face by itself, and is judged by
-position alone.
+A projection (MIP, volume rendering) shows a face wherever its own position may be. Of CT and MR a stack of many thin
+ones is looked at like any image, and the face must be seen to be gone; a PET, and a stack in which no shape of a face
+could be seen, is judged by position alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from defacedask.geometry import Geometry
 from defacedask.io.dicom.headers import Header
+from defacedask.modality import FACES
 
 __all__ = ["projected", "tiled_by_header", "tiled_by_type"]
 
@@ -30,8 +32,12 @@ PROJECTIONS = re.compile(
 SAID = ("SeriesType", "VolumeBasedCalculationTechnique")
 #: Groups of enhanced images that say it of a frame.
 FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
-#: mm between slices beyond which an image is judged by position alone (`THICKEST` of the witness).
-THICK = 7.5
+#: mm between slices beyond which an image is judged by position alone, and of a field of view below which it is
+#: (`THICKEST` and `NARROWEST` of the witness).
+THICK, NARROW = 7.5, 90.0
+#: Of ImageType, what says that an image was made afterwards, and what says that it has slices all the same.
+LATER = "SECONDARY"
+RESLICED = re.compile(r"\b(?:MPR|REFORMATTED|RESAMPLED|AXIAL|CORONAL|SAGITTAL|OBLIQUE|AVERAGE|REGISTERED)\b")
 #: Creator of a private block, and the element in it that counts the slices of a mosaic.
 COUNTS = (
     (0x0019, "SIEMENS MR HEADER", 0x0A),  # NumberOfImagesInMosaic
@@ -42,6 +48,7 @@ CSA = (0x0029, "SIEMENS CSA HEADER", 0x10)
 CSA_NAME = b"NumberOfImagesInMosaic"
 #: No bore is wider than this many mm in both directions.
 WIDEST = 750.0
+SHOWS = "in which a face shows at whatever position: make it anew of the defaced images"
 WHAT = "each of its pictures holds many slices side by side, which are no slices of a volume"
 NEXT = "convert it to single slices or NIfTI first"
 
@@ -53,7 +60,7 @@ def tiled_by_type(header: Header) -> str:
     return f"it is a mosaic: {WHAT} (ImageType says {found[0]}); {NEXT}" if found else ""
 
 
-def projected(header: Header, modality: str, spacing: float, dataset: Any = None) -> str:
+def projected(header: Header, modality: str, geometry: Geometry, dataset: Any = None) -> str:
     """Why an image is a projection that nobody could look at for a face, as a clause, or "".
 
     Parameters
@@ -61,27 +68,26 @@ def projected(header: Header, modality: str, spacing: float, dataset: Any = None
     header : Header
         One of the series.
     modality : str
-    spacing : float
-        mm between its slices.
+    geometry : Geometry
+        Of the series.
     dataset : pydicom.Dataset, optional
         Of the same file, without pixels: what else than ImageType says so, in the frames of an enhanced image too.
     """
-    if modality != "PT" and spacing <= THICK:
+    across = min(n * mm for n, mm in zip(geometry.shape, geometry.spacing, strict=True))
+    if modality in FACES and max(geometry.spacing) <= THICK and across >= NARROW:
         return ""
-    places = {"ImageType": "\\".join(map(str, header.values.get("ImageType", ())))}
-    if dataset is not None:
-        places |= _said(dataset)
+    kind = "\\".join(map(str, header.values.get("ImageType", ()))).upper()
+    places = {"ImageType": kind} | ({} if dataset is None else _said(dataset))
     for place, text in places.items():
         named = PROJECTIONS.search(text.upper())
         if named is not None:
-            return (
-                f"it is a projection ({place} says {named[0]}), in which a face shows at whatever position: "
-                "make it anew of the defaced images"
-            )
+            return f"it is a projection ({place} says {named[0]}), {SHOWS}"
     if how := "" if dataset is None else str(dataset.get("ConversionType", "") or "").strip():
+        return f"it is a captured picture (ConversionType says {how}), {SHOWS}"
+    if modality in FACES and LATER in kind.split("\\") and not RESLICED.search(kind):
         return (
-            f"it is a captured picture (ConversionType says {how}), in which a face shows at whatever position: "
-            "make it anew of the defaced images"
+            f"it was made after the examination (ImageType says {LATER}) and is too thin to be looked at: it may be "
+            f"pictures of the head, {SHOWS}"
         )
     return ""
 

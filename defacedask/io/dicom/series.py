@@ -278,12 +278,12 @@ def image_series(headers: list[Header]) -> Series:
         raise RefusedError(error.message.rstrip(".")) from None
     ordered = [headers[i] for i in order]
     between = abs(geometry.voxel_volume / geometry.spacing[1] / geometry.spacing[2])
-    if reason := next(filter(None, (projected(header, modality, between) for header in ordered)), ""):
+    if reason := next(filter(None, (projected(header, modality, geometry) for header in ordered)), ""):
         raise RefusedError(reason)
     check_gaps(ordered, between)
     first = ordered[0]
     dataset = open_dataset(first.path)
-    if reason := projected(first, modality, between, dataset):
+    if reason := projected(first, modality, geometry, dataset):
         raise RefusedError(reason)
     facts = common_facts(dataset, first)
     if not all(same(headers, keyword) for keyword in CLAIMS):

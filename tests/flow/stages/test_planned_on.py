@@ -87,6 +87,27 @@ def test_where_none_shows_a_head_the_first_says_why(tmp_path, monkeypatch):
     assert looked == ["MR"] * plans.MOST_LOOKED_AT
 
 
+def test_a_pet_alone_says_what_it_needs(tmp_path, monkeypatch):
+    """Whatever was found missing of a head in it: nothing could see that its face is gone."""
+
+    class Headless:
+        def __init__(self, volume):
+            pass
+
+        def require(self):
+            raise RefusedError("no head was found (its outline is that of a bottle).")
+
+    monkeypatch.setattr("defacedask.anatomy.head.Head", Headless)
+    store = store_of(tmp_path, images()["PT"])
+    with pytest.raises(RefusedError) as found:
+        _first_with_a_head(store)
+    assert found.value.message == (
+        "a PT does not show by itself where a face is, and no image of its frame of reference does, so that the face "
+        "cannot be seen to be gone (no head was found (its outline is that of a bottle))."
+    )
+    assert found.value.hint.startswith("Give it together with a CT or MR of its frame of reference")
+
+
 def test_what_shows_no_head_is_held_back_and_the_rest_goes_out(tmp_path):
     """The image that the plan was made on decides about the case, whichever it is."""
     grid = geometry()

@@ -72,10 +72,29 @@ def test_a_few_pictures_are_left_out_and_the_stack_is_whole(folder, changes, wor
     assert not any(one.damaged for one in found.skipped)
 
 
-@pytest.mark.parametrize("changes", [[lost_place], [scout] * 5, [placeless, lost_place]])
+def last_slice_turned(dataset):
+    """Where the next slice would lie, with an orientation that is not its own."""
+    scout(dataset)
+    dataset.ImagePositionPatient = make.ds(GRID.to_world([12, 0, 0]))
+
+
+@pytest.mark.parametrize("changes", [[lost_place], [scout] * 5, [placeless, lost_place], [last_slice_turned]])
 def test_what_may_be_a_slice_and_what_is_many_refuses_the_series(folder, changes):
     for number, change in enumerate(changes):
         other(folder, number, change)
     found = scan(folder)
     assert not found.cases
     assert sum(one.files for one in found.skipped) == 12 + len(changes)
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom's, of the numbers
+@pytest.mark.parametrize("keyword", ["ImageOrientationPatient", "ImagePositionPatient"])
+@pytest.mark.parametrize("value", ["1e300", "nan", "-0"])
+def test_numbers_that_are_none_refuse_the_series_and_end_no_scan(folder, keyword, value):
+    for path in sorted(folder.glob("*.dcm")):
+        dataset = pydicom.dcmread(path)
+        setattr(dataset, keyword, [value] * (6 if keyword.startswith("ImageO") else 3))
+        dataset.save_as(path)
+    found = scan(folder)
+    assert not found.cases
+    assert sum(one.files for one in found.skipped) == 12

@@ -80,7 +80,7 @@ def test_every_second_slice_missing(folder):
     ],
 )
 def test_projections_that_nobody_could_look_at(tmp_path, modality, kind, step, leaves):
-    grid = make.grid(shape=(8, 6, 7), spacing=(step, 2.0, 2.0))
+    grid = make.grid(shape=(32, 48, 48), spacing=(step, 2.0, 2.0))
 
     def change(dataset, k):
         dataset.ImageType, dataset.SliceThickness = kind, str(step)

@@ -141,7 +141,22 @@ def test_a_frame_of_an_enhanced_pet_says_it(tmp_path, where):
     assert "FrameType says MAX_IP" in found.skipped[0].reason
 
 
-def test_thin_slices_of_what_is_looked_at_are_read(tmp_path):
-    """A CT is looked at, whatever it says of itself."""
-    make.write_series(tmp_path, make.ramp(GRID.shape), GRID, change=pet(ConversionType="WSD"))
+#: As wide as a face in all directions.
+WIDE = make.grid(shape=(14, 14, 14), spacing=(7.0, 7.0, 7.0))
+
+
+@pytest.mark.parametrize("change", [pet(ConversionType="WSD"), pet("MIP"), pet("3D")])
+def test_what_can_be_looked_at_is_read_whatever_it_says_and_thin_stacks_are_not(tmp_path, change):
+    """Pictures of the head, a few mm apart, make a stack in which no shape of a face could be seen."""
+    make.write_series(tmp_path / "wide", make.ramp(WIDE.shape), WIDE, change=change)
+    assert scan(tmp_path / "wide").cases
+    make.write_series(tmp_path / "thin", make.ramp(GRID.shape), GRID, change=change)
+    found = scan(tmp_path / "thin")
+    assert not found.cases
+    assert "a face shows at whatever position" in found.skipped[0].reason
+
+
+@pytest.mark.parametrize("words", [("MPR",), ("REFORMATTED", "AVERAGE"), ("AXIAL",)])
+def test_a_thin_reformat_has_slices(tmp_path, words):
+    make.write_series(tmp_path, make.ramp(GRID.shape), GRID, "MR", change=pet(*words))
     assert scan(tmp_path).cases

@@ -32,8 +32,8 @@ def write_doses(
     series : Series
         The original.
     order : list of int
-        Frame of the file (or file of the series) of each plane (``attrs["frames"]`` of `read_dose`); planes without one
-        are not written.
+        Frame of the file (or file of the series) of each plane (``attrs["frames"]`` of `read_dose`); planes without
+        one are not written.
     original, defaced : (z, y, x) arrays
         Stored values, planes ascending along the stack.
     place, context

@@ -19,7 +19,7 @@ from defacedask.errors import DefacedaskError
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.export.encoding import target_syntax
 from defacedask.io.dicom.export.image import Context, Written, save, start
-from defacedask.io.dicom.export.pictures import SAMPLES
+from defacedask.io.dicom.export.pictures import SAMPLES, count_of
 from defacedask.io.dicom.export.walking import walk
 from defacedask.io.dicom.headers import open_dataset
 from defacedask.whole_files import file_hash
@@ -42,10 +42,9 @@ def reliefs(source: str) -> int:
         File of an RT plan or RT ion plan.
     """
     points = 0
-    for item, tag, _ in walk(open_dataset(source)):
-        if int(tag) in _RELIEFS:
-            value = item[tag].value
-            points += 0 if value is None else len(value) if hasattr(value, "__len__") else 1
+    for item, tag, vr in walk(open_dataset(source)):
+        if int(tag) in _RELIEFS and (value := item.get_item(tag).value):
+            points += count_of(value, vr)
     return points if points >= SAMPLES else 0
 
 

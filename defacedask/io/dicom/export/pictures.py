@@ -21,6 +21,7 @@ __all__ = [
     "PIECE",
     "SAMPLES",
     "TOGETHER",
+    "count_of",
     "drop_pictures",
     "holds_signature",
     "is_coded",
@@ -58,8 +59,8 @@ _CHARACTERS = {*_TEXTS, *_DECIMALS, "AE", "AS", "DA", "DT", "TM", "UI"}
 #: deformable registration (judged by where they lie, see `defacedask.io.dicom.export.objects`).
 _TABLES = {0x00283006, *range(0x00281201, 0x00281205), *range(0x00281221, 0x00281225)}
 _PUBLIC = {0x00282000, 0x00640009}
-#: Public elements of many numbers that are no picture: contours, histograms and offsets of a dose, apertures and spots
-#: of beams; reliefs of beams are judged in `defacedask.io.dicom.export.objects`.
+#: Public elements of many numbers that are no picture: contours, histograms and offsets of a dose, apertures and
+#: spots of beams; reliefs of beams are judged in `defacedask.io.dicom.export.objects`.
 _LISTS = {
     0x30060050,  # ContourData: cut where it is written
     0x30040058,  # DVHData
@@ -157,7 +158,7 @@ def _raw(value: Any) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _count(value: Any, vr: str) -> int:
+def count_of(value: Any, vr: str) -> int:
     """How many samples a value could hold."""
     if isinstance(value, bytes):
         return value.count(b"\\") + 1 if vr in _DECIMALS else len(value) // _NUMBERS.get(vr, 1)
@@ -171,7 +172,7 @@ def _private(value: Any, vr: str) -> str | None:
     if vr in _CHARACTERS and _is_no_text(_raw(value)):
         return "private text that is none"
     if vr in _NUMBERS or vr in _DECIMALS:
-        return "private list of numbers" if _count(value, vr) >= SAMPLES else None
+        return "private list of numbers" if count_of(value, vr) >= SAMPLES else None
     raw = _raw(value)
     if vr in _TEXTS:
         return "private coded text" if is_coded(raw) else None
@@ -192,7 +193,7 @@ def _piece(value: Any, vr: str) -> int:
     """Samples of a private value that could be a row of a picture, else 0."""
     if vr not in _BYTES and vr not in _NUMBERS and vr not in _DECIMALS:
         return 0
-    size = _count(value, vr)
+    size = count_of(value, vr)
     if size < PIECE or (vr in _BYTES and (is_text(_raw(value)) or _is_header(_raw(value)))):
         return 0
     return size
@@ -213,7 +214,7 @@ def _public(tag: int, value: Any, vr: str) -> str | None:
     if vr in _CHARACTERS and _is_no_text(raw):
         return "text that is none"
     if vr in _NUMBERS or vr in _DECIMALS:
-        if tag in _LISTS or _count(value, vr) < SAMPLES or _goes_on(value, vr):
+        if tag in _LISTS or count_of(value, vr) < SAMPLES or _goes_on(value, vr):
             return None
         return "list of numbers that turns like a picture"
     if vr in _TEXTS or (vr in _BYTES and is_text(raw)):
@@ -258,8 +259,9 @@ def _turns(values: np.ndarray) -> float:
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         return float("inf")
-    way = float(np.abs(np.diff(values)).sum())
-    return way / float(np.ptp(values)) if way else 0.0
+    with np.errstate(all="ignore"):
+        way = float(np.abs(np.diff(values)).sum())
+        return way / float(np.ptp(values)) if way else 0.0
 
 
 def is_text(raw: bytes) -> bool:
@@ -276,7 +278,7 @@ def is_text(raw: bytes) -> bool:
 
 
 def _is_no_text(raw: bytes) -> bool:
-    """Whether characters are bytes of something else: no character set uses control characters as parts of letters."""
+    """Whether characters are bytes of something else: no character set has control characters in its letters."""
     plain = raw.rstrip(b"\0 ")
     if len(plain) < COMPRESSED:
         return False
