@@ -157,10 +157,8 @@ def steady(it: Subject) -> Iterator[str]:
 
 def unspoiled(it: Subject) -> Iterator[str]:
     """The original is not changed in place."""
-    for name in images():
-        volume = images()[name].copy(deep=True)
-        it.plan.apply(volume)
-        if (bits(volume.values) != bits(images()[name].values)).any():
+    for name in it.applied:
+        if (bits(it.given[name].values) != bits(images()[name].values)).any():
             yield f"the {name} that it was given has changed"
 
 

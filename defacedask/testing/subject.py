@@ -127,9 +127,14 @@ class Subject:
         return self.planned()
 
     @functools.cached_property
+    def given(self) -> dict[str, xr.DataArray]:
+        """Modality -> the image that the plan is applied to: one of its own, which it may spoil."""
+        return {name: volume.copy(deep=True) for name, volume in images().items()}
+
+    @functools.cached_property
     def applied(self) -> dict[str, np.ndarray]:
-        """Modality -> stored values after the plan was applied to the whole image."""
-        return {name: self.apply(self.plan, name) for name in images()}
+        """Modality -> stored values after the plan was applied to the whole of what it was given."""
+        return {name: np.asarray(self.plan.apply(volume).values) for name, volume in self.given.items()}
 
     def apply(self, plan: Plan, name: str) -> np.ndarray:
         """Stored values of an image after a plan; the plan gets an image of its own, which it may spoil."""

@@ -132,11 +132,21 @@ def test_no_threshold_tells_the_layer_from_tissue(head, defaced):
     assert (inner > 200).mean() < 0.001  # no bone in it
 
 
+@pytest.fixture(scope="module")
+def coarse(head, plan):
+    """Every second voxel of the head, and what the plan makes of them: an eighth of the work."""
+    volume = head.volume[::2, ::2, ::2]
+    after = plan.apply(volume)
+    assert (after.values != volume.values).sum() > 10_000
+    return volume, after
+
+
 @settings(max_examples=8)
-@given(st.tuples(*[st.integers(20, 90)] * 3))
-def test_blocks_equal_the_whole(head, plan, defaced, chunks):
-    lazy = head.volume.copy(data=dask.array.from_array(head.volume.values, chunks=chunks))
-    np.testing.assert_array_equal(plan.apply(lazy).values, defaced.values)
+@given(st.tuples(*[st.integers(10, 45)] * 3))
+def test_blocks_equal_the_whole(coarse, plan, chunks):
+    volume, after = coarse
+    lazy = volume.copy(data=dask.array.from_array(volume.values, chunks=chunks))
+    np.testing.assert_array_equal(plan.apply(lazy).values, after.values)
 
 
 def test_kept_and_read_again(head, plan, defaced):

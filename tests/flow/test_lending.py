@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from defacedask.errors import ConfigError, StoreError
 from defacedask.flow import away as aways
 from defacedask.flow.away import Away
 from defacedask.flow.lending import Lender
-from defacedask.flow.lent import borrow
+from defacedask.flow.lent import LIST, borrow
 from defacedask.flow.result import Outcome
 from defacedask.flow.steps import Step
 from defacedask.flow.worker import run_task
@@ -130,3 +133,26 @@ def test_input_that_is_not_there_is_said(away, source, tmp_path):
     (step,) = steps_of(away, source)
     result = run_task(*step.work, **step.options, away=lost)
     assert (result.status, result.fatal) == ("failed", False)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_of_what_was_lent_the_listed_files_alone_are_written(tmp_path, monkeypatch, whole):
+    """On any Python: the first ones of 3.11 have no `filter` that keeps the names of an archive in their folder."""
+    monkeypatch.delattr(tarfile.TarFile, "extractall")
+    held = {LIST: json.dumps([["/in/1.dcm", 5, 0]]).encode(), "../escaped": b"more"}
+    held |= {"000000/1.dcm": b"image"} if whole else {}
+    with tarfile.open(tmp_path / "input.tar", "w") as tar:
+        for name, data in held.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            tar.addfile(about, io.BytesIO(data))
+    objects = Objects(ADDRESS)
+    objects.send(tmp_path / "input.tar", "inputs/one/x.tar")
+    there = tmp_path / "worker" / "case"
+    if whole:
+        found = borrow(objects, "inputs/one/x.tar", there)
+        assert {name: Path(path).read_bytes() for name, path in found.items()} == {"/in/1.dcm": b"image"}
+        assert [path.name for path in (tmp_path / "worker").rglob("*") if path.is_file()] == ["1.dcm"]
+    else:
+        with pytest.raises(StoreError, match="not whole"):
+            borrow(objects, "inputs/one/x.tar", there)

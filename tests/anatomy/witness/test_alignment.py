@@ -11,16 +11,13 @@ from defacedask.anatomy.witness import sighting
 from defacedask.anatomy.witness.alignment import alignment
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.image import read_image
-from defacedask.phantom import write_phantom
 from defacedask.volume import geometry_of, make_volume, real_values
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory):
+def pair(patient_of_three):
     """CT, PET and where the CT shows the face."""
-    folder = tmp_path_factory.mktemp("ct_pet")
-    write_phantom(folder, 1, seed=3, modalities=("CT", "PT"), size="coarse")
-    images = {one.modality: read_image(one).load() for one in dd.scan(folder).cases[0].images}
+    images = {one.modality: read_image(one).load() for one in dd.scan(patient_of_three).cases[0].images}
     return images["CT"], images["PT"], sighting(images["CT"])
 
 

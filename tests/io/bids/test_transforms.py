@@ -18,7 +18,6 @@ from defacedask.io.bids.transforms import read_matrix, transforms_of
 from defacedask.io.dicom.catalogue import scan
 from defacedask.io.dicom.image import read_image
 from defacedask.io.dicom.registration import own_geometry
-from defacedask.phantom import write_phantom
 from defacedask.runs.deface import deface
 from defacedask.volume import geometry_of
 
@@ -182,9 +181,8 @@ def test_another_transform_is_another_input(tmp_path):
 
 
 @pytest.mark.parametrize(("matrix", "plans"), [(TURN, "1"), (rigid(-12, (-15, 60, -25)), "2")])
-def test_a_wrong_transform_leaves_no_face_in(tmp_path, matrix, plans):
-    write_phantom(tmp_path / "made", 1, seed=3, modalities=("MR",), size="coarse")
-    (case,) = scan(tmp_path / "made").cases
+def test_a_wrong_transform_leaves_no_face_in(patient_of_three, tmp_path, matrix, plans):
+    (case,) = scan(patient_of_three).cases
     volume = case.image("MR").load()
     affine = geometry_of(volume).affine[:, [2, 1, 0, 3]]
     write(tmp_path / "in" / "dataset_description.json", json.dumps({"Name": "Made", "BIDSVersion": "1.9.0"}))
