@@ -284,8 +284,8 @@ def _undone(result: StudyResult) -> Iterator[Any]:
 
 def _damaged(result: StudyResult) -> list[Any]:
     """Rows of what of the input is cut off, spoiled or cannot be opened."""
-    skipped = result.tables["skipped"]
-    if "damaged" not in skipped.columns:
+    skipped = result.tables.get("skipped")
+    if skipped is None or "damaged" not in skipped.columns:
         return []
     return list(skipped[skipped["damaged"].fillna(False).astype(bool)].itertuples())
 

@@ -65,6 +65,7 @@ def command(
     for note in found.notes:
         click.echo(printable(f"Note: {note}"), err=True)
     if dry_run:
+        refused = 0
         for case in found.cases:
             parts = ", ".join(f"{s.modality} ({len(s.files)} files)" for s in case.images)
             click.echo(
@@ -72,12 +73,16 @@ def command(
                 + f"; {len(case.structures)} structure sets, "
                 f"{len(case.doses)} doses"
             )
-            for pattern in fit_nothing(case, patterns_of(options["protect"])):
-                text = f"{case.id}: no structure is called {pattern}: nothing of that name would be protected"
+            lacking = fit_nothing(case, patterns_of(options["protect"]))
+            refused += bool(lacking)
+            for pattern in lacking:
+                text = f"{case.id}: no structure is called {pattern}: the case would be refused"
                 click.secho(printable(text), fg="red")
         for skip in found.skipped:
             click.echo(printable(f"skipped: {skip.path}: {skip.reason}"))
         click.echo(f"{len(found.cases)} cases x {', '.join(names)}; nothing was done (--dry-run).")
+        if refused == len(found.cases):
+            raise click.exceptions.Exit(1)
         return
     copies = len(resolve_defacers(options["defacers"])) - 1 if options["export"] else 0
     if copies and (told := output.room(found.cases, copies)):
