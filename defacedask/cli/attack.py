@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from defacedask.cli.clusters import Bar, clients, cluster_options
 from defacedask.cli.outputs import FOLDER
 from defacedask.cli.running import retry_option
 from defacedask.cli.verbose import performance_option
@@ -57,10 +58,7 @@ __all__ = ["command"]
     help="Write the skin of every head to OUT/surfaces, for 3D Slicer [ply]. They identify people.",
 )
 @click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report.")
-@click.option(
-    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes, slurm."
-)
-@click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
+@cluster_options
 @click.option("--dry-run", is_flag=True, help="Say what belongs together, and do nothing.")
 @performance_option
 @retry_option
@@ -79,7 +77,7 @@ def command(
 
     ORIGINAL and DEFACED are folders or files, DICOM or NIfTI. Cases are paired by patient id, else by name, grid or
     voxels; what has no partner is said. A pair whose voxels are not those of one scan is refused, whatever its names
-    say. Exit code 1 if a pair failed or was refused.
+    say. Exit code 1 if a pair failed or was refused, or a file of the input is damaged.
 
     \b
     Example:
@@ -115,17 +113,12 @@ def _dry(original: Path, defaced: Path) -> None:
 
 
 def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -> None:
-    import contextlib
-
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from defacedask.cli.running import finish
-    from defacedask.cluster import connect_later
     from defacedask.flow.result import DONE, TaskResult
     from defacedask.runs.attack import run_attack
     from defacedask.runs.face_settings import upload_warning
-    from defacedask.tables.batches import batches
 
     console = Console(stderr=True)
 
@@ -142,13 +135,7 @@ def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -
         say(f"{case.id}: {why.get(case.id, 'no defaced case belongs to it')}; it stays in the gallery")
     for case in prepared.pairing.defaced:
         say(f"{case.id}: {why.get(case.id, 'no original belongs to this defaced case')}; it is left out")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with contextlib.ExitStack() as stack:
-        later = None if cluster == "here" else connect_later(cluster, workers, report=report)
-        client = None if later is None else stack.enter_context(later)
-        bar = stack.enter_context(Progress(*columns, console=console))
-        task = bar.add_task("pairs", total=None)
-
+    with clients(cluster, workers, report=report) as client, Bar(console, "pairs") as bar:
         said: set[str] = set()
 
         def once(line: str) -> None:
@@ -158,7 +145,7 @@ def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -
                 say(line)
 
         def show(finished: int, total: int, result: TaskResult | None) -> None:
-            bar.update(task, completed=finished, total=total)
+            bar.update(finished, total)
             if result is not None and result.status != DONE:
                 if not result.upstream:
                     once(f"{result.case}: {result.status}: {result.reason}")
@@ -170,5 +157,3 @@ def _run(prepared: Any, cluster: str, workers: int | None, report: str | None) -
     for note in prepared.notes:
         say(note)
     finish(result)
-    if any((cases["status"] != DONE).any() for cases in batches(result.tables, "cases", ["status"])):
-        raise click.exceptions.Exit(1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from defacedask.cli.clusters import Bar, clients, cluster_options
 from defacedask.cli.consoles import table_console
 from defacedask.cli.outputs import OUT
 from defacedask.cli.release_options import protect_options, release_options
@@ -37,12 +38,13 @@ from defacedask.errors import printable
     type=OUT,
     help="Folder for the run's own data [OUT.work], or an address (s3://BUCKET/RUN): workers then share no folder.",
 )
-@click.option("--key", type=click.Path(path_type=Path), help="File of the UID map's key [WORK/run.key].")
-@click.option("--keep-work", is_flag=True, help="Keep the original voxels in the work folder.")
 @click.option(
-    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes, slurm."
+    "--key",
+    type=click.Path(path_type=Path),
+    help="File of the run's key; made if it is not there. [WORK/run.key]",
 )
-@click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
+@click.option("--keep-work", is_flag=True, help="Keep the original voxels in the work folder.")
+@cluster_options
 @device_option
 @click.option(
     "--store-to",
@@ -103,8 +105,11 @@ def command(
     from defacedask.runs.already import set_aside
     from defacedask.runs.outputs import output_of
     from defacedask.runs.run_key import read_key
+    from defacedask.runs.sending import check_archive
 
     check_reversible(resolve(defacer)[0], allow_reversible)
+    if store_to:
+        check_archive(store_to)
     output = output_of(out, work)
     place = output.work or output.folder.with_name(output.folder.name + ".work")
     inputs = tuple(localise(inputs, place / "fetched", say=click.echo))
@@ -137,6 +142,8 @@ def command(
         "device": chosen_device(device),
     }
     if key is not None:
+        if not key.exists():
+            click.echo(f"Note: {key} is not there: a new key is made and kept in it.", err=True)
         options["key"] = read_key(key)
     whither: Any = out if output.target else output.folder
     result = _run(found, whither, defacer, cluster, workers, performance_report, options)
@@ -189,30 +196,21 @@ def _run(
     report: str | None,
     options: dict[str, Any],
 ) -> Any:
-    import contextlib
-
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from defacedask.cluster import connect_later
     from defacedask.flow.result import DONE, TaskResult
     from defacedask.runs.deface import deface
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with contextlib.ExitStack() as stack:
-        # started with the first stage that must run: what is wrong with input and options is said before
-        later = (
-            None if cluster == "here" else connect_later(cluster, workers, options["device"], report=report)
-        )
-        client = None if later is None else stack.enter_context(later)
-        bar = stack.enter_context(Progress(*columns, console=console))
-        task = bar.add_task("tasks", total=None)
-
+    # started with the first stage that must run: what is wrong with input and options is said before
+    with (
+        clients(cluster, workers, options["device"], report=report) as client,
+        Bar(console, "tasks") as bar,
+    ):
         undone = UndoneLines()
 
         def show(finished: int, total: int, result: TaskResult | None) -> None:
-            bar.update(task, completed=finished, total=total)
+            bar.update(finished, total)
             if result is not None and result.status != DONE and not result.upstream:
                 bar.console.print(printable(undone.line(result)), markup=False, soft_wrap=True)
 

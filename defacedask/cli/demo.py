@@ -13,13 +13,21 @@ from defacedask.cli.running import finish, run_study, study_options
 
 @click.command(name="demo")
 @click.option("--out", default="demo", show_default=True, type=FOLDER, help="Output folder.")
-@click.option("--subjects", type=int, default=3, show_default=True, help="Virtual patients to make.")
+@click.option(
+    "--subjects", type=click.IntRange(1, 9999), default=3, show_default=True, help="Virtual patients to make."
+)
 @click.option(
     "--export/--no-export",
     default=None,
     help="Write the defaced DICOM of every patient by every defacer, or none. [one patient by one defacer]",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the virtual patients and the run.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Of the virtual patients and the run.",
+)
 @study_options
 def command(out: Path, subjects: int, seed: int, export: bool | None, **options: Any) -> None:
     """The whole study on a small made cohort of virtual patients: needs no data.
@@ -36,10 +44,34 @@ def command(out: Path, subjects: int, seed: int, export: bool | None, **options:
     with writing(f"the output folder {out}"):
         out.mkdir(parents=True, exist_ok=True)
     cohort = out / "cohort"
-    if not cohort.exists():
+    if cohort.exists():
+        _same_cohort(cohort, subjects, seed)
+    else:
         click.echo(f"making {subjects} virtual patients", err=True)
         write_phantom(cohort, subjects, seed=seed, modalities=("CT", "MR"))
     options["attacks"] = options["attacks"] or "basic"
     sample = export is None
     result = run_study([cohort], out, seed=seed, export=bool(export), sample=sample, **options)
     finish(result, None if export is False else key_of_seed(seed))
+
+
+def _same_cohort(cohort: Path, subjects: int, seed: int) -> None:
+    """Refuse virtual patients of an earlier demo that are others than those asked for."""
+    import pydicom
+
+    from defacedask.errors import ConfigError
+    from defacedask.phantom.elements import Study
+
+    there = len([one for one in cohort.iterdir() if one.is_dir()])
+    first = next(cohort.rglob("*.dcm"), None)
+    frame = (
+        ""
+        if first is None
+        else pydicom.dcmread(first, stop_before_pixels=True).get("FrameOfReferenceUID", "")
+    )
+    who = {Study(seed, n, 1).uid("frame") for n in range(1, there + 1)}
+    if there != subjects or frame not in who:
+        seeds = "" if frame in who else ", made with another --seed"
+        raise ConfigError(
+            f"{cohort} holds {there} virtual patients of an earlier demo{seeds}.", "Choose another --out."
+        )

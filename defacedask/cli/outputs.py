@@ -22,6 +22,9 @@ class _Out(click.ParamType):
         """See `click.ParamType`."""
         from defacedask.io.remote import is_remote
 
+        if isinstance(value, str) and not value.strip():
+            # as a path it would be the current folder
+            self.fail("it is empty. Name a folder.", param, ctx)
         if isinstance(value, Path) or not is_remote(value):
             return Path(value)
         if not self.addresses:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from defacedask.cli.clusters import Bar, clients, cluster_options
 from defacedask.cli.consoles import table_console
 from defacedask.cli.release_options import protect_options
 from defacedask.cli.verbose import performance_option
@@ -125,10 +126,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=None,
             help="Distance that still is a match: face_recognition's [0.3], or NAME=NUMBER of another, with commas.",
         ),
-        click.option(
-            "--cluster", default="local", show_default=True, help="local, tcp://HOST:PORT, kubernetes, slurm."
-        ),
-        click.option("--workers", type=int, default=None, help="Worker processes [one a core]."),
+        cluster_options,
         device_option,
         click.option("--pictures/--no-pictures", default=None, help="Keep pictures of heads in the report."),
         performance_option,
@@ -158,17 +156,17 @@ def run_study(
     With ``sample`` one patient is written after it, see `defacedask.runs.sample`. ``output`` is held.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from defacedask.cluster import connect_later
     from defacedask.devices import chosen_device
+    from defacedask.flow.executors import device_for
     from defacedask.flow.result import DONE
     from defacedask.runs.face_settings import upload_warning
     from defacedask.runs.sample import write_sample
     from defacedask.runs.study import prepare, run
 
     console = Console(stderr=True)
-    device = chosen_device(device)
+    # where all is done in this process, it must have the card itself
+    device = device_for(device, None) if cluster == "here" else chosen_device(device)
     prepared = prepare(cases, out, device=device, **options)
     leaving = upload_warning(prepared.settings.faces)
     if leaving:
@@ -180,32 +178,31 @@ def run_study(
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
 
-    with connect_later(cluster, workers, device, report=performance_report, told=opened) as client:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("tasks", total=None)
+    with (
+        clients(cluster, workers, device, report=performance_report, told=opened) as client,
+        Bar(console, "tasks") as bar,
+    ):
+        undone = UndoneLines()
 
-            undone = UndoneLines()
+        def show(finished: int, total: int, result: TaskResult | None) -> None:
+            bar.update(finished, total)
+            if result is not None and result.status != DONE and not result.upstream:
+                bar.console.print(printable(undone.line(result)), markup=False, soft_wrap=True)
 
-            def show(finished: int, total: int, result: TaskResult | None) -> None:
-                bar.update(task, completed=finished, total=total)
-                if result is not None and result.status != DONE and not result.upstream:
-                    bar.console.print(printable(undone.line(result)), markup=False, soft_wrap=True)
+        def write_one(tables: MutableMapping[str, Any]) -> None:
+            bar.console.print("writing the defaced DICOM of one patient")
+            write_sample(prepared, tables)
 
-            def write_one(tables: MutableMapping[str, Any]) -> None:
-                bar.console.print("writing the defaced DICOM of one patient")
-                write_sample(prepared, tables)
-
-            later = write_one if sample else None
-            result = run(
-                prepared,
-                client=client,
-                progress=show,
-                reference=reference,
-                before_report=later,
-                output=output,
-                say=said.append,
-            )
+        later = write_one if sample else None
+        result = run(
+            prepared,
+            client=client,
+            progress=show,
+            reference=reference,
+            before_report=later,
+            output=output,
+            say=said.append,
+        )
     for line in said:
         click.echo(line)
     return result
@@ -214,8 +211,8 @@ def run_study(
 def finish(result: StudyResult, key: bytes | None = None) -> None:
     """Print the summary: what the run is worth first, as on the page.
 
-    With the run's ``key`` what was written is checked against its record, too. Exit code 1 if a case or a check
-    failed.
+    With the run's ``key`` what was written is checked against its record, too. Exit code 1 if a case was refused or
+    failed, a file of the input is damaged, or a check failed.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -262,11 +259,18 @@ def finish(result: StudyResult, key: bytes | None = None) -> None:
         console.print(f"  {row.case}: {row.status}: {row.reason}", markup=False, soft_wrap=True)
     if more := sum(1 for _ in undone):
         console.print(f"  and {more} more: {result.out / 'tables' / 'cases.parquet'}", soft_wrap=True)
+    damaged = _damaged(result)
+    for row in damaged[:MOST_LINES]:
+        line = printable(f"damaged: {row.path}: {row.reason}")
+        console.print(line, style="red", markup=False, soft_wrap=True)
+    if len(damaged) > MOST_LINES:
+        more_lines = f"and {len(damaged) - MOST_LINES} more: {result.out / 'tables' / 'skipped.parquet'}"
+        console.print(f"  {more_lines}", soft_wrap=True)
     for line in [*withheld_lines(seen), *touched_lines(seen)]:
         console.print(line, style="bold red", markup=False, soft_wrap=True, highlight=False)
     console.print(f"report: {result.report}", soft_wrap=True, highlight=False)
     verified = key is None or _verified(result, key, console)
-    if counts.get("failed") or not verified:
+    if any(n for status, n in counts.items() if status != "done") or damaged or not verified:
         raise click.exceptions.Exit(1)
 
 
@@ -276,6 +280,14 @@ def _undone(result: StudyResult) -> Iterator[Any]:
 
     for cases in batches(result.tables, "cases", ["case", "status", "reason"]):
         yield from cases[cases["status"] != "done"].itertuples()
+
+
+def _damaged(result: StudyResult) -> list[Any]:
+    """Rows of what of the input is cut off, spoiled or cannot be opened."""
+    skipped = result.tables.get("skipped")
+    if skipped is None or "damaged" not in skipped.columns:
+        return []
+    return list(skipped[skipped["damaged"].fillna(False).astype(bool)].itertuples())
 
 
 def _verified(result: StudyResult, key: bytes, console: Console) -> bool:

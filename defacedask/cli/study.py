@@ -42,6 +42,7 @@ def command(
     INPUTS are folders, files, .tcia manifests or lists of Series UIDs. A second run with the same --out does only
     what is missing or has changed. Defaced files are written last: where the study recognised people behind a
     defacer, in more cases than chance explains, nothing of it is written, or with --allow-visible files that say so.
+    Exit code 1 if a case was refused or failed, or a file of the input is damaged.
 
     \b
     Example:
@@ -54,15 +55,17 @@ def command(
     from defacedask.io.dicom.catalogue import scan
     from defacedask.io.remote import localise
     from defacedask.runs.arms import read_arms
-    from defacedask.runs.outputs import output_of
+    from defacedask.runs.outputs import output_of, outside
     from defacedask.runs.study import resolve_defacers
 
     output = output_of(out, work, own="store")
+    outside(output.folder, inputs)
+    names = [*resolve_defacers(options["defacers"]), *read_arms(options["arms"])]
     found = scan(*localise(inputs, output.folder / "store" / "fetched", say=click.echo))
     for note in found.notes:
         click.echo(printable(f"Note: {note}"), err=True)
     if dry_run:
-        names = [*resolve_defacers(options["defacers"]), *read_arms(options["arms"])]
+        refused = 0
         for case in found.cases:
             parts = ", ".join(f"{s.modality} ({len(s.files)} files)" for s in case.images)
             click.echo(
@@ -70,12 +73,16 @@ def command(
                 + f"; {len(case.structures)} structure sets, "
                 f"{len(case.doses)} doses"
             )
-            for pattern in fit_nothing(case, patterns_of(options["protect"])):
-                text = f"{case.id}: no structure is called {pattern}: nothing of that name would be protected"
+            lacking = fit_nothing(case, patterns_of(options["protect"]))
+            refused += bool(lacking)
+            for pattern in lacking:
+                text = f"{case.id}: no structure is called {pattern}: the case would be refused"
                 click.secho(printable(text), fg="red")
         for skip in found.skipped:
             click.echo(printable(f"skipped: {skip.path}: {skip.reason}"))
         click.echo(f"{len(found.cases)} cases x {', '.join(names)}; nothing was done (--dry-run).")
+        if refused == len(found.cases):
+            raise click.exceptions.Exit(1)
         return
     copies = len(resolve_defacers(options["defacers"])) - 1 if options["export"] else 0
     if copies and (told := output.room(found.cases, copies)):

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from defacedask.cli.clusters import clients, cluster_options
 from defacedask.cli.outputs import FOLDER
 
 
@@ -25,10 +26,7 @@ def command() -> None:
 @click.option(
     "--force", is_flag=True, help="Average fewer than five persons, whose faces it may then give back."
 )
-@click.option(
-    "--cluster", default="local", show_default=True, help="local, here, tcp://HOST:PORT, kubernetes, slurm."
-)
-@click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [one a core].")
+@cluster_options
 def build(
     inputs: tuple[str, ...],
     out: Path,
@@ -50,18 +48,17 @@ def build(
       defacedask template build patients/ --modality CT --out our_ct
       defacedask template show our_ct --picture our_ct.png
     """
-    import contextlib
     import functools
 
     import dask
 
     from defacedask.averaging import build_template
-    from defacedask.cluster import connect_later
     from defacedask.io.dicom.catalogue import scan
+    from defacedask.runs.outputs import outside
 
+    outside(out, inputs)
     found = scan(*inputs)
-    with contextlib.ExitStack() as stack:
-        later = None if cluster == "here" else stack.enter_context(connect_later(cluster, workers))
+    with clients(cluster, workers) as later:
         opened = None if later is None else functools.cache(later)
 
         def compute(*graphs: Any) -> Any:

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import logging
+import os
 import traceback
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["performance_option", "show_traceback", "verbose_option"]
+__all__ = ["NEW_FILE", "performance_option", "show_traceback", "verbose_option"]
+
+
+class _NewFile(click.Path):
+    """A file that can be written: its folder is there, which is seen before hours of work and not after them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType`."""
+        found = super().convert(value, param, ctx)
+        folder = Path(os.fsdecode(found)).absolute().parent
+        if not folder.is_dir():
+            self.fail(f"there is no folder {folder}.", param, ctx)
+        if not os.access(folder, os.W_OK):
+            self.fail(f"the folder {folder} cannot be written.", param, ctx)
+        return found
+
+
+#: A file that a command leaves.
+NEW_FILE = _NewFile(dir_okay=False, writable=True, path_type=str)
 
 
 def performance_option(command: Any) -> Any:
     """Add ``--performance-report`` to a command that runs on a cluster."""
     return click.option(
         "--performance-report",
-        type=click.Path(dir_okay=False, writable=True),
+        type=NEW_FILE,
         default=None,
         metavar="FILE",
         help="Dask's own report (HTML) of what ran when and where.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from defacedask.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["connect", "connect_later"]
+__all__ = ["check_cluster", "connect", "connect_later"]
 _LOG = logging.getLogger(__name__)
 
 
@@ -74,14 +75,73 @@ def connect_later(
         yield opening
 
 
+def check_cluster(spec: str) -> None:
+    """Refuse a cluster that cannot be had here; nothing is started, and nobody is asked.
+
+    Parameters
+    ----------
+    spec : str
+        As in `connect`.
+
+    Raises
+    ------
+    ConfigError
+        If it is not known, no address of a scheduler, or jobs cannot be submitted here.
+    MissingExtraError
+        If its part is not installed.
+    """
+    _check(spec, None)
+    if spec == "kubernetes":
+        _kube_cluster()
+    elif spec == "slurm":
+        _slurm_cluster()
+
+
 def _check(spec: str, workers: int | None) -> None:
     if workers is not None and workers < 1:
         raise ConfigError(f"a cluster needs at least one worker, not {workers}.")
-    if spec not in ("local", "kubernetes", "slurm") and "://" not in spec:
+    if spec in ("local", "kubernetes", "slurm"):
+        return
+    if "://" not in spec:
         raise ConfigError(
             f"unknown cluster {spec!r}.",
-            "Use local, an address such as tcp://host:8786, kubernetes, or slurm.",
+            "Use local, an address such as tcp://HOST:8786, kubernetes, or slurm; a command also takes here.",
         )
+    scheme, _, place = spec.partition("://")
+    if scheme in ("tcp", "tls") and not re.fullmatch(r"(\[[^\]]+\]|[^:/\[\]]+):[0-9]{1,5}/?", place):
+        raise ConfigError(
+            f"{spec} is no address of a Dask scheduler.", "Write host and port, as in tcp://HOST:8786."
+        )
+    from distributed.comm.registry import get_backend
+
+    try:
+        get_backend(scheme)
+    except ValueError:
+        raise ConfigError(
+            f"Dask knows no addresses of the kind {scheme}://.", "Use tcp://HOST:8786 or tls://HOST:8786."
+        ) from None
+
+
+def _kube_cluster() -> Any:
+    try:
+        from dask_kubernetes.operator.kubecluster import kubecluster
+    except ImportError as error:
+        raise MissingExtraError(
+            "the Kubernetes part is not installed.", "Install it with: pip install 'defacedask[kubernetes]'."
+        ) from error
+    return kubecluster
+
+
+def _slurm_cluster() -> Any:
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise MissingExtraError(
+            "the SLURM part is not installed.", "Install it with: pip install 'defacedask[slurm]'."
+        ) from error
+    if not shutil.which("sbatch"):
+        raise ConfigError("there is no sbatch here.", "Start the run on a node that may submit jobs.")
+    return SLURMCluster
 
 
 @contextlib.contextmanager
@@ -180,10 +240,12 @@ def _close(cluster: Any) -> None:
     (distributed 2026.8: the dead worker's start then takes the successor for started).
     """
     started = [nanny.process.process for nanny in cluster.workers.values() if nanny.process is not None]
+    # also tornado's own account of it, a traceback after a run that went well
+    logging.getLogger("tornado.application").setLevel(logging.CRITICAL)
     try:
         cluster.close()
     except Exception as error:
-        _LOG.warning("A worker process did not end well (%s: %s).", type(error).__name__, error)
+        _LOG.info("A worker process did not end well (%s: %s).", type(error).__name__, error)
         for process in started:
             with contextlib.suppress(ValueError):  # closed: it has ended
                 cluster.sync(process.kill)
@@ -243,12 +305,8 @@ def _address(stack: contextlib.ExitStack, address: str) -> Client:
 def _kubernetes(stack: contextlib.ExitStack, workers: int | None, device: str) -> Client:
     if device == CUDA:
         offers_gpu("kubernetes", _settings("kubernetes"))
-    try:
-        from dask_kubernetes.operator.kubecluster.kubecluster import CreateMode, KubeCluster
-    except ImportError as error:
-        raise MissingExtraError(
-            "the Kubernetes part is not installed.", "Install it with: pip install 'defacedask[kubernetes]'."
-        ) from error
+    part = _kube_cluster()
+    CreateMode, KubeCluster = part.CreateMode, part.KubeCluster
     settings = _settings("kubernetes")
     spec = kubernetes_spec(settings, workers=workers, allowed_failures=option("cluster.allowed-failures"))
     try:
@@ -278,18 +336,11 @@ def _not_up(error: Exception) -> ConfigError:
 def _slurm(stack: contextlib.ExitStack, workers: int | None, device: str) -> Client:
     if device == CUDA:
         offers_gpu("slurm", _settings("slurm"))
-    try:
-        from dask_jobqueue import SLURMCluster
-    except ImportError as error:
-        raise MissingExtraError(
-            "the SLURM part is not installed.", "Install it with: pip install 'defacedask[slurm]'."
-        ) from error
+    SLURMCluster = _slurm_cluster()
     from distributed import Client
 
     from defacedask.cluster.last_task import LastTask
 
-    if not shutil.which("sbatch"):
-        raise ConfigError("there is no sbatch here.", "Start the run on a node that may submit jobs.")
     settings = _settings("slurm")
     options, ending = slurm_options(settings), slurm_ending(settings["walltime"])
     # a worker that went with its job is forgotten after this, and `adapt` submits another job for it

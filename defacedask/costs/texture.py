@@ -53,7 +53,7 @@ def check_classes(classes: str | Iterable[str] | None) -> list[str]:
 def _missing(why: object) -> MissingExtraError:
     return MissingExtraError(
         f"feature classes beside the study's ten features are computed by pyradiomics ({why}).",
-        "Install the extra: pip install 'defacedask[radiomics]' (it is compiled: docs/install.md says how).",
+        "Install it with: pip install 'defacedask[radiomics]' (it is compiled: docs/install.md says how).",
     )
 
 

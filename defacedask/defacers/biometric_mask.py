@@ -29,6 +29,7 @@ import numpy as np
 from defacedask.defacers.base import Defacer, Plan, air_of
 from defacedask.defacers.boxes import FAR, Box, box_pieces, in_boxes
 from defacedask.defacers.noise import NoiseField
+from defacedask.defacers.options import within
 from defacedask.defacers.solid import Solid
 from defacedask.errors import ConfigError, RefusedError
 from defacedask.geometry import Geometry
@@ -227,6 +228,7 @@ class _Boxes(Defacer):
             raise ConfigError(f"fill is {self.fill!r}.", f"Choose from: {', '.join(FILLS)}.")
         if self.bounded not in ("auto", "yes", "no"):
             raise ConfigError(f"bounded is {self.bounded!r}.", "Choose from: auto, yes, no.")
+        within(self, below_chin_mm=(-50, 200), brain_margin_mm=(0, 20))
 
     def _boxes(self, head: Head) -> tuple[np.ndarray, list[Box], list[Box], bool]:
         """Map, boxes that must meet the body, extended boxes, whether bounded below."""

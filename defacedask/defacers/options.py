@@ -16,7 +16,7 @@ from defacedask.errors import ConfigError
 if TYPE_CHECKING:
     from defacedask.defacers.base import Defacer
 
-__all__ = ["checked", "known_options", "spelled", "split_options"]
+__all__ = ["checked", "known_options", "spelled", "split_options", "within"]
 
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _KINDS = {bool: "yes or no", int: "a whole number", float: "a number", str: "a word"}
@@ -100,6 +100,23 @@ def checked(name: str, kind: type[Defacer], options: Mapping[str, Any]) -> dict[
             what = _KINDS.get(types[option], "such a value")
             raise ConfigError(f"{option}={value} of {name} is not {what}.", hint) from None
     return out
+
+
+def within(defacer: Defacer, **limits: tuple[float, float]) -> None:
+    """Refuse options of a defacer that make no sense: ``within(self, buffer_mm=(0, 50))``.
+
+    Raises
+    ------
+    ConfigError
+        For a value outside; the message names option, value and limits.
+    """
+    for option, (low, high) in limits.items():
+        value = getattr(defacer, option)
+        if not low <= value <= high:
+            unit = " mm" if option.endswith("_mm") else ""
+            raise ConfigError(
+                f"{option} of {defacer.name} is {value:g}{unit}.", f"Choose from {low:g} to {high:g}{unit}."
+            )
 
 
 def _value(value: Any, kind: Any) -> Any:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.defacers.base import Defacer, Plan
+from defacedask.defacers.options import within
 from defacedask.defacers.shear import beyond_planes, first_edge, front_edge, lower_chain
 from defacedask.defacers.solid import Solid
 from defacedask.errors import ConfigError, RefusedError
@@ -146,8 +147,8 @@ class Quickshear(Defacer):
             raise ConfigError(f"bounded is {self.bounded!r}.", "Choose from: auto, yes, no.")
         if self.form not in ("measured", "published"):
             raise ConfigError(f"form is {self.form!r}.", "Choose from: measured, published.")
-        if not 0.0 <= self.sides_degrees <= 60.0:
-            raise ConfigError(f"sides_degrees is {self.sides_degrees}.", "Choose from 0 to 60.")
+        within(self, buffer_mm=(0, 50), span_mm=(0, 200), below_chin_mm=(-50, 200))
+        within(self, brain_margin_mm=(0, 20), sides_degrees=(0, 60))
 
     def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> QuickshearPlan:
         """See `Defacer.propose`; refused for a head without a brain in view."""

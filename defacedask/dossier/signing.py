@@ -29,7 +29,8 @@ def _crypto() -> Any:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError:
         raise MissingExtraError(
-            "signatures need the package cryptography.", "Install defacedask[sign]; the hash needs nothing."
+            "signatures need the package cryptography.",
+            "Install it with: pip install 'defacedask[sign]'; the hash needs nothing.",
         ) from None
     return serialization, ed25519
 

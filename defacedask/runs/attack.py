@@ -21,12 +21,12 @@ from defacedask.flow.stages.attacked import attacked_crops, attacked_depths, inv
 from defacedask.flow.stages.ingest import input_state
 from defacedask.flow.stages.inversion import INVERTED
 from defacedask.flow.stages.layout import ORIGINAL
-from defacedask.inputs import nothing_found, scan_of
+from defacedask.inputs import nothing_found, paths_of, scan_of
 from defacedask.phantom.virtual import is_virtual
 from defacedask.runs.crops import crops_stage, fill_matrix
 from defacedask.runs.face_settings import Tolerance, check_matrix, face_settings, resolve_tolerance
 from defacedask.runs.inverting import Learner, depth_stage, inverted_stages, taught, too_few
-from defacedask.runs.outputs import local_folder
+from defacedask.runs.outputs import local_folder, outside
 from defacedask.runs.preparing import (
     KEPT,
     RUN_FOLDERS,
@@ -193,6 +193,8 @@ def prepare_attack(original: Any, defaced: Any, out: str | Path, options: Attack
         options.recogniser, options.attacks, options.allow_upload, folder / "store" / "faces"
     )
     limit = resolve_tolerance(options.tolerance, faces)
+    for given in (original, defaced):
+        outside(folder, paths_of(given))
     scans = [scan_of(given) for given in (original, defaced)]
     for found, what in zip(scans, ("original", "defaced"), strict=True):
         if not found.cases:

@@ -26,7 +26,7 @@ from defacedask.io.store import remove
 from defacedask.runs.already import COPIED, check_mode, pass_on, set_aside, take_back
 from defacedask.runs.apart import forget_regrouped, images_apart, settle
 from defacedask.runs.deface_stages import DefaceRun, stages
-from defacedask.runs.outputs import output_of
+from defacedask.runs.outputs import output_of, outside
 from defacedask.runs.preparing import make_output
 from defacedask.runs.run_key import read_key
 from defacedask.runs.trial import (
@@ -330,12 +330,11 @@ def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.Path
             "the work folder holds the original images and must not lie in the output folder.",
             "Choose another.",
         )
+    outside(out, inputs)
+    outside(work, inputs, "the work folder")
     for given in inputs:
-        source = Path(given).resolve()
-        if source == target or target in source.parents or source in target.parents:
-            raise ConfigError(
-                f"the output folder {out} and the input {given} lie within each other.", "Choose another."
-            )
+        if target in Path(given).resolve().parents:
+            raise ConfigError(f"the input {given} lies in the output folder {out}.", "Choose another.")
     for case in found.cases:
         for series in case.series:
             if any(target in Path(f).resolve().parents for f in series.files[:1]):

@@ -21,7 +21,7 @@ from defacedask.showing import sized
 if TYPE_CHECKING:
     from defacedask.io.dicom.model import Case, Series
 
-__all__ = ["Output", "local_folder", "output_of"]
+__all__ = ["Output", "local_folder", "output_of", "outside"]
 
 #: Parts of a study's folder that hold originals, keys and encodings of faces.
 PRIVATE = ("store",)
@@ -168,6 +168,10 @@ def output_of(out: str | Path, work: str | Path | None = None, *, own: str = "")
         return _away(out, str(work), own)
     given = None if work is None else _folder(work)
     if not is_remote(str(out)):
+        if own and given is not None:
+            raise ConfigError(
+                f"a study keeps its data below its output, and {out} is a folder.", "Leave --work out."
+            )
         return Output(_folder(out), given)
     place = given or Path(f"{_last(out)}.work").absolute()
     return Output(place / "out", place, Target(str(out)))
@@ -222,6 +226,24 @@ def local_folder(out: str | Path) -> Path:
     if is_remote(str(out)):
         raise ConfigError(f"{out} is an address, and this needs a folder.", "Name a folder of this machine.")
     return _folder(out)
+
+
+def outside(folder: Path, inputs: Iterable[str | os.PathLike[str]], what: str = "the output folder") -> None:
+    """Refuse a folder that is, or lies in, one of the inputs: what is written there would be input of the next run.
+
+    An input may lie in the folder, as what was fetched does.
+
+    Raises
+    ------
+    ConfigError
+    """
+    target = folder.resolve()
+    for given in inputs:
+        source = Path(given).resolve()
+        if source == target or source in target.parents:
+            raise ConfigError(
+                f"{what} {folder} is, or lies in, the input {given}.", "Choose one beside the input."
+            )
 
 
 def _folder(named: object) -> Path:

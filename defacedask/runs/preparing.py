@@ -23,12 +23,12 @@ from defacedask.flow.release_options import ReleaseOptions
 from defacedask.flow.settings import Settings
 from defacedask.flow.stages.layout import KEPT, PLANS
 from defacedask.flow.stages.protecting import check_margin, patterns_of
-from defacedask.inputs import nothing_found, scan_of
+from defacedask.inputs import nothing_found, paths_of, scan_of
 from defacedask.io.store import writing
 from defacedask.runs.already import set_aside
 from defacedask.runs.arms import Partner, partners, read_arms
 from defacedask.runs.face_settings import Tolerance, check_matrix, face_settings, resolve_tolerance
-from defacedask.runs.outputs import local_folder
+from defacedask.runs.outputs import local_folder, outside
 from defacedask.runs.run_key import key_of_seed, read_key
 from defacedask.runs.trial import check_trial, facts_by_case, read_ids, trial_facts
 from defacedask.whole_files import write_whole
@@ -157,6 +157,7 @@ def prepare(
     settings = dataclasses.replace(settings, arms=read_arms(arms))
     classes = check_classes(feature_classes)
     check_margin(margin_mm)
+    outside(folder, paths_of(cases))
     found, skipped, people = _cases(cases)
     known = gallery or config.option("recognition.gallery")
     check_gallery(known, [case.person for case in found])

@@ -9,7 +9,28 @@ from pathlib import Path
 from defacedask.errors import ConfigError, InputError, RefusedError
 from defacedask.io.remote import Said, is_remote
 
-__all__ = ["send"]
+__all__ = ["check_archive", "send"]
+
+
+def check_archive(address: str) -> None:
+    """Refuse what is no address of an archive, or needs a part that is not installed; nothing is sent.
+
+    Raises
+    ------
+    ConfigError
+    MissingExtraError
+    """
+    from defacedask.io.remote import dicomweb, dimse
+
+    if not is_remote(address) or not address.startswith(("dimse", "dicomweb+", "http://", "https://")):
+        raise ConfigError(
+            f"{address} is no address of an archive.",
+            "Use https://HOST/dicom-web or dimse://AET@HOST:PORT.",
+        )
+    if address.startswith("dimse"):
+        dimse.check(address)
+    else:
+        dicomweb.check(address)
 
 
 def send(out: str | Path, address: str, *, key: bytes = b"", say: Said = lambda _: None) -> int:
@@ -33,6 +54,8 @@ def send(out: str | Path, address: str, *, key: bytes = b"", say: Said = lambda 
 
     Raises
     ------
+    ConfigError, MissingExtraError
+        As `check_archive`.
     RefusedError
         If the folder does not pass its verification.
     RemoteError
@@ -41,11 +64,7 @@ def send(out: str | Path, address: str, *, key: bytes = b"", say: Said = lambda 
     from defacedask.io.remote import dicomweb, dimse
     from defacedask.verify import verified_files
 
-    if not is_remote(address):
-        raise ConfigError(
-            f"{address} is no address of an archive.",
-            "Use https://HOST/dicom-web or dimse://AET@HOST:PORT.",
-        )
+    check_archive(address)
     store = dimse.store if address.startswith("dimse") else dicomweb.store
     if is_remote(str(out)):
         # what is there was verified before it went there, and comes as it went

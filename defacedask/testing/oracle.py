@@ -30,7 +30,7 @@ def load_face_recognition() -> ModuleType:
     except ImportError as error:
         raise MissingExtraError(
             f"the package face_recognition cannot be imported ({error}).",
-            "Install the extra: pip install 'defacedask[face_recognition]' (see docs/install.md).",
+            "Install it with: pip install 'defacedask[face_recognition]' (see docs/install.md).",
         ) from None
     return package
 

@@ -58,7 +58,7 @@ def verify(out: Any, *, key: bytes = b"", source: Any = (), delivered: bool = Fa
     uids, plain, files = source_facts(source)
     searches = [one for one in (plain, sealed_search(found, key)) if one is not None]
     look(found, named, lines, uids, files, searches)
-    return verification(found, lines, unseen(lines, bool(searches)))
+    return verification(found, lines, unseen(lines, bool(searches), files))
 
 
 def verified_files(out: str | Path, *, key: bytes = b"") -> tuple[list[Path], list[Problem]]:

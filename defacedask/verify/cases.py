@@ -90,7 +90,7 @@ def verify_address(address: str, *, key: bytes = b"", source: Any = ()) -> Verif
             found.folder = folder
             look(found, some, some, uids, files, searches)
         _twice(found, on_record)
-        return verification(found, lines, unseen(lines, bool(searches)))
+        return verification(found, lines, unseen(lines, bool(searches), files))
 
 
 def fetched_parts(

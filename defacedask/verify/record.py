@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +53,33 @@ def sealed_search(found: Found, key: bytes) -> Search | None:
         return None
 
 
-def unseen(lines: Lines, searched: bool) -> list[str]:
-    """What could not be checked, one sentence each."""
+def unseen(lines: Lines, searched: bool, originals: Sequence[str] = ()) -> list[str]:
+    """What could not be checked, one sentence each.
+
+    Parameters
+    ----------
+    lines : list of dict
+    searched : bool
+        Whether people's names were looked for.
+    originals : sequence of str
+        Files of the images that were given as originals.
+    """
+    from defacedask.io.dicom.export.audit import hash_of_source
+
+    told = []
+    if originals:
+        hashes = {line.get("input_sha256") for line in lines} - {"", None}
+        if not any(hash_of_source(path) in hashes for path in originals):
+            told.append(
+                "No image that was given as an original is the source of a file on record. See whether --source "
+                "names the right ones."
+            )
     if searched or not any(line.get("deidentified") for line in lines):
-        return []
+        return told
     return [
+        *told,
         "Whether a name or id of somebody is left in a text was not looked for: this needs the run's key (--key) or "
-        "the originals (--source)."
+        "the originals (--source).",
     ]
 
 
@@ -126,6 +147,10 @@ def source_facts(source: Any) -> tuple[set[str], Search | None, list[str]]:
     from defacedask.io.dicom.people import people_of
 
     result = scan_of(source)
+    if not result.cases and not result.skipped:
+        raise InputError(
+            "there is no original at the source that was given.", "See `defacedask scan SOURCE`."
+        )
     people = result.people or people_of(result.cases)
     series = [s for case in result.cases for s in case.series]
     uids = {u for s in series for u in (s.uid, *s.instances)}

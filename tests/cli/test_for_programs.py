@@ -111,4 +111,5 @@ def test_a_dry_run_says_what_would_not_be_protected(virtual_patients, tmp_path, 
     assert ("no structure is called Foo*" in found.output) == (not cases)
     found = run("study", *given)
     assert ("no structure is called Foo*" in found.output) == (not cases)
+    assert found.exit_code == (0 if cases else 1)
     assert not (tmp_path / "out").exists()

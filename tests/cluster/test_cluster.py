@@ -40,6 +40,7 @@ def test_work_that_is_done_survives_a_worker_that_ends_badly(caplog):
     async def raising(**options):
         raise AssertionError("can only join a started process")
 
+    caplog.set_level("INFO", logger="defacedask.cluster")
     with connect("local", 1) as client:
         assert client.submit(add, 1).result() == 1
         (nanny,) = client.cluster.workers.values()

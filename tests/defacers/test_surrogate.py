@@ -166,7 +166,7 @@ def test_a_dose_is_left_where_structures_are_kept(ct):
 
 
 def test_options_and_a_head_without_a_face_are_refused():
-    with pytest.raises(ConfigError, match="brain_margin_mm is 1"):
+    with pytest.raises(ConfigError, match="brain_margin_mm of surrogate is 1 mm"):
         get_defacer("surrogate", brain_margin_mm=1.0)
     volume, _ = posed("CT", bottom=0.0)
     head = Head(volume)

@@ -41,7 +41,7 @@ def page() -> str:
     parts = [
         "# Commands",
         "This page is made from `defacedask COMMAND --help`. Each command ends with exit code 0 only when it did all "
-        "that it promised.",
+        "that it promised: [exit codes](../guide/deface.md#exit-codes).",
     ]
     for path, command, context in every_command():
         parts += [f"## {path}", _usage(command, context), *_help(command), _options(command, context)]

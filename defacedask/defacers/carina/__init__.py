@@ -29,6 +29,7 @@ from defacedask.defacers.carina.layer import Sheet, make_sheet, ramp
 from defacedask.defacers.carina.strata import Strata, measured
 from defacedask.defacers.carina.under_skin import SPREAD, skin_distance, with_depths
 from defacedask.defacers.hull import FACE_AND_EARS
+from defacedask.defacers.options import within
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.kernels import fuses
@@ -238,6 +239,10 @@ class Carina(Defacer):
     smooth_mm: float = 12.0
     bumps_mm: float = 8.0
     rim_mm: float = 15.0
+
+    def __post_init__(self) -> None:
+        within(self, clearance_mm=(0, 30), spread_mm=(1, 60), smooth_mm=(1, 60), bumps_mm=(0, 30))
+        within(self, rim_mm=(1, 60))
 
     def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> CarinaPlan:
         """See `Defacer.propose`."""

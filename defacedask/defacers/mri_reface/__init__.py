@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defacedask.defacers.base import Defacer
 from defacedask.defacers.mri_reface.plan import FEATHER, STEP, MriRefacePlan, in_steps
-from defacedask.errors import ConfigError
+from defacedask.defacers.options import within
 
 if TYPE_CHECKING:
     from defacedask.anatomy.head import Head
@@ -58,8 +58,7 @@ class MriReface(Defacer):
     brain_margin_mm: float = 6.0
 
     def __post_init__(self) -> None:
-        if not 5.0 <= self.brain_margin_mm <= 11.0:
-            raise ConfigError(f"brain_margin_mm is {self.brain_margin_mm:g}.", "Choose from 5 to 11 mm.")
+        within(self, brain_margin_mm=(5, 11))
 
     def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> MriRefacePlan:
         """See `Defacer.propose`.

@@ -21,7 +21,7 @@ from defacedask.defacers.base import Defacer
 from defacedask.defacers.fields import Stack
 from defacedask.defacers.mri_reface import FEATHER, STEP, MriRefacePlan, in_steps
 from defacedask.defacers.mri_reface.average import FIT_GRID
-from defacedask.errors import ConfigError
+from defacedask.defacers.options import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,8 +122,7 @@ class Surrogate(Defacer):
     brain_margin_mm: float = 4.0
 
     def __post_init__(self) -> None:
-        if not 2.0 <= self.brain_margin_mm <= 11.0:
-            raise ConfigError(f"brain_margin_mm is {self.brain_margin_mm:g}.", "Choose from 2 to 11 mm.")
+        within(self, brain_margin_mm=(2, 11))
 
     def propose(self, head: Head, *, key: bytes, protected: tuple[Protected, ...]) -> SurrogatePlan:
         """See `Defacer.propose`.

@@ -34,7 +34,13 @@ _UNUSED = "not used:"
 
 
 def patterns_of(text: str | Sequence[str] | None) -> tuple[str, ...]:
-    """``'PTV*,Brain'`` -> ``('PTV*', 'Brain')``; each once."""
+    """``'PTV*,Brain'`` -> ``('PTV*', 'Brain')``; each once.
+
+    Raises
+    ------
+    ConfigError
+        For what is no text, or a text without a name.
+    """
     text = () if text is None else text
     named: list[Any] = list(text) if isinstance(text, Iterable) and not isinstance(text, str) else [text]
     if wrong := [part for part in named if not isinstance(part, str)]:
@@ -43,7 +49,12 @@ def patterns_of(text: str | Sequence[str] | None) -> tuple[str, ...]:
             "Write 'PTV*,Brain', or a list of such names.",
         )
     parts: list[str] = [name for part in named for name in part.split(",")]
-    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    names = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if any(named) and not names:
+        raise ConfigError(
+            f"{','.join(named)!r} names no structure to protect.", "Write 'PTV*,Brain', or leave it out."
+        )
+    return names
 
 
 def check_margin(margin_mm: float) -> float:

@@ -17,7 +17,7 @@ from defacedask.io.remote.credentials import PASSWORD, TOKEN, USER, access_to
 from defacedask.io.remote.sessions import broken, session_of
 from defacedask.io.store import writing
 
-__all__ = ["fetch", "is_dicomweb", "store"]
+__all__ = ["check", "fetch", "is_dicomweb", "store"]
 
 _STUDIES = re.compile(r"^(?P<root>.*?)/studies(?:/(?P<study>[0-9.]+)(?:/series/(?P<series>[0-9.]+))?)?/?$")
 #: Whatever transfer syntax the archive holds: nothing is to be decoded on the way.
@@ -40,7 +40,8 @@ def _client(address: str) -> tuple[Any, re.Match[str] | None, dict[str, str]]:
         from dicomweb_client.api import DICOMwebClient
     except ImportError:
         raise MissingExtraError(
-            "DICOMweb needs dicomweb-client, which is not installed.", "Install defacedask[dicomweb]."
+            "DICOMweb needs dicomweb-client, which is not installed.",
+            "Install it with: pip install 'defacedask[dicomweb]'.",
         ) from None
     plain = address.removeprefix("dicomweb+")
     if plain.startswith("dicomweb://"):
@@ -57,6 +58,16 @@ def _client(address: str) -> tuple[Any, re.Match[str] | None, dict[str, str]]:
     client = DICOMwebClient(f"{parts.scheme}://{parts.netloc}{root}", session=session, timeout=access.timeout)
     client.set_http_retry_params(retry=False)  # it would try a wrong password again; the session does better
     return client, found, dict(parse_qsl(parts.query))
+
+
+def check(address: str) -> None:
+    """Refuse an address that cannot be used, or a missing library; nothing is sent.
+
+    Raises
+    ------
+    ConfigError, MissingExtraError
+    """
+    _client(address)
 
 
 @contextlib.contextmanager

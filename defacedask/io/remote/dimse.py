@@ -13,13 +13,35 @@ from defacedask.errors import ConfigError, DefacedaskError, MissingExtraError, R
 from defacedask.io.remote.credentials import access_to
 from defacedask.io.remote.room import sending
 
-__all__ = ["store"]
+__all__ = ["check", "store"]
 
 _ADDRESS = re.compile(
     r"dimse(?P<tls>\+tls)?://(?P<title>[^@/:]{1,16})@(?P<host>\[[^\]]+\]|[^:/]+):(?P<port>[0-9]+)/?"
 )
 #: Presentation contexts of one association (PS3.8 9.3.2.2).
 CONTEXTS = 128
+
+
+def check(address: str) -> re.Match[str]:
+    """An address of an archive, taken apart; nothing is sent.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of the form ``dimse://AET@host:port``.
+    MissingExtraError
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise ConfigError(f"{address} is no address of a DIMSE archive.", "Use dimse://AET@host:port.")
+    try:
+        import pynetdicom  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "C-STORE needs pynetdicom, which is not installed.",
+            "Install it with: pip install 'defacedask[dicomweb]'.",
+        ) from None
+    return found
 
 
 def store(address: str, files: Sequence[Path], say: Any) -> int:
@@ -44,15 +66,9 @@ def store(address: str, files: Sequence[Path], say: Any) -> int:
     RemoteError
         If the archive cannot be reached, rejects us, or did not take all.
     """
-    try:
-        from pynetdicom import AE, _config
-    except ImportError:
-        raise MissingExtraError(
-            "C-STORE needs pynetdicom, which is not installed.", "Install defacedask[dicomweb]."
-        ) from None
-    found = _ADDRESS.fullmatch(address)
-    if found is None:
-        raise ConfigError(f"{address} is no address of a DIMSE archive.", "Use dimse://AET@host:port.")
+    found = check(address)
+    from pynetdicom import AE, _config, evt
+
     access = access_to(address)
     where = f"{found['title']} at {found['host']}:{found['port']}"
     ae = AE(ae_title=str(config.option("remote.ae-title")))
@@ -71,22 +87,19 @@ def store(address: str, files: Sequence[Path], say: Any) -> int:
         if access.certificate:
             context.load_cert_chain(*access.certificate)
         tls = (context, found["host"].strip("[]"))
+    connections: list[Any] = []
     try:
         link = ae.associate(
-            found["host"].strip("[]"), int(found["port"]), ae_title=found["title"], tls_args=tls
+            found["host"].strip("[]"),
+            int(found["port"]),
+            ae_title=found["title"],
+            tls_args=tls,
+            evt_handlers=[(evt.EVT_CONN_OPEN, connections.append)],
         )
     except (OSError, RuntimeError) as error:
         raise RemoteError(f"{where} cannot be reached ({error}).", "Check the address.") from None
-    if link.is_rejected:
-        raise RemoteError(
-            f"{where} rejects us.",
-            "Let it know the AE title of the option remote.ae-title, or check its own.",
-        )
     if not link.is_established:
-        raise RemoteError(
-            f"{where} cannot be reached, or accepts nothing of what is to be sent.",
-            "Check the address, its TLS settings and which SOP classes and transfer syntaxes it takes.",
-        )
+        raise _no_association(link, where, bool(connections))
     done, refused = 0, []
     try:
         for path in files:
@@ -115,6 +128,26 @@ def store(address: str, files: Sequence[Path], say: Any) -> int:
         )
     say(f"{done} instances stored in {where}")
     return done
+
+
+def _no_association(link: Any, where: str, connected: bool) -> RemoteError:
+    """Why an archive did not let us begin. It may close the connection before its answer, or instead of one."""
+    if link.is_rejected:
+        return RemoteError(
+            f"{where} rejects us.",
+            "Let it know the AE title of the option remote.ae-title, or check its own.",
+        )
+    if not connected:
+        return RemoteError(f"{where} cannot be reached.", "Check the address, and its TLS settings.")
+    if link.rejected_contexts and not link.accepted_contexts:
+        return RemoteError(
+            f"{where} accepts nothing of what is to be sent.",
+            "Check which SOP classes and transfer syntaxes it takes.",
+        )
+    return RemoteError(
+        f"{where} answers, and ended the connection without accepting or rejecting us.",
+        "Check both AE titles and the TLS settings, or try again later: the archive may be busy.",
+    )
 
 
 def _kinds(files: Sequence[Path]) -> set[tuple[str, str]]:

@@ -100,6 +100,8 @@ def open_address(address: str) -> tuple[Any, str]:
     ------
     ConfigError
         If the address is of no known kind, of a local file, or holds a password.
+    RemoteError
+        If it cannot be reached.
     MissingExtraError
     """
     import fsspec
@@ -112,10 +114,16 @@ def open_address(address: str) -> tuple[Any, str]:
         fs, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
-        hint = f"Install defacedask[{extra}]." if extra else f"{error}"
+        hint = f"Install it with: pip install 'defacedask[{extra}]'." if extra else f"{error}"
         raise MissingExtraError(f"{scheme}:// needs a library that is not installed.", hint) from None
     except ValueError:
-        raise ConfigError(f"{scheme}:// is no kind of address that is known here.", "See fsspec.") from None
+        raise ConfigError(
+            f"{scheme}:// is no kind of address that is known here.",
+            "Use one of fsspec's, such as s3://BUCKET/FOLDER, or a path.",
+        ) from None
+    except Exception as error:  # some connect at once, such as ftp
+        with _spoken(address):
+            raise error
     return fs, str(path)
 
 

@@ -33,7 +33,7 @@ def converter_package(name: str) -> Any:
     except ImportError as error:
         raise MissingExtraError(
             f"converting a network needs {name} ({error}).",
-            "Install it: pip install 'defacedask[recognisers]'.",
+            "Install it with: pip install 'defacedask[recognisers]'.",
         ) from None
 
 

@@ -145,7 +145,7 @@ class Identity:
         except ImportError:
             raise MissingExtraError(
                 "de-identification of headers needs dicognito, which is not installed.",
-                "Install defacedask[deidentify].",
+                "Install it with: pip install 'defacedask[deidentify]'.",
             ) from None
         secret = hmac.new(key, f"defacedask identity 1\0{person}".encode(), hashlib.sha256)
         self.private = private

@@ -33,7 +33,7 @@ from defacedask.io.remote.room import fetching
 
 __all__ = ["Idc"]
 
-_EXTRA = "Install defacedask[fetch]."
+_EXTRA = "Install it with: pip install 'defacedask[fetch]'."
 #: Fields of a series -> columns of the index.
 _COLUMNS = {
     "uid": "SeriesInstanceUID",

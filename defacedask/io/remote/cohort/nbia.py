@@ -119,7 +119,8 @@ class Nbia:
             self._session = session_of(access)
         except ImportError:
             raise MissingExtraError(
-                "to fetch from NBIA needs requests, which is not installed.", "Install defacedask[fetch]."
+                "to fetch from NBIA needs requests, which is not installed.",
+                "Install it with: pip install 'defacedask[fetch]'.",
             ) from None
         self._token = access.token
         # given with each request, so that nothing in ~/.netrc takes its place
