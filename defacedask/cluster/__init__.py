@@ -240,8 +240,10 @@ def _close(cluster: Any) -> None:
     (distributed 2026.8: the dead worker's start then takes the successor for started).
     """
     started = [nanny.process.process for nanny in cluster.workers.values() if nanny.process is not None]
-    # also tornado's own account of it, a traceback after a run that went well
-    logging.getLogger("tornado.application").setLevel(logging.CRITICAL)
+    tornado = logging.getLogger("tornado.application")
+    level = tornado.level
+    # its account of the same is a traceback after a run that went well
+    tornado.setLevel(logging.CRITICAL)
     try:
         cluster.close()
     except Exception as error:
@@ -252,6 +254,8 @@ def _close(cluster: Any) -> None:
         # the nannies are closed by now all the same; a second try ends the scheduler
         cluster.status = type(cluster.status).running
         cluster.close()
+    finally:
+        tornado.setLevel(level)
 
 
 def _with_cards(stack: contextlib.ExitStack, count: int, options: dict[str, Any]) -> Any:
