@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["peak_mb", "reset_peak"]
@@ -25,6 +28,21 @@ def peak_mb() -> float:
 
 
 def reset_peak() -> None:
-    """Let Linux start the process's peak anew; elsewhere it stays that of its whole life."""
+    """Let Linux start the process's peak anew; elsewhere it stays that of its whole life.
+
+    What the process has freed goes back to the system first (glibc keeps it): what comes next does not hold it.
+    """
+    trim = _trim()
+    if trim is not None:
+        trim(0)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+@functools.cache
+def _trim() -> Callable[[int], int] | None:
+    """``malloc_trim`` of glibc; None where the C library has none."""
+    try:
+        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
+    except (OSError, AttributeError, TypeError):
+        return None

@@ -10,11 +10,12 @@ import numpy as np
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.volume import geometry_of
+from defacedask.volume.above import above
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["cropped_values", "reduced", "resample", "slabs"]
+__all__ = ["above_level", "cropped_values", "reduced", "resample", "slabs"]
 
 
 def slabs(volume: xr.DataArray, depth: int) -> Iterator[tuple[slice, np.ndarray]]:
@@ -31,6 +32,13 @@ def slabs(volume: xr.DataArray, depth: int) -> Iterator[tuple[slice, np.ndarray]
         yield rows, data.astype(np.float32) * slope[rows] + intercept[rows]
 
 
+def above_level(volume: xr.DataArray, depth: int, level: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """Where the values of `slabs` are above a level, some slices at a time."""
+    slope, intercept = (part[:, 0, 0] for part in _rescale(volume))
+    for rows, data in _stored_slabs(volume, depth):
+        yield rows, above(data, slope[rows], intercept[rows], level)
+
+
 def _rescale(volume: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     """Slope and intercept of each slice, (z, 1, 1) float32."""
     slope, intercept = (
@@ -41,16 +49,31 @@ def _rescale(volume: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stored_slabs(volume: xr.DataArray, depth: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Stored values, as `slabs`."""
-    for first in range(0, volume.shape[0], depth):
-        rows = slice(first, min(first + depth, volume.shape[0]))
-        data = volume.data[rows]
-        if hasattr(data, "compute"):
+    """Stored values, as `slabs`; each chunk of a lazy volume is read once."""
+    held: np.ndarray | None = None
+    first = 0
+    for data in _chunks(volume, depth):
+        held = data if held is None or not len(held) else np.concatenate([held, data])
+        while len(held) >= depth:
+            yield slice(first, first + depth), held[:depth]
+            held, first = held[depth:], first + depth
+    if held is not None and len(held):
+        yield slice(first, first + len(held)), held
+
+
+def _chunks(volume: xr.DataArray, depth: int) -> Iterator[np.ndarray]:
+    """Stored values in NumPy arrays along z, chunk by chunk where there are any."""
+    whole = volume.data
+    lazy = hasattr(whole, "compute")
+    several = whole.chunks[0] if lazy else [depth] * (-(-len(whole) // depth))
+    first = 0
+    for count in several:
+        data = whole[first : first + count]
+        if lazy:
             # within a worker's task: no second scheduler, and one order of sums
             data = data.compute(scheduler="synchronous")
-        if hasattr(data, "get"):
-            data = data.get()
-        yield rows, data
+        yield data.get() if hasattr(data, "get") else data
+        first += count
 
 
 def reduced(volume: xr.DataArray, spacing: float) -> tuple[np.ndarray, Geometry]:
@@ -148,6 +171,8 @@ def resample(
 
     # In index space of both grids, so that any affine grid, tilted ones too, is a plain case.
     to_source = np.linalg.inv(source.affine) @ (np.eye(4) if matrix is None else matrix) @ target.affine
+    if nearest and (found := _nearest_by_axis(values, to_source, target.shape, outside)) is not None:
+        return found
     flip = np.eye(4)[[2, 1, 0, 3]]
     index = flip @ to_source @ flip
     image = sitk.GetImageFromArray(
@@ -169,6 +194,42 @@ def resample(
     )
     array = sitk.GetArrayFromImage(out)
     return array.view(bool) if values.dtype == bool and nearest else array
+
+
+#: Index steps that rounding may put into a place, and by which one must lie off the middle between two voxels.
+_EXACT, _CLEAR = 1e-9, 1e-6
+
+
+def _nearest_by_axis(
+    values: np.ndarray, to_source: np.ndarray, shape: tuple[int, ...], outside: float
+) -> np.ndarray | None:
+    """Nearest neighbours where each axis of the target lies along one of the source: three rows of indices say all.
+
+    The answer is ITK's. None where the axes do not, or where a place lies so near the middle between two voxels that
+    rounding might decide.
+    """
+    turn = to_source[:3, :3]
+    along = np.abs(turn).argmax(axis=1)
+    rest = turn.copy()
+    rest[np.arange(3), along] = 0.0
+    if sorted(along.tolist()) != [0, 1, 2] or (np.abs(rest) @ np.array(shape) > _EXACT).any():
+        return None
+    out = np.transpose(values, np.argsort(along))
+    lost = []
+    for axis in range(3):
+        there = int(
+            np.flatnonzero(along == axis)[0]
+        )  # axis of the source that this one of the target runs along
+        place = to_source[there, axis] * np.arange(shape[axis]) + to_source[there, 3]
+        if (np.abs(place + 0.5 - np.rint(place + 0.5)) < _CLEAR).any():
+            return None
+        last = values.shape[there] - 1
+        lost.append((place < -0.5) | (place > last + 0.5))
+        out = out.take(np.clip(np.floor(place + 0.5).astype(np.intp), 0, last), axis=axis)
+    for axis, where in enumerate(lost):
+        if where.any():
+            out[(slice(None),) * axis + (where,)] = outside
+    return out
 
 
 def cropped_values(

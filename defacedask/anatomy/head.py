@@ -149,15 +149,15 @@ class Head:
 
         What is above `level` and farther than 4 mm from the body.
         """
-        from defacedask.anatomy.grid import resample, slabs
+        from defacedask.anatomy.grid import above_level, resample
         from defacedask.anatomy.morphology import dilate
 
         near = dilate(np.pad(self.body, 2), 2)
         grid = self.grid
         padded = grid.block((-2, -2, -2), tuple(n + 2 for n in grid.shape))
         out = ~resample(near, padded, self.geometry, nearest=True)
-        for rows, values in slabs(self.volume, 32):
-            out[rows] &= values > self.level
+        for rows, material in above_level(self.volume, 32, self.level):
+            out[rows] &= material
         return out
 
     # --- where it is

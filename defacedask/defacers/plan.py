@@ -33,6 +33,8 @@ from defacedask.volume import checked, geometry_of, on_host, to_stored
 __all__ = ["Plan", "bits", "plan_types"]
 
 plan_types: dict[str, type[Plan]] = {}
+#: Voxels that are asked about together where one value is put in: 4 MB of stored values and 2 MB of answers.
+_IN_CACHE = 2**21
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -186,6 +188,8 @@ class Plan(Shown):
         solid = self._solid(xp)
         if solid is not None and new is not None:
             return solid.filled(stored, geometry, new, slope, intercept, self.protected, xp)
+        if xp is np and new is not None:
+            return self._by_slabs(stored, geometry, new, slope, intercept)
         region = self.region(geometry, xp)
         box = bounds(region, xp)
         out = stored.copy()
@@ -202,6 +206,23 @@ class Plan(Shown):
             new = xp.full((1, 1, 1), new, dtype=np.float32)
         fresh = to_stored(new, slope, intercept, stored.dtype, xp)
         xp.copyto(out[box], xp.broadcast_to(fresh, region.shape), where=region)
+        return out
+
+    def _by_slabs(self, stored: Any, geometry: Geometry, new: float, slope: Any, intercept: Any) -> Any:
+        """One value for the whole region, some slices at a time: what is asked about them stays in the cache."""
+        out = np.empty_like(stored, order="C")
+        depth = max(1, _IN_CACHE // max(1, stored[:1].size))
+        for first in range(0, len(stored), depth):
+            rows = slice(first, min(first + depth, len(stored)))
+            out[rows] = stored[rows]
+            part = geometry.block((rows.start, 0, 0), (rows.stop, *geometry.shape[1:]))
+            region = self.region(part)
+            box = bounds(region)
+            if box is not None:
+                scale = (np.asarray(some[rows][box[0]], dtype=np.float32) for some in (slope, intercept))
+                fresh = to_stored(np.full((1, 1, 1), new, np.float32), *scale, stored.dtype, np)
+                region = region[box]
+                np.copyto(out[rows][box], np.broadcast_to(fresh, region.shape), where=region)
         return out
 
     def summary(self) -> dict[str, Any]:

@@ -88,7 +88,9 @@ class Protected:
         InputError
             For an empty mask or a margin out of range.
         """
-        from scipy.ndimage import distance_transform_edt, map_coordinates
+        from scipy.ndimage import map_coordinates
+
+        from defacedask.anatomy.distances import inner_distances
 
         if not 0 <= margin_mm <= 20:
             raise InputError(f"a protected margin of {margin_mm:g} mm is not between 0 and 20 mm.")
@@ -101,11 +103,10 @@ class Protected:
         box = np.zeros(high - low, dtype=bool)
         box[tuple((inside - low).T)] = True
         part = geometry.block(low.tolist(), high.tolist())
-        out = distance_transform_edt(~box, sampling=geometry.spacing)
+        signed = inner_distances(~box, geometry.spacing, np.float32)
         # what is not inside lies one voxel beyond it at the farthest
         tight = tuple(slice(p - 1, n - p + 1) for p, n in zip(pad.tolist(), box.shape, strict=True))
-        signed = out.astype(np.float32)
-        into = distance_transform_edt(box[tight], sampling=geometry.spacing)
+        into = inner_distances(box[tight], geometry.spacing)
         np.copyto(signed[tight], -into, where=box[tight], casting="same_kind")
         grid = part.aligned(spacing)
         x, y, z = grid.positions(dtype=np.float64)

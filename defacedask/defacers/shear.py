@@ -168,7 +168,10 @@ def beyond_planes(
     low, high = (end if end is None else xp.asarray(end) for end in (low, high))
     along = [1, 1, 1]
     along[axis] = geometry.shape[axis]
-    index = xp.arange(geometry.shape[axis], dtype=xp.int32).reshape(along)
+    # two bytes are compared in half the time of four
+    kind = xp.int16 if geometry.shape[axis] < 2**15 else xp.int32
+    low, high = (end if end is None else end.astype(kind) for end in (low, high))
+    index = xp.arange(geometry.shape[axis], dtype=kind).reshape(along)
     if low is None:
         return xp.broadcast_to(index < high, geometry.shape)
     out = index >= low

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from defacedask.errors import ConfigError, InputError, MissingExtraError
-from defacedask.io.dicom.export.audit import AUDIT, read_lines
+from defacedask.io.dicom.export.audit import AUDIT, each_line
 from defacedask.io.store import writing
 from defacedask.whole_files import file_hash, write_whole
 
@@ -196,9 +196,11 @@ def _folder(data: bytes, out: Path, problems: list[str], said: list[str]) -> Non
         elif file_hash(path) != told:
             problems.append(f"{name} is not what the dossier was made of.")
     if told := manifest.get("outputs_sha256"):
-        lines = [line for line in read_lines(out / AUDIT) if line.get("status") == "written"]
-        lost = [str(line["file"]) for line in lines if not (out / line["file"]).is_file()]
-        now = [file_hash(out / line["file"]) for line in lines if line["file"] not in lost]
+        lost, now = [], []
+        for _, line in each_line(out / AUDIT):
+            if line.get("status") == "written":
+                there = (out / line["file"]).is_file()
+                (now if there else lost).append(file_hash(out / line["file"]) if there else str(line["file"]))
         if lost:
             problems.append(f"{len(lost)} files that were written are gone, the first: {lost[0]}.")
         elif hashlib.sha256("".join(f"{one}\n" for one in sorted(now)).encode()).hexdigest() != told:

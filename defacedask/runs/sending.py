@@ -84,15 +84,16 @@ def send(out: str | Path, address: str, *, key: bytes = b"", say: Said = lambda 
 
 def _parts(out: str) -> Iterator[list[Path]]:
     """DICOM files of each part at an address, for as long as they are sent."""
-    from defacedask.io.dicom.export.audit import AUDIT, read_lines
+    from defacedask.io.dicom.export.audit import AUDIT
     from defacedask.io.remote.objects import Objects
     from defacedask.io.remote.publish import manifest_of
     from defacedask.verify import dicom_files
     from defacedask.verify.cases import fetched_parts
+    from defacedask.verify.lines import Record
 
     objects = Objects(out)
     with tempfile.TemporaryDirectory() as folder:
         objects.fetch(AUDIT, Path(folder, AUDIT))
-        lines = read_lines(Path(folder, AUDIT))
+        lines = Record(Path(folder, AUDIT))
         for place, some in fetched_parts(objects, manifest_of(objects), lines, Path(folder, "part")):
             yield dicom_files(place, some)

@@ -11,8 +11,9 @@ from typing import Any
 
 from defacedask.door import callable_module
 from defacedask.inputs import folder_of
-from defacedask.verify.files import Found, Lines, Problem, look
-from defacedask.verify.model import THERE, Verification, verification
+from defacedask.verify.files import Found, Problem, look
+from defacedask.verify.lines import Lines
+from defacedask.verify.model import Verification, verification
 from defacedask.verify.record import (
     check_seal,
     named_files,
@@ -54,7 +55,7 @@ def verify(out: Any, *, key: bytes = b"", source: Any = (), delivered: bool = Fa
     lines = read_record(folder)
     found = Found(folder)
     check_seal(found, key)
-    named = named_files(found, [line for line in lines if line.get("status") in THERE], delivered)
+    named = named_files(found, lines, delivered)
     uids, plain, files = source_facts(source)
     searches = [one for one in (plain, sealed_search(found, key)) if one is not None]
     look(found, named, lines, uids, files, searches)
@@ -75,8 +76,11 @@ def verified_files(out: str | Path, *, key: bytes = b"") -> tuple[list[Path], li
 
 def dicom_files(folder: Path, lines: Lines) -> list[Path]:
     """DICOM files on record as written, in the order of their names."""
-    lines = [line for line in lines if line.get("status") == "written" and line.get("modality") != "dataset"]
-    names = sorted(str(line["file"]) for line in lines)
+    names = sorted(
+        str(line["file"])
+        for line in lines
+        if line.get("status") == "written" and line.get("modality") != "dataset"
+    )
     return [folder / name for name in names if not name.lower().endswith((".nii", ".nii.gz", ".json"))]
 
 

@@ -7,16 +7,17 @@ one case's files name are looked for in that case alone.
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from defacedask.io.remote.objects import Objects
 from defacedask.io.remote.publish import fetch_sent, manifest_of
-from defacedask.verify.files import Found, Lines, Problem, look
-from defacedask.verify.model import THERE, Verification, verification
+from defacedask.verify.files import Found, Problem, look
+from defacedask.verify.lines import Line, Lines, Record, Some
+from defacedask.verify.model import Verification, verification
 from defacedask.verify.record import (
+    THERE,
     check_seal,
     named_files,
     read_record,
@@ -28,7 +29,7 @@ from defacedask.verify.record import (
 __all__ = ["fetched_parts", "verify_address", "verify_part"]
 
 
-def verify_part(folder: Path, lines: Lines) -> list[Problem]:
+def verify_part(folder: Path, lines: list[Line]) -> list[Problem]:
     """Check the files of some lines of a record, by themselves.
 
     Parameters
@@ -80,30 +81,31 @@ def verify_address(address: str, *, key: bytes = b"", source: Any = ()) -> Verif
         uids, plain, files = source_facts(source)
         searches = [one for one in (plain, sealed_search(found, key)) if one is not None]
         held = {name for mark in manifest["parts"].values() for name in mark.files}
-        on_record = [line for line in lines if line.get("status") in THERE]
-        own = [line for line in lines if line.get("file") not in held or line.get("status") not in THERE]
-        named = named_files(found, [line for line in on_record if line.get("file") not in held])
-        look(found, named, own, uids, files, searches)
-        for name in sorted(held - {line.get("file") for line in on_record}):
+        # what belongs to a part is looked at with that
+        own = Some(lines, bytes(_there(line) not in held for line in lines))
+        look(found, named_files(found, own), own, uids, files, searches)
+        on_record = {name for line in lines if (name := _there(line)) is not None}
+        for name in sorted(held - on_record):
             found.say(name, "record", "it is not on record")
-        for folder, some in fetched_parts(objects, manifest, on_record, Path(base, "part")):
+        for folder, some in fetched_parts(objects, manifest, lines, Path(base, "part")):
             found.folder = folder
             look(found, some, some, uids, files, searches)
-        _twice(found, on_record)
+        _twice(found, lines)
         return verification(found, lines, unseen(lines, bool(searches), files))
 
 
 def fetched_parts(
-    objects: Objects, manifest: dict[str, Any], lines: Lines, folder: Path
-) -> Iterator[tuple[Path, Lines]]:
+    objects: Objects, manifest: dict[str, Any], lines: Record, folder: Path
+) -> Iterator[tuple[Path, list[Line]]]:
     """Files of each part, here for as long as they are looked at, and their lines."""
-    by_name: defaultdict[str, Lines] = defaultdict(list)
-    for line in lines:
-        by_name[str(line["file"])].append(line)
+    numbers: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        if (name := _there(line)) is not None:
+            numbers.setdefault(name, number)
     for part, mark in manifest["parts"].items():
         with tempfile.TemporaryDirectory(prefix=f"{part}-", dir=_made(folder)) as place:
             fetch_sent(objects, mark.files, Path(place))
-            yield Path(place), [line for name in sorted(mark.files) for line in by_name[name][:1]]
+            yield Path(place), [lines[numbers[name]] for name in sorted(mark.files) if name in numbers]
 
 
 def _made(folder: Path) -> Path:
@@ -111,10 +113,16 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+def _there(line: Line) -> str | None:
+    """File of a line that says that it is there."""
+    return str(line.get("file", "")) if line.get("status") in THERE else None
+
+
 def _twice(found: Found, lines: Lines) -> None:
     seen: set[str] = set()
     for line in lines:
-        name = str(line.get("file", ""))
+        if (name := _there(line)) is None:
+            continue
         if name in seen:
             found.say(name, "record", "it is on record twice")
         seen.add(name)

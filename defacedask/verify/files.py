@@ -1,4 +1,7 @@
-"""What `verify` sees in the files of a record: their bytes, their headers, and what they say of each other."""
+"""What `verify` sees in the files of a record: their bytes, their headers, and what they say of each other.
+
+The files are gone through twice, one at a time: what they say of themselves, then what follows from all of them.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,17 @@ from defacedask.errors import DefacedaskError, InputError
 from defacedask.io.dicom.export.covered import problems as covered_problems
 from defacedask.io.dicom.export.covered import sidecar_problems
 from defacedask.modality import IMAGES
+from defacedask.verify.lines import Line, Lines, Some
 from defacedask.verify.masks import masks
-from defacedask.verify.people import identities, names_left
+from defacedask.verify.people import Names, identity, one_name_each
 from defacedask.whole_files import file_hash
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.export.leaks import Search
 
-__all__ = ["Found", "Lines", "Problem", "look"]
+__all__ = ["Found", "Problem", "look"]
 
 PIXELS = (*IMAGES, "RTDOSE")
-Lines = list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +96,9 @@ def look(
     Parameters
     ----------
     found : Found
-    named : list of dict
-        Lines of the record whose files are there.
-    lines : list of dict
+    named : iterable of dict
+        Lines of the record whose files are there; gone through several times, as ``lines``.
+    lines : iterable of dict
         All lines that are looked at.
     uids : iterable of str
         Of the originals, beside those that the files name.
@@ -104,24 +107,75 @@ def look(
     searches : iterable of Search
         For the words that name people.
     """
-    datasets = {}
+    these = _These()
+    names = [Names(search) for search in searches]
     for line in named:
-        if line.get("status") == "copied" or line.get("modality") == "dataset":
-            found.hash(line)
-        elif found.hash(line) and not line["file"].lower().endswith((".nii", ".nii.gz", ".json")):
-            dataset = found.open(line)
-            if dataset is not None:
-                datasets[line["file"]] = (line, dataset)
-        elif line["file"].endswith(".json"):
-            _sidecar(found, line)
-    known = {*uids} | _named_sources(datasets)
-    _tags(found, datasets)
-    _references(found, datasets)
-    _leaks(found, datasets, lines, known)
+        dataset = _opened(found, line)
+        these.opened.append(dataset is not None)
+        if dataset is not None:
+            these.add(line, dataset)
+            _tags(found, line, dataset)
+            identity(found, line, dataset)
+        for one in names:
+            one.file(found, line, dataset)
+    _one_frame(found, these)
+    one_name_each(found)
+    # a derived image's derived image: what is there under its own UID is no leak
+    source = {*uids} | these.sources
+    source -= these.own
+    _again(found, Some(named, these.opened), these, source)
+    for line in lines:
+        # what was copied is the source, and keeps its name
+        if line.get("status") != "copied" and _tokens(json.dumps(line).encode(), source):
+            what = "a UID of the source is in its name or its line"
+            found.say(str(line.get("file", "")), "leaks", what)
     masks(found, named, files)
-    identities(found, datasets, lines, named)
-    for search in searches:
-        names_left(found, datasets, lines, named, search)
+    for one in names:
+        one.record(found, lines)
+
+
+class _These:
+    """What is known of all files that are looked at together."""
+
+    def __init__(self) -> None:
+        #: Of each line whether its file could be opened as DICOM.
+        self.opened = bytearray()
+        #: Instances that the files name as their sources, and their own.
+        self.sources: set[str] = set()
+        self.own: set[str] = set()
+        #: (case, defacer) -> instances; frames of reference; those of images; those that a registration joins.
+        self.there: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.frames: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.images: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.joined: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def add(self, line: Line, dataset: Any) -> None:
+        """Note what one file says."""
+        from defacedask.io.dicom.linking import references
+
+        whose = line["case"], line["defacer"]
+        uid, frame = str(dataset.get("SOPInstanceUID", "")), str(dataset.get("FrameOfReferenceUID", ""))
+        self.own.add(uid)
+        self.there[whose].add(uid)
+        for item in dataset.get("SourceImageSequence", None) or ():
+            self.sources.add(str(item.get("ReferencedSOPInstanceUID", "")))
+        if frame:
+            self.frames[whose].add(frame)
+        if line["modality"] in IMAGES:
+            self.images[whose].add(frame)
+        if line["modality"] == "REG":
+            self.joined[whose].update(references(dataset)[1])
+
+
+def _opened(found: Found, line: Line) -> Any:
+    """Header of a DICOM file whose bytes are those that were written; None for others, which are looked at here."""
+    if line.get("status") == "copied" or line.get("modality") == "dataset":
+        found.hash(line)
+    elif found.hash(line) and not line["file"].lower().endswith((".nii", ".nii.gz", ".json")):
+        return found.open(line)
+    elif line["file"].endswith(".json"):
+        _sidecar(found, line)
+    return None
 
 
 def _reversible(found: Found, line: dict[str, Any], items: Iterable[tuple[str, str]]) -> bool:
@@ -158,129 +212,89 @@ def _sidecar(found: Found, line: dict[str, Any]) -> None:
         found.say(line["file"], "tags", "the sidecar does not carry code 113100")
 
 
-def _tags(found: Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> None:
+def _tags(found: Found, line: Line, dataset: Any) -> None:
     from defacedask.io.dicom.export.pictures import drop_pictures
     from defacedask.io.dicom.export.record import SCHEME
     from defacedask.io.dicom.export.series_names import says_so
-    from defacedask.io.dicom.linking import references
 
-    frames: dict[tuple[str, str], set[str]] = defaultdict(set)
-    seen = found.instances
-    for name, (line, dataset) in datasets.items():
-        say = found.say
-        uid = str(dataset.get("SOPInstanceUID", ""))
-        if (
-            uid != line.get("sop_instance_uid")
-            or str(dataset.file_meta.get("MediaStorageSOPInstanceUID", "")) != uid
-        ):
-            say(name, "tags", "its SOP instance UID is not the one on record")
-        if seen.setdefault(uid, name) != name:
-            say(name, "tags", f"it has the SOP instance UID of {seen[uid]}")
-        for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
-            if not str(dataset.get(keyword, "")).startswith("2.25."):
-                say(name, "tags", f"its {keyword} is none of the map's")
-        items = [
-            (str(i.get("CodeValue", "")), str(i.get("CodingSchemeDesignator", "")))
-            for i in dataset.get("DeidentificationMethodCodeSequence", None) or ()
-        ]
-        visible, reversible = bool(line.get("visible")), _reversible(found, line, items)
-        if reversible:
-            for what in covered_problems(dataset, image=line["modality"] in PIXELS):
-                say(name, "tags", what)
-        elif (("113102", "DCM") in items) == visible:
-            say(name, "tags", f"it {'carries' if visible else 'does not carry'} code 113102 in (0012,0064)")
-        if line.get("deidentified"):
-            if ("113100", "DCM") not in items or str(dataset.get("PatientIdentityRemoved", "")) != "YES":
-                say(name, "tags", "it does not say that its header was de-identified")
-            if any(t.is_private and not _is_safe(dataset, t) for t in dataset.keys()):  # noqa: SIM118
-                say(name, "tags", "it holds private elements that may name the patient")
-        if not says_so(dataset):
-            say(name, "tags", "its SeriesDescription does not say that it is derived")
-        if SCHEME not in {scheme for _, scheme in items}:
-            say(name, "tags", f"it does not carry an item of {SCHEME} in (0012,0064)")
-        if "defacedask" not in str(dataset.get("DeidentificationMethod", "")):
-            say(name, "tags", "(0012,0063) does not name defacedask")
-        if line["modality"] in PIXELS:
-            wanted = "YES" if visible else "NO"
-            if not reversible and str(dataset.get("RecognizableVisualFeatures", "")) != wanted:
-                say(name, "tags", f"(0028,0302) is not {wanted}")
-            if (dataset.get("ImageType", None) or [""])[0] != "DERIVED":
-                say(name, "tags", "its ImageType is not DERIVED")
-            if not dataset.get("SourceImageSequence", None):
-                say(name, "tags", "it does not name its source image")
-        for what in drop_pictures(dataset.copy() if hasattr(dataset, "copy") else dataset):
-            say(name, "tags", f"it still holds a second picture: {what}")
-        if dataset.get("FrameOfReferenceUID"):
-            frames[line["case"], line["defacer"]].add(str(dataset.FrameOfReferenceUID))
-    for (case, defacer), several in frames.items():
-        images = {
-            str(d.get("FrameOfReferenceUID", ""))
-            for line, d in datasets.values()
-            if (line["case"], line["defacer"]) == (case, defacer) and line["modality"] in IMAGES
-        }
-        # a spatial registration joins them
-        joined = {
-            frame
-            for line, d in datasets.values()
-            if (line["case"], line["defacer"], line["modality"]) == (case, defacer, "REG")
-            for frame in references(d)[1]
-        }
-        if len(images) > 1 and not images <= joined:
+    name, seen = line["file"], found.instances
+    say = found.say
+    uid = str(dataset.get("SOPInstanceUID", ""))
+    if (
+        uid != line.get("sop_instance_uid")
+        or str(dataset.file_meta.get("MediaStorageSOPInstanceUID", "")) != uid
+    ):
+        say(name, "tags", "its SOP instance UID is not the one on record")
+    if seen.setdefault(uid, name) != name:
+        say(name, "tags", f"it has the SOP instance UID of {seen[uid]}")
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+        if not str(dataset.get(keyword, "")).startswith("2.25."):
+            say(name, "tags", f"its {keyword} is none of the map's")
+    items = [
+        (str(i.get("CodeValue", "")), str(i.get("CodingSchemeDesignator", "")))
+        for i in dataset.get("DeidentificationMethodCodeSequence", None) or ()
+    ]
+    visible, reversible = bool(line.get("visible")), _reversible(found, line, items)
+    if reversible:
+        for what in covered_problems(dataset, image=line["modality"] in PIXELS):
+            say(name, "tags", what)
+    elif (("113102", "DCM") in items) == visible:
+        say(name, "tags", f"it {'carries' if visible else 'does not carry'} code 113102 in (0012,0064)")
+    if line.get("deidentified"):
+        if ("113100", "DCM") not in items or str(dataset.get("PatientIdentityRemoved", "")) != "YES":
+            say(name, "tags", "it does not say that its header was de-identified")
+        if any(t.is_private and not _is_safe(dataset, t) for t in dataset.keys()):  # noqa: SIM118
+            say(name, "tags", "it holds private elements that may name the patient")
+    if not says_so(dataset):
+        say(name, "tags", "its SeriesDescription does not say that it is derived")
+    if SCHEME not in {scheme for _, scheme in items}:
+        say(name, "tags", f"it does not carry an item of {SCHEME} in (0012,0064)")
+    if "defacedask" not in str(dataset.get("DeidentificationMethod", "")):
+        say(name, "tags", "(0012,0063) does not name defacedask")
+    if line["modality"] in PIXELS:
+        wanted = "YES" if visible else "NO"
+        if not reversible and str(dataset.get("RecognizableVisualFeatures", "")) != wanted:
+            say(name, "tags", f"(0028,0302) is not {wanted}")
+        if (dataset.get("ImageType", None) or [""])[0] != "DERIVED":
+            say(name, "tags", "its ImageType is not DERIVED")
+        if not dataset.get("SourceImageSequence", None):
+            say(name, "tags", "it does not name its source image")
+    for what in drop_pictures(dataset.copy() if hasattr(dataset, "copy") else dataset):
+        say(name, "tags", f"it still holds a second picture: {what}")
+
+
+def _one_frame(found: Found, these: _These) -> None:
+    """See that the images of a case lie in one frame of reference, or in several that a registration joins."""
+    for (case, defacer), several in these.frames.items():
+        images = these.images[case, defacer]
+        if len(images) > 1 and not images <= these.joined[case, defacer]:
             found.say("", "tags", f"the images of {case} lie in {len(several)} frames of reference")
 
 
-def _references(found: Found, datasets: dict[str, tuple[dict[str, Any], Any]]) -> None:
-    from defacedask.io.dicom.export.check import unresolved
+def _again(found: Found, lines: Lines, these: _These, source: set[str]) -> None:
+    """References that lead nowhere, and source UIDs in headers (but for SourceImageSequence)."""
+    from defacedask.io.dicom.export.check import header_bytes, unresolved
     from defacedask.io.dicom.export.image import Written
+    from defacedask.io.dicom.headers import open_dataset
 
-    there: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for line, dataset in datasets.values():
-        there[line["case"], line["defacer"]].add(str(dataset.get("SOPInstanceUID", "")))
-    for name, (line, dataset) in datasets.items():
-        one = Written("", name, line["modality"], "", "", "")
-        count = len(unresolved(one, dataset, there[line["case"], line["defacer"]]))
-        if count > int(line.get("unresolved", 0)):
-            found.say(
-                name, "references", f"{count - int(line.get('unresolved', 0))} of its references lead nowhere"
-            )
+    for line in lines:
+        name = line["file"]
+        one = Written("", str(found.folder / name), line["modality"], "", "", "")
+        dataset = open_dataset(one.path)
+        count = len(unresolved(one, dataset, these.there[line["case"], line["defacer"]]))
+        if count > (known := int(line.get("unresolved", 0))):
+            found.say(name, "references", f"{count - known} of its references lead nowhere")
+        if leaked := _tokens(header_bytes(one, dataset), source):
+            found.say(name, "leaks", f"{len(leaked)} UIDs of the source are in it")
+
+
+def _tokens(data: bytes, source: set[str]) -> set[str]:
+    from defacedask.io.dicom.export.references import source_tokens
+
+    return source_tokens(data, source)
 
 
 def _is_safe(dataset: Any, tag: Any) -> bool:
     from defacedask.io.dicom.export.profile import safe_private
 
     return safe_private(dataset, tag)
-
-
-def _named_sources(datasets: dict[str, tuple[dict[str, Any], Any]]) -> set[str]:
-    items = [i for _, d in datasets.values() for i in d.get("SourceImageSequence", None) or ()]
-    return {str(item.get("ReferencedSOPInstanceUID", "")) for item in items}
-
-
-def _leaks(
-    found: Found,
-    datasets: dict[str, tuple[dict[str, Any], Any]],
-    lines: list[dict[str, Any]],
-    known: set[str],
-) -> None:
-    """Source UIDs in headers (but for SourceImageSequence), in file names and in the record."""
-    from defacedask.io.dicom.export.check import header_bytes
-    from defacedask.io.dicom.export.image import Written
-    from defacedask.io.dicom.export.references import source_tokens
-    from defacedask.io.dicom.headers import open_dataset
-
-    # a derived image's derived image: what is there under its own UID is no leak
-    source = known - {str(dataset.get("SOPInstanceUID", "")) for _, dataset in datasets.values()} | {""}
-    for name, (line, _) in datasets.items():
-        one = Written("", str(found.folder / name), line["modality"], "", "", "")
-        leaked = source_tokens(header_bytes(one, open_dataset(one.path)), source)
-        if leaked:
-            found.say(name, "leaks", f"{len(leaked)} UIDs of the source are in it")
-    for line in lines:
-        if line.get("status") == "copied":
-            continue  # it is the source, and keeps its name
-        if source_tokens(json.dumps(line).encode(), source):
-            found.say(
-                str(line.get("file", "")),
-                "leaks",
-                "a UID of the source is in its name or its line",
-            )

@@ -17,13 +17,13 @@ import numpy as np
 from defacedask.io.nifti.opened import opened
 from defacedask.io.nifti.values import unpacked_size
 from defacedask.modality import IMAGES
+from defacedask.verify.lines import Line, Lines
 from defacedask.whole_files import file_hash
 
 __all__ = ["masks"]
 
 #: mm by which positions may differ, in parts of a voxel.
 NEAR = 0.1
-Lines = list[dict[str, Any]]
 
 
 class _Found(Protocol):
@@ -39,7 +39,7 @@ def masks(found: _Found, named: Lines, sources: Iterable[str]) -> None:
     ----------
     found : object
         With ``folder`` and ``say``.
-    named : list of dict
+    named : iterable of dict
         Lines of the record whose files are there.
     sources : iterable of str
         Files of the originals; none, if they are not at hand: then it is seen only that a mask is one.
@@ -49,12 +49,11 @@ def masks(found: _Found, named: Lines, sources: Iterable[str]) -> None:
     ]
     if not some:
         return
-    wanted = {line["input_sha256"] for line in named}
-    originals = _by_hash(sources, wanted)
-    series = _slices(found.folder, named)
+    originals = _by_hash(sources, {line["input_sha256"] for line in named})
+    images = _Images(found.folder, named)
     for line in some:
         try:
-            _one(found, line, named, originals, series)
+            _one(found, line, originals, images)
         except Exception as error:  # a file nobody foresaw
             found.say(
                 line["file"], "tags", f"the mask cannot be read ({type(error).__name__}: {error})"[:200]
@@ -72,48 +71,49 @@ def _by_hash(sources: Iterable[str], wanted: set[str]) -> dict[str, str]:
     return out
 
 
-def _slices(folder: Path, named: Lines) -> dict[str, list[tuple[dict[str, Any], Any]]]:
-    """Series UID -> lines and headers of its slices."""
+class _Images:
+    """Images on record that masks may be of: file and hash of the original of each."""
+
+    def __init__(self, folder: Path, named: Lines) -> None:
+        from defacedask.io.dicom.headers import open_dataset
+
+        #: Hash of the original -> the first NIfTI image made of it; series of the first slice made of it.
+        self.volumes: dict[str, str] = {}
+        self.series: dict[str, str] = {}
+        #: Series UID -> its slices.
+        self.slices: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        for line in named:
+            if line.get("modality") not in IMAGES:
+                continue
+            name, original = str(line["file"]), str(line["input_sha256"])
+            if name.lower().endswith((".nii", ".nii.gz")):
+                self.volumes.setdefault(original, name)
+                continue
+            uid = str(open_dataset(folder / name).get("SeriesInstanceUID", ""))
+            self.series.setdefault(original, uid)
+            self.slices[uid].append((name, original))
+
+
+def _one(found: _Found, line: Line, originals: Mapping[str, str], images: _Images) -> None:
     from defacedask.io.dicom.headers import open_dataset
 
-    out: dict[str, list[tuple[dict[str, Any], Any]]] = defaultdict(list)
-    for line in named:
-        if line.get("modality") in IMAGES and not line["file"].lower().endswith((".nii", ".nii.gz")):
-            dataset = open_dataset(folder / line["file"])
-            out[str(dataset.get("SeriesInstanceUID", ""))].append((line, dataset))
-    return out
-
-
-def _one(
-    found: _Found,
-    line: dict[str, Any],
-    named: Lines,
-    originals: Mapping[str, str],
-    series: Mapping[str, list[tuple[dict[str, Any], Any]]],
-) -> None:
-    file = found.folder / line["file"]
-    beside = [
-        other
-        for other in named
-        if other["input_sha256"] == line["input_sha256"]
-        and other.get("modality") in IMAGES
-        and other["file"].lower().endswith((".nii", ".nii.gz"))
-    ]
-    if beside and line["file"].lower().endswith((".nii", ".nii.gz")):
-        _nifti(found, line, beside[0], originals.get(line["input_sha256"]))
+    file, own = found.folder / line["file"], line["input_sha256"]
+    if own in images.volumes and line["file"].lower().endswith((".nii", ".nii.gz")):
+        _nifti(found, line, images.volumes[own], originals.get(own))
         return
-    slices = next(
-        (s for s in series.values() if any(o["input_sha256"] == line["input_sha256"] for o, _ in s)), []
-    )
+    slices = images.slices[images.series[own]] if own in images.series else []
     held = _at_positions(file) if line["file"].endswith(".nii.gz") else _by_reference(found, line)
     if held is None or not slices:
         found.say(line["file"], "references", "the image that it is the mask of is not there")
         return
     outside = 0
-    for other, dataset in slices:
-        before = originals.get(other["input_sha256"])
-        if before is not None and "NumberOfFrames" not in dataset:
-            outside += int((_changed(before, found.folder / other["file"]) & ~held(dataset)).sum())
+    for name, original in slices:
+        before = originals.get(original)
+        if before is None:
+            continue
+        dataset = open_dataset(found.folder / name)
+        if "NumberOfFrames" not in dataset:
+            outside += int((_changed(before, found.folder / name) & ~held(dataset)).sum())
     if outside:
         found.say(line["file"], "tags", f"{outside} voxels outside of the mask are not the original's")
 
@@ -149,7 +149,7 @@ def _at_positions(file: Path) -> Any:
     return held
 
 
-def _by_reference(found: _Found, line: dict[str, Any]) -> Any:
+def _by_reference(found: _Found, line: Line) -> Any:
     """``held(dataset)``: the frame of a segmentation that refers to a slice."""
     from defacedask.io.dicom.headers import open_dataset
 
@@ -174,14 +174,14 @@ def _bytes(image: Any) -> int:
     return int(np.prod(image.shape, dtype=np.int64)) * image.header.get_data_dtype().itemsize
 
 
-def _nifti(found: _Found, line: dict[str, Any], image: dict[str, Any], before: str | None) -> None:
-    mask, new = opened(found.folder / line["file"]), opened(found.folder / image["file"])
+def _nifti(found: _Found, line: Line, image: str, before: str | None) -> None:
+    mask, new = opened(found.folder / line["file"]), opened(found.folder / image)
     if mask.shape != new.shape[:3] or np.abs(mask.affine - new.affine).max() > 1e-3:
         found.say(line["file"], "tags", "the mask is not on the grid of its image")
         return
-    more = unpacked_size(str(found.folder / image["file"])) - int(new.dataobj.offset) - _bytes(new)
+    more = unpacked_size(str(found.folder / image)) - int(new.dataobj.offset) - _bytes(new)
     if more > 0:
-        found.say(image["file"], "tags", f"{more} bytes follow its voxels, and no mask says what they show")
+        found.say(image, "tags", f"{more} bytes follow its voxels, and no mask says what they show")
     if before is None:
         return
     old = np.asanyarray(opened(before).dataobj.get_unscaled()).reshape(mask.shape)

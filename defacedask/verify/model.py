@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from defacedask.verify.files import Found, Lines, Problem
+from defacedask.verify.files import Found, Problem
+from defacedask.verify.lines import Lines
 
-__all__ = ["THERE", "Verification", "verification"]
-
-#: Status of a line whose file is there; of what was passed on as it came its bytes alone are looked at.
-THERE = ("written", "copied")
+__all__ = ["Verification", "verification"]
 
 
 @dataclasses.dataclass
@@ -42,8 +40,12 @@ class Verification:
 
 def verification(found: Found, lines: Lines, not_seen: list[str]) -> Verification:
     """What was found, counted."""
-    written = [line for line in lines if line.get("status") == "written"]
-    counts = Counter(line["modality"] for line in written)
-    refused = sum(int(line.get("files", 1)) for line in lines if line.get("status") == "refused")
+    counts: Counter[str] = Counter()
+    refused = 0
+    for line in lines:
+        if line.get("status") == "written":
+            counts[line["modality"]] += 1
+        elif line.get("status") == "refused":
+            refused += int(line.get("files", 1))
     problems = sorted(set(found.problems), key=lambda p: (p.file, p.check, p.what))
-    return Verification(len(written), refused, dict(counts), problems, not_seen)
+    return Verification(counts.total(), refused, dict(counts), problems, not_seen)

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from defacedask.io.dicom.export.leaks import Search
+from defacedask.verify.lines import Line, Lines
 
-__all__ = ["identities", "names_left"]
+__all__ = ["Names", "identity", "one_name_each"]
 
-Datasets = dict[str, tuple[dict[str, Any], Any]]
-Lines = list[dict[str, Any]]
 #: Fields of a line that are hashes and numbers.
 _NO_TEXT = {
     "input_sha256",
@@ -49,45 +48,59 @@ class _Found(Protocol):
     def say(self, file: str, check: str, what: str) -> None: ...
 
 
-def identities(found: _Found, datasets: Datasets, lines: Lines, named: Lines) -> None:
-    """What can be seen without key and source: one name an id, and no element that is nothing but an identity."""
-    names = found.patients
-    for name, (line, dataset) in datasets.items():
-        if not line.get("deidentified"):
-            continue
-        names[str(dataset.get("PatientID", ""))].add(str(dataset.get("PatientName", "")))
-        left = [keyword for keyword in _GONE if dataset.get(keyword)]
-        if left:
-            found.say(name, "leaks", f"it still holds {', '.join(left)}")
-    for several in names.values():
+def identity(found: _Found, line: Line, dataset: Any) -> None:
+    """What can be seen in a file without key and source: no element that is nothing but an identity."""
+    if not line.get("deidentified"):
+        return
+    found.patients[str(dataset.get("PatientID", ""))].add(str(dataset.get("PatientName", "")))
+    left = [keyword for keyword in _GONE if dataset.get(keyword)]
+    if left:
+        found.say(line["file"], "leaks", f"it still holds {', '.join(left)}")
+
+
+def one_name_each(found: _Found) -> None:
+    """See that one name stands with an id."""
+    for several in found.patients.values():
         if len(several - {""}) > 1:
             found.say(
                 "", "tags", f"one new PatientID stands with {len(several - {''})} different PatientNames"
             )
 
 
-def names_left(found: _Found, datasets: Datasets, lines: Lines, named: Lines, search: Search) -> None:
-    """Words of people in headers, sidecars, names of files and folders, and the record itself."""
-    from defacedask.io.dicom.export.identity import texts_of
+class Names:
+    """Words of people in headers, sidecars, names of files and folders, and the record itself.
 
-    for name, (line, dataset) in datasets.items():
+    Parameters
+    ----------
+    search : Search
+    """
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+
+    def file(self, found: _Found, line: Line, dataset: Any) -> None:
+        """Look at one file, of which there is a header if it is DICOM."""
+        from defacedask.io.dicom.export.identity import texts_of
+
         if not line.get("deidentified"):
-            continue
-        where = next((str(tag) for _, tag, texts in texts_of(dataset) if search.any(texts)), "")
-        if where:
-            found.say(name, "leaks", f"{where} still names somebody")
-    for line in named:
+            return
         name = str(line["file"])
-        hidden = line.get("deidentified") and name not in datasets
-        plain = line.get("modality") == "dataset"
-        if hidden and search.any(_texts_of_file(found.folder / name, plain=plain)):
+        if dataset is not None:
+            any_ = self._search.any
+            where = next((str(tag) for _, tag, texts in texts_of(dataset) if any_(texts)), "")
+            if where:
+                found.say(name, "leaks", f"{where} still names somebody")
+        elif self._search.any(_texts_of_file(found.folder / name, plain=line.get("modality") == "dataset")):
             found.say(name, "leaks", "its header or a field of it still names somebody")
-    if not any(line.get("deidentified") for line in lines):
-        return
-    for line in lines:  # also those of what was refused
-        said = [text for key, value in line.items() if key not in _NO_TEXT for text in _texts(value)]
-        if search.any(said):
-            found.say(str(line.get("file", "")), "leaks", "somebody is named in its name or its line")
+
+    def record(self, found: _Found, lines: Lines) -> None:
+        """Look at all lines, also those of what was refused."""
+        if not any(line.get("deidentified") for line in lines):
+            return
+        for line in lines:
+            said = [text for key, value in line.items() if key not in _NO_TEXT for text in _texts(value)]
+            if self._search.any(said):
+                found.say(str(line.get("file", "")), "leaks", "somebody is named in its name or its line")
 
 
 def _texts(value: Any) -> Iterator[str]:

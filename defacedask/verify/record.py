@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 from defacedask.errors import InputError
 from defacedask.inputs import scan_of
 from defacedask.io.dicom.model import Case, Scan
-from defacedask.verify.files import Found, Lines
+from defacedask.verify.files import Found
+from defacedask.verify.lines import Lines, Record, Some
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.export.leaks import Search
 
-__all__ = ["check_seal", "named_files", "read_record", "sealed_search", "source_facts", "unseen"]
+__all__ = ["THERE", "check_seal", "named_files", "read_record", "sealed_search", "source_facts", "unseen"]
 
+#: Status of a line whose file is there; of what was passed on as it came its bytes alone are looked at.
+THERE = ("written", "copied")
 #: Files of the record itself.
 RECORD = {"audit.jsonl", "audit.seal.json"}
 
 
-def read_record(folder: Path) -> Lines:
+def read_record(folder: Path) -> Record:
     """Lines of the record of a folder.
 
     Raises
@@ -30,15 +33,11 @@ def read_record(folder: Path) -> Lines:
     InputError
         If there is none, or it cannot be read.
     """
-    from defacedask.io.dicom.export.audit import AUDIT, read_lines
+    from defacedask.io.dicom.export.audit import AUDIT
 
     if not (folder / AUDIT).is_file():
         raise InputError(f"{folder} has no {AUDIT}.", "Name the folder that `defacedask deface --out` wrote.")
-    try:
-        lines = read_lines(folder / AUDIT)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{folder / AUDIT} cannot be read ({error}).", "The record is damaged.") from None
-    return lines
+    return Record(folder / AUDIT)
 
 
 def sealed_search(found: Found, key: bytes) -> Search | None:
@@ -100,8 +99,8 @@ def check_seal(found: Found, key: bytes) -> None:
         found.say(AUDIT, "record", "the holder of this key did not seal it")
 
 
-def named_files(found: Found, written: Lines, delivered: bool = False) -> Lines:
-    """Lines whose file is there; says which files are missing, twice on record or on no record.
+def named_files(found: Found, lines: Lines, delivered: bool = False) -> Lines:
+    """Lines whose file should be there and is; says which are missing, twice on record or on no record.
 
     With ``delivered`` files of cases are elsewhere, and were looked at before they went there.
     """
@@ -109,9 +108,12 @@ def named_files(found: Found, written: Lines, delivered: bool = False) -> Lines:
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()}
     if _of_study(folder):  # it holds more
         there = {name for name in there if name.startswith("defaced/")}
-    named: Lines = []
+    named = bytearray()
     seen: set[str] = set()
-    for line in written:
+    for line in lines:
+        named.append(False)
+        if line.get("status") not in THERE:
+            continue
         name = str(line.get("file", ""))
         pure = PurePosixPath(name)
         if not name or pure.is_absolute() or ".." in pure.parts:
@@ -123,11 +125,11 @@ def named_files(found: Found, written: Lines, delivered: bool = False) -> Lines:
         elif not (folder / name).is_file() or (folder / name).is_symlink():
             found.say(name, "record", "it is on record, but not there")
         else:
-            named.append(line)
+            named[-1] = True
         seen.add(name)
     for name in sorted(there - seen - RECORD):
         found.say(name, "record", "it is not on record")
-    return named
+    return Some(lines, named)
 
 
 def _of_study(folder: Path) -> bool:

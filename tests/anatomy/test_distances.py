@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
-from defacedask.anatomy.distances import distance_to, within
+from defacedask.anatomy.distances import distance_to, distances_at, inner_distances, within
 
 SPACINGS = [(1.0, 1.0, 1.0), (5.0, 0.7, 0.7), (1.5, 0.98, 1.3), (0.6, 3.0, 2.0)]
 
@@ -54,3 +54,15 @@ def test_the_mask_is_not_written_into():
     within(mask, (1.0, 1.0, 1.0), 3.0)
     distance_to(mask, (1.0, 1.0, 1.0))
     assert (mask == before).all()
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("density", [0.001, 0.3, 0.97])
+def test_slice_by_slice_has_the_bits_of_scipy(spacing, density):
+    mask = masks(2, density)
+    mask[4, 10, 8], mask[0, 0, 0] = True, False
+    true = distance_transform_edt(mask, sampling=spacing)
+    assert inner_distances(mask, spacing).tobytes() == true.tobytes()
+    assert inner_distances(mask, spacing, np.float32).tobytes() == true.astype(np.float32).tobytes()
+    points = masks(3, 0.1)
+    assert distances_at(~mask, points, spacing).tobytes() == true[points].tobytes()

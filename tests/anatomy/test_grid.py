@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.strategies import geometries
 
+from defacedask.anatomy import grid as grid_module
 from defacedask.anatomy.grid import _percentiles, cropped_values, reduced, resample
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
@@ -84,3 +85,68 @@ def test_percentiles_of_counts_are_those_of_the_positions(counts):
     at = (0.05, 30.0, 99.95)
     positions = np.repeat(np.arange(len(counts)), counts)
     np.testing.assert_allclose(_percentiles(np.array(counts), at), np.percentile(positions, at), atol=1e-9)
+
+
+def by_itk(values, source, target, outside):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid_module, "_nearest_by_axis", lambda *_: None)
+        return resample(values, source, target, outside=outside, nearest=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.permutations(range(3)),
+    st.lists(st.sampled_from([1.0, -1.0]), min_size=3, max_size=3),
+    st.integers(0, 99),
+)
+def test_nearest_along_the_axes_is_what_itk_gives(order, signs, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 9, rng.integers(2, 9, 3)).astype(np.int16)
+    source = Geometry.from_spacing(values.shape, rng.uniform(0.5, 3.0, 3).tolist())
+    affine = np.eye(4)
+    affine[:3, :3] = (np.eye(3)[list(order)] * signs)[:, ::-1] * rng.uniform(0.5, 3.0, 3)
+    shape = tuple(rng.integers(1, 9, 3).tolist())
+    target = Geometry(shape, affine, "")
+    affine = affine.copy()
+    affine[:3, 3] = source.centre - target.centre + rng.uniform(-3.0, 3.0, 3)
+    target = Geometry(shape, affine, "")
+    to_source = np.linalg.inv(source.affine) @ target.affine
+    assert grid_module._nearest_by_axis(values, to_source, target.shape, -5) is not None
+    found = resample(values, source, target, outside=-5, nearest=True)
+    assert found.dtype == values.dtype
+    assert np.array_equal(found, by_itk(values, source, target, -5))
+    assert np.array_equal(
+        resample(values > 4, source, target, nearest=True), by_itk(values > 4, source, target, 0)
+    )
+
+
+def test_what_lies_in_the_middle_between_voxels_is_left_to_itk():
+    source = Geometry.from_spacing((4, 4, 4), (2.0, 2.0, 2.0))
+    middle = Geometry.from_spacing((4, 4, 4), (2.0, 2.0, 2.0), (1.0, 0.2, 0.3))
+    turned = middle.affine.copy()
+    turned[:3, :3] @= np.array([[0.8, 0.6, 0.0], [-0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    for affine in (middle.affine, turned):
+        to_source = np.linalg.inv(source.affine) @ affine
+        assert grid_module._nearest_by_axis(np.zeros((4, 4, 4), bool), to_source, (4, 4, 4), 0) is None
+
+
+@pytest.mark.parametrize("chunk", [3, 4, 5, 12])
+def test_each_chunk_of_a_lazy_volume_is_read_once(chunk):
+    read = []
+
+    def block(block_info=None):
+        start, stop = block_info[None]["array-location"][0]
+        read.append(start)
+        return np.broadcast_to(np.arange(start, stop)[:, None, None], (stop - start, 5, 6)).astype(np.int16)
+
+    data = dask.array.map_blocks(
+        block, chunks=((chunk,) * (24 // chunk) + ((24 % chunk,) if 24 % chunk else ()), 5, 6), dtype=np.int16
+    )
+    grid = Geometry.from_spacing((24, 5, 6), (0.5, 2.0, 2.0))
+    volume = make_volume(data, grid, modality="CT", units="HU")
+    read.clear()
+    lazy, _ = reduced(volume, 2.0)
+    assert len(read) == len(set(read)) == -(-24 // chunk)
+    assert np.array_equal(lazy, reduced(volume.load(), 2.0)[0])
+    found = np.concatenate([part for _, part in grid_module.above_level(volume, 7, 11.5)])
+    assert np.array_equal(found, real_values(volume).values > 11.5)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.anatomy.distances import distances_at
 from defacedask.anatomy.grid import resample
-from defacedask.anatomy.morphology import close, components, dilate
+from defacedask.anatomy.morphology import box_of, close, components, dilate
 from defacedask.anatomy.witness.cues import toward
 from defacedask.anatomy.witness.solid import OPENING, Solid, own_grid
 from defacedask.anatomy.witness.sphere import angle
@@ -54,20 +55,28 @@ def moved_skin(
     moved : float
         Fraction of them with no skin of the defaced image within ``least_mm``; NaN without points.
     """
-    box, points, gap = _gaps(original, defaced, solid, seen)
-    points = points & _face(box, seen)
+    box, points, now = _skins(original, defaced, solid, seen)
+    points[points] = _face(box, seen, points)
     count = int(points.sum())
     if count == 0:
         return 0, float("nan")
-    return count, float((gap[points] >= least_mm - 1e-6).mean())
+    return count, _share_moved(points, now, box, least_mm)
 
 
-def _gaps(
+def _share_moved(points: np.ndarray, now: np.ndarray, box: Geometry, least_mm: float) -> float:
+    """Fraction of some voxels with no skin within so many mm; what lies farther away is not looked at."""
+    margin = int(np.ceil(least_mm / min(box.spacing))) + 1
+    part = box_of(points, margin)
+    points, now = points[part], now[part]
+    if not now.any():
+        return 1.0
+    return float((distances_at(now, points, box.spacing) >= least_mm - 1e-6).mean())
+
+
+def _skins(
     original: xr.DataArray, defaced: xr.DataArray, solid: Solid, seen: Sighting
 ) -> tuple[Geometry, np.ndarray, np.ndarray]:
-    """Box around the face, skin of the original in view, and mm from anywhere to the defaced image's skin."""
-    from scipy.ndimage import distance_transform_edt
-
+    """Box around the face, skin of the original in view, and skin of the defaced image."""
     box = _box(solid.grid, seen)
     near = resample(dilate(solid.body, 1), solid.grid, box, nearest=True)
     known = resample(~dilate(solid.body, 2) & solid.view, solid.grid, box, nearest=True)
@@ -77,8 +86,7 @@ def _gaps(
     aside = (before > solid.level) & ~near & (np.abs(after - before) <= 1e-3 * max(1.0, abs(solid.level)))
     was = _skin((before > solid.level) & near, view, known)
     now = _skin((after > solid.level) & ~aside, view, known)
-    gap = distance_transform_edt(~now, sampling=box.spacing) if now.any() else np.full(now.shape, np.inf)
-    return box, was & view & ~dilate(~view, 2), gap
+    return box, was & view & ~dilate(~view, 2), now
 
 
 def _box(grid: Geometry, seen: Sighting) -> Geometry:
@@ -114,8 +122,9 @@ def _skin(body: np.ndarray, view: np.ndarray, known: np.ndarray) -> np.ndarray:
     return dilate(dilate(air, by) & view & ~body, 1) & body
 
 
-def _face(box: Geometry, seen: Sighting) -> np.ndarray:
-    x, y, z = np.broadcast_arrays(*box.positions(dtype=np.float64))
+def _face(box: Geometry, seen: Sighting, points: np.ndarray) -> np.ndarray:
+    """Which of some voxels lie in the face, in their order."""
+    x, y, z = (at[points] for at in np.broadcast_arrays(*box.positions(dtype=np.float64)))
     away = np.stack([x, y, z], axis=-1) - seen.centre
     far = np.linalg.norm(away, axis=-1)
     least = INSIDE * float(np.linalg.norm(seen.place - seen.centre))

@@ -11,6 +11,7 @@ from defacedask.errors import DefacedaskError
 from defacedask.flow.stages.layout import one_thread, volume_path
 from defacedask.io.store import CaseStore
 from defacedask.volume import real_values
+from defacedask.volume.above import above
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -97,7 +98,7 @@ def body_slices(store: CaseStore, path: str, defacer: str) -> Callable[[int], np
             kept[first] = volume[rows].values, None if drop is None else drop[rows].values
         chunk, couch = kept[first]
         # as `real_values` has it, of one slice: few of a chunk are asked for
-        inside: np.ndarray = chunk[k - first].astype(np.float32) * slope[k] + intercept[k] > level
+        inside = above(chunk[k - first][None], slope[k : k + 1], intercept[k : k + 1], level)[0]
         if couch is not None:
             inside &= couch[k - first] == 0
         return inside

@@ -15,6 +15,7 @@ from defacedask.flow.stages.layout import volume_path
 from defacedask.io.store import CaseStore, writing
 from defacedask.showing import beside
 from defacedask.volume import geometry_of, real_values
+from defacedask.volume.above import above
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
@@ -56,7 +57,8 @@ class GridExport(JudgedExport):
                     f"{self.defacer} changed values of the {series.modality} outside its own region.",
                     "Please report this.",
                 )
-            self.weigh(series.modality, before[first:last], original, defaced)
+            if box is not None:
+                self.weigh(series.modality, before[first:last][box[0]], original[box], defaced[box])
             now.update(first=first, defaced=defaced, region=region)
             return original, defaced
 
@@ -96,12 +98,10 @@ class GridExport(JudgedExport):
         """Count what becomes air and what was air before, where the modality tells body from air."""
         if modality != "CT":
             return
-        changed = original != defaced  # the rest is what it was
-        number = np.count_nonzero(changed, axis=(1, 2))
-        slope, intercept = (np.repeat(part.coords[name].values, number) for name in ("slope", "intercept"))
-        was, now = (values[changed] * slope + intercept > SKIN_HU for values in (original, defaced))
-        self.taken += int((was & ~now).sum())
-        self.added += int((~was & now).sum())
+        scale = tuple(np.asarray(part.coords[name].values, np.float64) for name in ("slope", "intercept"))
+        was, now = (above(values, *scale, SKIN_HU) for values in (original, defaced))
+        self.taken += int(np.count_nonzero(was > now))  # what did not change is in neither
+        self.added += int(np.count_nonzero(now > was))
 
     @property
     def additive(self) -> bool:

@@ -143,7 +143,7 @@ def make_plans(
         grid = geometry_of(volume)
         with writing(f"the head of {case}"):
             write_volume(
-                store.url, f"head/{path}", make_volume(drop.astype(np.uint8), grid, modality="SEG", units="")
+                store.url, f"head/{path}", make_volume(drop.view(np.uint8), grid, modality="SEG", units="")
             )
             write_volume(store.url, f"{MASKS}/{path}", HeadMasks.of(head).volume())
             consolidate(store.url)

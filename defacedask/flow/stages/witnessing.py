@@ -126,7 +126,7 @@ def _solid(url: str, key: str, path: str) -> Solid:
     """The patient in an image: what the witness looks at first, and measures on at once."""
     from defacedask.anatomy.witness.solid import solid_of
 
-    return solid_of(CaseStore(url).volume(path).load())
+    return solid_of(CaseStore(url).volume(path))
 
 
 @functools.lru_cache(maxsize=16)

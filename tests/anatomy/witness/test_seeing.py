@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from defacedask.anatomy.witness import hidden, sighting, verdict
+from defacedask.anatomy.witness import cues, hidden, sighting, verdict
 from defacedask.anatomy.witness.judging import MOST_DEGREES, MOST_MM
+from defacedask.anatomy.witness.solid import solid_of
 from defacedask.anatomy.witness.sphere import angle
 from defacedask.geometry import Geometry
 from defacedask.volume import geometry_of, make_volume, real_values
@@ -172,3 +174,15 @@ def test_a_large_thing_beside_a_head_is_no_second_one(patient_ct, seen):
     found = sighting(_like(patient_ct, values, Geometry(values.shape, grid.affine)))
     assert not found.second
     assert_seen(found, seen.place, seen.facing)
+
+
+def test_skin_is_the_same_read_in_parts_and_at_once(patient_ct, seen, monkeypatch):
+    solid = solid_of(patient_ct)
+    smooth = gaussian_filter(solid.body.astype(np.float32), 1.0)
+    for away in ((0.0, 0.0, 0.0), (30.0, -20.0, 10.0), (0.0, 60.0, -120.0)):
+        centre = seen.centre + away
+        found = cues.skin_seen(solid, smooth, centre)
+        with monkeypatch.context() as patch:
+            patch.setattr(cues, "SKIN_PARTS", (0,))
+            whole = cues.skin_seen(solid, smooth, centre)
+        assert np.array_equal(found, whole, equal_nan=True)
