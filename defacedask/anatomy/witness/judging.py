@@ -171,7 +171,8 @@ def verdict(
         elsewhere, apart_by = apart(seen, plan_place, plan_facing, plan_up)
         figures |= apart_by
         agrees = not elsewhere
-    points, share = moved_skin(original, defaced, find(original), seen, LEAST_MM)
+    solid = find(original)
+    points, share = moved_skin(original, defaced, solid, seen, LEAST_MM)
     figures |= {"points": points, "moved": None if points == 0 else round(share, 4)}
     if agrees is False:
         hint = "look at where its head lies and how it is turned"
@@ -190,7 +191,7 @@ def verdict(
     )
     if held:
         return Verdict(share, agrees, True, sentence, figures, ANOTHER)
-    sentence = _left_beside(original, defaced, find(original))
+    sentence = _left_beside(original, defaced, solid)
     if sentence and original.attrs["modality"] == "MR":
         # no arm reaches into a head coil, and a field of view too small folds a face to the other side
         sentence += ", and nobody knows whether it shows one"
