@@ -267,3 +267,29 @@ def test_extra_views_lie_around_the_best():
         "yaw+15_pitch-10",
         "yaw+0_pitch-10_side",
     }
+
+
+class Spoiling(Eye):
+    """A plug-in that blackens the pictures it is shown."""
+
+    def analyse(self, images, boxes=None):
+        out = super().analyse(images, boxes)
+        for image in images:
+            image[:] = 0
+        return out
+
+    def encode(self, image, boxes=None, landmarks=None):
+        out = super().encode(image, boxes, landmarks)
+        image[:] = 0
+        return out
+
+
+def test_what_a_recogniser_does_to_a_picture_is_not_seen_by_the_next():
+    """Who looks after it would see nobody, and the report would say that nobody is recognised."""
+    own = Examiner([Spoiling("first"), Eye("second")], np.eye(4))
+    shown = picture(100)
+    own.show([shown], ["a"], **ABOUT)
+    later = Examiner([Spoiling("first"), Eye("second")], np.eye(4), known=own.looks)
+    later.show([shown], ["a"], **ABOUT)
+    for looks in (own.looks, [look for look in later.looks if look["forced"]]):
+        assert [look["encoding"] is not None and sum(look["encoding"]) > 0 for look in looks] == [True, True]

@@ -171,7 +171,8 @@ def verdict(
         elsewhere, apart_by = apart(seen, plan_place, plan_facing, plan_up)
         figures |= apart_by
         agrees = not elsewhere
-    points, share = moved_skin(original, defaced, find(original), seen, LEAST_MM)
+    solid = find(original)
+    points, share = moved_skin(original, defaced, solid, seen, LEAST_MM)
     figures |= {"points": points, "moved": None if points == 0 else round(share, 4)}
     if agrees is False:
         hint = "look at where its head lies and how it is turned"
@@ -188,16 +189,20 @@ def verdict(
         if held
         else ""
     )
-    if not held:
-        sentence = _left_beside(original, defaced, find(original))
-    return Verdict(share, agrees, held, sentence, figures, ANOTHER if held else "")
+    if held:
+        return Verdict(share, agrees, True, sentence, figures, ANOTHER)
+    sentence = _left_beside(original, defaced, solid)
+    if sentence and original.attrs["modality"] == "MR":
+        # no arm reaches into a head coil, and a field of view too small folds a face to the other side
+        sentence += ", and nobody knows whether it shows one"
+        return Verdict(share, agrees, True, sentence, figures, "cut the image to the head")
+    return Verdict(share, agrees, False, sentence, figures)
 
 
 def _left_beside(original: xr.DataArray, defaced: xr.DataArray, solid: Solid) -> str:
     """What is said of a part that does not hang together with the head, is as large as a face and stays; "" of none.
 
-    It may be an arm, a bottle or a pillow. It may be the front of a second head, or of this one, that a field of view
-    too small has folded to the other side.
+    On CT it may be an arm or a support. On MR it may be a bottle, or the front of a second head, or of this one.
     """
     if solid.loose is None:
         return ""
@@ -214,6 +219,4 @@ def _left_beside(original: xr.DataArray, defaced: xr.DataArray, solid: Solid) ->
     litres = len(index) * solid.grid.voxel_volume / 1e6
     if stays < 0.5:
         return ""
-    return (
-        f"beside the head lies something of {litres:.1f} litres, as large as a face, and it stays: look at it"
-    )
+    return f"beside the head lies something of {litres:.1f} litres, as large as a face, that stays as it is"

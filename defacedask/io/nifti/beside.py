@@ -32,7 +32,7 @@ _HEAD = 8
 def header_size(raw: bytes | bytearray) -> tuple[int, str]:
     """Bytes of a file's header, 348 or 540, and their order."""
     for order in ("little", "big"):
-        size = int.from_bytes(raw[:4], order)  # type: ignore[arg-type]
+        size = int.from_bytes(raw[:4], order)
         if size in (348, 540):
             return size, order
     return 348, "little"

@@ -137,9 +137,9 @@ def write_nifti(
     stored, defaced = before.values, after.values
     geometry = geometry_of(before)
     region = np.asarray(plan.region(geometry))
-    raw = _raw(source)
+    whole = _raw(source)
     dtype, offset = np.dtype(header.get_data_dtype()), int(loaded.dataobj.offset)
-    here = np.frombuffer(raw, dtype, count=stored.size, offset=offset).reshape(stored.shape)
+    here = np.frombuffer(whole, dtype, count=stored.size, offset=offset).reshape(stored.shape)
     # compared as it was read: what is no number is background there
     seen, _ = numbers_only(here, float(loaded.dataobj.slope), float(loaded.dataobj.inter), series.modality)
     if not np.array_equal(seen, stored):
@@ -149,7 +149,7 @@ def write_nifti(
             f"{context.defacer} changed values outside its own region.", "Please report this."
         )
     # voxels outside the region keep their bytes, not-a-numbers' too; inside they go, for they would draw the skin
-    raw, beside = only_voxels(raw, offset, offset + here.nbytes)
+    raw, beside = only_voxels(whole, offset, offset + here.nbytes)
     if context.remap.identity is not None:
         raw = _anonymous(raw, offset)
     new = here.copy()
