@@ -45,10 +45,15 @@ def asides(images: Sequence[Header]) -> list[tuple[list[Header], str]]:
     if not placed:
         return []
     along = np.array([normals[k] for k in placed])
-    # the direction that most slices share; across a stack the sign does not matter
-    alike = np.abs(along @ along.T) > np.cos(np.radians(TURNED))
-    main = alike[int(alike.sum(axis=1).argmax())]
+    # the direction that most slices share, of the few that there are; across a stack the sign does not matter
+    kinds_of, first, count = np.unique(np.round(along, 2), axis=0, return_index=True, return_counts=True)
+    near = np.cos(np.radians(TURNED))
+    votes = [int(count[np.abs(kinds_of @ one) > near].sum()) for one in kinds_of]
+    main = np.abs(along @ along[first[int(np.argmax(votes))]]) > near
     stack = {k for k, member in zip(placed, main, strict=True) if member}
+    many = len(images) - len(stack)
+    if not many or many > max(FEW, PART * len(images)) or len(stack) < TIMES * many:
+        return []
     kinds = {images[k].values.get("ImageType", ()) for k in stack}
     found: dict[str, list[Header]] = defaultdict(list)
     for k, one in enumerate(images):
@@ -67,9 +72,6 @@ def asides(images: Sequence[Header]) -> list[tuple[list[Header], str]]:
             found["it is a picture of another kind (ImageType), without a position, among slices"].append(one)
         else:
             return []
-    many = sum(map(len, found.values()))
-    if many > max(FEW, PART * len(images)) or len(stack) < TIMES * many:
-        return []
     return [(some, reason) for reason, some in found.items()]
 
 
