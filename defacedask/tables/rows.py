@@ -111,7 +111,9 @@ def case_rows(cases: Sequence[About], results: Iterable[TaskResult]) -> list[dic
         noted = [result for stage in ("ingest", "plan", "apply") for result in own if result.stage == stage]
         notes = [note for result in noted for note in result.facts.get("notes", ())]
         # the head need not be found in the case's first image
-        shown = next((r.facts["shown"] for r in own if r.stage == "plan" and "shown" in r.facts), {})
+        shown: dict[str, str] = next(
+            (r.facts["shown"] for r in own if r.stage == "plan" and "shown" in r.facts), {}
+        )
         rows.append(
             {
                 "case": case.id,

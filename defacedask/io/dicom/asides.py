@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,18 +46,25 @@ def asides(images: Sequence[Header]) -> list[tuple[list[Header], str]]:
     if not placed:
         return []
     along = np.array([normals[k] for k in placed])
-    # the direction that most slices share; across a stack the sign does not matter
-    alike = np.abs(along @ along.T) > np.cos(np.radians(TURNED))
-    main = alike[int(alike.sum(axis=1).argmax())]
+    # the direction that most slices share, of the few that there are; across a stack the sign does not matter
+    directions, first, count = np.unique(np.round(along, 2), axis=0, return_index=True, return_counts=True)
+    near = np.cos(np.radians(TURNED))
+    votes = [int(count[np.abs(directions @ one) > near].sum()) for one in directions]
+    main = np.abs(along @ along[first[int(np.argmax(votes))]]) > near
     stack = {k for k, member in zip(placed, main, strict=True) if member}
+    many = len(images) - len(stack)
+    if not many or many > max(FEW, PART * len(images)) or len(stack) < TIMES * many:
+        return []
     kinds = {images[k].values.get("ImageType", ()) for k in stack}
+    sizes = {_size(images[k]) for k in stack}
+    places = np.array([images[k].values["ImagePositionPatient"] for k in sorted(stack)])
     found: dict[str, list[Header]] = defaultdict(list)
     for k, one in enumerate(images):
         if k in stack:
             continue
         if _colour(one):
             found["it is a colour picture among the grey slices of a stack"].append(one)
-        elif normals[k] is not None and _goes_on(one, [images[n] for n in stack]):
+        elif normals[k] is not None and _size(one) in sizes and _goes_on(one, places):
             return []
         elif normals[k] is not None:
             found[
@@ -67,17 +75,15 @@ def asides(images: Sequence[Header]) -> list[tuple[list[Header], str]]:
             found["it is a picture of another kind (ImageType), without a position, among slices"].append(one)
         else:
             return []
-    many = sum(map(len, found.values()))
-    if many > max(FEW, PART * len(images)) or len(stack) < TIMES * many:
-        return []
     return [(some, reason) for reason, some in found.items()]
 
 
-def _goes_on(one: Header, stack: Sequence[Header]) -> bool:
-    """Whether a picture lies where a slice of the stack could: on the line of their places, where none of them is."""
-    if any(one.values.get(size) != stack[0].values.get(size) for size in ("Rows", "Columns")):
-        return False
-    places = np.array([other.values["ImagePositionPatient"] for other in stack])
+def _size(one: Header) -> tuple[Any, Any]:
+    return one.values.get("Rows"), one.values.get("Columns")
+
+
+def _goes_on(one: Header, places: np.ndarray) -> bool:
+    """Whether a picture lies where a slice of a stack could: on the line of its places, where none of them is."""
     away = places - places[0]
     far = away[int(np.linalg.norm(away, axis=1).argmax())]
     along = far / max(float(np.linalg.norm(far)), 1e-6)

@@ -170,7 +170,8 @@ class _Catalogue:
         if all(h.text("SOPClassUID") in CLASSIC for h in images):
             for aside, reason in asides(images):
                 self._refuse(aside, reason)
-                images = [h for h in images if h not in aside]
+                gone = set(map(id, aside))
+                images = [h for h in images if id(h) not in gone]
         if images:
             self._images(images)
 
