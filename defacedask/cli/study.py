@@ -56,6 +56,7 @@ def command(
     from defacedask.io.remote import localise
     from defacedask.runs.outputs import output_of, outside
     from defacedask.runs.study import resolve_defacers
+    from defacedask.showing import counted
 
     output = output_of(out, work, own="store")
     outside(output.folder, inputs)
@@ -69,8 +70,7 @@ def command(
             parts = ", ".join(f"{s.modality} ({len(s.files)} files)" for s in case.images)
             click.echo(
                 printable(f"{case.id}: patient {case.patient_id}: {parts}")
-                + f"; {len(case.structures)} structure sets, "
-                f"{len(case.doses)} doses"
+                + f"; {counted(len(case.structures), 'structure set')}, {counted(len(case.doses), 'dose')}"
             )
             lacking = fit_nothing(case, patterns_of(options["protect"]))
             refused += bool(lacking)
