@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from distributed import Client
     from rich.console import Console
 
-__all__ = ["Bar", "clients", "cluster_options"]
+__all__ = ["HERE", "Bar", "clients", "cluster_options"]
 
 #: This process alone.
 HERE = "here"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from defacedask.cli.outputs import FOLDER
-from defacedask.cli.running import finish, run_study, study_options
+from defacedask.cli.running import arms_of, finish, run_study, study_options
 
 
 @click.command(name="demo")
@@ -41,6 +41,8 @@ def command(out: Path, subjects: int, seed: int, export: bool | None, **options:
     from defacedask.phantom import write_phantom
     from defacedask.runs.run_key import key_of_seed
 
+    options["attacks"] = options["attacks"] or "basic"
+    _check(out, options)
     with writing(f"the output folder {out}"):
         out.mkdir(parents=True, exist_ok=True)
     cohort = out / "cohort"
@@ -49,10 +51,27 @@ def command(out: Path, subjects: int, seed: int, export: bool | None, **options:
     else:
         click.echo(f"making {subjects} virtual patients", err=True)
         write_phantom(cohort, subjects, seed=seed, modalities=("CT", "MR"))
-    options["attacks"] = options["attacks"] or "basic"
     sample = export is None
     result = run_study([cohort], out, seed=seed, export=bool(export), sample=sample, **options)
     finish(result, None if export is False else key_of_seed(seed))
+
+
+def _check(out: Path, options: dict[str, Any]) -> None:
+    """Refuse options that a study would refuse, before virtual patients are made, which takes minutes."""
+    from defacedask.costs.texture import check_classes
+    from defacedask.flow.stages.protecting import check_margin, patterns_of
+    from defacedask.runs.face_settings import face_settings, resolve_tolerance
+    from defacedask.runs.preparing import resolve_defacers
+
+    resolve_defacers(options["defacers"])
+    arms_of(options["arms"], options["cluster"])
+    faces = face_settings(
+        options["recogniser"], options["attacks"], options["allow_upload"], out / "store" / "faces"
+    )
+    resolve_tolerance(options["tolerance"], faces)
+    check_classes(options["feature_classes"])
+    check_margin(options["margin_mm"])
+    patterns_of(options["protect"])
 
 
 def _same_cohort(cohort: Path, subjects: int, seed: int) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from defacedask.cli.clusters import Bar, clients, cluster_options
+from defacedask.cli.clusters import HERE, Bar, clients, cluster_options
 from defacedask.cli.consoles import table_console
 from defacedask.cli.release_options import protect_options
 from defacedask.cli.verbose import performance_option
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from defacedask.runs.outputs import Output
     from defacedask.runs.study import StudyResult
 
-__all__ = ["UndoneLines", "device_option", "finish", "retry_option", "run_study", "study_options"]
+__all__ = ["UndoneLines", "arms_of", "device_option", "finish", "retry_option", "run_study", "study_options"]
 
 #: Of every command that defaces.
 device_option = click.option(
@@ -138,6 +138,16 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def arms_of(given: Iterable[str], cluster: str) -> dict[str, Any]:
+    """Arms that were asked for; where workers run on this machine their programs must be here."""
+    from defacedask.runs.arms import programs_here, read_arms
+
+    arms = read_arms(given)
+    if cluster in ("local", HERE):
+        programs_here(arms)
+    return arms
+
+
 def run_study(
     cases: Any,
     out: Path,
@@ -166,7 +176,7 @@ def run_study(
 
     console = Console(stderr=True)
     # where all is done in this process, it must have the card itself
-    device = device_for(device, None) if cluster == "here" else chosen_device(device)
+    device = device_for(device, None) if cluster == HERE else chosen_device(device)
     prepared = prepare(cases, out, device=device, **options)
     leaving = upload_warning(prepared.settings.faces)
     if leaving:

@@ -16,6 +16,7 @@ from defacedask.io.dicom.catalogue import scan
 from defacedask.io.dicom.defaced import said
 from defacedask.io.dicom.model import Scan, Series
 from defacedask.io.remote import localise
+from defacedask.showing import counted
 
 __all__ = ["command"]
 
@@ -34,7 +35,7 @@ def _content(series: Series) -> str:
     if "already_defaced" in facts and series.geometry is not None:
         return said(facts["already_defaced"])
     if "structures" in facts:
-        return f"{len(facts['structures'])} structures"
+        return counted(len(facts["structures"]), "structure")
     if "suv" in facts:
         return facts["suv"]["units"] + (
             "" if facts["suv"]["units"] == "g/mL" else f" ({facts['suv']['why']})"
@@ -72,6 +73,8 @@ def _tables(result: Scan) -> None:
                 first = False
             table.add_section()
         console.print(table)
+        for line in _legend(result):
+            console.print(line, highlight=False, soft_wrap=True)
     if result.skipped:
         table = Table(title="Skipped", title_justify="left", header_style="bold")
         for name in ("what", "files", "because", "first of them"):
@@ -82,6 +85,20 @@ def _tables(result: Scan) -> None:
     for note in result.notes:
         console.print(f"Note: {escape(printable(note))}")
     console.print(_sentence(result))
+
+
+def _legend(result: Scan) -> list[str]:
+    """What the table's letters and its star say, where it has them."""
+    images = [series for case in result.cases for series in case.images if series.geometry is not None]
+    lines = []
+    if images:
+        letters = "S superior, I inferior, A anterior, P posterior, L left, R right"
+        lines.append(f"grid: number of voxels, their size, and the directions of z, y and x ({letters})")
+    if any(len(case.images) > 1 for case in result.cases):
+        lines.append(
+            "*: the image on which the head is looked for first; its plan serves the others of the case"
+        )
+    return lines
 
 
 def _by_reason(result: Scan) -> list[tuple[tuple[str, str], int, str]]:

@@ -11,7 +11,12 @@ import click
 @click.command("status")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("--price", type=float, default=None, help="Of one worker for an hour, to tell what cases cost.")
+@click.option(
+    "--price",
+    type=click.FloatRange(min=0),
+    default=None,
+    help="Of one worker for an hour, in any currency, to tell what cases cost.",
+)
 def command(out: Path, as_json: bool, price: float | None) -> None:
     """Say how far a run is that writes, or wrote, to a folder; nothing there is touched.
 

@@ -9,7 +9,7 @@ import click
 
 from defacedask.cli.outputs import OUT
 from defacedask.cli.release_options import release_options
-from defacedask.cli.running import finish, run_study, study_options
+from defacedask.cli.running import arms_of, finish, run_study, study_options
 from defacedask.errors import printable
 
 
@@ -54,13 +54,13 @@ def command(
     from defacedask.flow.stages.protecting import fit_nothing, patterns_of
     from defacedask.io.dicom.catalogue import scan
     from defacedask.io.remote import localise
-    from defacedask.runs.arms import read_arms
     from defacedask.runs.outputs import output_of, outside
     from defacedask.runs.study import resolve_defacers
+    from defacedask.showing import counted
 
     output = output_of(out, work, own="store")
     outside(output.folder, inputs)
-    names = [*resolve_defacers(options["defacers"]), *read_arms(options["arms"])]
+    names = [*resolve_defacers(options["defacers"]), *arms_of(options["arms"], options["cluster"])]
     found = scan(*localise(inputs, output.folder / "store" / "fetched", say=click.echo))
     for note in found.notes:
         click.echo(printable(f"Note: {note}"), err=True)
@@ -70,8 +70,7 @@ def command(
             parts = ", ".join(f"{s.modality} ({len(s.files)} files)" for s in case.images)
             click.echo(
                 printable(f"{case.id}: patient {case.patient_id}: {parts}")
-                + f"; {len(case.structures)} structure sets, "
-                f"{len(case.doses)} doses"
+                + f"; {counted(len(case.structures), 'structure set')}, {counted(len(case.doses), 'dose')}"
             )
             lacking = fit_nothing(case, patterns_of(options["protect"]))
             refused += bool(lacking)

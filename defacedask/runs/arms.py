@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from defacedask.inputs import nothing_found, scan_of
 if TYPE_CHECKING:
     from defacedask.io.dicom.model import Case
 
-__all__ = ["Partner", "partners", "read_arms"]
+__all__ = ["Partner", "partners", "programs_here", "read_arms"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +79,22 @@ def read_arms(given: Iterable[str] | Mapping[str, str | Path] | None) -> dict[st
                 "Name the folder, or write {input} and {output} into the command.",
             )
     return out
+
+
+def programs_here(arms: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a command whose program is not on this machine, where the workers run; elsewhere they may have it.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for name, arm in arms.items():
+        program = shlex.split(arm["command"])[0] if "command" in arm else ""
+        if program and shutil.which(program) is None:
+            raise ConfigError(
+                f"the program {program} of the arm {name} is not on this machine.",
+                "Install it, or check its name.",
+            )
 
 
 def _placed(words: list[str]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from defacedask import config
 from defacedask.attacks.pairing import Pair, Pairing, pair_cases
+from defacedask.defacers import valid_name
 from defacedask.errors import ConfigError, InputError
 from defacedask.flow.flow import flow_on
 from defacedask.flow.result import TaskResult, kept_result, receipt, whole
@@ -184,8 +185,11 @@ def attack(
 def prepare_attack(original: Any, defaced: Any, out: str | Path, options: AttackOptions) -> PreparedAttack:
     """Do all that can fail early; arguments and errors as in `attack`."""
     name, surfaces = options.name, options.surfaces
-    if not name.strip() or name in (ORIGINAL, "any"):
-        raise ConfigError(f"a defacer cannot be called {name!r} in the tables.", "Choose another --name.")
+    if not valid_name(name) or name in (ORIGINAL, "any"):
+        raise ConfigError(
+            f"a defacer cannot be called {name!r} in the tables.",
+            f"Use letters, digits, _, - and ., and neither {ORIGINAL} nor any.",
+        )
     if surfaces:
         check_kind(surfaces)
     folder = local_folder(out)

@@ -45,7 +45,7 @@ def read_asked(source: str) -> Asked:
         return Asked(service, uids=uids, server=server if service == "nbia" else "", manifest=path)
     if service == "nbia":
         raise InputError(
-            f"{source} does not exist.",
+            f"{source} is a folder." if Path(source).is_dir() else f"{source} does not exist.",
             "Name a .tcia manifest, a text file of Series UIDs, or idc:COLLECTION.",
         )
     if is_uid(name):
