@@ -91,7 +91,11 @@ def check_pixels(headers: list[Header]) -> None:
     for keyword, name in (("Rows", "numbers of rows"), ("Columns", "numbers of columns")):
         if not same(headers, keyword):
             found = sorted({h.values.get(keyword, 0) for h in headers})
-            raise RefusedError(f"its slices have different {name} ({', '.join(map(str, found[:4]))})")
+            turned = _directions(headers)
+            raise RefusedError(
+                f"its slices have different {name} ({', '.join(map(str, found[:4]))})"
+                + (f" and {turned} different orientations" if turned > 1 else "")
+            )
     for keyword in ("BitsAllocated", "PixelRepresentation", "SamplesPerPixel"):
         if not same(headers, keyword):
             raise RefusedError(f"its slices store their values differently ({keyword})")
@@ -115,6 +119,12 @@ def check_pixels(headers: list[Header]) -> None:
             need = one["Rows"] * one["Columns"] * allocated // 8
             if header.pixel_length < need:
                 raise RefusedError(f"its pixel data are too short ({header.pixel_length} of {need} bytes)")
+
+
+def _directions(headers: list[Header]) -> int:
+    """How many orientations the slices have that are more than rounding apart."""
+    kinds = {tuple(round(v, 1) + 0.0 for v in h.values.get("ImageOrientationPatient", ())) for h in headers}
+    return len(kinds - {()})
 
 
 def check_rescale(modality: str, header: Header) -> None:

@@ -87,6 +87,13 @@ def test_what_may_be_a_slice_and_what_is_many_refuses_the_series(folder, changes
     assert sum(one.files for one in found.skipped) == 12 + len(changes)
 
 
+def test_two_stacks_of_other_sizes_say_that_they_are_turned(folder):
+    for number in range(9):
+        other(folder, number, large_scout)
+    (one,) = scan(folder).skipped
+    assert one.reason.endswith("and 2 different orientations")
+
+
 @pytest.mark.filterwarnings("ignore")  # pydicom's, of the numbers
 @pytest.mark.parametrize("keyword", ["ImageOrientationPatient", "ImagePositionPatient"])
 @pytest.mark.parametrize("value", ["1e300", "nan", "-0"])
