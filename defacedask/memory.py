@@ -43,6 +43,6 @@ def reset_peak() -> None:
 def _trim() -> Callable[[int], int] | None:
     """``malloc_trim`` of glibc; None where the C library has none."""
     try:
-        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
+        return ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError, TypeError):
         return None

@@ -88,7 +88,7 @@ def distances_at(mask: np.ndarray, points: np.ndarray, spacing: Sequence[float])
         mm, in the order of ``points``.
     """
     at = np.nonzero(points)
-    return _between(_nearest(~mask, spacing)[(slice(None), *at)], at, spacing)
+    return _between([part[at] for part in _nearest(~mask, spacing)], at, spacing)
 
 
 def _nearest(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
@@ -101,7 +101,7 @@ def _nearest(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     return found
 
 
-def _between(there: np.ndarray, here: Sequence[Any], spacing: Sequence[float]) -> np.ndarray:
+def _between(there: Sequence[Any] | np.ndarray, here: Sequence[Any], spacing: Sequence[float]) -> np.ndarray:
     """Mm between indices, summed in SciPy's order."""
     total: Any = 0.0
     for axis in range(3):

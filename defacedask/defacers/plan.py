@@ -219,8 +219,8 @@ class Plan(Shown):
             region = self.region(part)
             box = bounds(region)
             if box is not None:
-                scale = (np.asarray(some[rows][box[0]], dtype=np.float32) for some in (slope, intercept))
-                fresh = to_stored(np.full((1, 1, 1), new, np.float32), *scale, stored.dtype, np)
+                by, shift = (np.asarray(some[rows][box[0]], dtype=np.float32) for some in (slope, intercept))
+                fresh = to_stored(np.full((1, 1, 1), new, np.float32), by, shift, stored.dtype, np)
                 region = region[box]
                 np.copyto(out[rows][box], np.broadcast_to(fresh, region.shape), where=region)
         return out

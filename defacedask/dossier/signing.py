@@ -196,7 +196,8 @@ def _folder(data: bytes, out: Path, problems: list[str], said: list[str]) -> Non
         elif file_hash(path) != told:
             problems.append(f"{name} is not what the dossier was made of.")
     if told := manifest.get("outputs_sha256"):
-        lost, now = [], []
+        lost: list[str] = []
+        now: list[str] = []
         for _, line in each_line(out / AUDIT):
             if line.get("status") == "written":
                 there = (out / line["file"]).is_file()

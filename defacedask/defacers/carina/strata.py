@@ -35,6 +35,8 @@ DEEPEST, POOLED = 12.0, 6.0
 QUANTILES = 17
 #: Fewer voxels than this say nothing.
 FEW = 200
+#: Slices whose places are worked on together.
+SLICES = 8
 #: mm over which brightness is averaged, and how far it may be from the rest, in standard deviations.
 TONE_MM, TONE_MOST = 8.0, 1.5
 #: How much wider the broad texture is than the fine one.
@@ -210,11 +212,10 @@ def measured(
     for column in range(QUANTILES):
         table[:, column] = np.interp(np.arange(len(depths)), known, table[known, column])
     # scores of the tissue: where each value lies among those of its depth
-    row = np.clip(np.rint(deep - first), 0, len(depths) - 1)
-    row = np.nan_to_num(row, posinf=0.0).astype(int)
     score = np.full(values.shape, np.nan)
     body = usable & (deep > 1.5) & (deep < 18.0)
-    score[body] = _scores(values[body], row[body], table, share)
+    row = np.clip(np.rint(deep[body] - first), 0, len(depths) - 1).astype(int)
+    score[body] = _scores(values[body], row, table, share)
     tones, spread = _tones(score, which, at, sheets)
     # a normal score is so much of the image's values
     unit = float(np.median(table[-1, 10:] - table[-1, :-10]) / 1.6) * spread
@@ -257,27 +258,44 @@ def _near(
         return None
     part = geometry.block(low.tolist(), high.tolist())
     values = real_values(volume[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]).load().values
-    head = apply_affine(pose, *part.positions(dtype=np.float64))
     deep = np.full(part.shape, np.inf)
     which = np.full(part.shape, -1, np.int8)
     at = np.zeros(part.shape, np.int32)
-    for number, sheet in enumerate(sheets):
-        exact = _exact_skin(values, part, sheet, back, level)
-        row = np.rint((head[2] - sheet.origin[0]) / sheet.spacing).astype(int)
-        column = np.rint((head[1 - sheet.axis] - sheet.origin[1]) / sheet.spacing).astype(int)
-        rows, columns = sheet.skin.shape
-        inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-        row, column = np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)
-        thick = (sheet.envelope.astype(np.int32) - sheet.skin) * STEP
-        cosine = -(sheet.inward[..., sheet.axis] * sheet.sign)
-        good = (thick > 2.0) & (cosine > 0.5) & np.isfinite(exact)
-        use = np.broadcast_to(inside, part.shape) & good[row, column]
-        below = (exact[row, column] - sheet.sign * head[sheet.axis]) * cosine[row, column]
-        use = use & (below > -6.0) & (below < 20.0) & (below < deep)
-        deep = np.where(use, below, deep)
-        which[use] = number
-        at[use] = np.broadcast_to(row * columns + column, part.shape)[use]
+    skins = [_exact_skin(values, part, sheet, back, level) for sheet in sheets]
+    positions = part.positions(dtype=np.float64)
+    # some slices at a time: places and places on a map are many bytes a voxel
+    for first in range(0, part.shape[0], SLICES):
+        some = slice(first, first + SLICES)
+        head = apply_affine(pose, *(axis if len(axis) == 1 else axis[some] for axis in positions))
+        for number, (sheet, exact) in enumerate(zip(sheets, skins, strict=True)):
+            _lay(sheet, exact, head, number, deep[some], which[some], at[some])
     return values, part, deep, which, at
+
+
+def _lay(
+    sheet: Sheet,
+    exact: np.ndarray,
+    head: tuple[Any, Any, Any],
+    number: int,
+    deep: np.ndarray,
+    which: np.ndarray,
+    at: np.ndarray,
+) -> None:
+    """Note, in place, which voxels lie less deep below a sheet's skin than below those before."""
+    row = np.rint((head[2] - sheet.origin[0]) / sheet.spacing).astype(int)
+    column = np.rint((head[1 - sheet.axis] - sheet.origin[1]) / sheet.spacing).astype(int)
+    rows, columns = sheet.skin.shape
+    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    row, column = np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)
+    thick = (sheet.envelope.astype(np.int32) - sheet.skin) * STEP
+    cosine = -(sheet.inward[..., sheet.axis] * sheet.sign)
+    good = (thick > 2.0) & (cosine > 0.5) & np.isfinite(exact)
+    use = np.broadcast_to(inside, deep.shape) & good[row, column]
+    below = (exact[row, column] - sheet.sign * head[sheet.axis]) * cosine[row, column]
+    use = use & (below > -6.0) & (below < 20.0) & (below < deep)
+    np.copyto(deep, below, where=use)
+    which[use] = number
+    at[use] = np.broadcast_to(row * columns + column, deep.shape)[use]
 
 
 def _exact_skin(

@@ -98,8 +98,10 @@ class GridExport(JudgedExport):
         """Count what becomes air and what was air before, where the modality tells body from air."""
         if modality != "CT":
             return
-        scale = tuple(np.asarray(part.coords[name].values, np.float64) for name in ("slope", "intercept"))
-        was, now = (above(values, *scale, SKIN_HU) for values in (original, defaced))
+        slope, intercept = (
+            np.asarray(part.coords[name].values, np.float64) for name in ("slope", "intercept")
+        )
+        was, now = (above(values, slope, intercept, SKIN_HU) for values in (original, defaced))
         self.taken += int(np.count_nonzero(was > now))  # what did not change is in neither
         self.added += int(np.count_nonzero(now > was))
 

@@ -137,7 +137,7 @@ def seal_of(path: Path, key: bytes = b"") -> dict[str, Any]:
     own = hmac.new(key, b"defacedask audit 1", hashlib.sha256).digest()
     plain, coded, lines = hashlib.sha256(), hmac.new(own, b"", hashlib.sha256), 0
     with path.open("rb") as file:
-        while data := file.read(2**20):
+        while data := file.read(2**18):
             plain.update(data)
             coded.update(data)
             lines += data.count(b"\n")
