@@ -123,11 +123,7 @@ def solid_of(volume: xr.DataArray) -> Solid:
 
     parts = _parts(other)
     heads = tuple(made(part) for part, ml in parts if ml >= ML_OF_HEAD and _is_thick(part))
-    large = [
-        whole for part, _ in parts if part.sum() > DENSE * (whole := _filled(part)).sum() and _is_thick(whole)
-    ]
-    loose = np.logical_or.reduce(large) if large else None
-    return dataclasses.replace(made(solid), beside=heads, loose=loose)
+    return dataclasses.replace(made(solid), beside=heads, loose=as_large_as_a_face(parts))
 
 
 def _parts(other: np.ndarray) -> list[tuple[np.ndarray, float]]:
@@ -138,6 +134,20 @@ def _parts(other: np.ndarray) -> list[tuple[np.ndarray, float]]:
     sizes = np.bincount(parts.ravel()) * SPACING**3 / 1000
     sizes[0] = 0.0
     return [(parts == k, float(sizes[k])) for k in np.flatnonzero(sizes >= ML_OF_FACE)]
+
+
+def as_large_as_a_face(parts: list[tuple[np.ndarray, float]]) -> np.ndarray | None:
+    """All parts in which the front of a head would fit, filled; None if there is none.
+
+    Parameters
+    ----------
+    parts : list of ((z, y, x) bool array, float)
+        On a grid of `SPACING` mm, and mL of each.
+    """
+    large = [
+        whole for part, _ in parts if part.sum() > DENSE * (whole := _filled(part)).sum() and _is_thick(whole)
+    ]
+    return np.logical_or.reduce(large) if large else None
 
 
 def _filled(part: np.ndarray) -> np.ndarray:

@@ -53,16 +53,6 @@ def test_what_is_as_large_as_a_face_and_stays_beside_the_head(size, cut, said, m
     assert found.held == (said and modality == "MR")
 
 
-def test_noise_in_the_air_is_no_face():
-    """It hangs together, and closed it would be one large piece."""
-    before, after = (head((52, 52, 80), (4.0, 4.0, 4.0), cut=gone) for gone in (False, True))
-    noise = np.random.default_rng(2).random(before.shape) < 0.4
-    noise[..., :64] = False
-    for one in (before, after):
-        one.values[noise] = 500
-    assert not verdict(before, after, SEEN).held
-
-
 def judged(shift, monkeypatch):
     """What is said of a slab of 80 mm beside an image that shows the head; and what its skin alone would say."""
     shown = head((52, 52, 52), (4.0, 4.0, 4.0))
