@@ -30,6 +30,8 @@ DEEP = 9.0
 ML_OF_HEAD, THICK = 1000.0, 40.0
 #: mL of the front of a head alone: no middle of a skull is found for one, so it is only said that it is there.
 ML_OF_FACE = 300.0
+#: How much of such a part is material, at least: noise above the level hangs together, too, and is full of holes.
+DENSE = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,23 +121,46 @@ def solid_of(volume: xr.DataArray) -> Solid:
         deep = erode(np.pad(body, 1), round(DEEP / SPACING))[1:-1, 1:-1, 1:-1]
         return Solid(grid, body, np.where(deep, empty, 0.0).astype(np.float32), view, level, modality)
 
-    parts = _thick_parts(other)
-    heads = tuple(made(part) for part, ml in parts if ml >= ML_OF_HEAD)
-    loose = np.logical_or.reduce([part for part, _ in parts]) if parts else None
-    return dataclasses.replace(made(solid), beside=heads, loose=loose)
+    parts = _parts(other)
+    heads = tuple(made(part) for part, ml in parts if ml >= ML_OF_HEAD and _is_thick(part))
+    return dataclasses.replace(made(solid), beside=heads, loose=as_large_as_a_face(parts))
 
 
-def _thick_parts(other: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """Parts of what is not the patient in which a face would fit, and mL of each."""
-    by = round(THICK / 2 / SPACING)
-    inner = erode(np.pad(other, 1), by)[1:-1, 1:-1, 1:-1]
-    if not inner.any():
+def _parts(other: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """Large parts of what is not the patient, and mL of each."""
+    if np.count_nonzero(other) * SPACING**3 / 1000 < ML_OF_FACE:
         return []
     parts = components(np.ascontiguousarray(other))
     sizes = np.bincount(parts.ravel()) * SPACING**3 / 1000
-    return [
-        (parts == k, float(sizes[k])) for k in np.unique(parts[inner]) if k > 0 and sizes[k] >= ML_OF_FACE
+    sizes[0] = 0.0
+    return [(parts == k, float(sizes[k])) for k in np.flatnonzero(sizes >= ML_OF_FACE)]
+
+
+def as_large_as_a_face(parts: list[tuple[np.ndarray, float]]) -> np.ndarray | None:
+    """All parts in which the front of a head would fit, filled; None if there is none.
+
+    Parameters
+    ----------
+    parts : list of ((z, y, x) bool array, float)
+        On a grid of `SPACING` mm, and mL of each.
+    """
+    large = [
+        whole for part, _ in parts if part.sum() > DENSE * (whole := _filled(part)).sum() and _is_thick(whole)
     ]
+    return np.logical_or.reduce(large) if large else None
+
+
+def _filled(part: np.ndarray) -> np.ndarray:
+    """A part without what is hollow or dark in it: nose, sinuses, bone on MR."""
+    from scipy.ndimage import binary_fill_holes
+
+    return np.asarray(binary_fill_holes(close(part, round(OPENING / SPACING))))
+
+
+def _is_thick(part: np.ndarray) -> bool:
+    """Whether a head or a face would fit."""
+    by = round(THICK / 2 / SPACING)
+    return bool(erode(np.pad(part, 1), by).any())
 
 
 def outer_air(solid: np.ndarray) -> np.ndarray:

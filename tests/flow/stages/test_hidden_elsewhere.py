@@ -44,7 +44,8 @@ def test_what_is_as_large_as_a_face_and_stays_beside_the_head(size, cut, said, m
     after.values[20 : 20 + width, 20:42, 66:79] = 0 if cut else 500
     if modality == "CT":
         before, after = (
-            one.copy(data=one.values - 1000).assign_attrs(modality="CT") for one in (before, after)
+            one.copy(data=np.where(one.values > 0, one.values // 4, -1000)).assign_attrs(modality="CT")
+            for one in (before, after)
         )
     found = verdict(before, after, SEEN)
     assert ("as large as a face" in found.sentence) == said
