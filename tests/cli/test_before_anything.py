@@ -84,7 +84,10 @@ def test_no_arm(command, arm):
     assert isinstance(run(command, "out", "--arm", arm).exception, ConfigError)
 
 
-@pytest.mark.parametrize("options", [["--work", "work"], ["--defacers", "quickshare"], ["--defacers", ","]])
+OPTIONS = [["--work", "work"], ["--defacers", "quickshare"], ["--defacers", ","]]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_options_of_a_study(options):
     assert isinstance(run("study", "out", *options).exception, ConfigError)
 
@@ -97,6 +100,10 @@ def test_no_service(cluster, monkeypatch):
     options = ("--recogniser", "face_recognition,azure", "--allow-upload", "--cluster")
     assert "AZURE_FACE_KEY" in refused(run("attack", "out", *options, cluster))
     assert "AZURE_FACE_KEY" not in refused(run("attack", "out", *options, "tcp://host:8786"))
+
+
+def test_no_published_tables():
+    assert "no published table" in refused(run("study", "out", "--reference", "in"))
 
 
 @pytest.mark.parametrize("command", ["deface", "study"])
