@@ -31,6 +31,8 @@ COMMANDS = {
     "recogniser": "Fetch face networks that others publish.",
     "fetch": "Get a cohort from TCIA or the Imaging Data Commons.",
 }
+#: What a second call of the same goes on with.
+GO_ON = frozenset({"deface", "study", "demo", "attack", "fetch"})
 
 
 def with_examples(command: click.Command) -> click.Command:
@@ -71,6 +73,15 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"defacedask.cli.{name}").command
         return with_examples(with_verbose(command))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; where somebody interrupts it, say what that means."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            goes_on = " What was finished stays, and the same command goes on from there."
+            click.echo(f"Interrupted.{goes_on if ctx.invoked_subcommand in GO_ON else ''}", err=True)
+            ctx.exit(1)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""

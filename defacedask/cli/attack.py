@@ -9,7 +9,7 @@ import click
 
 from defacedask.cli.clusters import Bar, clients, cluster_options
 from defacedask.cli.outputs import FOLDER
-from defacedask.cli.running import retry_option
+from defacedask.cli.running import retry_option, service_of
 from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
 
@@ -89,6 +89,8 @@ def command(
     if dry_run:
         _dry(original, defaced)
         return
+    if options["allow_upload"]:
+        service_of(options["recogniser"], cluster)
     asked = AttackOptions(surfaces=surfaces or "", **options)
     prepared = prepare_attack(original, defaced, out, asked)
     _run(prepared, cluster, workers, performance_report)

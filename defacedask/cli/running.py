@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from defacedask.runs.outputs import Output
     from defacedask.runs.study import StudyResult
 
-__all__ = ["UndoneLines", "arms_of", "device_option", "finish", "retry_option", "run_study", "study_options"]
+__all__ = [
+    "UndoneLines",
+    "arms_of",
+    "device_option",
+    "finish",
+    "retry_option",
+    "run_study",
+    "service_of",
+    "study_options",
+]
 
 #: Of every command that defaces.
 device_option = click.option(
@@ -148,6 +157,18 @@ def arms_of(given: Iterable[str], cluster: str) -> dict[str, Any]:
     return arms
 
 
+def service_of(recogniser: str | None, cluster: str) -> None:
+    """Refuse a service that the workers of this machine could not reach; others may have what this one lacks."""
+    from defacedask.config import option
+    from defacedask.faces.recognition import split_names
+
+    names = split_names(recogniser or option("recognition.recogniser"))
+    if cluster in ("local", HERE) and any(name.partition(":")[0] == "azure" for name in names):
+        from defacedask.faces.recognition.azure import service
+
+        service()
+
+
 def run_study(
     cases: Any,
     out: Path,
@@ -177,6 +198,8 @@ def run_study(
     console = Console(stderr=True)
     # where all is done in this process, it must have the card itself
     device = device_for(device, None) if cluster == HERE else chosen_device(device)
+    if options.get("allow_upload"):
+        service_of(options.get("recogniser"), cluster)
     prepared = prepare(cases, out, device=device, **options)
     leaving = upload_warning(prepared.settings.faces)
     if leaving:

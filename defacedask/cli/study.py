@@ -54,12 +54,15 @@ def command(
     from defacedask.flow.stages.protecting import fit_nothing, patterns_of
     from defacedask.io.dicom.catalogue import scan
     from defacedask.io.remote import localise
+    from defacedask.report.run import read_reference
     from defacedask.runs.outputs import output_of, outside
     from defacedask.runs.study import resolve_defacers
     from defacedask.showing import counted
 
     output = output_of(out, work, own="store")
     outside(output.folder, inputs)
+    if options["reference"]:
+        read_reference(options["reference"])
     names = [*resolve_defacers(options["defacers"]), *arms_of(options["arms"], options["cluster"])]
     found = scan(*localise(inputs, output.folder / "store" / "fetched", say=click.echo))
     for note in found.notes:

@@ -230,6 +230,7 @@ def deface(
     _separate(folder, place, whole, [*inputs, *([] if ids is None else [ids])])
     table = None if ids is None else read_ids(ids)
     given = facts_by_case(table, about, found.cases)
+    _one_defacer(place / "record", folder, defacer)
     make_output(folder, place)
     with (
         output.held(),
@@ -320,6 +321,28 @@ def _collect_quietly(folder: Path, parts: Sequence[Path], key: bytes, words: Wor
     # an error here would hide the one that led here, which says the same
     with contextlib.suppress(DefacedaskError, OSError):
         collect(folder, parts, (), key, words)
+
+
+def _one_defacer(record: Path, out: Path, defacer: str) -> None:
+    """Refuse an output that holds what another defacer wrote: its files would stay, and be on no record.
+
+    Raises
+    ------
+    ConfigError
+    """
+    from defacedask.io.dicom.export.audit import read_lines
+
+    for part in sorted(record.glob("*/*.jsonl")):
+        if part.stem in (defacer, COPIED):
+            continue
+        lines: list[dict[str, Any]] = []
+        with contextlib.suppress(DefacedaskError):  # a damaged part is written anew
+            lines = read_lines(part)
+        if any(line.get("status") == "written" and (out / str(line.get("file"))).exists() for line in lines):
+            raise ConfigError(
+                f"the output folder {out} holds what {part.stem} wrote.",
+                "Choose another, or delete it first.",
+            )
 
 
 def _separate(out: Path, work: Path, found: Scan, inputs: Sequence[str | os.PathLike[str]]) -> None:

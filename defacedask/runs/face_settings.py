@@ -40,12 +40,17 @@ def face_settings(
     ------
     ConfigError
         For an unknown recogniser or attack, or a service without ``allow_upload``.
+    InputError
+        If the file of a recogniser is no network.
     """
     render = config.option("render")
     names = split_names(recogniser or config.option("recognition.recogniser"))
     chosen = resolve_attacks(attacks or config.option("recognition.attacks"))
     more: dict[str, Any] = {}
     several = open_recognisers(names, allow_upload=allow_upload)
+    for one in several:
+        if require := getattr(one, "require", None):
+            require()
     # a file of another content is another recogniser
     files = {one.name: getattr(one, "fingerprint", "") for one in several}
     networks = {name: file for name, file in files.items() if file}

@@ -264,6 +264,10 @@ def study(
     OutputError
         If ``out`` cannot be written, at the start or at any time; the run ends, what was finished stays.
     """
+    from defacedask.report.run import read_reference
+
+    if reference is not None:
+        read_reference(reference)  # what is wrong with it is said before the run, and not after
     output = output_of(out, work, own="store")
     with output.held():
         prepared = prepare(

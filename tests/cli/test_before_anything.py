@@ -75,9 +75,35 @@ def test_no_archive(address):
     assert "address" in refused(run("deface", "out", "--store-to", address))
 
 
-@pytest.mark.parametrize("options", [["--work", "work"], ["--defacers", "quickshare"], ["--defacers", ","]])
+ARMS = ["a=no-such-program {input} {output}", "a=nowhere", "a", "quickshear=cp {input} {output}"]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("command", ["study", "demo"])
+def test_no_arm(command, arm):
+    assert isinstance(run(command, "out", "--arm", arm).exception, ConfigError)
+
+
+OPTIONS = [["--work", "work"], ["--defacers", "quickshare"], ["--defacers", ","]]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_options_of_a_study(options):
     assert isinstance(run("study", "out", *options).exception, ConfigError)
+
+
+@pytest.mark.parametrize("cluster", ["local", "here"])
+def test_no_service(cluster, monkeypatch):
+    """The workers of this machine have its environment; a cluster elsewhere has another."""
+    for name in ("AZURE_FACE_ENDPOINT", "AZURE_FACE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    options = ("--recogniser", "face_recognition,azure", "--allow-upload", "--cluster")
+    assert "AZURE_FACE_KEY" in refused(run("attack", "out", *options, cluster))
+    assert "AZURE_FACE_KEY" not in refused(run("attack", "out", *options, "tcp://host:8786"))
+
+
+def test_no_published_tables():
+    assert "no published table" in refused(run("study", "out", "--reference", "in"))
 
 
 @pytest.mark.parametrize("command", ["deface", "study"])

@@ -233,3 +233,38 @@ def test_results_tell_no_key(tmp_path):
     for path in (tmp_path / "out.work" / "results").rglob("*.json"):
         assert key not in path.read_text()
         assert TaskResult(**json.loads(path.read_text())).ok
+
+
+def test_another_defacer_in_the_same_folder_is_refused_and_changes_nothing(tmp_path):
+    write_patient(tmp_path / "in")
+    out = tmp_path / "out"
+    assert run(tmp_path / "in", "--out", out).exit_code == 0
+    first = tree(out)
+    with pytest.raises(ConfigError, match="holds what half_space wrote"):
+        defacing.deface(tmp_path / "in", out, "quickshear")
+    assert tree(out) == first
+    assert verify(out).ok
+    # where nothing of it is left another may write
+    for path in out.rglob("*.dcm"):
+        path.unlink()
+    assert not isinstance(defacing.deface(tmp_path / "in", out, "quickshear"), ConfigError)
+
+
+def test_originals_that_are_none_are_told(tmp_path):
+    write_patient(tmp_path / "in")
+    assert run(tmp_path / "in", "--out", tmp_path / "out").exit_code == 0
+    make.write_series(tmp_path / "other", head_ct(geometry()) + 1, geometry(), patient="P9")
+    assert "No image that was given" not in " ".join(verify(tmp_path / "out", source=tmp_path / "in").unseen)
+    assert "No image that was given" in " ".join(verify(tmp_path / "out", source=tmp_path / "other").unseen)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no original"):
+        verify(tmp_path / "out", source=tmp_path / "empty")
+
+
+@pytest.mark.parametrize("work", ["in", "in/work", "in/CT/work"])
+def test_no_work_folder_in_the_input(tmp_path, work):
+    write_patient(tmp_path / "in")
+    before = tree(tmp_path / "in")
+    with pytest.raises(ConfigError, match=r"the work folder .* lies in, the input"):
+        defacing.deface(tmp_path / "in", tmp_path / "out", "half_space", work=tmp_path / work)
+    assert tree(tmp_path / "in") == before

@@ -6,6 +6,7 @@ import pytest
 from defacedask.errors import ConfigError, InputError
 from defacedask.faces.recognition import Box, Recogniser, distance_of, get_recogniser, open_recogniser
 from defacedask.faces.recognition.onnx import EYES, aligned
+from defacedask.runs.face_settings import face_settings
 
 
 def spots(points, colours, size=160) -> np.ndarray:
@@ -128,3 +129,10 @@ def test_a_file_is_named_as_the_user_types_it(network):
     measure = distance_of(recogniser)
     assert measure(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(1.0)
     assert distance_of(get_recogniser()) is None
+
+
+def test_a_file_that_is_no_network_is_told_before_a_run(tmp_path):
+    path = tmp_path / "none.onnx"
+    path.write_text("no network")
+    with pytest.raises(InputError, match="is not a network"):
+        face_settings(f"face_recognition,onnx:{path}", "basic", False, tmp_path)

@@ -204,13 +204,8 @@ class AzureFace:
 
     def _post(self, operation: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
         """Send; wait and repeat while the service is busy. Returns the status and the decoded answer."""
-        endpoint, key = _endpoint(), os.environ.get("AZURE_FACE_KEY", "")
-        if not endpoint or not key:
-            raise ConfigError(
-                "the recogniser azure needs the environment variables AZURE_FACE_ENDPOINT and AZURE_FACE_KEY.",
-                "Set them on every machine that runs workers.",
-            )
-        url = f"{_checked(endpoint)}/face/v1.2/{operation}"
+        endpoint, key = service()
+        url = f"{endpoint}/face/v1.2/{operation}"
         url += f"?{urllib.parse.urlencode(query)}" if query else ""
         kind = "application/json" if operation == "verify" else "application/octet-stream"
         headers = {"Ocp-Apim-Subscription-Key": key, "Content-Type": kind, "User-Agent": "defacedask"}
@@ -280,6 +275,23 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 _opener = urllib.request.build_opener(_NoRedirect)
 _sleep = time.sleep
+
+
+def service() -> tuple[str, str]:
+    """Endpoint and key of this process.
+
+    Raises
+    ------
+    ConfigError
+        If they are not set, or the endpoint is no https address.
+    """
+    endpoint, key = _endpoint(), os.environ.get("AZURE_FACE_KEY", "")
+    if not endpoint or not key:
+        raise ConfigError(
+            "the recogniser azure needs the environment variables AZURE_FACE_ENDPOINT and AZURE_FACE_KEY.",
+            "Set them on every machine that runs workers.",
+        )
+    return _checked(endpoint), key
 
 
 def _endpoint() -> str:

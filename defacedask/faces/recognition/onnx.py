@@ -107,6 +107,18 @@ class OnnxEmbedding:
             return on_disk.fetched_detector()
         return FaceRecognition(detector=self.detector)
 
+    def require(self) -> None:
+        """Open the file: one that is no network is told before a run and not in each of its cases.
+
+        Raises
+        ------
+        InputError
+            If it is no network, does not take one RGB picture, or is not the one that was fetched.
+        MissingExtraError
+            Without onnxruntime.
+        """
+        _session(self.model, self.sha256)
+
     def detect(self, image: np.ndarray) -> list[Box]:
         """Find faces, the largest first."""
         return self._finder.detect(image)
