@@ -263,7 +263,11 @@ class CaseStore:
 
     def _names(self, kind: str) -> list[str]:
         if kind not in self._named:  # a finished store never gets more of them
-            self._named[kind] = sorted(self._group[kind].group_keys()) if kind in self._group else []
+            if is_local(self.url):  # by Zarr it takes twenty times as long
+                found = [path.parent.name for path in Path(self.url, kind).glob("*/zarr.json")]
+            else:
+                found = list(self._group[kind].group_keys()) if kind in self._group else []
+            self._named[kind] = sorted(found)
         return self._named[kind]
 
     @property
