@@ -86,7 +86,10 @@ def write_volume(url: str, path: str, volume: xr.DataArray) -> None:
                 mode="w",
                 zarr_format=3,
                 consolidated=False,
-                encoding={VOXELS: {"chunks": chunks, "compressors": (codec,)}},
+                encoding={
+                    VOXELS: {"chunks": chunks, "compressors": (codec,)},
+                    **{name: {"compressors": ()} for name in data.coords},  # a few numbers
+                },
             )
         if local:
             target = Path(url, path)
