@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import hashlib
 import json
+import uuid
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -425,7 +426,9 @@ class Plan(Shown):
         data = volume.data
         if isinstance(data, dask.array.Array):
             meta = data._meta if device is None else np.empty((0, 0, 0), data.dtype)
-            data = dask.array.map_blocks(kernel, data, dtype=data.dtype, meta=meta)
+            # a name of its own: else Dask pickles the whole plan to find one
+            name = f"deface-{uuid.uuid4().hex}"
+            data = dask.array.map_blocks(kernel, data, name=name, dtype=data.dtype, meta=meta)
         else:
             data = kernel(data)
         out = volume.copy(data=data)

@@ -143,14 +143,14 @@ def lines(folder):
 
 
 def test_tables_do_not_depend_on_the_size_of_the_parts(tmp_path, monkeypatch):
-    cases, results = cohort_results(23)
+    cases, results = cohort_results(13)
     whole = lines(collect(tmp_path / "whole", cases, [], results, SETTINGS) and tmp_path / "whole")
-    monkeypatch.setattr(cohort_tables, "AT_ONCE", 5)
+    monkeypatch.setattr(cohort_tables, "AT_ONCE", 3)
     monkeypatch.setattr(radiomics_parts, "MOST_ROWS", 10)
     collect(tmp_path / "parts", cases, [], results, SETTINGS)
     parts = lines(tmp_path / "parts")
     assert len(list((tmp_path / "parts" / "store" / "rows").iterdir())) == 2 * 5
-    assert len(whole["recognition.csv"]) == 1 + 23 * (2 + 3 + 3)
+    assert len(whole["recognition.csv"]) == 1 + 13 * (2 + 3 + 3)
     assert whole == parts
     # a second run finds its parts, and makes none anew
     before = sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "parts" / "store" / "rows").rglob("*"))
@@ -161,7 +161,7 @@ def test_tables_do_not_depend_on_the_size_of_the_parts(tmp_path, monkeypatch):
 
 
 def test_a_large_gallery_is_a_sample_and_the_own_person(tmp_path, monkeypatch):
-    cases, results = cohort_results(40)
+    cases, results = cohort_results(25)
     whole = collect(tmp_path / "whole", cases, [], results, SETTINGS)
     monkeypatch.setattr(cohort_tables, "AT_ONCE", 6)
     with dask.config.set({"defacedask.recognition.gallery-most": 10}):

@@ -26,6 +26,7 @@ from zarr.codecs import BloscCodec
 from defacedask.config import option
 from defacedask.coordinates import DIMS, coordinates_of
 from defacedask.geometry import Geometry
+from defacedask.io.store.local import is_plain, write_group
 from defacedask.io.store.ngff import multiscales
 from defacedask.io.store.place import is_local, remove
 from defacedask.volume import geometry_of, grid_attrs, grid_of_attrs, on_host, placed_anew
@@ -64,23 +65,32 @@ def write_volume(url: str, path: str, volume: xr.DataArray) -> None:
     nz, ny, nx = volume.shape
     chunks = (min(nz, option("store.slices-per-chunk")), ny, nx)
     codec = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=volume.dtype.itemsize)
-    # a name of its own: to name the chunks after their content reads and hashes all of it
-    data = placed_anew(volume, grid).chunk(dict(zip(DIMS, chunks, strict=True)), token=uuid.uuid4().hex)
-    data.attrs = _in_file(data)
-    dataset = data.to_dataset(name=VOXELS)
-    dataset.attrs["ome"] = multiscales(grid, VOXELS, path)
+    volume = placed_anew(volume, grid)
+    # the voxels alone: `DataArray.chunk` makes tasks of the few numbers along the axes, too; and under a name of
+    # their own: to name the chunks after their content reads and hashes all of it
+    name = f"{VOXELS}-{uuid.uuid4().hex}"
+    lazy = volume.variable.chunk(dict(zip(DIMS, chunks, strict=True)), name=name)
+    data = volume.copy(deep=False, data=lazy.data)
+    data.attrs = _in_file(volume)
+    about = {"ome": multiscales(grid, VOXELS, path)}
     local = is_local(url)
     # beside the store, where nobody takes it for a part of it
     place, group = (f"{url}.partial-{uuid.uuid4().hex[:8]}", None) if local else (url, path)
     try:
-        dataset.to_zarr(
-            place,
-            group=group,
-            mode="w",
-            zarr_format=3,
-            consolidated=False,
-            encoding={VOXELS: {"chunks": chunks, "compressors": (codec,)}},
-        )
+        if local and is_plain(data):
+            write_group(place, data, VOXELS, about, codec)
+        else:
+            data.to_dataset(name=VOXELS).assign_attrs(about).to_zarr(
+                place,
+                group=group,
+                mode="w",
+                zarr_format=3,
+                consolidated=False,
+                encoding={
+                    VOXELS: {"chunks": chunks, "compressors": (codec,)},
+                    **{name: {"compressors": ()} for name in data.coords},  # a few numbers
+                },
+            )
         if local:
             target = Path(url, path)
             above = target.relative_to(url).parent.as_posix()
@@ -227,7 +237,7 @@ def _consolidated_here(url: str) -> set[str]:
                 told[path]["consolidated_metadata"] = _inline({})
     document = json.loads(root.read_bytes())
     document["consolidated_metadata"] = _inline(told)
-    write_whole(root, json.dumps(document, indent=2))
+    write_whole(root, json.dumps(document))  # indented it takes Python's own encoder, as long as all the rest
     return set(told)
 
 
