@@ -1,7 +1,7 @@
 """A volume's group on this machine's disk as xarray writes it, by Zarr alone, in half of the time.
 
-Half of what a small image cost, from file to file, was xarray and Dask handling the five arrays of a few numbers beside
-the voxels. Tests compare the outcome with what xarray writes.
+Half of what a small image cost, from file to file, was xarray and Dask handling the five arrays of a few numbers
+beside the voxels. Tests compare the outcome with what xarray writes.
 """
 
 from __future__ import annotations
