@@ -185,6 +185,8 @@ def _one(
     if why and not own.reason:
         lies = _alignment(store.url, store.key, by, path)
         figures |= {"by": by, "against": lies.facts()}
+        if made := _made_later(lies, original.attrs, shown):
+            reasons.append(made)
         if lies.apart:
             reasons.append(
                 f"the patient lies {beside(lies.mm, MOST_APART, '.0f')} mm and {lies.degrees:.0f} degrees away from "
@@ -215,6 +217,19 @@ def _one(
         share for share in (found.moved, None if by_plan is None else by_plan.moved) if share is not None
     ]
     return Judged(path, "; ".join(reasons), tuple(notes), min(shares, default=None), figures, hint)
+
+
+def _made_later(lies: Alignment, attrs: Mapping[str, Any], shown: str) -> str:
+    """Why an image that shows no face by itself may be pictures of one, as a clause, or "".
+
+    It lies where the head is not, so that nothing can be compared; and it was made after the examination.
+    """
+    if np.isfinite(lies.mm) or "SECONDARY" not in attrs.get("image_type", ()):
+        return ""
+    return (
+        f"it has nothing in common with the {shown}, which shows the face, and was made after the examination "
+        "(ImageType says SECONDARY): it may be pictures of the head"
+    )
 
 
 def _by_plan(store: CaseStore, planned: TaskResult, defacer: str, path: str) -> Residual | None:

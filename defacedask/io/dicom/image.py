@@ -30,6 +30,7 @@ _KEPT = (
     "suv",
     "lossy",
     "registered",
+    "image_type",
 )
 
 

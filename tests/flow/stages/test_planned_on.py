@@ -7,6 +7,7 @@ import pytest
 from support import make
 from support.export_kit import HalfSpace, ball, geometry, half_space, head_ct, one_case, run_export  # noqa: F401
 
+from defacedask.anatomy.witness.alignment import Alignment
 from defacedask.errors import RefusedError
 from defacedask.flow.stages import plans, witnessing
 from defacedask.flow.stages.plans import _first_with_a_head
@@ -132,3 +133,19 @@ def test_what_shows_no_head_is_held_back_and_the_rest_goes_out(tmp_path):
     with pytest.raises(RefusedError, match="no face can be found in it"):
         run_export(tmp_path / "in", tmp_path, out=tmp_path / "again", judge=judge)
     assert not list((tmp_path / "again").rglob("*.dcm"))
+
+
+@pytest.mark.parametrize(
+    ("mm", "kind", "held"),
+    [
+        (float("nan"), ["DERIVED", "SECONDARY", "REFORMATTED"], True),
+        (float("nan"), ["ORIGINAL", "PRIMARY"], False),
+        (float("nan"), None, False),
+        (1.5, ["DERIVED", "SECONDARY"], False),
+    ],
+)
+def test_what_was_made_later_and_shows_nothing_of_the_head_may_be_pictures(mm, kind, held):
+    """A stack of renderings as a PET lies anywhere; a PET of the chest, as it was taken, is none."""
+    lies = Alignment(mm, mm, mm)
+    said = witnessing._made_later(lies, {} if kind is None else {"image_type": kind}, "CT")
+    assert ("may be pictures" in said) is held
