@@ -15,25 +15,18 @@ from defacedask.volume.above import above
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["above_level", "cropped_values", "reduced", "resample", "slabs"]
+__all__ = ["above_level", "cropped_values", "reduced", "resample"]
 
 
-def slabs(volume: xr.DataArray, depth: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Real values of a volume, some slices at a time, so that a lazy volume is never in memory as a whole.
+def above_level(volume: xr.DataArray, depth: int, level: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """Where real values are above a level, some slices at a time: a lazy volume is never in memory as a whole.
 
     Yields
     ------
     rows : slice
         Along axis 0.
-    values : (depth or less, y, x) float32 array
+    above : (depth or less, y, x) bool array
     """
-    slope, intercept = _rescale(volume)
-    for rows, data in _stored_slabs(volume, depth):
-        yield rows, data.astype(np.float32) * slope[rows] + intercept[rows]
-
-
-def above_level(volume: xr.DataArray, depth: int, level: float) -> Iterator[tuple[slice, np.ndarray]]:
-    """Where the values of `slabs` are above a level, some slices at a time."""
     slope, intercept = (part[:, 0, 0] for part in _rescale(volume))
     for rows, data in _stored_slabs(volume, depth):
         yield rows, above(data, slope[rows], intercept[rows], level)
@@ -49,7 +42,7 @@ def _rescale(volume: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stored_slabs(volume: xr.DataArray, depth: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Stored values, as `slabs`; each chunk of a lazy volume is read once."""
+    """Stored values, some slices at a time; each chunk of a lazy volume is read once."""
     held: np.ndarray | None = None
     first = 0
     for data in _chunks(volume, depth):

@@ -26,6 +26,10 @@ __all__ = ["masks"]
 NEAR = 0.1
 
 
+#: Case, defacer, and hash of the original.
+_Origin = tuple[str, str, str]
+
+
 class _Found(Protocol):
     folder: Path
 
@@ -61,7 +65,6 @@ def masks(found: _Found, named: Lines, sources: Iterable[str]) -> None:
 
 
 def _by_hash(sources: Iterable[str], wanted: set[str]) -> dict[str, str]:
-
     out: dict[str, str] = {}
     for path in sources:
         with contextlib.suppress(OSError):
@@ -71,35 +74,39 @@ def _by_hash(sources: Iterable[str], wanted: set[str]) -> dict[str, str]:
     return out
 
 
+def _origin(line: Line) -> _Origin:
+    return str(line.get("case", "")), str(line.get("defacer", "")), str(line["input_sha256"])
+
+
 class _Images:
-    """Images on record that masks may be of: file and hash of the original of each."""
+    """Images on record that masks may be of; each defacer of a study has its own of one original."""
 
     def __init__(self, folder: Path, named: Lines) -> None:
         from defacedask.io.dicom.headers import open_dataset
 
-        #: Hash of the original -> the first NIfTI image made of it; series of the first slice made of it.
-        self.volumes: dict[str, str] = {}
-        self.series: dict[str, str] = {}
+        #: Case, defacer and hash of the original -> NIfTI image made of it; series of the first slice made of it.
+        self.volumes: dict[_Origin, str] = {}
+        self.series: dict[_Origin, str] = {}
         #: Series UID -> its slices.
         self.slices: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
         for line in named:
             if line.get("modality") not in IMAGES:
                 continue
-            name, original = str(line["file"]), str(line["input_sha256"])
+            name, original, origin = str(line["file"]), str(line["input_sha256"]), _origin(line)
             if name.lower().endswith((".nii", ".nii.gz")):
-                self.volumes.setdefault(original, name)
+                self.volumes.setdefault(origin, name)
                 continue
             uid = str(open_dataset(folder / name).get("SeriesInstanceUID", ""))
-            self.series.setdefault(original, uid)
+            self.series.setdefault(origin, uid)
             self.slices[uid].append((name, original))
 
 
 def _one(found: _Found, line: Line, originals: Mapping[str, str], images: _Images) -> None:
     from defacedask.io.dicom.headers import open_dataset
 
-    file, own = found.folder / line["file"], line["input_sha256"]
+    file, own = found.folder / line["file"], _origin(line)
     if own in images.volumes and line["file"].lower().endswith((".nii", ".nii.gz")):
-        _nifti(found, line, images.volumes[own], originals.get(own))
+        _nifti(found, line, images.volumes[own], originals.get(line["input_sha256"]))
         return
     slices = images.slices[images.series[own]] if own in images.series else []
     held = _at_positions(file) if line["file"].endswith(".nii.gz") else _by_reference(found, line)
