@@ -74,7 +74,7 @@ def _tables(result: Scan) -> None:
             table.add_section()
         console.print(table)
         for line in _legend(result):
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False)
     if result.skipped:
         table = Table(title="Skipped", title_justify="left", header_style="bold")
         for name in ("what", "files", "because", "first of them"):

@@ -122,14 +122,14 @@ def _check(spec: str, workers: int | None) -> None:
         ) from None
 
 
-def _kube_cluster() -> Any:
+def _kube_cluster() -> tuple[Any, Any]:
     try:
-        from dask_kubernetes.operator.kubecluster import kubecluster
+        from dask_kubernetes.operator.kubecluster.kubecluster import CreateMode, KubeCluster
     except ImportError as error:
         raise MissingExtraError(
             "the Kubernetes part is not installed.", "Install it with: pip install 'defacedask[kubernetes]'."
         ) from error
-    return kubecluster
+    return CreateMode, KubeCluster
 
 
 def _slurm_cluster() -> Any:
@@ -309,8 +309,7 @@ def _address(stack: contextlib.ExitStack, address: str) -> Client:
 def _kubernetes(stack: contextlib.ExitStack, workers: int | None, device: str) -> Client:
     if device == CUDA:
         offers_gpu("kubernetes", _settings("kubernetes"))
-    part = _kube_cluster()
-    CreateMode, KubeCluster = part.CreateMode, part.KubeCluster
+    CreateMode, KubeCluster = _kube_cluster()
     settings = _settings("kubernetes")
     spec = kubernetes_spec(settings, workers=workers, allowed_failures=option("cluster.allowed-failures"))
     try:

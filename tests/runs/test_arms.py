@@ -264,7 +264,7 @@ def test_a_command_works_in_the_runs_own_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(arms, "CaseStore", lambda url: url)
     monkeypatch.setattr(Case, "from_dict", lambda case: case)
     planned = TaskResult("plan", "a", "", "")
-    planned.facts = {"store": "here"}
+    planned.facts = {"store": "here", "image": "images/CT"}
     with pytest.raises(DefacedaskError) as found:
         arms.take_arm(
             planned, planned, case={}, arm="theirs", plans=str(tmp_path / "store" / "plans"), command="x"
