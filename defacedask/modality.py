@@ -6,8 +6,20 @@ import dataclasses
 
 from defacedask.errors import InputError
 
-__all__ = ["AIR", "FACES", "IMAGES", "MODALITIES", "Modality", "air_of", "modality_of"]
+__all__ = [
+    "AIR",
+    "FACES",
+    "IMAGES",
+    "MODALITIES",
+    "NARROWEST",
+    "THICKEST",
+    "Modality",
+    "air_of",
+    "modality_of",
+]
 
+#: mm between slices, and mm of the field of view, beyond which an image shows no shape of a face.
+THICKEST, NARROWEST = 7.5, 90.0
 _ROOT = "1.2.840.10008.5.1.4.1.1."
 
 

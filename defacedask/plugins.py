@@ -14,7 +14,12 @@ from typing import Any
 
 from defacedask.errors import ConfigError
 
-__all__ = ["Plugins", "distribution_of"]
+__all__ = ["Plugins", "distribution_of", "is_ours"]
+
+
+def is_ours(code: Any) -> bool:
+    """Whether a function or class comes with the package, and not from a plug-in."""
+    return str(getattr(code, "__module__", "")).startswith("defacedask.")
 
 
 @dataclasses.dataclass(frozen=True)

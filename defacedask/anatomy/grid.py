@@ -210,9 +210,8 @@ def _nearest_by_axis(
     out = np.transpose(values, np.argsort(along))
     lost = []
     for axis in range(3):
-        there = int(
-            np.flatnonzero(along == axis)[0]
-        )  # axis of the source that this one of the target runs along
+        # the axis of the source that this one of the target runs along
+        there = int(np.flatnonzero(along == axis)[0])
         place = to_source[there, axis] * np.arange(shape[axis]) + to_source[there, 3]
         if (np.abs(place + 0.5 - np.rint(place + 0.5)) < _CLEAR).any():
             return None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from defacedask.geometry import Geometry
+from defacedask.plugins import is_ours
 
 if TYPE_CHECKING:
     from defacedask.attacks.target import Target
@@ -89,8 +90,7 @@ class Attack:
         if not self.maker:
             return []
         function = self.function
-        ours = str(getattr(function, "__module__", "")).startswith("defacedask.")
-        found = function(target if ours else target.copied())
+        found = function(target if is_ours(function) else target.copied())
         if wrong := {one.attack for one in found} - {self.name}:
             raise ValueError(f"the attack {self.name} calls its attempts {', '.join(sorted(wrong))}")
         return found

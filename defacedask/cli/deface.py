@@ -11,7 +11,7 @@ from defacedask.cli.clusters import Bar, clients, cluster_options
 from defacedask.cli.consoles import table_console
 from defacedask.cli.outputs import OUT
 from defacedask.cli.release_options import protect_options, release_options
-from defacedask.cli.running import UndoneLines, device_option, retry_option
+from defacedask.cli.running import device_option, retry_option, shown_on
 from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
 
@@ -198,7 +198,6 @@ def _run(
 ) -> Any:
     from rich.console import Console
 
-    from defacedask.flow.result import DONE, TaskResult
     from defacedask.runs.deface import deface
 
     console = Console(stderr=True)
@@ -207,14 +206,7 @@ def _run(
         clients(cluster, workers, options["device"], report=report) as client,
         Bar(console, "tasks") as bar,
     ):
-        undone = UndoneLines()
-
-        def show(finished: int, total: int, result: TaskResult | None) -> None:
-            bar.update(finished, total)
-            if result is not None and result.status != DONE and not result.upstream:
-                bar.console.print(printable(undone.line(result)), markup=False, soft_wrap=True)
-
-        result = deface(found, out, defacer, client=client, progress=show, **options)
+        result = deface(found, out, defacer, client=client, progress=shown_on(bar), **options)
     _summary(result, out)
     return result
 

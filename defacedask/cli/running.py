@@ -32,6 +32,7 @@ __all__ = [
     "retry_option",
     "run_study",
     "service_of",
+    "shown_on",
     "study_options",
 ]
 
@@ -80,6 +81,20 @@ class UndoneLines:
         if len(self._first) > self.MOST:
             del self._first[next(iter(self._first))]
         return f"{who}: {result.status}: {result.reason}"
+
+
+def shown_on(bar: Bar) -> Callable[[int, int, TaskResult | None], None]:
+    """What tells a bar of each result, and writes a line above it for each stage that was not done."""
+    from defacedask.flow.result import DONE
+
+    undone = UndoneLines()
+
+    def show(finished: int, total: int, result: TaskResult | None) -> None:
+        bar.update(finished, total)
+        if result is not None and result.status != DONE and not result.upstream:
+            bar.console.print(printable(undone.line(result)), markup=False, soft_wrap=True)
+
+    return show
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -190,7 +205,6 @@ def run_study(
 
     from defacedask.devices import chosen_device
     from defacedask.flow.executors import device_for
-    from defacedask.flow.result import DONE
     from defacedask.runs.face_settings import upload_warning
     from defacedask.runs.sample import write_sample
     from defacedask.runs.study import prepare, run
@@ -215,12 +229,6 @@ def run_study(
         clients(cluster, workers, device, report=performance_report, told=opened) as client,
         Bar(console, "tasks") as bar,
     ):
-        undone = UndoneLines()
-
-        def show(finished: int, total: int, result: TaskResult | None) -> None:
-            bar.update(finished, total)
-            if result is not None and result.status != DONE and not result.upstream:
-                bar.console.print(printable(undone.line(result)), markup=False, soft_wrap=True)
 
         def write_one(tables: MutableMapping[str, Any]) -> None:
             bar.console.print("writing the defaced DICOM of one patient")
@@ -230,7 +238,7 @@ def run_study(
         result = run(
             prepared,
             client=client,
-            progress=show,
+            progress=shown_on(bar),
             reference=reference,
             before_report=later,
             output=output,

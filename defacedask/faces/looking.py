@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from defacedask.faces.recognition import compares
+from defacedask.faces.recognition import compares, is_plug_in
 from defacedask.faces.recognition.base import Box
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def _face(faces: Sequence[Any]) -> dict[str, Any]:
 
 def _lent(recogniser: Recogniser, picture: np.ndarray) -> np.ndarray:
     """The picture, of which a plug-in gets one of its own: others look at it afterwards."""
-    return picture if type(recogniser).__module__.startswith("defacedask.") else picture.copy()
+    return picture.copy() if is_plug_in(recogniser) else picture
 
 
 def _forced(recogniser: Any, picture: np.ndarray, there: Mapping[str, Any], detected: bool) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def unseen(lines: Lines, searched: bool, originals: Sequence[str] = ()) -> list[
 
     Parameters
     ----------
-    lines : list of dict
+    lines : iterable of dict
     searched : bool
         Whether people's names were looked for.
     originals : sequence of str

@@ -13,7 +13,7 @@ from defacedask.anatomy.witness.cues import AHEAD, NOSE, air_seen, cues, skin_se
 from defacedask.anatomy.witness.solid import SPACING, Solid, solid_of
 from defacedask.anatomy.witness.sphere import DIRECTIONS, angle, correlation, near, nearest, rotations
 from defacedask.errors import InputError
-from defacedask.modality import FACES
+from defacedask.modality import FACES, NARROWEST, THICKEST
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ ROUNDS, DRIFT = 2, 0.004
 ELSEWHERE = 50.0
 #: mm from the middle of the skull to the tip of a nose: least, if its skin is out of view, and most.
 NEAREST_NOSE, USUAL_NOSE, FARTHEST_NOSE = 85.0, 130.0, 160.0
-#: mm between slices, and mm of the field of view, beyond which an image shows no shape of a face.
-THICKEST, NARROWEST = 7.5, 90.0
 #: A face is seen only where each cue fits at least so well, and both beat all that looks elsewhere by so much.
 LEAST = {"air": 0.40, "skin": 0.52, "margin": 0.12}
 #: What is worth a closer look for a second head; mm between the middles of two heads, at least; and degrees by which

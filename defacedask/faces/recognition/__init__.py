@@ -9,7 +9,7 @@ from typing import Any
 from defacedask.errors import ConfigError, DefacedaskError
 from defacedask.faces.recognition.base import Box, Face, Recogniser, RecogniserError, analyse_each, as_rgb
 from defacedask.faces.recognition.nets import NETS
-from defacedask.plugins import Plugins
+from defacedask.plugins import Plugins, is_ours
 
 __all__ = [
     "ABOUT",
@@ -112,7 +112,7 @@ def compares(recogniser: Any) -> bool:
 
 def is_plug_in(recogniser: Recogniser) -> bool:
     """Whether another package's code is at work."""
-    return not type(recogniser).__module__.startswith("defacedask.")
+    return not is_ours(type(recogniser))
 
 
 def split_names(text: str | Iterable[str]) -> list[str]:

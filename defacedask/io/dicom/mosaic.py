@@ -16,7 +16,7 @@ from typing import Any
 
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.headers import Header
-from defacedask.modality import FACES
+from defacedask.modality import FACES, NARROWEST, THICKEST
 
 __all__ = ["projected", "tiled_by_header", "tiled_by_type"]
 
@@ -32,9 +32,6 @@ PROJECTIONS = re.compile(
 SAID = ("SeriesType", "VolumeBasedCalculationTechnique")
 #: Groups of enhanced images that say it of a frame.
 FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
-#: mm between slices beyond which an image is judged by position alone, and of a field of view below which it is
-#: (`THICKEST` and `NARROWEST` of the witness).
-THICK, NARROW = 7.5, 90.0
 #: Of ImageType, what says that an image was made afterwards, and what says that it has slices all the same.
 LATER = "SECONDARY"
 RESLICED = re.compile(r"\b(?:MPR|REFORMATTED|RESAMPLED|AXIAL|CORONAL|SAGITTAL|OBLIQUE|AVERAGE|REGISTERED)\b")
@@ -74,7 +71,7 @@ def projected(header: Header, modality: str, geometry: Geometry, dataset: Any = 
         Of the same file, without pixels: what else than ImageType says so, in the frames of an enhanced image too.
     """
     across = min(n * mm for n, mm in zip(geometry.shape, geometry.spacing, strict=True))
-    if modality in FACES and max(geometry.spacing) <= THICK and across >= NARROW:
+    if modality in FACES and max(geometry.spacing) <= THICKEST and across >= NARROWEST:
         return ""
     kind = "\\".join(map(str, header.values.get("ImageType", ()))).upper()
     places = {"ImageType": kind} | ({} if dataset is None else _said(dataset))

@@ -113,8 +113,8 @@ def each_line(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]
         with path.open("rb") as file:
             file.seek(start)
             for raw in file:
-                line = json.loads(raw.decode("utf-8")) if raw.strip() else None
                 if raw.strip():
+                    line = json.loads(raw.decode("utf-8"))
                     if not isinstance(line, dict):
                         raise ValueError("a line is no object")
                     yield start, line

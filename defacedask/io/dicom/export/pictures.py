@@ -202,9 +202,8 @@ def _piece(value: Any, vr: str) -> int:
 def _public(tag: int, value: Any, vr: str) -> str | None:
     """Name of a public element that may be a picture, else None."""
     raw = _raw(value)
-    if (
-        " or " in vr
-    ):  # the dictionary leaves it to other elements, and a file in an implicit syntax says nothing
+    # the dictionary leaves it to other elements, and a file in an implicit syntax says nothing
+    if " or " in vr:
         vr = "OW" if "OW" in vr else "US"
     if tag in _TABLES:
         raw = raw or _as_words(value)
