@@ -20,6 +20,8 @@ __all__ = ["Status", "status_of"]
 
 #: Results that came within so many seconds tell the rate.
 LATELY = 600.0
+#: Clocks of a run's machines may differ by so many seconds.
+CLOCKS = 60.0
 #: A result's status stands before its facts, however long these are.
 HEAD = 2000
 _FIELD = re.compile(r'"(stage|status)": "([a-z_]+)"')
@@ -67,11 +69,15 @@ class Status:
 
     @property
     def left(self) -> float | None:
-        """Seconds until all cases are done, at the rate of the last ten minutes; None where nothing tells."""
+        """Seconds until all cases are done, at the rate of the last ten minutes; None where nothing tells.
+
+        Where every case has results of an earlier run, they do not tell how many more this one makes.
+        """
         done = sum(sum(counts.values()) for counts in self.results.values())
         if self.state not in ("running", "unknown") or not self.lately or not self.begun:
             return None
-        return max(done / self.begun * self.cases - done, 0.0) * LATELY / self.lately
+        more = max(done / self.begun * self.cases - done, 0.0)
+        return None if self.running and not more else more * LATELY / self.lately
 
     @property
     def hours_a_thousand(self) -> float | None:
@@ -112,7 +118,8 @@ def status_of(out: str | Path) -> Status:
     for path, since in _files(folder / "results"):
         if path.suffix == ".begun":
             stage = path.stem
-            if found.state in ("running", "unknown"):
+            # an older sign is of a run before this one, which died there
+            if found.state in ("running", "unknown") and since > float(note.get("begun", 0.0)) - CLOCKS:
                 found.running.append((stage, path.parent.name, now - since))
             continue
         fields = _fields(path)

@@ -30,6 +30,8 @@ def test_a_run_tells_how_far_it_is_and_what_it_is_at(tmp_path):
         result(folder, "a", "ingest")
         result(folder, "a", "plan", refuse)
         result(folder, "b", "ingest")
+        note = folder / "run.json"
+        note.write_text(json.dumps(json.loads(note.read_text()) | {"begun": time.time() - 400}))
         begun = folder / "results" / "b" / "plan.begun"
         begun.write_text("{}")
         os.utime(begun, (time.time() - 300, time.time() - 300))
@@ -57,6 +59,23 @@ def test_a_run_tells_how_far_it_is_and_what_it_is_at(tmp_path):
     found = status_of(tmp_path / "out")
     assert found.state == "finished"
     assert found.running == []
+
+
+def test_what_a_run_before_this_one_died_at_is_not_at_work(tmp_path):
+    folder = tmp_path / "out" / "store"
+    folder.mkdir(parents=True)
+    with only_run(folder, command="study", cases=1):
+        result(folder, "a", "ingest")
+        for stage, age in (("plan", 3600), ("apply", 0)):
+            sign = folder / "results" / "a" / f"{stage}.begun"
+            sign.write_text("{}")
+            os.utime(sign, (time.time() - age, time.time() - age))
+        found = status_of(tmp_path / "out")
+        assert [stage for stage, _, _ in found.running] == ["apply"]
+        # the only case has a result already: no rate tells what is still to come
+        assert found.left is None
+        sign.unlink()
+        assert status_of(tmp_path / "out").left == 0
 
 
 def test_a_run_that_was_stopped_or_killed_says_so(tmp_path):
