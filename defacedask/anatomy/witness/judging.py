@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.anatomy.morphology import components
 from defacedask.anatomy.witness.skin import moved_skin
-from defacedask.anatomy.witness.solid import solid_of
+from defacedask.anatomy.witness.solid import far_out, solid_of
 from defacedask.anatomy.witness.sphere import angle
 from defacedask.errors import InputError
 from defacedask.showing import beside
@@ -191,7 +192,7 @@ def verdict(
     )
     if held:
         return Verdict(share, agrees, True, sentence, figures, ANOTHER)
-    sentence = _left_beside(original, defaced, solid)
+    sentence = _left_beside(original, defaced, solid, seen)
     if sentence and original.attrs["modality"] == "MR":
         # no arm reaches into a head coil, and a field of view too small folds a face to the other side
         sentence += ", and nobody knows whether it shows one"
@@ -199,24 +200,36 @@ def verdict(
     return Verdict(share, agrees, False, sentence, figures)
 
 
-def _left_beside(original: xr.DataArray, defaced: xr.DataArray, solid: Solid) -> str:
-    """What is said of a part that does not hang together with the head, is as large as a face and stays; "" of none.
+def _left_beside(original: xr.DataArray, defaced: xr.DataArray, solid: Solid, seen: Sighting) -> str:
+    """What is said of a part that is none of the head's, is as large as a face and stays; "" of none.
 
-    On CT it may be an arm or a support. On MR it may be a bottle, or the front of a second head, or of this one.
+    It does not hang together with the head, or reaches further than a head does. On CT it may be an arm or a support.
+    On MR it may be a bottle, or the front of a second head, or of this one.
     """
-    if solid.loose is None:
+    parts = [part for part in (solid.loose, far_out(solid, seen.centre, seen.axes)) if part is not None]
+    if not parts:
         return ""
+    each = components(np.ascontiguousarray(np.logical_or.reduce(parts)))
+    litres = [
+        len(places) * solid.grid.voxel_volume / 1e6
+        for number in range(1, int(each.max()) + 1)
+        if _stays(original, defaced, solid.grid.to_world(places := np.argwhere(each == number)))
+    ]
+    if not litres:
+        return ""
+    return (
+        f"beside the head lies something of {max(litres):.1f} litres, as large as a face, that stays as it is"
+    )
+
+
+def _stays(original: xr.DataArray, defaced: xr.DataArray, points: np.ndarray) -> bool:
+    """Whether most voxels at some points, world LPS mm, are as they were."""
     grid = geometry_of(original)
-    places = grid.to_index(solid.grid.to_world(np.argwhere(solid.loose)))
-    index = np.rint(places).astype(np.int64)
+    index = np.rint(grid.to_index(points)).astype(np.int64)
     index = index[((index >= 0) & (index < np.array(grid.shape))).all(axis=1)]
     if not len(index):
-        return ""
+        return False
     low, high = index.min(axis=0), index.max(axis=0) + 1
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     before, after = (np.asarray(one[box].values)[tuple((index - low).T)] for one in (original, defaced))
-    stays = float((before == after).mean())
-    litres = len(index) * solid.grid.voxel_volume / 1e6
-    if stays < 0.5:
-        return ""
-    return f"beside the head lies something of {litres:.1f} litres, as large as a face, that stays as it is"
+    return float((before == after).mean()) >= 0.5

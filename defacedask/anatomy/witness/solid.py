@@ -17,7 +17,7 @@ from defacedask.volume import geometry_of
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["SPACING", "Solid", "outer_air", "own_grid", "solid_of"]
+__all__ = ["SPACING", "Solid", "far_out", "outer_air", "own_grid", "solid_of"]
 
 #: mm of the witness's grid.
 SPACING = 3.0
@@ -32,6 +32,11 @@ ML_OF_HEAD, THICK = 1000.0, 40.0
 ML_OF_FACE = 300.0
 #: How much of such a part is material, at least: noise above the level hangs together, too, and is full of holes.
 DENSE = 0.5
+
+
+#: mm from the middle of the skull within which a head ends, and mm below that middle above which this is so: 48 heads
+#: reach 129 mm there.
+REACH, BELOW = 140.0, 20.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -148,6 +153,33 @@ def as_large_as_a_face(parts: list[tuple[np.ndarray, float]]) -> np.ndarray | No
         whole for part, _ in parts if part.sum() > DENSE * (whole := _filled(part)).sum() and _is_thick(whole)
     ]
     return np.logical_or.reduce(large) if large else None
+
+
+def far_out(solid: Solid, centre: np.ndarray, axes: np.ndarray) -> np.ndarray | None:
+    """What hangs together with the head, reaches further than a head does, and is as large as a face.
+
+    Parameters
+    ----------
+    solid : Solid
+    centre : (3,) array
+        Middle of the skull, world LPS mm.
+    axes : (3, 3) array
+        Columns: left, posterior, superior of the head, world LPS.
+
+    Returns
+    -------
+    (z, y, x) bool array or None
+        None if there is nothing.
+    """
+    x, y, z = (
+        sum(
+            (place - middle) * weight
+            for place, middle, weight in zip(solid.grid.positions(), centre, axis, strict=True)
+        )
+        for axis in axes.T
+    )
+    beyond = (x * x + y * y + z * z > REACH**2) & (z > -BELOW)
+    return as_large_as_a_face(_parts(solid.body & beyond))
 
 
 def _filled(part: np.ndarray) -> np.ndarray:

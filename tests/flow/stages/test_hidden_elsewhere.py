@@ -53,6 +53,24 @@ def test_what_is_as_large_as_a_face_and_stays_beside_the_head(size, cut, said, m
     assert found.held == (said and modality == "MR")
 
 
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+@pytest.mark.parametrize(
+    ("tall", "turned", "said"), [(0, False, False), (48, False, False), (160, False, True), (160, True, True)]
+)
+def test_what_hangs_together_with_the_head_and_reaches_further_than_one(tall, turned, said, modality):
+    """The front of a second head, whose chin touches the crown, or the back of the head."""
+    before, after = (head((90, 90, 52), (4.0, 4.0, 4.0), cut=gone) for gone in (False, True))
+    for image in (before, after):
+        values = image.values.transpose(1, 0, 2) if turned else image.values
+        values[65 : 65 + tall // 4, 38:53, 10:42] = 500  # from 84 mm on: inside the ball
+        if modality == "CT":
+            values[:] = np.where(values > 0, values // 4, -1000)
+            image.attrs["modality"] = "CT"
+    found = verdict(before, after, SEEN)
+    assert ("as large as a face" in found.sentence) == said
+    assert found.held == (said and modality == "MR")
+
+
 def judged(shift, monkeypatch):
     """What is said of a slab of 80 mm beside an image that shows the head; and what its skin alone would say."""
     shown = head((52, 52, 52), (4.0, 4.0, 4.0))
