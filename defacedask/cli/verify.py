@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import click
 
 from defacedask.cli.outputs import OUT
 from defacedask.errors import printable
+from defacedask.showing import counted
+
+#: Files of one and the same problem that are named, each on a line.
+_LINES = 20
 
 
 @click.command("verify")
@@ -59,8 +64,15 @@ def command(out: Path | str, key: Path | None, source: tuple[str, ...], as_json:
     if as_json:
         click.echo(json.dumps({"ok": result.ok, **dataclasses.asdict(result)}, indent=1, default=str))
         raise click.exceptions.Exit(0 if result.ok else 1)
+    said: Counter[tuple[str, str]] = Counter()
     for problem in result.problems:
-        click.echo(printable(f"{problem.file or out}: {problem.check}: {problem.what}"))
+        said[kind := (problem.check, problem.what)] += 1
+        if said[kind] <= _LINES:
+            click.echo(printable(f"{problem.file or out}: {problem.check}: {problem.what}"))
+    for (check, what), number in said.items():
+        if number > _LINES:
+            more = counted(number - _LINES, "more file")
+            click.echo(printable(f"{more}: {check}: {what} (--json names each)"))
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(result.counts.items())) or "nothing"
     click.echo(
         f"{result.written} instances on record as written ({kinds}), {result.refused} as refused or left out."
@@ -68,7 +80,7 @@ def command(out: Path | str, key: Path | None, source: tuple[str, ...], as_json:
     for sentence in result.unseen:
         click.echo(sentence)
     if result.problems:
-        click.echo(f"{len(result.problems)} problems.")
+        click.echo(f"{counted(len(result.problems), 'problem')}.")
         raise click.exceptions.Exit(1)
     click.echo("The folder is what was written, and no UID of the source was found where it should not be.")
 

@@ -55,6 +55,18 @@ def test_verify_as_json(tmp_path):
     assert found.exit_code == (0 if facts["ok"] else 1)
 
 
+def test_verify_names_some_files_of_one_problem_and_counts_the_others(tmp_path):
+    (tmp_path / "audit.jsonl").write_text("")
+    for number in range(25):
+        (tmp_path / f"{number:02d}.dcm").write_text("")
+    lines = run("verify", tmp_path).output.splitlines()
+    stray = [line for line in lines if line.endswith("record: it is not on record")]
+    assert len(stray) == 20
+    assert "5 more files: record: it is not on record (--json names each)" in lines
+    named = [one["file"] for one in json.loads(run("verify", tmp_path, "--json").output)["problems"]]
+    assert sum(name.endswith(".dcm") for name in named) == 25
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [

@@ -77,5 +77,5 @@ def test_small_groups_say_so():
         {**row, "value": "M", "persons": 3, "auc": NAN, "note": "fewer than 6 persons: nothing is told"},
     ]
     women, men = words(groups_table(run_of(verification_groups=rows)))
-    assert women[2:] == ["sex: F", "8", "0.70 0.60 to 0.80", "0.55", "2 of 8 25\u202f% (3 to 66\u202f%)"]
+    assert women[2:] == ["sex: female", "8", "0.70 0.60 to 0.80", "0.55", "2 of 8 25\u202f% (3 to 66\u202f%)"]
     assert men[2:5] == ["sex: M", "3", "too few quiet"]

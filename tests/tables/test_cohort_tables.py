@@ -226,7 +226,7 @@ def test_what_was_written_is_a_table(results):
         "face_moved": 0.98,
     }
     done = TaskResult(
-        "export", "a", "quickshear", "k", facts={**facts, "targets": ["PTV: 1 contours clipped"]}
+        "export", "a", "quickshear", "k", facts={**facts, "targets": ["PTV: 1 contour clipped"]}
     )
     refused = TaskResult("export", "b", "quickshear", "k", "refused", "the face is still visible.")
     rows = export_rows([*results, done, refused])
@@ -234,7 +234,7 @@ def test_what_was_written_is_a_table(results):
         ("a", "done", 4, 2),
         ("b", "refused", 0, 0),
     ]
-    assert rows[0]["targets"] == "PTV: 1 contours clipped"
+    assert rows[0]["targets"] == "PTV: 1 contour clipped"
     assert rows[1]["reason"] == "the face is still visible."
 
 

@@ -25,7 +25,7 @@ def exported(case, defacer, status="done", reason="", **options):
         "face_moved": 0.9,
         "visible": False,
         "reversible": False,
-        "targets": ["PTV: 1 contours clipped"],
+        "targets": ["PTV: 1 contour clipped"],
     }
     options.setdefault("facts", facts if status == "done" else {})
     return TaskResult("export", case, defacer, "k", status, reason, seconds=0.5, peak_rss_mb=700, **options)

@@ -19,6 +19,8 @@ __all__ = ["average_table", "groups_table", "searches_table"]
 
 _QUIET = Cell(numbers.NOTHING, tone="quiet")
 _NAMES = {"sex": "sex", "age_band": "age", "sequence": "sequence"}
+#: DICOM's PatientSex.
+_SEXES = {"F": "female", "M": "male", "O": "other"}
 
 
 def average_table(run: Run) -> Table | None:
@@ -160,7 +162,10 @@ def groups_table(run: Run) -> Table | None:
     for key, part in _parts(run, table):
         for row in part.to_dict("records"):
             few = pd.isna(row["auc"])
-            line = [*_first(key, several), text(f"{_NAMES.get(row['group'], row['group'])}: {row['value']}")]
+            line = [
+                *_first(key, several),
+                text(f"{_NAMES.get(row['group'], row['group'])}: {_SEXES.get(row['value'], row['value'])}"),
+            ]
             line.append(cell(numbers.count(row["persons"]), row["persons"]))
             if few:
                 line += [Cell("too few", tone="quiet", title=row["note"]), _QUIET, _QUIET]

@@ -138,8 +138,10 @@ def faces_table(run: Run) -> Table | None:
             rows.append(row + ([_published(run, r["defacer"], r["modality"])] if run.reference else []))
             continue
         hits = Rate(plain_matches(r), judged)
+        # there is nothing to attack in an original
+        untried = _QUIET if r["defacer"] == ORIGINAL else Cell("not tried", tone="quiet")
         every = Rate(int(r["matches_any_attack"]), judged)
-        row += [rate_cell(hits), rate_cell(every) if r["attacks"] > 1 else Cell("not tried", tone="quiet")]
+        row += [rate_cell(hits), rate_cell(every) if r["attacks"] > 1 else untried]
         own = r["defacer"] in (ORIGINAL, CONTROL)
         unknown = _QUIET if own else Cell("not judged", tone="quiet")
         row.append(cell(numbers.bound(every.upper), every.upper) if judged and not own else unknown)

@@ -231,7 +231,7 @@ def test_a_sliver_of_a_target_that_holds_no_voxel_is_a_note_and_no_lost_target(t
         [("BODY", "EXTERNAL", contours_of(ball(grid), grid)), ("Boost", "GTV", [tip, *kept[1:]])],
     )
     outcome, _ = run_export(tmp_path / "in", tmp_path)
-    assert any("Boost: 1 contours clipped" in note for note in outcome.facts["notes"])
+    assert any("Boost: 1 contour clipped" in note for note in outcome.facts["notes"])
     assert outcome.facts["targets"] == []
 
 

@@ -27,6 +27,7 @@ from defacedask.io.dicom.export.encoding import target_syntax
 from defacedask.io.dicom.export.image import Context, Written, save, start
 from defacedask.io.dicom.export.lines import Line, put_line
 from defacedask.io.dicom.overlap import as_polygon, clean, combined, only_areas
+from defacedask.showing import counted
 from defacedask.whole_files import file_hash
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Clipped:
 
     def note(self) -> str:
         """One clause for the record."""
-        return f"{self.name}: {self.changed} contours clipped, {self.removed} removed, {self.left} left"
+        return f"{self.name}: {counted(self.changed, 'contour')} clipped, {self.removed} removed, {self.left} left"
 
 
 @dataclasses.dataclass(frozen=True)
