@@ -78,4 +78,4 @@ def test_small_groups_say_so():
     ]
     women, men = words(groups_table(run_of(verification_groups=rows)))
     assert women[2:] == ["sex: female", "8", "0.70 0.60 to 0.80", "0.55", "2 of 8 25\u202f% (3 to 66\u202f%)"]
-    assert men[2:5] == ["sex: M", "3", "too few quiet"]
+    assert men[2:5] == ["sex: male", "3", "too few quiet"]
