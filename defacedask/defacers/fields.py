@@ -6,21 +6,35 @@ same bits.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from defacedask.backend import constant
+from defacedask.boxes import bounds
 from defacedask.geometry import Geometry
 from defacedask.kernels import PLACE, Kernel, fuses
 from defacedask.sampling import apply_affine
 
-__all__ = ["INTERPOLATED", "PLACED", "TILE", "Stack", "Tiling", "cells", "remembered", "slices_of"]
+__all__ = [
+    "INTERPOLATED",
+    "PLACED",
+    "TILE",
+    "Stack",
+    "Tiling",
+    "cells",
+    "remembered",
+    "slices_of",
+    "tiles_of",
+]
 
 #: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
 TILE = (16, 32, 32)
+#: Voxels of a part of a tile, all of which are looked at, or none. Tiles are whole numbers of them.
+BRICK = (4, 8, 8)
 #: On a device, for plain expressions: few, since each costs hundreds of kernels, and a quarter of a usual block.
 TILE_THERE = (64, 256, 256)
 #: Sizes of windows around a tile, of which a plan meets few, that are remembered at a time.
@@ -228,7 +242,7 @@ class Tiling:
     def tiles(
         self, geometry: Geometry, matrix: np.ndarray, above: float, xp: Any = np
     ) -> Iterator[tuple[slice, ...]]:
-        """Tiles of a block that need a look.
+        """Tiles of a block that need a look, each cut to what of it does.
 
         Parameters
         ----------
@@ -244,22 +258,85 @@ class Tiling:
         ------
         slices along (z, y, x)
         """
-        first, last, at, half = cells(geometry, matrix, np if fuses(xp) else xp)
-        # how far a tile reaches from its middle, in steps of the grid; one more for interpolation, and rounding
-        reach = np.ceil(half[::-1] / np.array(self.grid.spacing)).astype(int) + 2
+        chosen = self._chosen(geometry, matrix, above)
+        tile = geometry.shape if fuses(xp) else TILE if xp is np else TILE_THERE
+        for box, _ in tiles_of(chosen, geometry.shape, tile):
+            yield box
+
+    def voxels(
+        self, geometry: Geometry, matrix: np.ndarray, above: float, xp: Any = np
+    ) -> Iterator[tuple[tuple[slice, ...], tuple[Any, ...]]]:
+        """Tiles of a block that need a look, and which of their voxels do; parameters as of `tiles`.
+
+        Yields
+        ------
+        slices along (z, y, x), and three (n,) int arrays with indices within them
+        """
+        chosen = self._chosen(geometry, matrix, above)
+        for box, bricks in tiles_of(chosen, geometry.shape, TILE if xp is np else TILE_THERE):
+            yield box, xp.nonzero(xp.asarray(_spread(bricks, [s.stop - s.start for s in box])))
+
+    def _chosen(self, geometry: Geometry, matrix: np.ndarray, above: float) -> np.ndarray:
+        """Which bricks of a block may hold a voxel where the field exceeds a value."""
+        to_cells = np.linalg.inv(self.grid.affine) @ matrix @ geometry.affine
+        # from the brick's middle to half a voxel beyond its last one; half a cell to the element nearest to the middle,
+        # and one element more that interpolation asks for
+        half = np.abs(to_cells[:3, :3]) @ (np.array(BRICK) / 2)
+        reach = np.floor(half + 0.5).astype(int) + 1
         most = self._around(tuple(reach.tolist()))
-        cell = np.clip(np.rint(self.grid.to_index(at)).astype(int), 0, np.array(self.grid.shape) - 1)
-        chosen = most[tuple(cell.T)] > above
-        if fuses(xp) and chosen.any():
-            first, last, chosen = first[chosen].min(0)[None], last[chosen].max(0)[None], chosen[:1] | True
-        yield from slices_of(first, last, chosen)
+        middles = np.ix_(
+            *((b - 1) / 2 + b * np.arange(-(-n // b)) for n, b in zip(geometry.shape, BRICK, strict=True))
+        )
+        at: Any = 0
+        for row, r, n in zip(to_cells, reach, most.shape, strict=False):
+            index = row[3] + r + row[0] * middles[0] + row[1] * middles[1] + row[2] * middles[2]
+            at = at * n + np.clip(np.rint(index), 0, n - 1).astype(np.intp)
+        found: np.ndarray = most.ravel().take(at) > above
+        return found
 
     def _around(self, reach: tuple[int, ...]) -> np.ndarray:
-        """Largest value so many cells around each."""
+        """Largest value so many cells around each, and around as many places beyond the field on each side."""
         from scipy.ndimage import maximum_filter
 
-        size = [2 * r + 1 for r in reach]
-        return remembered(self._most, reach, lambda: maximum_filter(self.field, size=size, mode="nearest"))
+        def most() -> np.ndarray:
+            wide = np.pad(self.field, [(r, r) for r in reach], mode="edge")
+            return maximum_filter(wide, size=[2 * r + 1 for r in reach], mode="nearest")
+
+        return remembered(self._most, reach, most)
+
+
+def tiles_of(
+    chosen: np.ndarray, shape: tuple[int, ...], tile: tuple[int, ...]
+) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    """Boxes around chosen bricks of a block, none larger than a tile.
+
+    Parameters
+    ----------
+    chosen : (z, y, x) bool array
+        One a brick.
+    shape, tile : (z, y, x)
+        Voxels of the block and of a tile.
+
+    Yields
+    ------
+    slices of voxels along (z, y, x), and the bricks in them
+    """
+    groups = [max(1, t // b) for t, b in zip(tile, BRICK, strict=True)]
+    groups = [min(g, n) for g, n in zip(groups, chosen.shape, strict=True)]
+    starts = [range(0, n, g) for n, g in zip(chosen.shape, groups, strict=True)]
+    for first in itertools.product(*starts):
+        bricks = chosen[tuple(slice(a, a + g) for a, g in zip(first, groups, strict=True))]
+        box = bounds(bricks) if bricks.any() else None
+        if box is not None:
+            ends = [(b * (a + s.start), b * (a + s.stop)) for a, s, b in zip(first, box, BRICK, strict=True)]
+            yield tuple(slice(a, min(z, n)) for (a, z), n in zip(ends, shape, strict=True)), bricks[box]
+
+
+def _spread(bricks: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """One answer a voxel, from one a brick."""
+    for axis, (n, b) in enumerate(zip(shape, BRICK, strict=True)):
+        bricks = bricks.repeat(b, axis=axis)[(slice(None),) * axis + (slice(n),)]
+    return bricks
 
 
 def cells(

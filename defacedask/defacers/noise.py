@@ -19,7 +19,7 @@ import numpy as np
 from defacedask.backend import to_numpy
 from defacedask.defacers import noise_kernels
 from defacedask.errors import InputError
-from defacedask.geometry import Geometry
+from defacedask.geometry import Geometry, taken
 from defacedask.kernels import fuses
 
 __all__ = ["NoiseField", "hashed", "lattice_normals", "lattice_uniform", "sigma_from_correlation"]
@@ -86,12 +86,14 @@ def lattice_normals(
     float32 array of shape ``stop - start``
     """
     bits = hashed(key, start, stop, stream=stream, xp=xp)
-    low = xp.uint64(0xFFFF)
-    total = bits & low
-    for _ in range(3):
-        bits >>= xp.uint64(16)
-        total += bits & low
-    drawn = total.astype(xp.float32)
+    # two sums of two side by side, then the sum of these: in the lower half, and less than 2 ** 18
+    every_other = xp.uint64(0x0000FFFF0000FFFF)
+    total = bits & every_other
+    bits >>= xp.uint64(16)
+    bits &= every_other
+    total += bits
+    total += total >> xp.uint64(32)
+    drawn = total.astype(xp.uint32).astype(xp.float32)
     drawn -= xp.float32(131070.0)
     drawn *= xp.float32(_SCALE)
     return drawn
@@ -201,11 +203,42 @@ class NoiseField:
         """
         if within is not None and fuses(xp):
             return noise_kernels.read(*self.box(within, xp), positions, xp)
+        return self._between(*self._split(positions, xp), xp)
+
+    def at_voxels(self, block: Geometry, index: Sequence[Any], xp: Any = np) -> Any:
+        """Noise at some voxels of a block: that of `at`.
+
+        Where the lattice and the block are parallel, a voxel's place on each axis is one of a row's, a column's or a
+        slice's: it is found once for each of these.
+
+        Parameters
+        ----------
+        block : Geometry
+        index : sequence of three (n,) int arrays
+            Along (z, y, x), in the namespace ``xp``.
+        xp : module
+
+        Returns
+        -------
+        (n,) float32 array
+        """
+        if not fuses(xp):
+            whole, part = self._split(block.positions(xp, np.float64), xp)
+            if all(w.size == max(w.shape) for w in whole):
+                return self._between(*([taken(w, index) for w in some] for some in (whole, part)), xp)
+        return self.at(block.positions_at(index, xp), xp, within=block)
+
+    def _split(self, positions: tuple[Any, Any, Any], xp: Any) -> tuple[list[Any], list[Any]]:
+        """Along each axis of the lattice the point before a position, and the part of a step from there."""
         whole, part = [], []
         for along in self._index(positions, xp):
             floor = xp.floor(along)
             whole.append(floor.astype(xp.int64))
             part.append((along - floor).astype(xp.float32))
+        return whole, part
+
+    def _between(self, whole: Sequence[Any], part: Sequence[Any], xp: Any) -> Any:
+        """Values between the points of the lattice; see `_split`."""
         if any(w.size == 0 for w in whole):
             return xp.zeros(xp.broadcast_shapes(*(w.shape for w in whole)), dtype=xp.float32)
         start, last, between = _extent(whole, part, xp)
