@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from defacedask.errors import InputError
 from defacedask.kernels import PLACE, Kernel, fuses
 
-__all__ = ["Geometry", "taken"]
+__all__ = ["Geometry"]
 
 #: `Geometry.positions_at`; the numbers are those of `Geometry.root`.
 _POSITIONS = Kernel(
@@ -239,7 +239,7 @@ class Geometry:
             numbers = (float(number) for number in self.root()[:18])
             return _POSITIONS(xp, *index, *numbers)
         x, y, z = (
-            functools.reduce(operator.add, (taken(part, index) for part in parts))
+            functools.reduce(operator.add, (_taken(part, index) for part in parts))
             for parts in _sent(self._vectors(), xp)
         )
         return x, y, z
@@ -358,7 +358,7 @@ class Geometry:
         return f"Geometry({' x '.join(map(str, self.shape))} voxels of {mm} mm, {self.codes})"
 
 
-def taken(vector: Any, index: Sequence[Any]) -> Any:
+def _taken(vector: Any, index: Sequence[Any]) -> Any:
     """Of a vector along one axis the numbers at some indices (z, y, x); of a single number as many as there are."""
     axis = int(np.argmax(vector.shape))
     return vector.ravel().take(index[axis] if vector.size > 1 else index[0] * 0)

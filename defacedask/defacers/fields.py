@@ -6,9 +6,8 @@ same bits.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,10 @@ __all__ = [
     "TILE",
     "Stack",
     "Tiling",
-    "cells",
+    "places_of",
     "remembered",
-    "slices_of",
     "tiles_of",
+    "voxels_of",
 ]
 
 #: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
@@ -265,21 +264,19 @@ class Tiling:
 
     def voxels(
         self, geometry: Geometry, matrix: np.ndarray, above: float, xp: Any = np
-    ) -> Iterator[tuple[tuple[slice, ...], tuple[Any, ...]]]:
+    ) -> Iterator[tuple[tuple[slice, ...], Any]]:
         """Tiles of a block that need a look, and which of their voxels do; parameters as of `tiles`.
 
         Yields
         ------
-        slices along (z, y, x), and three (n,) int arrays with indices within them
+        slices along (z, y, x), and an (n,) int array of indices in the flat tile
         """
-        chosen = self._chosen(geometry, matrix, above)
-        for box, bricks in tiles_of(chosen, geometry.shape, TILE if xp is np else TILE_THERE):
-            yield box, xp.nonzero(xp.asarray(_spread(bricks, [s.stop - s.start for s in box])))
+        yield from voxels_of(self._chosen(geometry, matrix, above), geometry.shape, xp)
 
     def _chosen(self, geometry: Geometry, matrix: np.ndarray, above: float) -> np.ndarray:
         """Which bricks of a block may hold a voxel where the field exceeds a value."""
         to_cells = np.linalg.inv(self.grid.affine) @ matrix @ geometry.affine
-        # from the brick's middle to half a voxel beyond its last one; half a cell to the element nearest to the middle,
+        # from a brick's middle to half a voxel beyond its end; half a cell to the element nearest to the middle,
         # and one element more that interpolation asks for
         half = np.abs(to_cells[:3, :3]) @ (np.array(BRICK) / 2)
         reach = np.floor(half + 0.5).astype(int) + 1
@@ -321,49 +318,52 @@ def tiles_of(
     ------
     slices of voxels along (z, y, x), and the bricks in them
     """
-    groups = [max(1, t // b) for t, b in zip(tile, BRICK, strict=True)]
-    groups = [min(g, n) for g, n in zip(groups, chosen.shape, strict=True)]
-    starts = [range(0, n, g) for n, g in zip(chosen.shape, groups, strict=True)]
-    for first in itertools.product(*starts):
-        bricks = chosen[tuple(slice(a, a + g) for a, g in zip(first, groups, strict=True))]
-        box = bounds(bricks) if bricks.any() else None
-        if box is not None:
-            ends = [(b * (a + s.start), b * (a + s.stop)) for a, s, b in zip(first, box, BRICK, strict=True)]
-            yield tuple(slice(a, min(z, n)) for (a, z), n in zip(ends, shape, strict=True)), bricks[box]
+    groups = [-(-t // b) for t, b in zip(tile, BRICK, strict=True)]
+    tiles = [-(-n // g) for n, g in zip(chosen.shape, groups, strict=True)]
+    where = [at // g for at, g in zip(np.nonzero(chosen), groups, strict=True)]
+    for first in zip(*np.unravel_index(np.unique(np.ravel_multi_index(where, tiles)), tiles), strict=True):
+        start = [int(f) * g for f, g in zip(first, groups, strict=True)]
+        bricks = chosen[tuple(slice(a, a + g) for a, g in zip(start, groups, strict=True))]
+        box = bounds(bricks)
+        assert box is not None
+        ends = [(b * (a + s.start), b * (a + s.stop)) for a, s, b in zip(start, box, BRICK, strict=True)]
+        yield tuple(slice(a, min(z, n)) for (a, z), n in zip(ends, shape, strict=True)), bricks[box]
 
 
-def _spread(bricks: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """One answer a voxel, from one a brick."""
-    for axis, (n, b) in enumerate(zip(shape, BRICK, strict=True)):
-        bricks = bricks.repeat(b, axis=axis)[(slice(None),) * axis + (slice(n),)]
-    return bricks
+def voxels_of(
+    chosen: np.ndarray, shape: tuple[int, ...], xp: Any = np
+) -> Iterator[tuple[tuple[slice, ...], Any]]:
+    """Tiles around chosen bricks of a block (see `tiles_of`), and the bricks' voxels in each.
+
+    Yields
+    ------
+    slices along (z, y, x), and an (n,) int array of indices in the flat tile
+    """
+    for box, bricks in tiles_of(chosen, shape, TILE if xp is np else TILE_THERE):
+        look = bricks
+        for axis, (s, b) in enumerate(zip(box, BRICK, strict=True)):
+            look = look.repeat(b, axis=axis)[(slice(None),) * axis + (slice(s.stop - s.start),)]
+        yield box, xp.nonzero(xp.asarray(look.ravel()))[0]
 
 
-def cells(
-    geometry: Geometry, matrix: np.ndarray, xp: Any = np
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cut a block into tiles.
+def places_of(part: Geometry, at: Any, matrix: np.ndarray, xp: Any = np) -> tuple[Any, Any, Any]:
+    """Where some voxels of a tile lie: world LPS mm through a (4, 4) matrix.
+
+    Parameters
+    ----------
+    part : Geometry
+        Of the tile.
+    at : (n,) int array
+        Indices in the flat tile.
+    matrix : (4, 4) array
+    xp : module
 
     Returns
     -------
-    first, last : (n, 3) int arrays
-        Index (z, y, x) of each tile's first voxel, and one beyond its last.
-    middle : (n, 3) array
-        x, y, z of its middle in the space that ``matrix`` maps to.
-    half : (3,) array
-        How far a tile reaches from there along x, y and z, at most.
+    x, y, z : (n,) float64 arrays
+        With the bits of `Geometry.positions` and `apply_affine`.
     """
-    tile = np.minimum(TILE if xp is np else TILE_THERE, geometry.shape)
-    starts = [np.arange(0, n, t) for n, t in zip(geometry.shape, tile, strict=True)]
-    first = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3)
-    last = np.minimum(first + tile, geometry.shape)
-    world = geometry.to_world((first + last - 1) / 2)
-    middle = np.stack(apply_affine(np.asarray(matrix), *world.T), axis=-1)
-    half = np.abs(np.asarray(matrix)[:3, :3] @ geometry.affine[:3, :3]) @ (tile / 2)
-    return first, last, middle, half
-
-
-def slices_of(first: np.ndarray, last: np.ndarray, chosen: np.ndarray) -> Iterator[tuple[slice, ...]]:
-    """The chosen tiles as slices along (z, y, x)."""
-    for a, b in zip(first[chosen], last[chosen], strict=True):
-        yield tuple(slice(int(i), int(j)) for i, j in zip(a, b, strict=True))
+    # all of the tile first: most of the sums are those of a row, a column or a slice
+    whole = apply_affine(matrix, *part.positions(xp, np.float64))
+    x, y, z = (xp.broadcast_to(along, part.shape).ravel().take(at) for along in whole)
+    return x, y, z

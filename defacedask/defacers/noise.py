@@ -19,7 +19,7 @@ import numpy as np
 from defacedask.backend import to_numpy
 from defacedask.defacers import noise_kernels
 from defacedask.errors import InputError
-from defacedask.geometry import Geometry, taken
+from defacedask.geometry import Geometry
 from defacedask.kernels import fuses
 
 __all__ = ["NoiseField", "hashed", "lattice_normals", "lattice_uniform", "sigma_from_correlation"]
@@ -205,17 +205,14 @@ class NoiseField:
             return noise_kernels.read(*self.box(within, xp), positions, xp)
         return self._between(*self._split(positions, xp), xp)
 
-    def at_voxels(self, block: Geometry, index: Sequence[Any], xp: Any = np) -> Any:
-        """Noise at some voxels of a block: that of `at`.
-
-        Where the lattice and the block are parallel, a voxel's place on each axis is one of a row's, a column's or a
-        slice's: it is found once for each of these.
+    def at_voxels(self, block: Geometry, at: Any, xp: Any = np) -> Any:
+        """Noise at some voxels of a block, that of `at`; cheap where the lattice and the block are parallel.
 
         Parameters
         ----------
         block : Geometry
-        index : sequence of three (n,) int arrays
-            Along (z, y, x), in the namespace ``xp``.
+        at : (n,) int array
+            Indices in the flat block, in the namespace ``xp``.
         xp : module
 
         Returns
@@ -224,8 +221,11 @@ class NoiseField:
         """
         if not fuses(xp):
             whole, part = self._split(block.positions(xp, np.float64), xp)
-            if all(w.size == max(w.shape) for w in whole):
-                return self._between(*([taken(w, index) for w in some] for some in (whole, part)), xp)
+            if all(w.size == max(w.shape) for w in whole):  # one place a slice, a row or a column
+                return self._between(
+                    whole, part, xp, lambda one: xp.broadcast_to(one, block.shape).ravel().take(at)
+                )
+        index = xp.unravel_index(at, block.shape)
         return self.at(block.positions_at(index, xp), xp, within=block)
 
     def _split(self, positions: tuple[Any, Any, Any], xp: Any) -> tuple[list[Any], list[Any]]:
@@ -237,22 +237,28 @@ class NoiseField:
             part.append((along - floor).astype(xp.float32))
         return whole, part
 
-    def _between(self, whole: Sequence[Any], part: Sequence[Any], xp: Any) -> Any:
-        """Values between the points of the lattice; see `_split`."""
+    def _between(
+        self,
+        whole: Sequence[Any],
+        part: Sequence[Any],
+        xp: Any,
+        chosen: Callable[[Any], Any] = lambda one: one,
+    ) -> Any:
+        """Values between the points of the lattice (see `_split`), of all positions or some."""
         if any(w.size == 0 for w in whole):
             return xp.zeros(xp.broadcast_shapes(*(w.shape for w in whole)), dtype=xp.float32)
         start, last, between = _extent(whole, part, xp)
         field = self._box(start, [n + 1 + b for n, b in zip(last, between, strict=True)], xp)
         _, ny, nx = field.shape
         table = field.ravel()
-        low = ((whole[0] - start[0]) * ny + (whole[1] - start[1])) * nx + (whole[2] - start[2])
+        low = chosen(((whole[0] - start[0]) * ny + (whole[1] - start[1])) * nx + (whole[2] - start[2]))
         axes = [axis for axis in range(3) if between[axis]]
         if not axes:
             return table.take(low)
         # corners in a fixed order, each with the product of its weights: the last axis changes fastest
         corners: list[tuple[int, Any]] = [(0, None)]
         for axis in axes:
-            f = part[axis]
+            f = chosen(part[axis])
             sides = ((0, xp.float32(1.0) - f), ((ny * nx, nx, 1)[axis], f))
             corners = [
                 (at + step, side if weight is None else weight * side)
@@ -266,7 +272,7 @@ class NoiseField:
         for axis in axes:
             # what linear interpolation between correlated neighbours leaves of the variance
             f, rho = part[axis], np.float32(_neighbour(self.sigma[axis]))
-            left = (1 - f) * (1 - f) + f * f + 2 * rho * f * (1 - f)
+            left = chosen((1 - f) * (1 - f) + f * f + 2 * rho * f * (1 - f))
             variance = left if variance is None else variance * left
         return total / xp.sqrt(variance)
 

@@ -28,6 +28,7 @@ from defacedask.defacers.carina.dose_layer import carried_on, with_dose
 from defacedask.defacers.carina.layer import Sheet, make_sheet, ramp
 from defacedask.defacers.carina.strata import Strata, measured
 from defacedask.defacers.carina.under_skin import SPREAD, skin_distance, with_depths
+from defacedask.defacers.fields import places_of
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.options import within
 from defacedask.errors import RefusedError
@@ -106,16 +107,18 @@ class CarinaPlan(Plan):
                 sheet_kernels.mark(sheet, inside, near, self.pose, self.edge, OVERLAP, xp)
                 continue
             behind, before = (0.0, self.edge) if drawn else (OVERLAP, 0.0)
-            for tile in sheet.tiles(near, self.pose, behind, before, xp):
+            for tile, look in sheet.voxels(near, self.pose, behind, before, xp):
                 part = near.block([s.start for s in tile], [s.stop for s in tile])
-                head = apply_affine(self.pose, *part.positions(xp, np.float64))
+                head = places_of(part, look, self.pose, xp)
                 at = sheet.between(head, xp)
                 below, above = sheet.depth(head, at)
-                here = inside[tile]
                 if drawn:
-                    here |= (below > -self.edge) & (sheet.over("floor", head, at) > 0)
+                    found = (below > -self.edge) & (sheet.over("floor", head, at) > 0)
                 else:
-                    here |= (below > 0) & (above > -OVERLAP)
+                    found = (below > 0) & (above > -OVERLAP)
+                here = inside[tile].ravel()
+                here[look[found]] = True
+                inside[tile] = here.reshape(part.shape)
         return region
 
     def placed(self, volume: xr.DataArray) -> CarinaPlan:

@@ -13,7 +13,7 @@ from defacedask.backend import namespace
 from defacedask.defacers.base import Plan, air_of
 from defacedask.defacers.boxes import Box
 from defacedask.defacers.elementary import exp2
-from defacedask.defacers.fields import Stack, Tiling
+from defacedask.defacers.fields import Stack, Tiling, places_of
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.mri_reface.average import FIT_GRID, HALF_GRID
 from defacedask.defacers.mri_reface.face_kernel import Face
@@ -237,19 +237,21 @@ class MriRefacePlan(Plan):
         ------
         box, part : slices, Geometry
             Of the tile.
-        at, places : three (n,) arrays each
-            Indices in the tile, and places in the average's space.
+        at : (n,) int array
+            Indices in the flat tile.
+        places : three (n,) arrays
+            Where they lie in the average's space.
         where : (2, n) array
             Values of `_where`.
         """
         for box, look in self._replaced.voxels(geometry, self.to_template, 0.0, xp):
             part = geometry.block([s.start for s in box], [s.stop for s in box])
-            head = apply_affine(self.to_template, *part.positions_at(look, xp))
+            head = places_of(part, look, self.to_template, xp)
             where = self._where.at(head, xp)
             inside = xp.nonzero(where[0] > 0)[0]
             if inside.size:
-                at, places = (tuple(one.take(inside) for one in some) for some in (look, head))
-                yield box, part, at, places, where.T.take(inside, axis=0).T
+                places = tuple(h.take(inside) for h in head)
+                yield box, part, look.take(inside), places, where.T.take(inside, axis=0).T
 
     def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
         """See `Plan.wanted`; on MR it includes the air around the body, of which only ghosts are replaced."""
@@ -262,8 +264,10 @@ class MriRefacePlan(Plan):
                 here = out[box]
                 here |= self._where.above(0.0, part, self.to_template, xp)
         else:
-            for box, _, at, *_ in self._inside(geometry, xp):
-                out[box][at] = True
+            for box, part, at, *_ in self._inside(geometry, xp):
+                here = out[box].ravel()
+                here[at] = True
+                out[box] = here.reshape(part.shape)
         return out
 
     @property
@@ -308,11 +312,13 @@ class MriRefacePlan(Plan):
         for box, part, at, places, where in self._inside(geometry, xp):
             share = xp.clip(where[0] * xp.float32(1 / FEATHER), 0, 1)
             share = share * share * (3 - 2 * share)
-            s, i = (r[box[0]].ravel().take(at[0]) for r in there)
-            old = stored[box][at].astype(np.float32) * s + i
+            s, i = (xp.broadcast_to(r[box[0]], part.shape).ravel().take(at) for r in there)
+            old = stored[box].ravel().take(at).astype(np.float32) * s + i
             new = self._values(part, at, places, where[1], old, geometry, modality, xp)
             new = self._settled(new, old, where[1], places, modality, xp)
-            out[box][at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
+            here = out[box].ravel()
+            here[at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
+            out[box] = here.reshape(part.shape)
         return out
 
     def _face(self, geometry: Geometry, modality: str) -> Face:
@@ -345,12 +351,14 @@ class MriRefacePlan(Plan):
 
     def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
         """See `Plan.fill`: the new values without the feather (`change_block` has it)."""
-        at = xp.nonzero(region)
-        places = apply_affine(self.to_template, *geometry.positions_at(at, xp))
+        at = xp.nonzero(region.ravel())[0]
+        index = xp.unravel_index(at, region.shape)
+        places = apply_affine(self.to_template, *geometry.positions_at(index, xp))
         above = self._where.at(places, xp)[1]
-        new = self._values(geometry, at, places, above, values[at], geometry, modality, xp)
+        old = values.ravel().take(at)
+        new = self._values(geometry, at, places, above, old, geometry, modality, xp)
         out = values.copy()
-        out[at] = self._settled(new, values[at], above, places, modality, xp)
+        out[index] = self._settled(new, old, above, places, modality, xp)
         return out
 
     def _settled(
@@ -370,7 +378,7 @@ class MriRefacePlan(Plan):
     def _values(
         self,
         part: Geometry,
-        at: tuple[Any, ...],
+        at: Any,
         places: tuple[Any, ...],
         above: Any,
         old: Any,
@@ -378,7 +386,7 @@ class MriRefacePlan(Plan):
         modality: str,
         xp: Any,
     ) -> Any:
-        """New real values, float32, at the voxels ``at`` of a part.
+        """New real values, float32, at the voxels ``at`` of a flat part.
 
         ``places`` are theirs in the average's space, and ``above`` their mm above the new skin.
         """
