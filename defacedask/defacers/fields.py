@@ -13,14 +13,27 @@ from typing import Any
 import numpy as np
 
 from defacedask.backend import constant
+from defacedask.boxes import bounds
 from defacedask.geometry import Geometry
 from defacedask.kernels import PLACE, Kernel, fuses
 from defacedask.sampling import apply_affine
 
-__all__ = ["INTERPOLATED", "PLACED", "TILE", "Stack", "Tiling", "cells", "remembered", "slices_of"]
+__all__ = [
+    "INTERPOLATED",
+    "PLACED",
+    "TILE",
+    "Stack",
+    "Tiling",
+    "places_of",
+    "remembered",
+    "tiles_of",
+    "voxels_of",
+]
 
 #: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
 TILE = (16, 32, 32)
+#: Voxels of a part of a tile, all of which are looked at, or none. Tiles are whole numbers of them.
+BRICK = (4, 8, 8)
 #: On a device, for plain expressions: few, since each costs hundreds of kernels, and a quarter of a usual block.
 TILE_THERE = (64, 256, 256)
 #: Sizes of windows around a tile, of which a plan meets few, that are remembered at a time.
@@ -228,7 +241,7 @@ class Tiling:
     def tiles(
         self, geometry: Geometry, matrix: np.ndarray, above: float, xp: Any = np
     ) -> Iterator[tuple[slice, ...]]:
-        """Tiles of a block that need a look.
+        """Tiles of a block that need a look, each cut to what of it does.
 
         Parameters
         ----------
@@ -244,49 +257,113 @@ class Tiling:
         ------
         slices along (z, y, x)
         """
-        first, last, at, half = cells(geometry, matrix, np if fuses(xp) else xp)
-        # how far a tile reaches from its middle, in steps of the grid; one more for interpolation, and rounding
-        reach = np.ceil(half[::-1] / np.array(self.grid.spacing)).astype(int) + 2
+        chosen = self._chosen(geometry, matrix, above)
+        tile = geometry.shape if fuses(xp) else TILE if xp is np else TILE_THERE
+        for box, _ in tiles_of(chosen, geometry.shape, tile):
+            yield box
+
+    def voxels(
+        self, geometry: Geometry, matrix: np.ndarray, above: float, xp: Any = np
+    ) -> Iterator[tuple[tuple[slice, ...], Any]]:
+        """Tiles of a block that need a look, and which of their voxels do; parameters as of `tiles`.
+
+        Yields
+        ------
+        slices along (z, y, x), and an (n,) int array of indices in the flat tile
+        """
+        yield from voxels_of(self._chosen(geometry, matrix, above), geometry.shape, xp)
+
+    def _chosen(self, geometry: Geometry, matrix: np.ndarray, above: float) -> np.ndarray:
+        """Which bricks of a block may hold a voxel where the field exceeds a value."""
+        to_cells = np.linalg.inv(self.grid.affine) @ matrix @ geometry.affine
+        # from a brick's middle to half a voxel beyond its end; half a cell to the element nearest to the middle,
+        # and one element more that interpolation asks for
+        half = np.abs(to_cells[:3, :3]) @ (np.array(BRICK) / 2)
+        reach = np.floor(half + 0.5).astype(int) + 1
         most = self._around(tuple(reach.tolist()))
-        cell = np.clip(np.rint(self.grid.to_index(at)).astype(int), 0, np.array(self.grid.shape) - 1)
-        chosen = most[tuple(cell.T)] > above
-        if fuses(xp) and chosen.any():
-            first, last, chosen = first[chosen].min(0)[None], last[chosen].max(0)[None], chosen[:1] | True
-        yield from slices_of(first, last, chosen)
+        middles = np.ix_(
+            *((b - 1) / 2 + b * np.arange(-(-n // b)) for n, b in zip(geometry.shape, BRICK, strict=True))
+        )
+        at: Any = 0
+        for row, r, n in zip(to_cells, reach, most.shape, strict=False):
+            index = row[3] + r + row[0] * middles[0] + row[1] * middles[1] + row[2] * middles[2]
+            at = at * n + np.clip(np.rint(index), 0, n - 1).astype(np.intp)
+        found: np.ndarray = most.ravel().take(at) > above
+        return found
 
     def _around(self, reach: tuple[int, ...]) -> np.ndarray:
-        """Largest value so many cells around each."""
+        """Largest value so many cells around each, and around as many places beyond the field on each side."""
         from scipy.ndimage import maximum_filter
 
-        size = [2 * r + 1 for r in reach]
-        return remembered(self._most, reach, lambda: maximum_filter(self.field, size=size, mode="nearest"))
+        def most() -> np.ndarray:
+            wide = np.pad(self.field, [(r, r) for r in reach], mode="edge")
+            return maximum_filter(wide, size=[2 * r + 1 for r in reach], mode="nearest")
+
+        return remembered(self._most, reach, most)
 
 
-def cells(
-    geometry: Geometry, matrix: np.ndarray, xp: Any = np
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cut a block into tiles.
+def tiles_of(
+    chosen: np.ndarray, shape: tuple[int, ...], tile: tuple[int, ...]
+) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    """Boxes around chosen bricks of a block, none larger than a tile.
+
+    Parameters
+    ----------
+    chosen : (z, y, x) bool array
+        One a brick.
+    shape, tile : (z, y, x)
+        Voxels of the block and of a tile.
+
+    Yields
+    ------
+    slices of voxels along (z, y, x), and the bricks in them
+    """
+    groups = [-(-t // b) for t, b in zip(tile, BRICK, strict=True)]
+    tiles = [-(-n // g) for n, g in zip(chosen.shape, groups, strict=True)]
+    where = [at // g for at, g in zip(np.nonzero(chosen), groups, strict=True)]
+    for first in zip(*np.unravel_index(np.unique(np.ravel_multi_index(where, tiles)), tiles), strict=True):
+        start = [int(f) * g for f, g in zip(first, groups, strict=True)]
+        bricks = chosen[tuple(slice(a, a + g) for a, g in zip(start, groups, strict=True))]
+        box = bounds(bricks)
+        assert box is not None
+        ends = [(b * (a + s.start), b * (a + s.stop)) for a, s, b in zip(start, box, BRICK, strict=True)]
+        yield tuple(slice(a, min(z, n)) for (a, z), n in zip(ends, shape, strict=True)), bricks[box]
+
+
+def voxels_of(
+    chosen: np.ndarray, shape: tuple[int, ...], xp: Any = np
+) -> Iterator[tuple[tuple[slice, ...], Any]]:
+    """Tiles around chosen bricks of a block (see `tiles_of`), and the bricks' voxels in each.
+
+    Yields
+    ------
+    slices along (z, y, x), and an (n,) int array of indices in the flat tile
+    """
+    for box, bricks in tiles_of(chosen, shape, TILE if xp is np else TILE_THERE):
+        look = bricks
+        for axis, (s, b) in enumerate(zip(box, BRICK, strict=True)):
+            look = look.repeat(b, axis=axis)[(slice(None),) * axis + (slice(s.stop - s.start),)]
+        yield box, xp.nonzero(xp.asarray(look.ravel()))[0]
+
+
+def places_of(part: Geometry, at: Any, matrix: np.ndarray, xp: Any = np) -> tuple[Any, Any, Any]:
+    """Where some voxels of a tile lie: world LPS mm through a (4, 4) matrix.
+
+    Parameters
+    ----------
+    part : Geometry
+        Of the tile.
+    at : (n,) int array
+        Indices in the flat tile.
+    matrix : (4, 4) array
+    xp : module
 
     Returns
     -------
-    first, last : (n, 3) int arrays
-        Index (z, y, x) of each tile's first voxel, and one beyond its last.
-    middle : (n, 3) array
-        x, y, z of its middle in the space that ``matrix`` maps to.
-    half : (3,) array
-        How far a tile reaches from there along x, y and z, at most.
+    x, y, z : (n,) float64 arrays
+        With the bits of `Geometry.positions` and `apply_affine`.
     """
-    tile = np.minimum(TILE if xp is np else TILE_THERE, geometry.shape)
-    starts = [np.arange(0, n, t) for n, t in zip(geometry.shape, tile, strict=True)]
-    first = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3)
-    last = np.minimum(first + tile, geometry.shape)
-    world = geometry.to_world((first + last - 1) / 2)
-    middle = np.stack(apply_affine(np.asarray(matrix), *world.T), axis=-1)
-    half = np.abs(np.asarray(matrix)[:3, :3] @ geometry.affine[:3, :3]) @ (tile / 2)
-    return first, last, middle, half
-
-
-def slices_of(first: np.ndarray, last: np.ndarray, chosen: np.ndarray) -> Iterator[tuple[slice, ...]]:
-    """The chosen tiles as slices along (z, y, x)."""
-    for a, b in zip(first[chosen], last[chosen], strict=True):
-        yield tuple(slice(int(i), int(j)) for i, j in zip(a, b, strict=True))
+    # all of the tile first: most of the sums are those of a row, a column or a slice
+    whole = apply_affine(matrix, *part.positions(xp, np.float64))
+    x, y, z = (xp.broadcast_to(along, part.shape).ravel().take(at) for along in whole)
+    return x, y, z

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,14 @@ from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.kernels import fuses
 
-__all__ = ["NoiseField", "hashed", "lattice_normals", "lattice_uniform", "sigma_from_correlation"]
+__all__ = ["NoiseField", "hashed", "in_parts", "lattice_normals", "lattice_uniform", "sigma_from_correlation"]
 
 #: Positions are snapped to this fraction of a lattice step: finer differences are rounding, not place.
 SNAP = 64.0
 #: Lattice points that NumPy works on at a time, so that they stay in a core's own cache; a GPU gets all of them.
 _AT_ONCE = 2**16
+#: Places that NumPy works on at a time, for the same reason.
+PLACES = 2**14
 _GOLDEN = 0x9E3779B97F4A7C15
 #: To a variance of 1, of the sum of four 16-bit numbers.
 _SCALE = 1.0 / math.sqrt(4 * (65536.0**2 - 1) / 12)
@@ -86,12 +89,14 @@ def lattice_normals(
     float32 array of shape ``stop - start``
     """
     bits = hashed(key, start, stop, stream=stream, xp=xp)
-    low = xp.uint64(0xFFFF)
-    total = bits & low
-    for _ in range(3):
-        bits >>= xp.uint64(16)
-        total += bits & low
-    drawn = total.astype(xp.float32)
+    # two sums of two side by side, then the sum of these: in the lower half, and less than 2 ** 18
+    every_other = xp.uint64(0x0000FFFF0000FFFF)
+    total = bits & every_other
+    bits >>= xp.uint64(16)
+    bits &= every_other
+    total += bits
+    total += total >> xp.uint64(32)
+    drawn = total.astype(xp.uint32).astype(xp.float32)
     drawn -= xp.float32(131070.0)
     drawn *= xp.float32(_SCALE)
     return drawn
@@ -201,41 +206,70 @@ class NoiseField:
         """
         if within is not None and fuses(xp):
             return noise_kernels.read(*self.box(within, xp), positions, xp)
+        if xp is not np or any(p.ndim != 1 for p in positions):
+            return self._between(*self._split(positions, xp), xp)
+        split = in_parts(lambda *some: itertools.chain(*self._split(some, xp)), *positions)
+        return self._between(split[:3], split[3:], xp)
+
+    def at_voxels(self, block: Geometry, at: Any, xp: Any = np) -> Any:
+        """Noise at some voxels of a block, that of `at`; cheap where the lattice and the block are parallel.
+
+        Parameters
+        ----------
+        block : Geometry
+        at : (n,) int array
+            Indices in the flat block, in the namespace ``xp``.
+        xp : module
+
+        Returns
+        -------
+        (n,) float32 array
+        """
+        if not fuses(xp):
+            whole, part = self._split(block.positions(xp, np.float64), xp)
+            if all(w.size == max(w.shape) for w in whole):  # one place a slice, a row or a column
+                return self._between(
+                    whole, part, xp, lambda one: xp.broadcast_to(one, block.shape).ravel().take(at)
+                )
+        index = xp.unravel_index(at, block.shape)
+        return self.at(block.positions_at(index, xp), xp, within=block)
+
+    def _split(self, positions: tuple[Any, Any, Any], xp: Any) -> tuple[list[Any], list[Any]]:
+        """Along each axis of the lattice the point before a position, and the part of a step from there."""
         whole, part = [], []
         for along in self._index(positions, xp):
             floor = xp.floor(along)
             whole.append(floor.astype(xp.int64))
             part.append((along - floor).astype(xp.float32))
+        return whole, part
+
+    def _between(
+        self,
+        whole: Sequence[Any],
+        part: Sequence[Any],
+        xp: Any,
+        chosen: Callable[[Any], Any] = lambda one: one,
+    ) -> Any:
+        """Values between the points of the lattice (see `_split`), of all positions or some."""
         if any(w.size == 0 for w in whole):
             return xp.zeros(xp.broadcast_shapes(*(w.shape for w in whole)), dtype=xp.float32)
         start, last, between = _extent(whole, part, xp)
         field = self._box(start, [n + 1 + b for n, b in zip(last, between, strict=True)], xp)
         _, ny, nx = field.shape
         table = field.ravel()
-        low = ((whole[0] - start[0]) * ny + (whole[1] - start[1])) * nx + (whole[2] - start[2])
+        low = chosen(((whole[0] - start[0]) * ny + (whole[1] - start[1])) * nx + (whole[2] - start[2]))
         axes = [axis for axis in range(3) if between[axis]]
         if not axes:
             return table.take(low)
-        # corners in a fixed order, each with the product of its weights: the last axis changes fastest
-        corners: list[tuple[int, Any]] = [(0, None)]
-        for axis in axes:
-            f = part[axis]
-            sides = ((0, xp.float32(1.0) - f), ((ny * nx, nx, 1)[axis], f))
-            corners = [
-                (at + step, side if weight is None else weight * side)
-                for at, weight in corners
-                for step, side in sides
-            ]
-        total, variance = None, None
-        for at, weight in corners:
-            value = weight * table.take(low + at)
-            total = value if total is None else total + value
-        for axis in axes:
-            # what linear interpolation between correlated neighbours leaves of the variance
-            f, rho = part[axis], np.float32(_neighbour(self.sigma[axis]))
-            left = (1 - f) * (1 - f) + f * f + 2 * rho * f * (1 - f)
-            variance = left if variance is None else variance * left
-        return total / xp.sqrt(variance)
+        steps = [(ny * nx, nx, 1)[axis] for axis in axes]
+        rho = [np.float32(_neighbour(self.sigma[axis])) for axis in axes]
+        parts = [chosen(part[axis]) for axis in axes]
+        if xp is not np or low.ndim != 1:
+            return _interpolated(table, low, parts, steps, rho, xp)
+        (found,) = in_parts(
+            lambda low, *some: (_interpolated(table, low, some, steps, rho, xp),), low, *parts
+        )
+        return found
 
     def uniform(self, positions: tuple[Any, Any, Any], xp: Any = np) -> Any:
         """Uniform numbers in [0, 1) of the nearest lattice points (``sigma`` plays no part).
@@ -322,6 +356,61 @@ class NoiseField:
             return slab
 
         return _by_slabs(smooth, [b - a for a, b in zip(start, stop, strict=True)], rows, xp)
+
+
+def _interpolated(
+    table: Any, low: Any, parts: Sequence[Any], steps: Sequence[int], rho: Sequence[Any], xp: Any
+) -> Any:
+    """Values between points of a flat lattice, with the variance that they have on it.
+
+    Parameters
+    ----------
+    table : array
+        Values on the points.
+    low : array of int
+        Point before each place.
+    parts : sequence of arrays
+        Of the step from there, along each axis.
+    steps : sequence of int
+        To the next point in the table, along each axis.
+    rho : sequence of float32
+        Correlation between neighbours, along each axis.
+    xp : module
+    """
+    # corners in a fixed order, each with the product of its weights: the last axis changes fastest
+    corners: list[tuple[int, Any]] = [(0, None)]
+    for f, step in zip(parts, steps, strict=True):
+        sides = ((0, xp.float32(1.0) - f), (step, f))
+        corners = [
+            (at + more, side if weight is None else weight * side)
+            for at, weight in corners
+            for more, side in sides
+        ]
+    total, variance = None, None
+    for at, weight in corners:
+        value = weight * table.take(low + at)
+        total = value if total is None else total + value
+    for f, r in zip(parts, rho, strict=True):
+        # what linear interpolation between correlated neighbours leaves of the variance
+        left = (1 - f) * (1 - f) + f * f + 2 * r * f * (1 - f)
+        variance = left if variance is None else variance * left
+    return total / xp.sqrt(variance)
+
+
+def in_parts(make: Callable[..., Iterable[np.ndarray]], *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What an element by element function gives, some elements at a time: so many stay in a core's own cache.
+
+    Parameters
+    ----------
+    make : callable
+        From arrays to arrays.
+    arrays : (n,) arrays
+    """
+    count = arrays[0].size
+    if count <= PLACES:
+        return tuple(make(*arrays))
+    parts = [make(*(one[k : k + PLACES] for one in arrays)) for k in range(0, count, PLACES)]
+    return tuple(np.concatenate(one) for one in zip(*parts, strict=True))
 
 
 def _by_slabs(make: Callable[[int, int], Any], shape: Sequence[int], rows: int, xp: Any) -> Any:

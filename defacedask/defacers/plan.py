@@ -372,14 +372,18 @@ class Plan(Shown):
         if fuses(xp):
             restore(bits(out), bits(stored), self.protected, geometry, xp)
             return
-        changed = bits(out) != bits(stored)
-        box = bounds(changed, xp)
-        if box is None:
-            return
-        changed = changed[box]
-        part = geometry.block([s.start for s in box], [s.stop for s in box])
-        lost = changed & ~unprotected(changed, self.protected, part, xp)
-        xp.copyto(out[box], stored[box], where=lost)
+        for one in self.protected:
+            near = one.near(geometry)
+            if near is None:
+                continue
+            changed = bits(out[near]) != bits(stored[near])
+            box = bounds(changed, xp)
+            if box is None:
+                continue
+            changed, may = changed[box], changed[box].copy()
+            box = tuple(slice(n.start + b.start, n.start + b.stop) for n, b in zip(near, box, strict=True))
+            one.withdraw(may, geometry.block([s.start for s in box], [s.stop for s in box]), xp)
+            xp.copyto(out[box], stored[box], where=changed & ~may)
 
     def apply(self, volume: xr.DataArray, *, device: str | None = None) -> xr.DataArray:
         """Deface a volume, lazily if it is lazy.

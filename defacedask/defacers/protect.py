@@ -133,7 +133,7 @@ class Protected:
     def _nearness(self) -> Tiling:
         return Tiling(-self._mm, self.grid)
 
-    def _near(self, geometry: Geometry) -> tuple[slice, ...] | None:
+    def near(self, geometry: Geometry) -> tuple[slice, ...] | None:
         """Box of a grid beyond which the structure is far; None if it is far from all of it."""
         index = geometry.to_index(self.grid.corners)
         low = np.maximum(np.floor(index.min(axis=0)), 0).astype(int)
@@ -172,7 +172,7 @@ class Protected:
         if fuses(xp):
             withdraw(region, (self,), geometry, xp)
             return
-        box = self._near(geometry)
+        box = self.near(geometry)
         if box is None:
             return
         near = geometry.block([s.start for s in box], [s.stop for s in box])

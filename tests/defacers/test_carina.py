@@ -12,7 +12,8 @@ from support.heads import placed, posed
 
 from defacedask.anatomy.head import Head
 from defacedask.anatomy.template import load_template
-from defacedask.defacers import get_defacer, plan_from_dict
+from defacedask.defacers import fields, get_defacer, plan_from_dict
+from defacedask.defacers.carina import layer
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.export.shape import MOST_OF_SKIN, follows_skin
 from defacedask.volume import geometry_of, make_volume, real_values
@@ -230,19 +231,28 @@ def test_far_away_nothing_happens(plan):
     assert not plan.region(grid).any()
 
 
-def test_no_tile_that_holds_a_voxel_of_the_layer_is_left_out(plan, head, monkeypatch):
+def test_no_voxel_of_the_layer_is_left_out(plan, head, monkeypatch):
     """The layer's partial volume with the air lies in front of its envelope; in coarse images it reaches far."""
     nose = head.grid.to_index(head.landmark("nose_tip"))[0] * head.grid.spacing[0]
     grid = head.grid.resampled((3.0, 1.0, 1.0))
     middle = int(np.clip(nose / 3.0, 4, grid.shape[0] - 4))
     block = grid.block((middle - 4, 0, 0), (middle + 4, *grid.shape[1:]))
-    found = []
+    found, looked_at = [], []
     coarse = dataclasses.replace(plan, edge=2.5)
-    for tile in ((2, 4, 4), block.shape):
-        monkeypatch.setattr("defacedask.defacers.fields.TILE", tile)
+    for brick in ((1, 2, 2), fields.BRICK, block.shape):
+        for module in (fields, layer):
+            monkeypatch.setattr(module, "BRICK", brick)
         found.append(coarse.wanted(block))
-    assert found[1].any()
-    assert np.array_equal(*found)
+        looked_at.append(sum(at.size for _, at in plan.sheets[0].voxels(block, plan.pose, 0.0, 2.5)))
+    assert found[-1].any()
+    assert all(np.array_equal(one, found[-1]) for one in found)
+    # the last is one brick: all is looked at
+    assert (
+        looked_at[0]
+        < looked_at[1]
+        < 0.7 * looked_at[2]
+        == 0.7 * block.shape[0] * block.shape[1] * block.shape[2]
+    )
 
 
 @pytest.mark.gpu

@@ -7,15 +7,13 @@ import json
 import dask.array
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.heads import posed
 from support.painted import KEY, applied, painted
 
 from defacedask.anatomy.grid import resample
 from defacedask.anatomy.head import Head
 from defacedask.defacers import get_defacer
-from defacedask.defacers.fields import Stack, Tiling
+from defacedask.defacers.fields import Stack
 from defacedask.defacers.mri_reface.intensity import ct_map, quantile_map, smooth_fill
 from defacedask.errors import ConfigError, InputError, RefusedError
 from defacedask.geometry import Geometry
@@ -176,27 +174,6 @@ def test_a_stack_reads_like_a_field(rng):
     found = Stack(fields, grid).at(places)
     for k in range(3):
         assert np.allclose(found[k], sample_field(fields[k], grid, places), atol=1e-4)
-
-
-@given(st.integers(0, 2**31), st.floats(-40, 40))
-@settings(max_examples=15)
-def test_no_tile_with_something_in_it_is_left_out(seed, angle):
-    rng = np.random.default_rng(seed)
-    grid = Geometry.from_spacing((12, 12, 12), (5.0,) * 3, (-30, -30, -30))
-    field = rng.normal(-2, 1, grid.shape).astype(np.float32)
-    a = np.radians(angle)
-    matrix = np.eye(4)
-    matrix[:3, :3] = [[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1.1]]
-    block = Geometry.from_spacing((40, 70, 66), (1.3, 0.9, 1.0), (-33, -31, -28))
-    from defacedask.sampling import apply_affine
-
-    places = apply_affine(matrix, *block.positions(dtype=np.float64))
-    x, y, z = (np.broadcast_to(p, block.shape).ravel() for p in places)
-    there = (Stack(field[None], grid).at((x, y, z))[0] > 0).reshape(block.shape)
-    seen = np.zeros(block.shape, bool)
-    for box in Tiling(field, grid).tiles(block, matrix, 0.0):
-        seen[box] = True
-    assert not (there & ~seen).any()
 
 
 def test_maps_follow_the_image(rng):

@@ -99,6 +99,33 @@ def test_any_block_of_any_grid_sees_the_same_noise(geometry, data):
     assert np.array_equal(whole[cut], np.broadcast_to(part, whole[cut].shape))
 
 
+@given(geometries(max_size=9, sheared=True), st.booleans(), st.integers(0, 2**31))
+@settings(max_examples=30)
+def test_voxels_of_a_block_see_what_the_block_sees(geometry, own, seed):
+    """Parallel to the lattice, where places are found once a row, and in any other position."""
+    lattice = geometry.affine if own else GRID.affine
+    field = NoiseField(b"key", lattice, (0.3, 0.7, 0.7), "s")
+    block = geometry.block((0, 0, 0), geometry.shape)
+    whole = field.at(block.positions(dtype=np.float64))
+    at = np.flatnonzero(np.random.default_rng(seed).random(geometry.shape).ravel() < 0.4)
+    assert np.array_equal(field.at_voxels(block, at), np.broadcast_to(whole, block.shape).ravel()[at])
+
+
+def test_many_places_are_read_some_at_a_time(rng, monkeypatch):
+    field = NoiseField.on(GRID, b"key", sigma=(0.3, 0.7, 0.7))
+    places = tuple(rng.uniform(-10, 10, 1000) for _ in range(3))
+    whole = field.at(places)
+    monkeypatch.setattr(noise, "PLACES", 170)
+    assert np.array_equal(field.at(places), whole)
+
+
+def test_a_number_is_the_sum_of_four():
+    bits = hashed(b"key", (0, 0, 0), (9, 10, 11), stream="s")
+    total = sum((bits >> np.uint64(16 * k)) & np.uint64(0xFFFF) for k in range(4)).astype(np.float64)
+    drawn = lattice_normals(b"key", (0, 0, 0), (9, 10, 11), stream="s")
+    assert np.allclose(drawn, (total - 131070) / np.sqrt(4 * (65536.0**2 - 1) / 12), rtol=1e-6)
+
+
 def test_scattered_positions_see_what_the_grid_sees(rng):
     field = NoiseField.on(GRID, b"key", sigma=(0.3, 0.7, 0.7))
     turned = Geometry(

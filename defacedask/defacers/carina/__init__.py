@@ -28,7 +28,9 @@ from defacedask.defacers.carina.dose_layer import carried_on, with_dose
 from defacedask.defacers.carina.layer import Sheet, make_sheet, ramp
 from defacedask.defacers.carina.strata import Strata, measured
 from defacedask.defacers.carina.under_skin import SPREAD, skin_distance, with_depths
+from defacedask.defacers.fields import places_of
 from defacedask.defacers.hull import FACE_AND_EARS
+from defacedask.defacers.noise import in_parts
 from defacedask.defacers.options import within
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
@@ -49,8 +51,6 @@ OVERLAP = 3.0
 #: mm behind the skin map where its partial volume ends: what the map's own voxels of 2 mm may be off, and half of one
 #: of the image's.
 SEAM, SEAM_VOXELS = 2.0, 0.5
-#: Places that NumPy looks at together, so that they stay in a core's own cache.
-AT_ONCE = 2**14
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,16 +106,18 @@ class CarinaPlan(Plan):
                 sheet_kernels.mark(sheet, inside, near, self.pose, self.edge, OVERLAP, xp)
                 continue
             behind, before = (0.0, self.edge) if drawn else (OVERLAP, 0.0)
-            for tile in sheet.tiles(near, self.pose, behind, before, xp):
+            for tile, look in sheet.voxels(near, self.pose, behind, before, xp):
                 part = near.block([s.start for s in tile], [s.stop for s in tile])
-                head = apply_affine(self.pose, *part.positions(xp, np.float64))
+                head = places_of(part, look, self.pose, xp)
                 at = sheet.between(head, xp)
                 below, above = sheet.depth(head, at)
-                here = inside[tile]
                 if drawn:
-                    here |= (below > -self.edge) & (sheet.over("floor", head, at) > 0)
+                    found = (below > -self.edge) & (sheet.over("floor", head, at) > 0)
                 else:
-                    here |= (below > 0) & (above > -OVERLAP)
+                    found = (below > 0) & (above > -OVERLAP)
+                here = inside[tile].ravel()
+                here[look[found]] = True
+                inside[tile] = here.reshape(part.shape)
         return region
 
     def placed(self, volume: xr.DataArray) -> CarinaPlan:
@@ -142,19 +144,29 @@ class CarinaPlan(Plan):
             return values
         at = xp.nonzero(region)
         positions = geometry.positions_at(at, xp)
-        head = apply_affine(self.pose, *positions)
+        scores = self.strata.scores(positions, self.key, xp, geometry)
+        scores = xp.broadcast_to(scores, at[0].shape)  # a texture of no variance is one number
+        given = *apply_affine(self.pose, *positions), scores, values[at]
+
+        def tissue(*some: Any) -> tuple[Any]:
+            return (self._tissue(some[:3], some[3], some[4], modality, xp),)
+
+        out = values.copy()
+        (out[at],) = in_parts(tissue, *given) if xp is np else tissue(*given)
+        return out
+
+    def _tissue(self, head: tuple[Any, ...], scores: Any, old: Any, modality: str, xp: Any) -> Any:
+        """Real values of places that had ``old`` ones."""
+        assert self.strata is not None
         deep, seam, above, tone, weight = self._deepest(head, xp)
-        new = self.strata.draw(positions, deep, tone / weight, self.key, xp, geometry).astype(xp.float32)
-        old = values[at]
+        new = self.strata.draw(scores, deep, tone / weight, xp).astype(xp.float32)
         low, high = self.strata.soft
         bone = (old > high) & (above <= 0) if modality == "CT" else xp.zeros(old.shape, dtype=bool)
         soft = (old >= low) & (old <= high)
         drawn = xp.where((above > 0) | (seam > 0), ~bone, soft)
-        out = values.copy()
-        out[at] = xp.where(deep < 0, xp.maximum(old, new), xp.where(drawn, new, old))
-        return out
+        return xp.where(deep < 0, xp.maximum(old, new), xp.where(drawn, new, old))
 
-    def _deepest(self, head: tuple[Any, Any, Any], xp: Any) -> tuple[Any, Any, Any, Any, Any]:
+    def _deepest(self, head: tuple[Any, ...], xp: Any) -> tuple[Any, Any, Any, Any, Any]:
         """How places lie in the sheets together.
 
         Returns
@@ -169,14 +181,6 @@ class CarinaPlan(Plan):
             for sheet in self.sheets:
                 it.add(sheet)
             return it.deep, it.seam, it.above, it.tone, it.weight
-        count = head[0].size
-        if xp is np and count > AT_ONCE:
-            parts = [
-                self._deepest(tuple(h[first : first + AT_ONCE] for h in head), xp)
-                for first in range(0, count, AT_ONCE)
-            ]
-            deep, seam, above, tone, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
-            return deep, seam, above, tone, weight
         deep, seam, above = (xp.full(head[0].shape, -1000.0) for _ in range(3))
         tone, weight = xp.zeros(head[0].shape), xp.full(head[0].shape, float(np.float32(1e-3)))
         for sheet in self.sheets:

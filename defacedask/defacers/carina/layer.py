@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.defacers.base import record
-from defacedask.defacers.fields import cells, remembered, slices_of
+from defacedask.defacers.fields import BRICK, remembered, voxels_of
 from defacedask.defacers.noise import lattice_uniform
 from defacedask.sampling import Between
 
@@ -117,10 +117,10 @@ class Sheet:
         found: tuple[np.ndarray, np.ndarray] = remembered(self._windows, window, ends)
         return found
 
-    def tiles(
+    def voxels(
         self, geometry: Geometry, pose: np.ndarray, overlap: float, edge: float, xp: Any = np
-    ) -> Iterator[tuple[slice, ...]]:
-        """Tiles of a block that may hold a voxel of the layer, of the ``overlap`` mm behind it or ``edge`` before it.
+    ) -> Iterator[tuple[tuple[slice, ...], Any]]:
+        """Voxels of a block that may lie in the layer, in the ``overlap`` mm behind it or ``edge`` before it.
 
         Parameters
         ----------
@@ -131,29 +131,37 @@ class Sheet:
         overlap, edge : float
             mm.
         xp : module
+
+        Yields
+        ------
+        Tile by tile, as `defacedask.defacers.fields.voxels_of`.
         """
-        first, last, at, half = cells(geometry, pose, xp)
+        to_head = np.asarray(pose) @ geometry.affine
+        bricks = [-(-n // b) for n, b in zip(geometry.shape, BRICK, strict=True)]
+        middle = np.indices(bricks).reshape(3, -1).T * BRICK + (np.array(BRICK) - 1) / 2
+        at = middle @ to_head[:3, :3].T + to_head[:3, 3]
+        # to half a voxel beyond a brick's end: that is for rounding
+        half = np.abs(to_head[:3, :3]) @ (np.array(BRICK) / 2)
         across = 1 - self.axis
-        # one step more for interpolation, and rounding
-        window = 2 * (np.ceil(half[[2, across]] / self.spacing).astype(int) + 2) + 1
-        low, high = self._between(tuple(window.tolist()))
+        # half an element to the one nearest to the middle, and one element more for interpolation
+        reach = np.floor(half[[2, across]] / self.spacing + 0.5).astype(int) + 1
+        low, high = self._between(tuple((2 * reach + 1).tolist()))
         row = np.rint((at[:, 2] - self.origin[0]) / self.spacing).astype(int)
         column = np.rint((at[:, across] - self.origin[1]) / self.spacing).astype(int)
         rows, columns = self.skin.shape
-        # a window's half beyond the map nothing of it is left
+        # so far beyond the map nothing of it is left
         beyond = (
-            (row < -window[0])
-            | (row > rows + window[0])
-            | (column < -window[1])
-            | (column > columns + window[1])
+            (row < -reach[0])
+            | (row >= rows + reach[0])
+            | (column < -reach[1])
+            | (column >= columns + reach[1])
         )
         where = np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)
         height = self.sign * at[:, self.axis]
-        reach = half[self.axis]
-        meets = (height - reach <= high[where] * STEP + edge) & (
-            height + reach >= low[where] * STEP - overlap
+        meets = (height - half[self.axis] <= high[where] * STEP + edge) & (
+            height + half[self.axis] >= low[where] * STEP - overlap
         )
-        yield from slices_of(first, last, meets & ~beyond)
+        yield from voxels_of((meets & ~beyond).reshape(bricks), geometry.shape, xp)
 
     def places(self, rows: Any, columns: Any, heights: np.ndarray) -> np.ndarray:
         """Positions (..., 3) in mm of the head's frame, of heights (mm) over elements of the maps."""

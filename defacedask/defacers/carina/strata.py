@@ -94,25 +94,15 @@ class Strata:
             "broad_part": round(self.broad, 3),
         }
 
-    def draw(
-        self,
-        positions: tuple[Any, Any, Any],
-        depth: Any,
-        tone: Any,
-        key: bytes,
-        xp: Any = np,
-        within: Geometry | None = None,
+    def scores(
+        self, positions: tuple[Any, Any, Any], key: bytes, xp: Any = np, within: Geometry | None = None
     ) -> Any:
-        """Tissue at places.
+        """Normal scores of a secret texture at places.
 
         Parameters
         ----------
         positions : tuple of float64 arrays
             LPS mm.
-        depth : array
-            mm below the outer skin, of each.
-        tone : array
-            Normal score of the tissue around, of each.
         key : bytes
             Secret.
         xp : module
@@ -134,7 +124,26 @@ class Strata:
         if self.noise > 0:
             grain = NoiseField(key, self.lattice, self.grain, "noise").at(positions, xp, within=within)
             score = score + np.float32(np.sqrt(self.noise)) * grain
-        score = tone * xp.clip((depth - 1.0) / 3.0, 0.0, 1.0) + self.spread * score
+        return score
+
+    def draw(self, scores: Any, depth: Any, tone: Any, xp: Any = np) -> Any:
+        """Tissue at places.
+
+        Parameters
+        ----------
+        scores : array
+            Of `scores`.
+        depth : array
+            mm below the outer skin, of each.
+        tone : array
+            Normal score of the tissue around, of each.
+        xp : module
+
+        Returns
+        -------
+        float32 array
+        """
+        score = tone * xp.clip((depth - 1.0) / 3.0, 0.0, 1.0) + self.spread * scores
         rows, columns = self.values.shape
         index = (
             xp.clip((depth - self.first) / self.step, 0, rows - 1),

@@ -13,7 +13,7 @@ from defacedask.backend import namespace
 from defacedask.defacers.base import Plan, air_of
 from defacedask.defacers.boxes import Box
 from defacedask.defacers.elementary import exp2
-from defacedask.defacers.fields import Stack, Tiling
+from defacedask.defacers.fields import Stack, Tiling, places_of
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.mri_reface.average import FIT_GRID, HALF_GRID
 from defacedask.defacers.mri_reface.face_kernel import Face
@@ -226,16 +226,32 @@ class MriRefacePlan(Plan):
         return Tiling(self.body.astype(np.float32) * np.float32(STEP), self.body_grid)
 
     def _tiles(self, geometry: Geometry, xp: Any) -> Iterator[tuple[tuple[slice, ...], Geometry]]:
-        """Parts of a block that may change."""
+        """Parts of a block that may change, for fused kernels."""
         for box in self._replaced.tiles(geometry, self.to_template, 0.0, xp):
             yield box, geometry.block([s.start for s in box], [s.stop for s in box])
 
-    def _inside(self, part: Geometry, xp: Any) -> tuple[tuple[Any, ...], Any]:
-        """Voxels of a part that are replaced: their indices, and (2, n) values of `_where`."""
-        where = self._where.over(part, self.to_template, xp)
-        at = xp.nonzero((where[0] > 0).reshape(part.shape))
-        flat = (at[0] * part.shape[1] + at[1]) * part.shape[2] + at[2]
-        return at, where.T.take(flat, axis=0).T
+    def _inside(self, geometry: Geometry, xp: Any) -> Iterator[tuple[Any, ...]]:
+        """Voxels of a block that are replaced, tile by tile.
+
+        Yields
+        ------
+        box, part : slices, Geometry
+            Of the tile.
+        at : (n,) int array
+            Indices in the flat tile.
+        places : three (n,) arrays
+            Where they lie in the average's space.
+        where : (2, n) array
+            Values of `_where`.
+        """
+        for box, look in self._replaced.voxels(geometry, self.to_template, 0.0, xp):
+            part = geometry.block([s.start for s in box], [s.stop for s in box])
+            head = places_of(part, look, self.to_template, xp)
+            where = self._where.at(head, xp)
+            inside = xp.nonzero(where[0] > 0)[0]
+            if inside.size:
+                places = tuple(h.take(inside) for h in head)
+                yield box, part, look.take(inside), places, where.T.take(inside, axis=0).T
 
     def wanted(self, geometry: Geometry, xp: Any = np) -> Any:
         """See `Plan.wanted`; on MR it includes the air around the body, of which only ghosts are replaced."""
@@ -243,9 +259,15 @@ class MriRefacePlan(Plan):
         if self._cleans:
             for box, part in self._air_tiles(geometry, xp):
                 out[box] = self._away.above(AIR_FROM, part, np.eye(4), xp)
-        for box, part in self._tiles(geometry, xp):
-            here = out[box]
-            here |= self._where.above(0.0, part, self.to_template, xp)
+        if fuses(xp):
+            for box, part in self._tiles(geometry, xp):
+                here = out[box]
+                here |= self._where.above(0.0, part, self.to_template, xp)
+        else:
+            for box, part, at, *_ in self._inside(geometry, xp):
+                here = out[box].ravel()
+                here[at] = True
+                out[box] = here.reshape(part.shape)
         return out
 
     @property
@@ -282,21 +304,21 @@ class MriRefacePlan(Plan):
         there = xp.asarray(slope, dtype=np.float32), xp.asarray(intercept, dtype=np.float32)
         if self._cleans and modality == self.palette.modality:
             self._clean(out, geometry, there[0], there[1], xp)
-        for box, part in self._tiles(geometry, xp):
-            if fuses(xp):
+        if fuses(xp):
+            for box, part in self._tiles(geometry, xp):
                 rows = (slope[box[0]], intercept[box[0]])
                 self._face(geometry, modality).paint(stored[box], out[box], part, *rows, modality, xp)
-                continue
-            at, where = self._inside(part, xp)
-            if at[0].size == 0:
-                continue
+            return out
+        for box, part, at, places, where in self._inside(geometry, xp):
             share = xp.clip(where[0] * xp.float32(1 / FEATHER), 0, 1)
             share = share * share * (3 - 2 * share)
-            s, i = (r[box[0]].ravel().take(at[0]) for r in there)
-            old = stored[box][at].astype(np.float32) * s + i
-            new = self._values(part, at, where[1], old, geometry, modality, xp)
-            new = self._settled(new, old, where[1], part, at, modality, xp)
-            out[box][at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
+            s, i = (xp.broadcast_to(r[box[0]], part.shape).ravel().take(at) for r in there)
+            old = stored[box].ravel().take(at).astype(np.float32) * s + i
+            new = self._values(part, at, places, where[1], old, geometry, modality, xp)
+            new = self._settled(new, old, where[1], places, modality, xp)
+            here = out[box].ravel()
+            here[at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
+            out[box] = here.reshape(part.shape)
         return out
 
     def _face(self, geometry: Geometry, modality: str) -> Face:
@@ -329,75 +351,85 @@ class MriRefacePlan(Plan):
 
     def fill(self, values: Any, region: Any, geometry: Geometry, modality: str, xp: Any = np) -> Any:
         """See `Plan.fill`: the new values without the feather (`change_block` has it)."""
-        at = xp.nonzero(region)
-        above = self._where.at(apply_affine(self.to_template, *geometry.positions_at(at, xp)), xp)[1]
-        new = self._values(geometry, at, above, values[at], geometry, modality, xp)
+        at = xp.nonzero(region.ravel())[0]
+        index = xp.unravel_index(at, region.shape)
+        places = apply_affine(self.to_template, *geometry.positions_at(index, xp))
+        above = self._where.at(places, xp)[1]
+        old = values.ravel().take(at)
+        new = self._values(geometry, at, places, above, old, geometry, modality, xp)
         out = values.copy()
-        out[at] = self._settled(new, values[at], above, geometry, at, modality, xp)
+        out[index] = self._settled(new, old, above, places, modality, xp)
         return out
 
     def _settled(
-        self, new: Any, old: Any, above: Any, part: Geometry, at: tuple[Any, ...], modality: str, xp: Any
+        self, new: Any, old: Any, above: Any, places: tuple[Any, ...], modality: str, xp: Any
     ) -> Any:
-        """What stays of the old values."""
+        """What stays of the old values; ``places`` lie in the average's space."""
         if modality == "CT" and self._kept_bone is not None:
-            places = part.positions_at(at, xp)
-            near = self._kept_bone.at(apply_affine(self.to_template, *places), xp)[0] < xp.float32(AROUND)
+            near = self._kept_bone.at(places, xp)[0] < xp.float32(AROUND)
             return xp.where(near & (old > xp.float32(BONE)), old, new)
         if modality != "RTDOSE" or self.palette.modality != modality:
             return new
         # far below both skins the dose shows neither, and is what a physicist wants to keep
-        places = part.positions_at(at, xp)
-        deep = self._deep.at(apply_affine(self.to_template, *places), xp)[0]
+        deep = self._deep.at(places, xp)[0]
         keep = xp.clip((xp.minimum(deep, -above) - DOSE_FROM) / xp.float32(DOSE_OVER), 0, 1)
         return xp.where(keep < 1, new + keep * (old - new), old)
 
     def _values(
         self,
         part: Geometry,
-        at: tuple[Any, ...],
+        at: Any,
+        places: tuple[Any, ...],
         above: Any,
         old: Any,
         geometry: Geometry,
         modality: str,
         xp: Any,
     ) -> Any:
-        """New real values, float32, at the voxels ``at`` of a part; ``above`` is their mm above the new skin."""
+        """New real values, float32, at the voxels ``at`` of a flat part.
+
+        ``places`` are theirs in the average's space, and ``above`` their mm above the new skin.
+        """
         palette = self.palette
         if palette.modality != modality:
             return xp.full(above.shape, air_of(modality), dtype=xp.float32)
-        places = part.positions_at(at, xp)
-        head = apply_affine(self.to_template, *places)
-        air = -1000.0 if palette.template == "average_ct" else 0.0
-        painted = xp.full(above.shape, air, dtype=xp.float32)
-        near = xp.nonzero(above < NEAR)[0]
-        if near.size:
-            average = self._checked(palette.template, geometry)
-            here = tuple(h[near] for h in head)
-            *shift, height = self._from.at(here, xp)
-            value = average.at(tuple(h - s for h, s in zip(here, shift, strict=True)), xp)[0]
-            painted[near] = _fleshed(value, above[near], height, SOLID[palette.template], xp)
-        if modality == "CT":
-            return self._ct(painted, old, places, part, xp)
-        if modality == "MR":
-            octaves = self._field.at(head, xp)[0] * xp.float32(GAIN_STEP)
-            gain = exp2(octaves.astype(xp.float64), xp).astype(xp.float32)
-            return self._mr(painted, gain, places, part, xp)
         if modality == "RTDOSE":
             # hollows inside the head have dose, so the skin decides and not the tissue
             body = xp.clip(xp.float32(0.5) - above / xp.float32(2.0), 0, 1)
-            return body * self._field.at(head, xp)[0] * xp.float32(palette.step)
+            return body * self._field.at(places, xp)[0] * xp.float32(palette.step)
+        painted = self._painted(places, above, geometry, xp)
+        grain = self._noise("noise").at_voxels(part, at, xp)
+        if modality == "CT":
+            return self._ct(painted, old, grain, xp)
+        if modality == "MR":
+            octaves = self._field.at(places, xp)[0] * xp.float32(GAIN_STEP)
+            gain = exp2(octaves.astype(xp.float64), xp).astype(xp.float32)
+            return self._mr(painted, gain, grain, self._noise("second channel").at_voxels(part, at, xp), xp)
         body = xp.clip((painted + 1000) / 1000, 0, 1)
         low = palette.knots[-1][1]
-        field = NoiseField(self.key, palette.noise.lattice, palette.noise.sigma, "noise")
-        grain = field.at(places, xp, within=part)
         noise = palette.noise.air + (palette.noise.tissue - palette.noise.air) * body
         return xp.maximum(palette.air + (low - palette.air) * body + noise * grain, 0).astype(xp.float32)
 
-    def _ct(self, painted: Any, old: Any, places: tuple[Any, ...], part: Geometry, xp: Any) -> Any:
+    def _painted(self, places: tuple[Any, ...], above: Any, geometry: Geometry, xp: Any) -> Any:
+        """Average's values, float32, where they are laid; see `_values`."""
+        template = self.palette.template
+        painted = xp.full(above.shape, -1000.0 if template == "average_ct" else 0.0, dtype=xp.float32)
+        near = xp.nonzero(above < NEAR)[0]
+        if near.size:
+            average = self._checked(template, geometry)
+            here: tuple[Any, ...] = tuple(p.take(near) for p in places)
+            *shift, height = self._from.at(here, xp)
+            value = average.at(tuple(h - s for h, s in zip(here, shift, strict=True)), xp)[0]
+            painted[near] = _fleshed(value, above.take(near), height, SOLID[template], xp)
+        return painted
+
+    def _noise(self, stream: str) -> NoiseField:
+        noise = self.palette.noise
+        return NoiseField(self.key, noise.lattice, noise.sigma, stream)
+
+    def _ct(self, painted: Any, old: Any, grain: Any, xp: Any) -> Any:
         noise = self.palette.noise
         body = xp.clip((painted + 1000) / 900, 0, 1)
-        grain = NoiseField(self.key, noise.lattice, noise.sigma, "noise").at(places, xp, within=part)
         amplitude = noise.air + (noise.tissue - noise.air) * body
         return (self._mean(painted, old, xp) + amplitude * grain).astype(xp.float32)
 
@@ -414,22 +446,17 @@ class MriRefacePlan(Plan):
     def _lean(self) -> float:
         return min(self.palette.knots[LEAN][1], SOFT)
 
-    def _mr(self, painted: Any, gain: Any, places: tuple[Any, ...], part: Geometry, xp: Any) -> Any:
+    def _mr(self, painted: Any, gain: Any, first: Any, second: Any, xp: Any) -> Any:
         palette = self.palette
         body = xp.clip(painted / 100, 0, 1)
         mean = palette.paint(painted, xp) * gain * body
-        first, second = (
-            NoiseField(self.key, palette.noise.lattice, palette.noise.sigma, s).at(places, xp, within=part)
-            for s in ("noise", "second channel")
-        )
         amplitude = palette.noise.air + (palette.noise.tissue - palette.noise.air) * body
         real, other = mean + amplitude * first, amplitude * second
         return xp.sqrt(real * real + other * other).astype(xp.float32)
 
     def _clean(self, out: Any, geometry: Geometry, slope: Any, intercept: Any, xp: Any) -> None:
         """Replace ghosts and wrap in the air around the body, in place."""
-        noise = self.palette.noise
-        fields = [NoiseField(self.key, noise.lattice, noise.sigma, s) for s in ("noise", "second channel")]
+        fields = [self._noise(stream) for stream in ("noise", "second channel")]
         for box, part in self._air_tiles(geometry, xp):
             values = out[box].astype(np.float32) * slope[box[0]] + intercept[box[0]]
             bright = values > xp.float32(self.palette.clean_above)
@@ -443,7 +470,7 @@ class MriRefacePlan(Plan):
             one, two = (field.at(tuple(p[go] for p in places), xp, within=part) for field in fields)
             at = tuple(a[go] for a in at)
             s, i = (r[box[0]].ravel().take(at[0]) for r in (slope, intercept))
-            new = xp.float32(noise.air) * xp.sqrt(one * one + two * two)
+            new = xp.float32(self.palette.noise.air) * xp.sqrt(one * one + two * two)
             out[box][at] = to_stored(new, s, i, out.dtype, xp)
 
     def tuned(self, volume: xr.DataArray) -> MriRefacePlan:
