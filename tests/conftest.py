@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from support import cpu_log, forked, once
+from support.linked import linked
 
 from defacedask.defacers import plan_types
 from defacedask.devices import card
@@ -155,25 +156,44 @@ def _for_all_workers(factory: pytest.TempPathFactory, name: str, write: Callable
 
 
 @pytest.fixture(scope="session")
-def virtual_patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two coarse virtual patients with a CT, VP-0001 and VP-0002; to be read alone. All workers share them."""
+def virtual_cohort(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two coarse virtual patients (the second has a brain tumour), two scans each, in all modalities.
+
+    All workers share it, and it is to be read alone; so are the parts of it below, which are links.
+    """
     from defacedask.phantom import write_phantom
 
     def write(folder: Path) -> object:
-        return write_phantom(folder, 2, seed=5, modalities=("CT",), size="coarse")
+        return write_phantom(folder, 2, seed=5, scans=2, size="coarse")
 
-    return _for_all_workers(tmp_path_factory, "virtual_patients", write)
+    folder = _for_all_workers(tmp_path_factory, "virtual_cohort", write)
+    before = _times(folder)
+    yield folder
+    assert _times(folder) == before, "a test wrote into the virtual patients that all tests read"
+
+
+def _times(folder: Path) -> dict[str, int]:
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.fixture(scope="session")
-def patient_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first of `virtual_patients` with the same CT, an MR and a PET; to be read alone. All workers share it."""
-    from defacedask.phantom import write_phantom
+def virtual_patients(virtual_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """VP-0001 and VP-0002 with the CT of their first scan, its structures and dose; to be read alone."""
+    return _for_all_workers(
+        tmp_path_factory,
+        "virtual_patients",
+        lambda folder: linked(virtual_cohort, folder, "VP-*/STUDY-1/CT/*", "VP-*/STUDY-1/RT/*"),
+    )
 
-    def write(folder: Path) -> object:
-        return write_phantom(folder, 1, seed=5, size="coarse")
 
-    return _for_all_workers(tmp_path_factory, "patient_of_three", write)
+@pytest.fixture(scope="session")
+def patient_of_three(virtual_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """VP-0001 with the same CT, an MR and a PET; to be read alone."""
+    return _for_all_workers(
+        tmp_path_factory,
+        "patient_of_three",
+        lambda folder: linked(virtual_cohort, folder, "VP-0001/STUDY-1/*/*"),
+    )
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
-from defacedask.memory import peak_mb, reset_peak
+from defacedask import memory
+from defacedask.memory import KEPT_MB, peak_mb, reset_peak
 
 
 def test_what_was_held_counts_until_it_is_forgotten():
@@ -18,6 +20,33 @@ def test_what_was_held_counts_until_it_is_forgotten():
     assert held > before + 150
     reset_peak()
     assert peak_mb() < held - 100 or sys.platform != "linux"
+
+
+@pytest.mark.skipif(not memory._libc(), reason="the C library does not tell what it keeps")
+def test_much_that_was_freed_goes_back_and_little_stays(monkeypatch):
+    """Blocks so small that glibc keeps them when they are freed, below the last one, which is not."""
+    returned, library = [], memory._libc()
+
+    class Watched:
+        def mallinfo2(self):
+            return library.mallinfo2()
+
+        def malloc_trim(self, pad):
+            returned.append(pad)
+            return library.malloc_trim(pad)
+
+    watched = Watched()
+    monkeypatch.setattr(memory, "_libc", lambda: watched)
+    monkeypatch.setattr(memory, "_after_trim", 0.0)
+    reset_peak()
+    assert len(returned) == 1  # nothing was handed back before
+    for mb, times in ((KEPT_MB / 4, 1), (8 * KEPT_MB, 2)):
+        held = [bytes(4000) for _ in range(int(mb * 2**20 / 4096))]
+        top = bytes(4000)
+        del held
+        reset_peak()
+        assert len(returned) == times, mb
+        assert top
 
 
 def test_a_small_process_does_not_tell_the_peak_of_the_one_that_started_it():

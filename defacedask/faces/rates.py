@@ -15,6 +15,7 @@ __all__ = [
     "Calibration",
     "Roc",
     "at_least",
+    "auc_and_tpr",
     "bootstrap_interval",
     "bootstrap_intervals",
     "calibrate_threshold",
@@ -162,10 +163,43 @@ def roc(genuine: Any, impostor: Any) -> Roc:
     same, other = np.sort(same), np.sort(other)
     tpr = np.searchsorted(same, thresholds, side="right") / len(same)
     fpr = np.searchsorted(other, thresholds, side="right") / len(other)
+    return Roc(thresholds, fpr, tpr, _auc(same, other))
+
+
+def auc_and_tpr(genuine: Any, impostor: Any, fprs: Sequence[float]) -> list[float]:
+    """What `roc` gives as ``auc`` and `Roc.tpr_at`, without its curve: a third of the time, for a bootstrap.
+
+    Parameters
+    ----------
+    genuine, impostor : (n,), (m,) arrays
+        See `roc`; neither may be empty.
+    fprs : sequence of float
+
+    Returns
+    -------
+    list of float
+        The AUC, and one true positive rate a false positive rate.
+    """
+    same, other = np.sort(_distances(genuine)), np.sort(_distances(impostor))
+    found = [_auc(same, other)]
+    for fpr in fprs:
+        # so many of the impostors may lie at or below the threshold, which lies below the next of them
+        may = int((fpr + 1e-12) * len(other))
+        while may < len(other) and (may + 1) / len(other) <= fpr + 1e-12:
+            may += 1
+        while may > 0 and may / len(other) > fpr + 1e-12:
+            may -= 1
+        following = other[may] if may < len(other) else np.inf
+        found.append(float(np.searchsorted(same, following, side="left") / len(same)))
+    return found
+
+
+def _auc(same: np.ndarray, other: np.ndarray) -> float:
+    """Of sorted distances."""
     below = np.searchsorted(other, same, side="left")
     upto = np.searchsorted(other, same, side="right")
     wins = (len(other) - upto) + 0.5 * (upto - below)
-    return Roc(thresholds, fpr, tpr, float(wins.sum() / (len(same) * len(other))))
+    return float(wins.sum() / (len(same) * len(other)))
 
 
 def _distances(values: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from defacedask.faces.identification import Scores
-from defacedask.faces.rates import bootstrap_intervals, cmc, exact_interval, roc
+from defacedask.faces.rates import auc_and_tpr, bootstrap_intervals, cmc, exact_interval, roc
 
 __all__ = [
     "ENOUGH",
@@ -246,14 +246,16 @@ def verification(
     if len(rest) > ENOUGH:
         kept = kept & (np.random.default_rng(seed).random(kept.shape) < ENOUGH / len(rest))
 
+    possible = [fpr for fpr, can in zip(fprs, told, strict=True) if can]
+
     def figures(drawn: np.ndarray, mask: np.ndarray) -> list[float]:
         some = drawn[able[drawn]]
         others = told_by.values[drawn][mask[drawn]]
         if not len(some) or not len(others):
             return [math.nan] * len(names)
-        curve = roc(told_by.values[some, own[some]], others)
-        each = [curve.tpr_at(fpr) if can else math.nan for fpr, can in zip(fprs, told, strict=True)]
-        return [curve.auc, *each]
+        auc, *tprs = auc_and_tpr(told_by.values[some, own[some]], others, possible)
+        known = dict(zip(possible, tprs, strict=True))
+        return [auc, *(known.get(fpr, math.nan) for fpr in fprs)]
 
     found = figures(np.arange(len(told_by.cases)), told_by.others)
     spans = bootstrap_intervals(lambda drawn: figures(drawn, kept), told_by.own, repeats=repeats, seed=seed)

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from defacedask.errors import InputError
 from defacedask.faces.rates import (
     at_least,
+    auc_and_tpr,
     bootstrap_interval,
     calibrate_threshold,
     cmc,
@@ -70,6 +71,28 @@ def test_roc_is_counting(genuine, impostor):
         threshold = curve.threshold_at(rate)
         assert np.mean(np.array(impostor) <= threshold) <= rate
         assert curve.tpr_at(rate) <= np.mean(np.array(genuine) <= threshold) + 1e-12
+
+
+unseen = st.lists(
+    st.one_of(st.sampled_from([0.1, 0.2, 0.3, math.nan]), st.floats(0, 1)), min_size=1, max_size=30
+)
+
+
+@given(
+    unseen, unseen, st.lists(st.one_of(st.sampled_from([0.0, 0.01, 0.1, 1.0]), st.floats(0, 1)), max_size=4)
+)
+def test_without_its_curve_a_roc_is_the_same_to_the_last_bit(genuine, impostor, fprs):
+    curve = roc(genuine, impostor)
+    assert auc_and_tpr(genuine, impostor, fprs) == [curve.auc, *map(curve.tpr_at, fprs)]
+
+
+@pytest.mark.parametrize("n", [7, 100, 300])
+def test_as_many_impostors_as_a_rate_allows_lie_below_the_threshold(n):
+    """Rates that are a number of impostors, which a floating quotient may miss."""
+    rng = np.random.default_rng(n)
+    genuine, impostor = rng.random(50), rng.random(n)
+    fprs = [k / n for k in range(n + 1)]
+    assert auc_and_tpr(genuine, impostor, fprs)[1:] == [roc(genuine, impostor).tpr_at(f) for f in fprs]
 
 
 def test_faces_that_were_not_there_never_match():

@@ -11,6 +11,7 @@ import shutil
 
 import numpy as np
 import pytest
+from support.linked import linked
 from support.planted import study, table
 
 import defacedask as dd
@@ -20,11 +21,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    """Three virtual patients, the first of them scanned twice; two scans are those of `virtual_patients`."""
+def cohort(virtual_cohort, tmp_path_factory):
+    """Three virtual patients, the first of them scanned twice; the third is in no other test."""
     folder = tmp_path_factory.mktemp("planted") / "dicom"
-    for number, scans in ((1, 2), (2, 1), (3, 1)):
-        write_subject(folder, number, 5, scans, ("CT",), "coarse")
+    parts = ("VP-0001/STUDY-*", "VP-0002/STUDY-1")
+    linked(virtual_cohort, folder, *(f"{part}/{kind}/*" for part in parts for kind in ("CT", "RT")))
+    write_subject(folder, 3, 5, 1, ("CT",), "coarse")
     return dd.scan(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
@@ -318,37 +319,46 @@ def test_four_dimensions_are_counted_as_left_out(tmp_path):
 # --- de-identified
 
 
-@pytest.mark.parametrize(
-    "value", [BOLD, [BOLD], [BOLD, f"bids::sub-01/{BOLD}", T1], T1, f"bids::sub-01/{T1}"]
-)
-def test_a_field_map_names_only_what_is_there(tmp_path, value):
-    """BOLD is not written; that of the source is still named there."""
-    source = data_set(tmp_path / "in")
-    image(source / "sub-01" / BOLD, 3, shape=(12, 12, 8, 3))
-    fmap = image(source / "sub-01/ses-a/fmap/sub-01_ses-a_magnitude1.nii.gz", 4)
-    sidecar = fmap.with_name("sub-01_ses-a_magnitude1.json")
-    write(sidecar, json.dumps({"IntendedFor": value, "EchoTime": 0.004}))
-    run(source, "--out", tmp_path / "out")
-    new = json.loads((tmp_path / "out" / sidecar.relative_to(source)).read_text())
-    there = [one for one in ([value] if isinstance(value, str) else value) if "bold" not in one]
-    assert np.atleast_1d(new.get("IntendedFor", [])).tolist() == there
+def field_maps(source: Path, values: list) -> Iterator[Path]:
+    """Field maps of the first subject, each with a sidecar that names images; gives the sidecars."""
+    for k, value in enumerate(values):
+        fmap = image(source / f"sub-01/ses-a/fmap/sub-01_ses-a_run-{k}_magnitude1.nii.gz", 4 + k)
+        sidecar = fmap.with_name(f"sub-01_ses-a_run-{k}_magnitude1.json")
+        write(sidecar, json.dumps({"IntendedFor": value, "EchoTime": 0.004}))
+        yield sidecar
+
+
+def named_in(out: Path, sidecar: Path) -> tuple[list[str], bool]:
+    """What a written sidecar names, and whether the record says that something was taken out of it."""
+    new = json.loads((out / sidecar).read_text())
     assert new["EchoTime"] == 0.004
-    (line,) = [one for one in record(tmp_path / "out") if str(one["file"]).endswith("magnitude1.json")]
-    assert any("IntendedFor" in note for note in line["notes"]) == ("bold" in str(value))
-    # what is left out is told by its own name
-    (left,) = [one for one in record(tmp_path / "out") if "_bold" in one["file"]]
-    assert left["file"] == f"sub-01/{BOLD}"
-    assert verify(tmp_path / "out", source=source).ok
+    (line,) = [one for one in record(out) if str(one["file"]).endswith(sidecar.name)]
+    return np.atleast_1d(new.get("IntendedFor", [])).tolist(), any(
+        "IntendedFor" in note for note in line["notes"]
+    )
 
 
-@pytest.mark.parametrize("value", [[T1, T2], f"bids::sub-01/{T1}", [f"bids::sub-01/{T2}"], T2])
-def test_a_field_map_names_no_image_that_was_refused(tmp_path, monkeypatch, value):
-    """Whether a face is gone shows only in the run: what is refused is named no more, and again once it has come."""
+def test_a_field_map_names_only_what_is_there(tmp_path):
+    """BOLD is not written; that of the source is still named there."""
+    values = [BOLD, [BOLD], [BOLD, f"bids::sub-01/{BOLD}", T1], T1, f"bids::sub-01/{T1}"]
     source, out = data_set(tmp_path / "in"), tmp_path / "out"
-    fmap = image(source / "sub-01/ses-a/fmap/sub-01_ses-a_magnitude1.nii.gz", 4)
-    sidecar = fmap.with_name("sub-01_ses-a_magnitude1.json")
-    write(sidecar, json.dumps({"IntendedFor": value, "EchoTime": 0.004}))
-    names = [value] if isinstance(value, str) else value
+    image(source / "sub-01" / BOLD, 3, shape=(12, 12, 8, 3))
+    sidecars = [one.relative_to(source) for one in field_maps(source, values)]
+    run(source, "--out", out)
+    for value, sidecar in zip(values, sidecars, strict=True):
+        there = [one for one in ([value] if isinstance(value, str) else value) if "bold" not in one]
+        assert named_in(out, sidecar) == (there, "bold" in str(value)), value
+    # what is left out is told by its own name
+    (left,) = [one for one in record(out) if "_bold" in one["file"]]
+    assert left["file"] == f"sub-01/{BOLD}"
+    assert verify(out, source=source).ok
+
+
+def test_a_field_map_names_no_image_that_was_refused(tmp_path, monkeypatch):
+    """Whether a face is gone shows only in the run: what is refused is named no more, and again once it has come."""
+    values = [[T1, T2], f"bids::sub-01/{T1}", [f"bids::sub-01/{T2}"], T2]
+    source, out = data_set(tmp_path / "in"), tmp_path / "out"
+    sidecars = [one.relative_to(source) for one in field_maps(source, values)]
 
     def judge(store, planned, defacer):
         bad = {path: "T1w" in str(store.volume(path).attrs["description"]) for path in store.images}
@@ -357,14 +367,13 @@ def test_a_field_map_names_no_image_that_was_refused(tmp_path, monkeypatch, valu
             for path in store.images
         ]
 
-    for judged, there in ((judge, [n for n in names if "T1w" not in n]), (judge_without(), names)):
+    for judged in (judge, judge_without()):
         monkeypatch.setattr(witnessing, "judge", judged)
         run(source, "--out", out, *(() if judged is judge else ("--private", "drop")))
-        new = json.loads((out / sidecar.relative_to(source)).read_text())
-        assert np.atleast_1d(new.get("IntendedFor", [])).tolist() == there
-        assert new["EchoTime"] == 0.004
-        (line,) = [one for one in record(out) if str(one["file"]).endswith("magnitude1.json")]
-        assert any("IntendedFor" in note for note in line["notes"]) == (there != names)
+        for value, sidecar in zip(values, sidecars, strict=True):
+            names = [value] if isinstance(value, str) else value
+            there = [n for n in names if "T1w" not in n] if judged is judge else names
+            assert named_in(out, sidecar) == (there, there != names), value
         assert verify(out, source=source).ok
 
 
