@@ -18,6 +18,7 @@ from defacedask.io.dicom.stack import MAX_VOXELS, stack_slices
 from defacedask.io.dicom.suv import enhanced_suv_facts
 from defacedask.io.dicom.telling_frames import frame_elements
 from defacedask.io.dicom.volumes import places_of, split
+from defacedask.showing import counted
 
 __all__ = ["enhanced_volumes"]
 
@@ -56,8 +57,8 @@ def enhanced_volumes(headers: list[Header]) -> tuple[list[Series], list[tuple[li
     -------
     list of Series
         One for each volume. ``facts["frames"]`` has its frames in ascending order along the stack: their numbers
-        among those of all its files one after the other, from 0. ``facts["frame_counts"]``, where that is not evident, has
-        the number of frames of each file. Of several volumes each has the fact ``volume``
+        among those of all its files one after the other, from 0. ``facts["frame_counts"]``, where that is not
+        evident, has the number of frames of each file. Of several volumes each has the fact ``volume``
         (`defacedask.io.dicom.several.numbered`).
     list of (list of Header, str)
         Images that cannot be used, and why, as a clause.
@@ -105,9 +106,7 @@ def _volumes_of(headers: list[Header]) -> list[tuple[Series, Mapping[str, Hashab
             (_series(headers, datasets[0], modality, frames, [len(p.slope) for p in parts], some), by)
             for some, by in volumes
         ]
-    except RefusedError as error:
-        if "frames" in locals():
-            raise RefusedError(_stacks(frames, error.message)) from None
+    except RefusedError:
         raise
     except InputError as error:
         raise RefusedError(error.message.rstrip(".")) from None
@@ -149,14 +148,16 @@ def _told_apart(frames: Frames, datasets: list[Any]) -> list[tuple[list[int], Ma
     if places is None or places.max() < 1 or np.bincount(places).max() < 2:
         return [(every, {})]
     repeated = int(len(every) - len(set(places.tolist())))
-    problem = f"several slices lie at the same position ({repeated} repeated of {len(every)})"
+    problem = _stacks(
+        frames, f"several slices lie at the same position ({repeated} repeated of {len(every)})"
+    )
     try:
         found = split(places, frame_elements(datasets))
     except RefusedError as error:
         raise RefusedError(f"{problem}; {error.message}") from None
     if found.rest:
         some = sum(len(left) for left, _ in found.rest)
-        raise RefusedError(f"{problem}; {some} frames belong to no whole volume: {found.rest[0][1]}")
+        raise RefusedError(f"{problem}; {counted(some, 'frame')} in no whole volume ({found.rest[0][1]})")
     return list(zip(found.volumes, found.by, strict=True))
 
 
@@ -166,15 +167,18 @@ def _series(
     """One volume: these frames, ordered."""
     header = headers[0]
     one = np.array(sorted(some))
-    order, geometry = stack_slices(
-        frames.positions[one],
-        frames.cosines[one],
-        frames.spacing[one],
-        header.values["Rows"],
-        header.values["Columns"],
-        header.text("FrameOfReferenceUID"),
-        frames.thickness[one],
-    )
+    try:
+        order, geometry = stack_slices(
+            frames.positions[one],
+            frames.cosines[one],
+            frames.spacing[one],
+            header.values["Rows"],
+            header.values["Columns"],
+            header.text("FrameOfReferenceUID"),
+            frames.thickness[one],
+        )
+    except RefusedError as error:
+        raise RefusedError(_stacks(frames, error.message)) from None
     if reason := next(filter(None, (projected(h, modality, geometry, dataset) for h in headers)), ""):
         raise RefusedError(reason)
     facts = common_facts(dataset, header)

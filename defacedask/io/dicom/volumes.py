@@ -24,6 +24,8 @@ __all__ = ["APART", "Element", "Split", "places_of", "split"]
 APART = 0.05
 #: Cosines that differ by less are of one direction.
 TURNED = 0.01
+#: In place of an element: which of those that only an order in time tells apart.
+IN_TIME = "in time"
 #: Which elements are heard first: how a slice was made, then counters and times.
 FIRM, LOOSE = "firm", "loose"
 
@@ -135,6 +137,10 @@ def split(places: np.ndarray, elements: Sequence[Element]) -> Split:
         {one.name: one.values[volume[0]] for one in telling if len({one.values[k] for k in volume}) == 1}
         for volume in found
     ]
+    alike = [frozenset(one.items()) for one in by]
+    for k, same in enumerate(alike):
+        if alike.count(same) > 1:  # in the order that only their times have shown
+            by[k] = {**by[k], IN_TIME: float(alike[: k + 1].count(same))}
     return Split(found, by, rest)
 
 
