@@ -212,9 +212,10 @@ class _Job(ObjectExport):
                     self.barred.setdefault(series.key, beside)
             if not stays:
                 changed |= self.images(together, plan, store, paths)
-        if main not in changed:
+        if not changed:
             raise RefusedError(f"the image that the plan was made on may not leave: {self.barred.get(main)}.")
-        if changed[main] < SMALLEST_CHANGE:
+        # what shares its file may keep it, but none of the others
+        if changed.get(main, max(changed.values())) < SMALLEST_CHANGE:
             modality = store.volume(self.planned_on).attrs["modality"]
             raise RefusedError(
                 f"the plan of {self.defacer} changes no voxel of the {modality}: the face would stay in.",

@@ -309,3 +309,13 @@ def test_what_is_written_is_as_good_dicom_as_what_came(tmp_path):
     for modality in ("0", "1"):
         (before, *_), (after, *_) = (sorted(f.rglob(f"{modality}.dcm")) for f in (tmp_path / "in", out))
         assert named_errors(after) <= named_errors(before)
+
+
+def test_what_keeps_the_planned_volume_does_not_keep_other_images(tmp_path):
+    enhanced(tmp_path / "in", BY_TURNS)
+    write(tmp_path / "in" / "MR", [{"SeriesNumber": 9}], volumes=1, series="MR")
+    outcome, out = run_export(tmp_path / "in", tmp_path, HalfSpace(-2.0), judge=judge_of({1}))
+    assert outcome.facts["written"] == {"MR": 12}
+    assert {d.SOPClassUID for d in of(out)} == {make.SOP["MR"]}
+    (held,) = outcome.facts["held_back"]
+    assert held["reason"] == "a volume in the same file may not leave: its face is left"
