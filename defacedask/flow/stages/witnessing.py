@@ -114,7 +114,7 @@ def elsewhere(store: CaseStore, path: str, facts: Mapping[str, Any]) -> str:
     return seen.reason or apart(seen, *_planned_place(facts))[0]
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=512)  # small, and a series may hold many volumes
 def _sighting(url: str, key: str, path: str) -> Sighting:
     """The same for every defacer of a case."""
     from defacedask.anatomy.witness import sighting
@@ -130,7 +130,7 @@ def _solid(url: str, key: str, path: str) -> Solid:
     return solid_of(CaseStore(url).volume(path))
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=512)
 def _alignment(url: str, key: str, by: str, path: str) -> Alignment:
     """How an image that shows no face lies against the one that does; the same for every defacer of a case."""
     from defacedask.anatomy.witness.alignment import alignment
