@@ -248,7 +248,7 @@ _KEYS: tuple[tuple[str, Callable[[Case, Case], bool]], ...] = (
 
 
 def pair_series(original: Case, defaced: Case | None) -> list[tuple[Series, Series | None]]:
-    """Images of an original with their defaced twins: same modality, by grid, then name, then size.
+    """Images of an original with their defaced twins: same modality, by grid, name, volume of a series, then size.
 
     Returns
     -------
@@ -267,12 +267,27 @@ def pair_series(original: Case, defaced: Case | None) -> list[tuple[Series, Seri
     return out
 
 
-def _likeness(one: Series, other: Series) -> tuple[bool, bool, float]:
+def _likeness(one: Series, other: Series) -> tuple[bool, bool, int, float]:
     return (
         _grids_agree(one, other),
         plain_name(_stem(one)) == plain_name(_stem(other)),
+        _same_volume(one, other),
         -abs(np.log(max(one.voxels, 1) / max(other.voxels, 1))),
     )
+
+
+def _same_volume(one: Series, other: Series) -> int:
+    """2 if two volumes of series have the same values of what tells volumes apart, 1 if the same number, else 0.
+
+    A series of which volumes were held back is told apart by less, and counts otherwise.
+    """
+    a, b = (series.facts.get("volume") for series in (one, other))
+    if not a or not b:
+        return 0
+    both = a["by"].keys() & b["by"].keys()
+    if both and all(a["by"][name] == b["by"][name] for name in both):
+        return 2
+    return int((a["number"], a["of"]) == (b["number"], b["of"]))
 
 
 def _shared(one: Case, other: Case) -> bool:

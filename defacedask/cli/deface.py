@@ -162,8 +162,11 @@ def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) 
 
     for case in found.cases:
         kinds: dict[str, int] = {}
+        counted: set[str] = set()
         for series in case.series:
-            kinds[series.modality] = kinds.get(series.modality, 0) + len(series.files)
+            new = [file for file in series.files if file not in counted]  # volumes may share a file
+            counted.update(new)
+            kinds[series.modality] = kinds.get(series.modality, 0) + len(new)
         click.echo(
             printable(f"{case.id}: patient {case.patient_id}: ")
             + ", ".join(f"{n} {k}" for k, n in kinds.items())

@@ -15,6 +15,7 @@ from defacedask.geometry import Geometry
 from defacedask.io.dicom.catalogue import scan
 from defacedask.io.dicom.defaced import said
 from defacedask.io.dicom.model import Scan, Series
+from defacedask.io.dicom.several import told
 from defacedask.io.remote import localise
 from defacedask.showing import counted
 
@@ -67,7 +68,7 @@ def _tables(result: Scan) -> None:
                     series.modality + (" *" if series is case.primary and len(case.images) > 1 else ""),
                     str(len(series.files)),
                     _grid(series),
-                    escape(_content(series)),
+                    escape(printable(", ".join(filter(None, (told(series), _content(series)))))),
                     escape(printable(series.description)),
                 )
                 first = False
@@ -117,7 +118,8 @@ def _by_reason(result: Scan) -> list[tuple[tuple[str, str], int, str]]:
 
 
 def _sentence(result: Scan) -> str:
-    kinds = Counter(series.modality for case in result.cases for series in case.series)
+    series = {(s.modality, s.uid) for case in result.cases for s in case.series}  # volumes of one are one
+    kinds = Counter(modality for modality, _ in series)
     patients = len({case.patient_id for case in result.cases})
     if not result.cases:
         return "Nothing here can be defaced: no complete CT, MR or PET series was found."

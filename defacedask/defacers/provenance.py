@@ -12,7 +12,7 @@ from defacedask.errors import ConfigError
 __all__ = ["defaced_attrs"]
 
 #: Names of the source that the result must not bear as its own.
-_OWN = ("series_uid", "sop_instance_uid")
+_OWN = ("series_uid", "series_key", "sop_instance_uid")
 
 
 def defaced_attrs(attrs: Mapping[Any, Any], name: str, digest: str) -> dict[Any, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,12 +55,17 @@ def masks(found: _Found, named: Lines, sources: Iterable[str]) -> None:
         return
     originals = _by_hash(sources, {line["input_sha256"] for line in named})
     images = _Images(found.folder, named)
+    # a series of several volumes has a mask for each, and they are asked together
+    together: defaultdict[tuple[str, bool], list[Line]] = defaultdict(list)
     for line in some:
+        series = images.series.get(_origin(line))
+        together[series or line["file"], line["file"].endswith(".dcm")].append(line)
+    for lines in together.values():
         try:
-            _one(found, line, originals, images)
+            _these(found, lines, originals, images)
         except Exception as error:  # a file nobody foresaw
             found.say(
-                line["file"], "tags", f"the mask cannot be read ({type(error).__name__}: {error})"[:200]
+                lines[0]["file"], "tags", f"the mask cannot be read ({type(error).__name__}: {error})"[:200]
             )
 
 
@@ -101,18 +106,24 @@ class _Images:
             self.slices[uid].append((name, original))
 
 
-def _one(found: _Found, line: Line, originals: Mapping[str, str], images: _Images) -> None:
+def _these(found: _Found, lines: Sequence[Line], originals: Mapping[str, str], images: _Images) -> None:
+    """Look at the masks of one series, or at the mask of one NIfTI image."""
     from defacedask.io.dicom.headers import open_dataset
 
-    file, own = found.folder / line["file"], _origin(line)
+    line = lines[0]
+    own = _origin(line)
     if own in images.volumes and line["file"].lower().endswith((".nii", ".nii.gz")):
         _nifti(found, line, images.volumes[own], originals.get(line["input_sha256"]))
         return
     slices = images.slices[images.series[own]] if own in images.series else []
-    held = _at_positions(file) if line["file"].endswith(".nii.gz") else _by_reference(found, line)
-    if held is None or not slices:
-        found.say(line["file"], "references", "the image that it is the mask of is not there")
-        return
+    held = []
+    for one in lines:
+        file = found.folder / one["file"]
+        of = _at_positions(file) if one["file"].endswith(".nii.gz") else _by_reference(found, one)
+        if of is None or not slices:
+            found.say(one["file"], "references", "the image that it is the mask of is not there")
+            return
+        held.append(of)
     outside = 0
     for name, original in slices:
         before = originals.get(original)
@@ -120,7 +131,8 @@ def _one(found: _Found, line: Line, originals: Mapping[str, str], images: _Image
             continue
         dataset = open_dataset(found.folder / name)
         if "NumberOfFrames" not in dataset:
-            outside += int((_changed(before, found.folder / name) & ~held(dataset)).sum())
+            inside = np.logical_or.reduce([of(dataset) for of in held])
+            outside += int((_changed(before, found.folder / name) & ~inside).sum())
     if outside:
         found.say(line["file"], "tags", f"{outside} voxels outside of the mask are not the original's")
 

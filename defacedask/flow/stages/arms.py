@@ -21,7 +21,7 @@ from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.arm_commands import gives_folder, run_command, takes_folder
 from defacedask.flow.stages.arm_given import Changed
 from defacedask.flow.stages.kept import load_kept
-from defacedask.flow.stages.layout import loaded, one_thread, volume_path
+from defacedask.flow.stages.layout import loaded, one_thread, series_key, volume_path
 from defacedask.flow.stages.matching import match_images
 from defacedask.flow.stages.objects import find_outline
 from defacedask.geometry import Geometry
@@ -144,7 +144,7 @@ class _Arm:
         if takes_folder(command):
             given = folder / "input"
             given.mkdir()
-            for number, file in enumerate(f for s in self.original.series for f in s.files):
+            for number, file in enumerate(dict.fromkeys(f for s in self.original.series for f in s.files)):
                 # copies: whatever it does to its input, the originals stay
                 shutil.copyfile(file, given / f"{number:06d}{''.join(Path(file).suffixes[-2:])}")
         else:
@@ -174,9 +174,9 @@ class _Arm:
         from defacedask.attacks.pairing import pair_series
         from defacedask.io.dicom.structures import read_structures
 
-        where = {self.store.volume(path).attrs.get("series_uid"): path for path in self.store.images}
+        where = {series_key(self.store.volume(path)): path for path in self.store.images}
         for series, twin in pair_series(self.original, defaced):
-            path = where.get(series.uid)
+            path = where.get(series.key)
             if path is not None and twin is not None:
                 self._take(path, twin, series)
         self._doses(defaced.doses)

@@ -117,17 +117,23 @@ class CaseExport:
         public = case_id(patient, self.uids(f"case {self.case.id}"))
         renamed: dict[str, str] = {}
         count: dict[str, int] = {}
+        folders: dict[str, list[str]] = {}  # files of each series, whose volumes share one folder
         for series in self.case.series:
             nifti = series.facts.get("format") == "NIfTI"
             name = self.names[series.files[0]]
             if nifti and (new := self._by_bids(series, name)):
                 renamed[series.files[0]] = new
                 continue
-            number = count[series.modality] = count.get(series.modality, 0) + 1
+            files = folders.setdefault(series.uid if series.volume else f"alone {len(folders)}", [])
+            if not files:
+                count[series.modality] = count.get(series.modality, 0) + 1
+            number = count[series.modality]
             folder = f"{patient}/{public.rsplit('-', 1)[-1]}/{series.modality}-{number:02d}"
-            for k, file in enumerate(series.files, 1):
-                ends = ".dcm" if not nifti else ".nii.gz" if file.lower().endswith(".gz") else ".nii"
-                renamed[file] = f"{folder}/{k:04d}{ends}"
+            for file in series.files:
+                if file not in files:
+                    files.append(file)
+                    ends = ".dcm" if not nifti else ".nii.gz" if file.lower().endswith(".gz") else ".nii"
+                    renamed[file] = f"{folder}/{len(files):04d}{ends}"
         return public, renamed
 
     def _by_bids(self, series: Series, name: str) -> str:
@@ -180,7 +186,10 @@ class CaseExport:
 
     def hold(self, series: Series, reason: str) -> None:
         """Leave a series out, and say why."""
+        said = {one["source"] for one in self.held}
         for source in series.files:
+            if source in said:
+                continue  # another volume in the same file
             self.held.append(
                 {
                     "source": source,
@@ -258,9 +267,8 @@ class CaseExport:
         for name in self._earlier():
             (self.out / name).unlink(missing_ok=True)
         lines = [
-            self._refused(source, series.modality, reason)
-            for series in self.case.series
-            for source in series.files
+            self._refused(source, modality, reason)
+            for source, modality in {f: s.modality for s in self.case.series for f in s.files}.items()
             if source in self.names
         ]
         with contextlib.suppress(OutputError):

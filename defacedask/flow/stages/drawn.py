@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from defacedask.anatomy.structure_names import standard_names
 from defacedask.errors import DefacedaskError
-from defacedask.flow.stages.ingest import image_of
+from defacedask.io.dicom.model import image_of
 from defacedask.io.dicom.registration import moved, own_geometry
 from defacedask.io.dicom.structures import read_structures
 

@@ -19,15 +19,15 @@ from defacedask.errors import DefacedaskError, RefusedError
 from defacedask.flow.result import Outcome, TaskResult
 from defacedask.flow.stages.case_export import CaseExport, record_path
 from defacedask.flow.stages.delivering import deliver as send
-from defacedask.flow.stages.export_grids import because
+from defacedask.flow.stages.export_grids import because, sharing_files
 from defacedask.flow.stages.export_objects import ObjectExport
-from defacedask.flow.stages.layout import one_thread
+from defacedask.flow.stages.layout import one_thread, series_key
 from defacedask.flow.stages.plans import check_planned, load_plan
 from defacedask.io.store import CaseStore, writing
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
-    from defacedask.io.dicom.model import Case
+    from defacedask.io.dicom.model import Case, Series
 
 __all__ = ["export", "not_taken_back", "record_path", "refuse"]
 
@@ -194,22 +194,28 @@ class _Job(ObjectExport):
         shutil.rmtree(self.partial, ignore_errors=True)
         with writing(f"the defaced files of {self.case.id}"):
             self.partial.mkdir(parents=True)
-        paths = {str(store.volume(path).attrs.get("series_uid")): path for path in store.images}
+        paths = {series_key(store.volume(path)): path for path in store.images}
         if self.planned_on not in store.images:
             raise RefusedError("the image that the plan was made on is not in the case store.")
-        main = str(store.volume(self.planned_on).attrs.get("series_uid"))
+        main = series_key(store.volume(self.planned_on))
         changed = {}
         if self.kinds:
             self.list_touched(plan, store)
-        for series in self.case.images:
-            if series.uid in self.barred:
-                self.hold(series, self.barred[series.uid])
-                paths.pop(series.uid, None)
-            elif series.uid in paths:
-                changed[series.uid] = self.image(series, plan, store, paths[series.uid])
-            else:
-                self.hold(series, because("it could not be read, so it was not defaced", store, series))
-        if changed[main] < SMALLEST_CHANGE:
+        for together in sharing_files(self.case.images):
+            # what shares a file leaves whole or not at all
+            why = {one.key: self._stays(one, store, paths) for one in together}
+            stays = next(filter(None, why.values()), "")
+            for series in together if stays else ():
+                beside = f"a volume in the same file may not leave: {stays}"
+                self.hold(series, why[series.key] or beside)
+                if paths.pop(series.key, None) is not None:
+                    self.barred.setdefault(series.key, beside)
+            if not stays:
+                changed |= self.images(together, plan, store, paths)
+        if not changed:
+            raise RefusedError(f"the image that the plan was made on may not leave: {self.barred.get(main)}.")
+        # what shares its file may keep it, but none of the others
+        if changed.get(main, max(changed.values())) < SMALLEST_CHANGE:
             modality = store.volume(self.planned_on).attrs["modality"]
             raise RefusedError(
                 f"the plan of {self.defacer} changes no voxel of the {modality}: the face would stay in.",
@@ -228,6 +234,14 @@ class _Job(ObjectExport):
             pictures = [name for name in one.dropped if not name.startswith("private element")]
             if pictures:
                 self.notes.append(f"{one.modality}: left out: {', '.join(pictures)}")
+
+    def _stays(self, series: Series, store: CaseStore, paths: Mapping[str, str]) -> str:
+        """Why an image may not leave, as a clause; "" if it may."""
+        if series.key in self.barred:
+            return self.barred[series.key]
+        if series.key not in paths:
+            return because("it could not be read, so it was not defaced", store, series)
+        return ""
 
     def check(self) -> None:
         """Headers, leaks and references of everything written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from defacedask.volume.above import above
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
+    from defacedask.io.dicom.export import Written
     from defacedask.io.dicom.model import Series
 
-__all__ = ["GridExport", "because"]
+__all__ = ["GridExport", "because", "sharing_files"]
 
 
 class GridExport(JudgedExport):
@@ -31,58 +33,109 @@ class GridExport(JudgedExport):
     to_template: np.ndarray | None = None  # world LPS mm -> the average's, where known
     kinds: tuple[str, ...] = ()  # of masks beside DICOM
 
-    def image(self, series: Series, plan: Plan, store: CaseStore, path: str) -> int:
-        """Write one image series; gives the number of voxels changed."""
-        before, after = store.volume(path), store.volume(volume_path(self.defacer, path))
-        if series.facts.get("format") == "NIfTI":
-            return self.nifti(series, plan, before, after)
-        from defacedask.io.dicom.export import write_images
-        from defacedask.io.dicom.export.check import check_pixels
-
-        geometry = geometry_of(before)
-        now: dict[str, Any] = {}
-
-        def slices(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-            original, defaced = before[first:last].values, after[first:last].values
-            changed = original != defaced
-            # the plan is asked where something changed; elsewhere nothing may have
-            region = np.zeros_like(changed)
-            box = bounds(changed)
-            if box is not None:
-                part = geometry.block((first, 0, 0), (first + len(changed), *geometry.shape[1:]))
-                start, stop = zip(*((s.start, s.stop) for s in box), strict=True)
-                region[box] = np.asarray(plan.region(part.block(start, stop)))
-            if (changed & ~region).any():
-                raise DefacedaskError(
-                    f"{self.defacer} changed values of the {series.modality} outside its own region.",
-                    "Please report this.",
-                )
-            if box is not None:
-                self.weigh(series.modality, before[first:last][box[0]], original[box], defaced[box])
-            now.update(first=first, defaced=defaced, region=region)
-            return original, defaced
-
-        order = np.array(series.facts["frames"]) if "frames" in series.facts else None
-        total, images = 0, []
-        with writing(f"the defaced {series.modality}"):
-            for k, written in enumerate(write_images(series, slices, self.place, self.context)):
-                if order is not None:
-                    in_file = np.argsort(order)
-                    check_pixels(written, now["defaced"][in_file], now["region"][in_file])
-                else:
-                    at = slice(k - now["first"], k - now["first"] + 1)
-                    check_pixels(written, now["defaced"][at], now["region"][at])
-                images.append(written)
-                total += written.voxels_changed
+    def images(
+        self, together: Sequence[Series], plan: Plan, store: CaseStore, paths: Mapping[str, str]
+    ) -> dict[str, int]:
+        """Write one image, or those that share files; gives the number of voxels changed of each, by its key."""
+        pairs = [
+            (store.volume(paths[one.key]), store.volume(volume_path(self.defacer, paths[one.key])))
+            for one in together
+        ]
+        first = together[0]
+        if first.facts.get("format") == "NIfTI":
+            return {first.key: self.nifti(first, plan, *pairs[0])}
+        with writing(f"the defaced {first.modality}"):
+            if "frames" in first.facts:
+                images, changed = self._frames(together, plan, pairs)
+            else:
+                images = self._slices(first, plan, *pairs[0])
+                changed = {first.key: sum(one.voxels_changed for one in images)}
         self.done += images
         if self.kinds:
             from defacedask.flow.stages.masking import write_masks
 
-            with writing(f"the mask of the {series.modality}"):
-                self.done += write_masks(
-                    self.kinds, series, plan, before, after, images, self.context, self.to_template
-                )
-        return total
+            for one, (before, after) in zip(together, pairs, strict=True):
+                with writing(f"the mask of the {one.modality}"):
+                    self.done += write_masks(
+                        self.kinds, one, plan, before, after, images, self.context, self.to_template
+                    )
+        return changed
+
+    def _slices(self, series: Series, plan: Plan, before: Any, after: Any) -> list[Written]:
+        """Write one file a slice."""
+        from defacedask.io.dicom.export import write_images
+        from defacedask.io.dicom.export.check import check_pixels
+
+        now: dict[str, Any] = {}
+
+        def slices(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+            original, defaced, region = self._allowed(series, plan, before, after, first, last)
+            now.update(first=first, defaced=defaced, region=region)
+            return original, defaced
+
+        images = []
+        for k, written in enumerate(write_images(series, slices, self.place, self.context)):
+            at = slice(k - now["first"], k - now["first"] + 1)
+            check_pixels(written, now["defaced"][at], now["region"][at])
+            images.append(written)
+        return images
+
+    def _frames(
+        self, together: Sequence[Series], plan: Plan, pairs: Sequence[tuple[Any, Any]]
+    ) -> tuple[list[Written], dict[str, int]]:
+        """Write the files of multi-frame images: every frame of a file is one of these volumes'."""
+        from defacedask.io.dicom.export.check import check_pixels
+        from defacedask.io.dicom.export.frames import write_frames
+
+        series = together[0]
+        frames = [np.asarray(one.facts["frames"]) for one in together]
+        total = sum(series.frame_counts)
+        if not np.array_equal(np.sort(np.concatenate(frames)), np.arange(total)):
+            raise DefacedaskError("frames of a file belong to no volume, or to two.", "Please report this.")
+        shape, dtype = (total, *pairs[0][0].shape[1:]), pairs[0][0].dtype
+        original, defaced, region = np.empty(shape, dtype), np.empty(shape, dtype), np.empty(shape, bool)
+        changed = {}
+        for one, where, (before, after) in zip(together, frames, pairs, strict=True):
+            parts = self._allowed(one, plan, before, after, 0, len(where))
+            original[where], defaced[where], region[where] = parts
+            changed[one.key] = int(np.count_nonzero(parts[0] != parts[1]))
+        images, first = [], 0
+        for number, count in enumerate(series.frame_counts):
+            part = slice(first, first + count)
+            written = write_frames(series, number, original[part], defaced[part], self.place, self.context)
+            check_pixels(written, defaced[part], region[part])
+            images.append(written)
+            first += count
+        return images, changed
+
+    def _allowed(
+        self, series: Series, plan: Plan, before: Any, after: Any, first: int, last: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Stored values of slices as they came and as they are now, and where these may differ.
+
+        Raises
+        ------
+        DefacedaskError
+            If they differ elsewhere.
+        """
+        original, defaced = before[first:last].values, after[first:last].values
+        changed = original != defaced
+        # the plan is asked where something changed; elsewhere nothing may have
+        region = np.zeros_like(changed)
+        box = bounds(changed)
+        if box is not None:
+            geometry = geometry_of(before)
+            part = geometry.block((first, 0, 0), (first + len(changed), *geometry.shape[1:]))
+            start, stop = zip(*((s.start, s.stop) for s in box), strict=True)
+            region[box] = np.asarray(plan.region(part.block(start, stop)))
+        if (changed & ~region).any():
+            raise DefacedaskError(
+                f"{self.defacer} changed values of the {series.modality} outside its own region.",
+                "Please report this.",
+            )
+        if box is not None:
+            self.weigh(series.modality, before[first:last][box[0]], original[box], defaced[box])
+        return original, defaced, region
 
     def list_touched(self, plan: Plan, store: CaseStore) -> None:
         """Name the structures that are not to be analysed."""
@@ -187,7 +240,17 @@ class GridExport(JudgedExport):
                 )
 
 
+def sharing_files(images: Sequence[Series]) -> list[list[Series]]:
+    """Images of a case, those together that lie in the same files, in the order of the case."""
+    out: dict[tuple[str, ...], list[Series]] = {}
+    for series in images:
+        out.setdefault(series.files, []).append(series)
+    return list(out.values())
+
+
 def because(text: str, store: CaseStore, series: Series) -> str:
     """A clause with what was said when the series was read."""
-    said = [one["reason"] for one in store.facts.get("left_out", ()) if one["series"] == series.uid]
+    said = [
+        one["reason"] for one in store.facts.get("left_out", ()) if one["series"] in (series.key, series.uid)
+    ]
     return f"{text}: {said[0].strip().rstrip('.')}" if said else text

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from defacedask.errors import RefusedError
 from defacedask.flow.result import TaskResult
 from defacedask.flow.stages.case_export import CaseExport
+from defacedask.flow.stages.layout import series_key
 
 if TYPE_CHECKING:
     from defacedask.io.store import CaseStore
@@ -65,11 +66,15 @@ class JudgedExport(CaseExport):
         from defacedask.flow.stages.witnessing import judge
 
         for found in judge(store, planned, self.defacer):
-            uid = str(store.volume(found.path).attrs.get("series_uid"))
+            key = series_key(store.volume(found.path))
             name = found.path.rsplit("/", 1)[-1]
             self.witness[name] = found.figures
-            for file in next((s.files for s in self.case.images if s.uid == uid), ()):
-                self.judged[file] = found
+            for file in next((s.files for s in self.case.images if s.key == key), ()):
+                other = self.judged.get(file)  # of another volume in the same file
+                if other is None or (
+                    found.moved is not None and (other.moved is None or found.moved < other.moved)
+                ):
+                    self.judged[file] = found
             first = found.path == self.planned_on
             if first:
                 self.moved = found.moved
@@ -82,7 +87,7 @@ class JudgedExport(CaseExport):
             elif first:
                 raise RefusedError(f"{name}: {found.reason}.", visible_hint(found.hint))
             else:
-                self.barred[uid] = found.reason
+                self.barred[key] = found.reason
 
 
 def visible_hint(what: str) -> str:

@@ -13,12 +13,13 @@ from defacedask.flow.stages.body_slices import body_slices
 from defacedask.flow.stages.export_grids import GridExport
 from defacedask.flow.stages.layout import ORIGINAL
 from defacedask.geometry import Geometry
+from defacedask.io.dicom.model import image_of
 from defacedask.io.dicom.registration import own_geometry
 from defacedask.io.store import CaseStore, writing
 
 if TYPE_CHECKING:
     from defacedask.defacers import Plan
-    from defacedask.io.dicom.model import Case, Series
+    from defacedask.io.dicom.model import Series
 
 __all__ = ["ObjectExport"]
 
@@ -34,10 +35,10 @@ class ObjectExport(GridExport):
         from defacedask.io.dicom.export.shape import check_structures
         from defacedask.io.dicom.export.structures import write_structures
 
-        image = _image_of(series, self.case)
-        path = paths.get(image.uid)
+        image = image_of(series, self.case)
+        path = paths.get(image.key)
         if path is None:
-            held = image.uid in self.barred
+            held = image.key in self.barred
             self.hold(series, "the image it lies on was " + ("held back" if held else "not defaced"))
             return
         # in the coordinates that its contours have
@@ -87,7 +88,7 @@ class ObjectExport(GridExport):
                 # its numbers may mean another place: the plan would clear something else
                 self.hold(series, "it lies in another frame of reference than the image")
                 return
-            if _image_of(series, self.case).uid in self.barred:
+            if image_of(series, self.case).key in self.barred:
                 self.hold(series, "the image it lies on was held back")
                 return
             for source in series.files:
@@ -129,15 +130,6 @@ class ObjectExport(GridExport):
         geometry, body = store.geometry(path), body_slices(store, path, ORIGINAL)
         region = np.asarray(plan.region(geometry))
         return lambda dataset, frames, grids: skin_segments(dataset, frames, grids, geometry, body, region)
-
-
-def _image_of(part: Series, case: Case) -> Series:
-    """Image a structure set refers to: by series, else by instance, else the case's primary image."""
-    wanted = set(part.references)
-    for series in case.images:
-        if series.uid in wanted or wanted.intersection(series.instances):
-            return series
-    return case.primary
 
 
 def _roles(source: str, geometry: Geometry, body: Any, region: np.ndarray, layer: bool) -> dict[int, str]:

@@ -12,13 +12,14 @@ from defacedask.anatomy.structure_names import standard_names
 from defacedask.errors import DefacedaskError
 from defacedask.flow.result import Outcome
 from defacedask.flow.stages.layout import one_thread, store_path
+from defacedask.io.dicom.model import image_of
 from defacedask.io.store import CaseStore, create_case, input_key
 from defacedask.volume import geometry_of, placed_anew
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.catalogue import Case
 
-__all__ = ["case_key", "image_of", "ingest", "input_state"]
+__all__ = ["case_key", "ingest", "input_state"]
 
 
 def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
@@ -72,12 +73,12 @@ def ingest(*, case: Mapping[str, Any], root: str) -> Outcome:
                 notes.append(
                     f"{series.modality} series {series.description or series.uid} was not read: {error}"
                 )
-                left.append({"series": series.uid, "reason": str(error)})
+                left.append({"series": series.key, "reason": str(error)})
                 continue
             if "note" in volume.attrs:
                 notes.append(f"{series.modality} {series.description}: {volume.attrs['note']}.")
             writer.volume(name, volume.assign_attrs(series_uid=series.uid, description=series.description))
-            paths[name] = series.uid
+            paths[name] = series.key
             grid = geometry_of(volume)
             for part in it.structures:
                 if image_of(part, it) is not series:
@@ -127,7 +128,7 @@ def case_key(case: Case) -> str:
     """`input_key` of every file of a case, and of where registrations put them."""
     parts = (*case.images, *case.structures, *case.doses)
     key = input_key([name for series in parts for name in series.files])
-    places = [(series.uid, series.facts["registered"]) for series in parts if "registered" in series.facts]
+    places = [(series.key, series.facts["registered"]) for series in parts if "registered" in series.facts]
     if not places:
         return key
     return hashlib.sha256(json.dumps([key, places], sort_keys=True).encode()).hexdigest()
@@ -164,12 +165,3 @@ def _free_name(kind: str, taken: Mapping[str, str]) -> str:
         number += 1
         name = f"{kind}-{number}"
     return name
-
-
-def image_of(part: Any, case: Case) -> Any:
-    """Image series a structure set refers to: by series, else by instance, else the case's primary image."""
-    wanted = set(part.references)
-    for series in case.images:
-        if series.uid in wanted or wanted.intersection(series.instances):
-            return series
-    return case.primary

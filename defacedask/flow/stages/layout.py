@@ -10,7 +10,17 @@ import xarray as xr
 from defacedask.io.store import join_url
 from defacedask.volume import real_values
 
-__all__ = ["KEPT", "MASKS", "ORIGINAL", "PLANS", "loaded", "one_thread", "store_path", "volume_path"]
+__all__ = [
+    "KEPT",
+    "MASKS",
+    "ORIGINAL",
+    "PLANS",
+    "loaded",
+    "one_thread",
+    "series_key",
+    "store_path",
+    "volume_path",
+]
 
 #: Below the run's folder: plans, and finished results.
 PLANS, KEPT = "store/plans", "store/results"
@@ -28,6 +38,11 @@ def store_path(root: str, case: str) -> str:
 def volume_path(defacer: str, path: str) -> str:
     """Where in the store the defaced twin of ``images/CT`` lies; the original's own path for ``original``."""
     return path if defacer == ORIGINAL else f"defaced/{defacer}/{path}"
+
+
+def series_key(volume: xr.DataArray) -> str:
+    """`Series.key` of the image that a volume of a store is."""
+    return str(volume.attrs.get("series_key") or volume.attrs.get("series_uid"))
 
 
 def one_thread() -> Any:

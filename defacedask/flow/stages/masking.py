@@ -64,7 +64,7 @@ def write_masks(
     before, after : xarray.DataArray
         Stored values as they came and as the plan left them, (z, y, x).
     images : sequence of Written
-        What was written of the series, in the order of its slices.
+        What was written of its files: one a slice, in their order, or those that hold its frames.
     context : Context
     to_template : (4, 4) array, optional
         World LPS mm -> the average head's.
@@ -88,17 +88,21 @@ def write_masks(
     if (changed & ~hull).any():
         raise DefacedaskError("values changed outside of the mask.", "Please report this.")
     folder = Path(images[0].path).parent
-    series_uid = context.remap.uids(f"{series.uid} defacemask")
+    series_uid = context.remap.uids(f"{series.key} defacemask")
     stem = f"defacemask_{series.modality}_{series_uid[-6:]}"
     out: list[Written] = []
     for kind in sorted(kinds):
-        source = f"{series.uid} defacemask {kind}"
+        source = f"{series.key} defacemask {kind}"
         uid = context.remap.uids(source)
         if kind == "seg":
             path = folder / f"{stem}.dcm"
-            in_file = hull[np.argsort(series.facts["frames"])] if "frames" in series.facts else hull
+            order = np.asarray(series.facts.get("frames", range(len(hull))))
+            in_file = np.argsort(order)
+            files = [one.path for one in images]
             try:
-                mask_segmentation([one.path for one in images], in_file, path, context, uid, series_uid)
+                mask_segmentation(
+                    files, hull[in_file], path, context, uid, series_uid, order[in_file].tolist()
+                )
             except RefusedError:
                 continue  # nothing of the image may have changed
         else:

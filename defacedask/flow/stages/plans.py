@@ -250,10 +250,14 @@ def _check_registered(store: CaseStore, head: Head) -> None:
     """
     from defacedask.anatomy.head import Head
 
+    looked_at: set[str] = set()
     for path in store.images[1:]:
         volume = store.volume(path)
         if "registered_by" not in volume.attrs or volume.attrs["modality"] != "MR":
             continue
+        if volume.attrs["series_uid"] in looked_at:
+            continue  # another volume of a series that one registration moves; each is judged by itself
+        looked_at.add(volume.attrs["series_uid"])
         if volume.attrs.get("registered_how") == TRANSFORM:
             continue  # it is measured itself, and gets a plan of its own where this one leaves its face
         other = Head(volume.load())

@@ -18,6 +18,7 @@ from defacedask.flow.stages.residual import Residual, residual_face
 from defacedask.io.store import CaseStore
 from defacedask.modality import FACES
 from defacedask.showing import beside
+from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
     from defacedask.anatomy.witness import Sighting
@@ -113,7 +114,7 @@ def elsewhere(store: CaseStore, path: str, facts: Mapping[str, Any]) -> str:
     return seen.reason or apart(seen, *_planned_place(facts))[0]
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=512)  # small, and a series may hold many volumes
 def _sighting(url: str, key: str, path: str) -> Sighting:
     """The same for every defacer of a case."""
     from defacedask.anatomy.witness import sighting
@@ -129,7 +130,7 @@ def _solid(url: str, key: str, path: str) -> Solid:
     return solid_of(CaseStore(url).volume(path))
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=512)
 def _alignment(url: str, key: str, by: str, path: str) -> Alignment:
     """How an image that shows no face lies against the one that does; the same for every defacer of a case."""
     from defacedask.anatomy.witness.alignment import alignment
@@ -200,6 +201,10 @@ def _one(
                 "lies, so that nobody knows whether a face is left in it"
             )
             hint = "leave it out, or give a whole image in its place, which shows the face by itself"
+    if not why and not found.held and found.moved is None:
+        beside_it, facts = _no_skin_of_its_own(store, path, seen)
+        reasons += beside_it
+        figures |= facts
     if found.agrees is False and planned.facts.get("front"):
         # where nose or eyes were cut away before, neither plan nor witness can be sure
         front = Faceless(**planned.facts["front"])
@@ -217,6 +222,33 @@ def _one(
         share for share in (found.moved, None if by_plan is None else by_plan.moved) if share is not None
     ]
     return Judged(path, "; ".join(reasons), tuple(notes), min(shares, default=None), figures, hint)
+
+
+def _no_skin_of_its_own(
+    store: CaseStore, path: str, seen: Mapping[str, Sighting]
+) -> tuple[list[str], dict[str, Any]]:
+    """Why an image whose own skin of the face is not in view may not leave, where another shows a face in its view.
+
+    Diffusion-weighted images and maps show hardly any skin, and little is enough to know a face by: the plan of the
+    image beside it has cut it if the patient lay in the same place.
+    """
+    grid = geometry_of(store.volume(path))
+    for by, sight in seen.items():
+        if by == path or sight.reason:
+            continue
+        index = grid.to_index(sight.place[None])[0]
+        if not ((index > -0.5) & (index < np.array(grid.shape) - 0.5)).all():
+            continue
+        lies, shown = _alignment(store.url, store.key, by, path), by.rsplit("/", 1)[-1]
+        facts = {"by": by, "against": lies.facts()}
+        if lies.together:
+            return [], facts
+        if np.isfinite(lies.mm) and lies.apart:
+            what = f"it lies {beside(lies.mm, MOST_APART, '.0f')} mm away from where that shows it"
+        else:
+            what = "it has too little in common with that to tell where its head lies"
+        return [f"it shows no skin of the face, where the {shown} does, and {what}"], facts
+    return [], {}
 
 
 def _made_later(lies: Alignment, attrs: Mapping[str, Any], shown: str) -> str:

@@ -17,7 +17,7 @@ from defacedask.io.dicom.asides import asides
 from defacedask.io.dicom.bulk import Unreadable, read_headers
 from defacedask.io.dicom.defaced import said
 from defacedask.io.dicom.dose_planes import join_planes
-from defacedask.io.dicom.enhanced import enhanced_series
+from defacedask.io.dicom.enhanced import enhanced_volumes
 from defacedask.io.dicom.find import NO_FILE, find_files, is_nifti
 from defacedask.io.dicom.headers import Header
 from defacedask.io.dicom.joining import joined
@@ -29,7 +29,8 @@ from defacedask.io.dicom.mosaic import tiled_by_type
 from defacedask.io.dicom.people import collect_people
 from defacedask.io.dicom.persons import Persons
 from defacedask.io.dicom.registration import registered, relate
-from defacedask.io.dicom.series import CLASSIC, ENHANCED, IMAGE_CLASSES, class_name, image_series
+from defacedask.io.dicom.series import CLASSIC, ENHANCED, IMAGE_CLASSES, class_name
+from defacedask.io.dicom.several import image_volumes
 from defacedask.io.nifti.keys import settle_files
 from defacedask.io.nifti.read import nifti_series
 from defacedask.modality import IMAGES
@@ -181,12 +182,12 @@ class _Catalogue:
             self._refuse(images, incomplete, damaged=True)
             return
         try:
-            if kinds <= set(ENHANCED):
-                self.images.append(self._owned(enhanced_series(images), images[0]))
-            elif kinds <= set(CLASSIC):
-                self.images.append(self._owned(image_series(images), images[0]))
-            else:
+            if not (kinds <= set(ENHANCED) or kinds <= set(CLASSIC)):
                 raise RefusedError("it mixes single-frame and multi-frame images")
+            found, left = (enhanced_volumes if kinds <= set(ENHANCED) else image_volumes)(images)
+            self.images += [self._owned(series, images[0]) for series in found]
+            for some, reason in left:
+                self._refuse(some, reason)
         except RefusedError as error:
             self._refuse(images, error.message)
         except Exception as error:  # a header nobody foresaw refuses its series, not the scan
@@ -262,7 +263,8 @@ class _Catalogue:
             whose = one.patient_id if one.facts.get("format") == "NIfTI" else person
             name = case_id(whose or one.study_uid, frame)
             ordered = {
-                k: tuple(sorted(v, key=lambda s: (s.number, s.uid, s.files))) for k, v in lists.items()
+                k: tuple(sorted(v, key=lambda s: (s.number, s.uid, s.volume, s.files)))
+                for k, v in lists.items()
             }
             cases.append(Case(name, person, one.frame_of_reference, **ordered))
         return tuple(sorted(self._distinct(cases), key=lambda case: case.id))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import xarray as xr
 
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
-from defacedask.io.dicom.enhanced import read_frames
+from defacedask.io.dicom.frames import read_frames
 from defacedask.io.dicom.headers import Header, open_dataset, read_header
 from defacedask.io.dicom.pixels import read_stored, stored_dtype
 from defacedask.io.dicom.registration import moved
@@ -70,6 +72,8 @@ def read_image(series: Series, *, lazy: bool = False, chunk: int = 32) -> xr.Dat
     geometry = moved(Geometry.from_dict(series.geometry), series.facts)
     attrs: dict[str, Any] = {key: series.facts[key] for key in _KEPT if key in series.facts}
     attrs.update(series_uid=series.uid, description=series.description)
+    if series.volume:
+        attrs["series_key"] = series.key
     units = modality_of(series.modality).units
     slope: Any
     intercept: Any
@@ -176,18 +180,42 @@ def _fill(headers: list[Header], dtype: np.dtype) -> np.ndarray:
 
 
 def _multi_frame(series: Series) -> np.ndarray:
-    order = np.array(series.facts["frames"])
-    header = _header(series, 0)
-    if header.values.get("NumberOfFrames") != len(order):
-        raise InputError(f"{header.path} changed since it was scanned.", "Scan again.")
-    stored = read_stored(header)
-    return stored if (order == np.arange(len(order))).all() else stored[order]
+    order, before = np.array(series.facts["frames"]), 0
+    parts: list[np.ndarray] = []
+    where: list[np.ndarray] = []
+    for k, count in enumerate(series.frame_counts):
+        own = np.flatnonzero((order >= before) & (order < before + count))
+        header = _header(series, k)
+        if header.values.get("NumberOfFrames", 1) != count:
+            raise InputError(f"{header.path} changed since it was scanned.", "Scan again.")
+        parts.append(read_stored(header, frames=order[own] - before))
+        where.append(own)
+        before += count
+    if len(parts) == 1:
+        return parts[0]
+    stored = np.empty((len(order), *parts[0].shape[1:]), parts[0].dtype)
+    for own, part in zip(where, parts, strict=True):
+        stored[own] = part
+    return stored
 
 
 def _frame_rescale(series: Series) -> tuple[np.ndarray, np.ndarray]:
     order = np.array(series.facts["frames"])
-    frames = read_frames(open_dataset(series.files[0]))
-    if len(frames.slope) != len(order):
-        raise InputError(f"{series.files[0]} changed since it was scanned.", "Scan again.")
-    slope = np.where(np.isfinite(frames.slope), frames.slope, 1.0)[order]
-    return slope, np.where(np.isfinite(frames.intercept), frames.intercept, 0.0)[order]
+    pairs = [_rescale_of(path, *_state(path)) for path in series.files]
+    for path, (slope, _), count in zip(series.files, pairs, series.frame_counts, strict=True):
+        if len(slope) != count:
+            raise InputError(f"{path} changed since it was scanned.", "Scan again.")
+    slope, intercept = (np.concatenate(some)[order] for some in zip(*pairs, strict=True))
+    return np.where(np.isfinite(slope), slope, 1.0), np.where(np.isfinite(intercept), intercept, 0.0)
+
+
+def _state(path: str) -> tuple[int, int]:
+    found = Path(path).stat()
+    return found.st_mtime_ns, found.st_size
+
+
+@functools.lru_cache(maxsize=8)
+def _rescale_of(path: str, changed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and intercept of every frame: each of the volumes of a file asks for them."""
+    frames = read_frames(open_dataset(path))
+    return frames.slope, frames.intercept

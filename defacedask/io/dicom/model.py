@@ -15,7 +15,7 @@ from defacedask.showing import Shown, counted, short
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["KINDS", "Case", "Scan", "Series", "Skipped"]
+__all__ = ["KINDS", "Case", "Scan", "Series", "Skipped", "image_of"]
 
 #: The lists of a case, in the order they are shown.
 KINDS = ("images", "structures", "doses", "plans", "others")
@@ -58,13 +58,15 @@ class Case(Shown):
     def primary(self) -> Series:
         """The image the head is read from: CT, else MR, else PET; of several the one with most voxels.
 
-        In a BIDS session it is the one that was chosen for that (fact ``plan_on``).
+        In a BIDS session it is the one that was chosen for that (fact ``plan_on``), of a series that holds several
+        volumes the one that most likely shows a head (fact ``volume``).
         """
 
-        def rank(one: Series) -> tuple[bool, int, int, int, str]:
+        def rank(one: Series) -> tuple[bool, int, int, int, int, str]:
             chosen = bool(one.facts.get("plan_on"))
             order = IMAGES.index(one.modality) if one.modality in IMAGES else len(IMAGES)
-            return (not chosen, order, -one.voxels, one.number, one.uid)
+            likely = one.facts.get("volume", {}).get("rank", 0)
+            return (not chosen, order, -one.voxels, likely, one.number, one.uid)
 
         return min(self.images, key=rank)
 
@@ -117,6 +119,21 @@ class Case(Shown):
         """Inverse of `to_dict`."""
         lists = {kind: tuple(Series.from_dict(s) for s in facts.get(kind, ())) for kind in KINDS}
         return cls(facts["id"], facts["patient_id"], facts["frame_of_reference"], **lists)
+
+
+def image_of(part: Series, case: Case) -> Series:
+    """Image that an object of a case refers to: by instance, else by series, else the case's primary image.
+
+    Volumes of one series share its UID, and objects that are drawn on one of them name its instances.
+    """
+    wanted = set(part.references)
+    for series in case.images:
+        if wanted.intersection(series.instances):
+            return series
+    for series in case.images:
+        if series.uid in wanted:
+            return series
+    return case.primary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,10 +236,14 @@ def _names(series: Series) -> str:
 
 
 def _flags(series: Series) -> str:
+    which = [f"volume {series.volume} of {series.facts['volume']['of']}"] if series.volume else []
     return ", ".join(
-        word
-        for fact, word in (("registered", "registered"), ("already_defaced", "already defaced"))
-        if fact in series.facts
+        which
+        + [
+            word
+            for fact, word in (("registered", "registered"), ("already_defaced", "already defaced"))
+            if fact in series.facts
+        ]
     )
 
 

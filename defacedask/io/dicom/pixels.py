@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,9 @@ def _clean(array: np.ndarray, header: Header) -> np.ndarray:
     return array
 
 
-def read_stored(header: Header, out: np.ndarray | None = None) -> np.ndarray:
+def read_stored(
+    header: Header, out: np.ndarray | None = None, frames: Sequence[int] | np.ndarray | None = None
+) -> np.ndarray:
     """Stored values of a file.
 
     Parameters
@@ -45,6 +48,8 @@ def read_stored(header: Header, out: np.ndarray | None = None) -> np.ndarray:
         From `read_header` of the same file.
     out : (frames, rows, columns) array, optional
         To be filled.
+    frames : sequence of int, optional
+        Only these, from 0, in this order; by default all.
 
     Returns
     -------
@@ -57,6 +62,8 @@ def read_stored(header: Header, out: np.ndarray | None = None) -> np.ndarray:
         If the pixel data are incomplete or cannot be decoded.
     """
     shape, dtype = _shape(header), stored_dtype(header)
+    if frames is not None:
+        return _frames(header, shape, dtype, np.asarray(frames, dtype=np.int64))
     if out is None:
         out = np.empty(shape, dtype)
     endian = NATIVE.get(header.transfer_syntax)
@@ -80,6 +87,25 @@ def read_stored(header: Header, out: np.ndarray | None = None) -> np.ndarray:
                 out[...] = np.frombuffer(data, dtype).reshape(shape)
     if got != need:
         raise InputError(f"{header.path} is truncated.", "Copy it again from its source.")
+    if endian == ">":
+        out.byteswap(inplace=True)
+    return _clean(out, header)
+
+
+def _frames(header: Header, shape: tuple[int, int, int], dtype: np.dtype, wanted: np.ndarray) -> np.ndarray:
+    """Some frames of a file: of an uncompressed one no more is read than they."""
+    count, rows, columns = shape
+    endian = NATIVE.get(header.transfer_syntax)
+    some = len(wanted) < count and rows * columns * count * dtype.itemsize <= header.pixel_length
+    if endian is None or not some or (endian == ">" and dtype.itemsize == 1):
+        stored = read_stored(header)
+        return stored if np.array_equal(wanted, np.arange(count)) else stored[wanted]
+    out, size = np.empty((len(wanted), rows, columns), dtype), rows * columns * dtype.itemsize
+    with Path(header.path).open("rb", buffering=0) as file:
+        for k, frame in enumerate(wanted):
+            file.seek(header.pixel_offset + int(frame) * size)
+            if file.readinto(out[k].data.cast("B")) != size:
+                raise InputError(f"{header.path} is truncated.", "Copy it again from its source.")
     if endian == ">":
         out.byteswap(inplace=True)
     return _clean(out, header)

@@ -12,7 +12,7 @@ __all__ = ["Series", "size_of"]
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Series:
-    """One series that can be used, from headers only.
+    """One series that can be used, or one volume of a series that holds several, from headers only.
 
     Parameters
     ----------
@@ -25,7 +25,8 @@ class Series:
     number : int
         SeriesNumber, 0 where there is none.
     files : tuple of str
-        Absolute paths; of images in ascending order along the stack normal. A multi-frame series has one file.
+        Absolute paths; of single-frame images in ascending order along the stack normal. A multi-frame image has one
+        file, or those of its concatenation.
     instances : tuple of str
         SOPInstanceUIDs in the order of ``files``.
     references : tuple of str
@@ -38,7 +39,9 @@ class Series:
         sex and age (years) of the patient, scanner, visual_features, deidentification and already_defaced (what an
         earlier defacing recorded; see `defacedask.io.dicom.defaced`), patient (where the PatientID alone does not say
         who it is: see `defacedask.io.dicom.persons`), study_numbers (SeriesNumbers of all series of its study),
-        suv (PET; see `defacedask.io.dicom.suv.suv_facts`), frames (multi-frame: order along the stack); NIfTI:
+        suv (PET; see `defacedask.io.dicom.suv.suv_facts`), frames and frame_counts (multi-frame; see
+        `defacedask.io.dicom.enhanced.enhanced_volumes`), volume (which volume it is, of a series that holds several;
+        see `defacedask.io.dicom.several.numbered`); NIfTI:
         format, units, stored, modality_because, sha256 (of the file), bids (path below its data set) and derivative
         (whether that is a derived one). Others: frames_of_reference, structures (names, RTSTRUCT and SEG), label, and
         units, type and summation of a dose.
@@ -76,6 +79,21 @@ class Series:
     def __repr__(self) -> str:
         parts = [self.modality, short(self.description), size_of(self), counted(len(self.files), "file")]
         return f"Series({', '.join(part for part in parts if part)})"
+
+    @property
+    def volume(self) -> int:
+        """Number of the volume, of a series that holds several; else 0."""
+        return int(self.facts.get("volume", {}).get("number", 0))
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others of a case: its UID, and the volume where its series holds several."""
+        return f"{self.uid} volume {self.volume}" if self.volume else self.uid
+
+    @property
+    def frame_counts(self) -> list[int]:
+        """Number of frames of each file of a multi-frame image."""
+        return list(self.facts.get("frame_counts", (len(self.facts.get("frames", ())),)))
 
     @property
     def voxels(self) -> int:

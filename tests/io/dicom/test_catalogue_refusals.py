@@ -124,17 +124,20 @@ def test_sideways(folder):
     assert "shifted against each other" in refused(folder)
 
 
-def test_phases(folder):
-    make.write_series(folder / "bad", make.ramp(GRID.shape), GRID, "MR", change=set_("EchoTime", "10"))
+def test_phases_that_contradict_each_other(folder):
+    def first(dataset, k):
+        dataset.EchoTime, dataset.AcquisitionNumber = "10", 1 + k % 2
 
     def second(dataset, k):
         dataset.EchoTime, dataset.SOPInstanceUID = "20", make.uid("second", k)
+        dataset.AcquisitionNumber = 2 - k % 2
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
 
+    make.write_series(folder / "bad", make.ramp(GRID.shape), GRID, "MR", change=first)
     make.write_series(folder / "bad2", make.ramp(GRID.shape), GRID, "MR", change=second)
     reason = refused(folder, 16)
     assert "same position" in reason
-    assert "2 echo times" in reason
+    assert "2 echo times; AcquisitionNumber tells its volumes apart otherwise than what else does" in reason
 
 
 def test_mixed_orientations(folder):

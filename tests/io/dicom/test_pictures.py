@@ -247,6 +247,7 @@ def test_a_table_that_was_read_already_is_judged_like_one_that_was_not():
     dataset.VOILUTSequence = Sequence([Dataset()])
     dataset.VOILUTSequence[0].add_new(0x00283006, "US", [int(v) for v in picture().ravel()])
     assert drop_pictures(dataset) == ["lookup table that turns like a picture (0028,3006)"]
+    assert "VOILUTSequence" not in dataset  # a descriptor without its table is none
 
 
 def csa(second):

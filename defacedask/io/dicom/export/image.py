@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from defacedask.errors import DefacedaskError, InputError
-from defacedask.io.dicom.export.covered import done
 from defacedask.io.dicom.export.encoding import ALWAYS_LOSSY, fit, put_pixels, target_syntax
 from defacedask.io.dicom.export.pictures import drop_pictures
-from defacedask.io.dicom.export.record import derive, file_meta, mark_cleaned, source_item
+from defacedask.io.dicom.export.record import derive, file_meta, mark_cleaned
 from defacedask.io.dicom.export.references import Remap
 from defacedask.io.dicom.export.series_names import rename
 from defacedask.io.dicom.headers import DEFLATED, open_dataset, read_header, tags_behind
@@ -165,12 +164,12 @@ def write_images(
     *,
     step: int = 32,
 ) -> Iterator[Written]:
-    """Write a derived series.
+    """Write a derived series of single-frame images.
 
     Parameters
     ----------
     series : Series
-        The original.
+        The original, or one volume of it.
     slices : callable
         ``slices(first, last) -> (original, defaced)`` stored values of those slices, ascending along the stack.
     place : callable
@@ -189,9 +188,6 @@ def write_images(
     InputError
         If an original is not what was scanned.
     """
-    if "frames" in series.facts:
-        yield _write_frames(series, slices, place, context)
-        return
     count = len(series.files)
     for first in range(0, count, step):
         last = min(first + step, count)
@@ -293,78 +289,3 @@ def _ranges(dataset: Any, values: np.ndarray, signed: bool) -> None:
     for tag in (0x00280108, 0x00280109):
         if tag in dataset:
             del dataset[tag]
-
-
-def _write_frames(
-    series: Series,
-    slices: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
-    place: Callable[[str], Path],
-    context: Context,
-) -> Written:
-    """One multi-frame file: frames back in the order of the file, the derivation in its functional groups too."""
-    order = np.array(series.facts["frames"])
-    original, defaced = slices(0, len(order))
-    in_file = np.argsort(order)
-
-    def finish(dataset: Any) -> None:
-        source = (series.sop_class_uid, context.remap.source(series.instances[0]))
-        groups = [
-            *(dataset.get("SharedFunctionalGroupsSequence", None) or ()),
-            *(dataset.get("PerFrameFunctionalGroupsSequence", None) or ()),
-        ]
-        for group in groups:
-            for name in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence"):
-                for item in group.get(name, None) or ():
-                    kind = [str(v) for v in item.get("FrameType", None) or ("ORIGINAL", "PRIMARY")]
-                    item.FrameType = ["DERIVED", *kind[1:]]
-        _frame_derivation(dataset, source, context)
-        _evidence(dataset, source, context.remap.source(series.uid))
-
-    return write_one(
-        series.files[0],
-        series.instances[0],
-        series.modality,
-        original[in_file],
-        defaced[in_file],
-        place,
-        context,
-        finish,
-    )
-
-
-def _frame_derivation(dataset: Any, source: tuple[str, str], context: Context) -> None:
-    """Derivation Image functional group (PS3.3 C.7.6.16.2.6): shared, unless frames have one of their own."""
-    from pydicom.dataset import Dataset
-    from pydicom.sequence import Sequence
-
-    from defacedask.io.dicom.export.record import code
-
-    def item() -> Any:
-        one = Dataset()
-        how = done(context.reversible)
-        one.DerivationDescription = f"{how} by defacedask {context.version} with {context.defacer}"
-        one.DerivationCodeSequence = Sequence([code("113047", "DCM", "Pixel by pixel mask")])
-        one.SourceImageSequence = Sequence([source_item(*source)])
-        return one
-
-    frames = list(dataset.get("PerFrameFunctionalGroupsSequence", None) or ())
-    shared = list(dataset.get("SharedFunctionalGroupsSequence", None) or ())
-    own = any("DerivationImageSequence" in frame for frame in frames)
-    groups = frames if own or not shared else shared
-    for group in groups:
-        group.DerivationImageSequence = Sequence(
-            [*(group.get("DerivationImageSequence", None) or ()), item()]
-        )
-
-
-def _evidence(dataset: Any, source: tuple[str, str], series: str) -> None:
-    """Where in its study a source lies: required beside SourceImageSequence of a multi-frame image (C.8.13.2)."""
-    from pydicom.dataset import Dataset
-    from pydicom.sequence import Sequence
-
-    instance, one, study = Dataset(), Dataset(), Dataset()
-    instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = source
-    one.SeriesInstanceUID, one.ReferencedSOPSequence = series, Sequence([instance])
-    study.StudyInstanceUID, study.ReferencedSeriesSequence = dataset.StudyInstanceUID, Sequence([one])
-    before = dataset.get("SourceImageEvidenceSequence", None) or ()
-    dataset.SourceImageEvidenceSequence = Sequence([*before, study])

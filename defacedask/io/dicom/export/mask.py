@@ -52,21 +52,28 @@ _CARRIED = (
 
 
 def mask_segmentation(
-    files: Sequence[str], hull: np.ndarray, path: Path, context: Context, uid: str, series: str
+    files: Sequence[str],
+    hull: np.ndarray,
+    path: Path,
+    context: Context,
+    uid: str,
+    series: str,
+    some: Sequence[int] | None = None,
 ) -> str:
     """Write a hull as DICOM Segmentation of type BINARY, and read it back.
 
     Parameters
     ----------
     files : sequence of str
-        The defaced image as it was written: one file a slice, in the order of ``hull``, or one with all frames.
+        The defaced image as it was written: one file a slice, or those that hold its frames.
     hull : (z, y, x) bool array
-        For one file with all frames, in the order of its frames.
     path : Path
         File to write.
     context : Context
     uid, series : str
         New SOP instance and series UID.
+    some : sequence of int, optional
+        Which of the slices of all files, one after the other, the hull is of, in its order; by default all.
 
     Returns
     -------
@@ -84,7 +91,9 @@ def mask_segmentation(
     from pydicom.sequence import Sequence as Items
 
     heads = [open_dataset(file) for file in files]
-    places = _places(heads)
+    slices = _slices(heads)
+    slices = slices if some is None else [slices[k] for k in some]
+    places = [one[0] for one in slices]
     if len(places) != len(hull) or hull.shape[1:] != (int(heads[0].Rows), int(heads[0].Columns)):
         raise DefacedaskError("the mask is not on the grid of its image.", "Please report this.")
     frames = [int(k) for k in np.flatnonzero(hull.any(axis=(1, 2)))]
@@ -133,7 +142,7 @@ def mask_segmentation(
     )
     dataset.SharedFunctionalGroupsSequence = Items([_shared(places[frames[0]], places)])
     dataset.PerFrameFunctionalGroupsSequence = Items(
-        [_frame(heads, places, k, order) for order, k in enumerate(frames, 1)]
+        [_frame(*slices[k], order) for order, k in enumerate(frames, 1)]
     )
     dataset.ReferencedSeriesSequence = Items([_referenced(heads)])
     dataset.NumberOfFrames = len(frames)
@@ -153,19 +162,21 @@ def _number(derived: int, context: Context) -> int:
     return derived if source is None else derived_number(source, context.numbers, 2)
 
 
-def _places(heads: Sequence[Any]) -> list[Geometry]:
-    """Grid of every slice of an image, in the order of its files or frames."""
-    if "PerFrameFunctionalGroupsSequence" in heads[0]:
-        return frame_grids(heads[0])
+def _slices(heads: Sequence[Any]) -> list[tuple[Geometry, Any, int]]:
+    """(grid, header of its file, number of the frame in that or 0) of every slice, file by file."""
     out = []
     for head in heads:
+        if "PerFrameFunctionalGroupsSequence" in head:
+            out += [(grid, head, k) for k, grid in enumerate(frame_grids(head), 1)]
+            continue
         cosines = np.array([float(v) for v in head.ImageOrientationPatient])
         rows, columns = (float(v) for v in head.PixelSpacing)
         across, down = cosines[:3], cosines[3:]
         steps = (np.cross(across, down), down * rows, across * columns)
         shape = (1, int(head.Rows), int(head.Columns))
         place = [float(v) for v in head.ImagePositionPatient]
-        out.append(Geometry.from_steps(shape, place, *steps, str(head.get("FrameOfReferenceUID", ""))))
+        frame = str(head.get("FrameOfReferenceUID", ""))
+        out.append((Geometry.from_steps(shape, place, *steps, frame), head, 0))
     return out
 
 
@@ -213,18 +224,17 @@ def _shared(place: Geometry, places: Sequence[Geometry]) -> Any:
     return group
 
 
-def _frame(heads: Sequence[Any], places: Sequence[Geometry], k: int, order: int) -> Any:
+def _frame(where: Geometry, head: Any, number: int, order: int) -> Any:
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence as Items
 
     content, place, segment, source, derivation, group = (Dataset() for _ in range(6))
     content.DimensionIndexValues = [1, order]
-    place.ImagePositionPatient = _decimal(places[k].origin)
+    place.ImagePositionPatient = _decimal(where.origin)
     segment.ReferencedSegmentNumber = 1
-    head = heads[k if len(heads) > 1 else 0]
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = head.SOPClassUID, head.SOPInstanceUID
-    if len(heads) == 1 and "NumberOfFrames" in head:
-        source.ReferencedFrameNumber = k + 1
+    if number:
+        source.ReferencedFrameNumber = number
     source.PurposeOfReferenceCodeSequence = Items(
         [code("121322", "DCM", "Source image for image processing operation")]
     )

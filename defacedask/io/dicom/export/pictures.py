@@ -58,6 +58,8 @@ _CHARACTERS = {*_TEXTS, *_DECIMALS, "AE", "AS", "DA", "DT", "TM", "UI"}
 #: Public elements of many bytes that are no picture: lookup tables (seen by their values), profiles, the vectors of a
 #: deformable registration (judged by where they lie, see `defacedask.io.dicom.export.objects`).
 _TABLES = {0x00283006, *range(0x00281201, 0x00281205), *range(0x00281221, 0x00281225)}
+#: What an item is nothing without: LUTData, RealWorldValueLUTData. Readers stop at a descriptor that has no table.
+_ALL_OF_IT = {0x00283006, 0x00409212}
 _PUBLIC = {0x00282000, 0x00640009}
 #: Public elements of many numbers that are no picture: contours, histograms and offsets of a dose, apertures and
 #: spots of beams; reliefs of beams are judged in `defacedask.io.dicom.export.objects`.
@@ -106,6 +108,7 @@ def drop_pictures(dataset: Any, *, private: str = "keep") -> list[str]:
         If its sequences are nested too deeply to be looked through.
     """
     dropped: set[str] = set()
+    void: set[int] = set()  # ids of items that lost what they were for
     pieces: dict[tuple[int, int, str], list[tuple[Any, Any, int]]] = {}
     for item, tag, vr in list(walk(dataset)):
         name = _name(tag, item is dataset)
@@ -123,6 +126,7 @@ def drop_pictures(dataset: Any, *, private: str = "keep") -> list[str]:
                 name = _public(int(tag), value, vr)
         if name is not None and tag in item:
             del item[tag]
+            void |= {id(item)} if int(tag) in _ALL_OF_IT and item is not dataset else set()
             group = f"{tag.group:04x},xxxx" if name in ("overlay", "curve", "private element") else None
             dropped.add(f"{name} ({group or f'{tag.group:04x},{tag.element:04x}'})")
     for some in pieces.values():
@@ -132,7 +136,22 @@ def drop_pictures(dataset: Any, *, private: str = "keep") -> list[str]:
             if tag in item:
                 del item[tag]
                 dropped.add(f"private pieces of a picture ({tag.group:04x},xxxx)")
+    if void:
+        _drop_items(dataset, void)
     return sorted(dropped)
+
+
+def _drop_items(dataset: Any, void: set[int]) -> None:
+    """Take items out of their sequences, by their ids; no sequence is left empty."""
+    for item, tag, vr in list(walk(dataset)):
+        if vr != "SQ" or tag not in item:
+            continue
+        items = list(item[tag].value)
+        kept = [one for one in items if id(one) not in void]
+        if kept and len(kept) < len(items):
+            item[tag].value = kept
+        elif len(kept) < len(items):
+            del item[tag]
 
 
 def _name(tag: Any, top: bool) -> str | None:

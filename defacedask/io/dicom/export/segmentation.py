@@ -10,10 +10,10 @@ import numpy as np
 
 from defacedask.errors import InputError, RefusedError
 from defacedask.geometry import Geometry
-from defacedask.io.dicom.enhanced import read_frames
 from defacedask.io.dicom.export.encoding import IMPLICIT, put_pixels, target_syntax
 from defacedask.io.dicom.export.image import Context, Written, save, start
 from defacedask.io.dicom.export.structures import is_outline, is_skin
+from defacedask.io.dicom.frames import read_frames
 from defacedask.io.dicom.headers import open_dataset
 from defacedask.whole_files import file_hash
 
