@@ -97,6 +97,8 @@ def _grid(number: int, pose: Pose, rng: np.random.Generator) -> Geometry:
 def _ct(warp: Warp, rng: np.random.Generator) -> np.ndarray:
     grid = warp.grid
     hu, skin = warp.pull(sources()["ct"], sources()["skin"], outside=(-1000.0, 12.0))
+    if rng.random() < 0.7:
+        _fat_below_skin(hu, skin, grid, rng)
     if rng.random() < 0.4:
         # a thermoplastic mask, with holes
         gap, thick = rng.uniform(0.5, 3.5), rng.uniform(1.5, 3.0)
@@ -119,6 +121,18 @@ def _ct(warp: Warp, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.6:
         hu[(skin > 6) & (hu < -500)] = -1024
     return np.rint(np.clip(hu, -1024 if rng.random() < 0.7 else -1000, 3071)).astype(np.int16)
+
+
+def _fat_below_skin(hu: np.ndarray, skin: np.ndarray, grid: Geometry, rng: np.random.Generator) -> None:
+    """Skin, and fat of varying thickness below it: a layer of one level, which is no fill."""
+    waves = _unit(
+        gaussian_filter(rng.standard_normal(grid.shape, dtype=np.float32), [15 / s for s in grid.spacing])
+    )
+    thick = np.float32(rng.uniform(1, 10)) * np.clip(1 + 0.4 * waves, 0, 2)
+    above = rng.uniform(1.0, 2.5)
+    soft = (hu > -250) & (hu < 150)
+    hu[soft & (skin < -above) & (skin > -above - thick)] = rng.uniform(-115, -85)
+    hu[soft & (skin >= -above) & (skin < 0)] = rng.uniform(0, 60)
 
 
 def texture(rng: np.random.Generator, grid: Geometry) -> np.ndarray:

@@ -9,7 +9,7 @@ the layer ends; the smoothest such surface is taken for the old skin.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ from defacedask.attacks.names import UNMASKED
 if TYPE_CHECKING:
     from defacedask.attacks.target import Target
 
-__all__ = ["LayerClassifier", "Lesson", "lesson"]
+__all__ = ["LayerClassifier", "Lesson", "attempts_by", "lesson"]
 
 #: Number of local features of a sample.
 FEATURES = 13
@@ -31,6 +31,8 @@ SAMPLES = 12_000
 LEAST_LAYER = 2.0
 #: mm below the outer skin at which there is layer, if any, and at which there is none.
 SURELY_LAYER, SURELY_BODY = (1.0, 3.0), (16.0, 30.0)
+#: Odds of one of several classifiers beyond this count no more.
+SUREST = 6.0
 #: Weight of the penalty on the squared coefficients.
 RIDGE = 3.0
 
@@ -126,21 +128,44 @@ class LayerClassifier:
         return total / (positive * negative)
 
     def attempt(self, target: Target, rays: Rays | None = None) -> list[Attempt]:
-        """Take off what is told to be layer: by the odds as learnt, and by odds about their middle in this image.
+        """Take off what is told to be layer, see `attempts_by`."""
+        return attempts_by([self], target, rays)
 
-        Another scanner shifts all odds of an image. What lies just below the outer skin is layer, and what lies
-        deepest is body: half-way between the two is this image's own middle.
-        """
-        rays = target.once(Rays.of) if rays is None else rays
-        there = ~np.isnan(rays.front)
-        if not there.any():
-            return []
-        odds = self.odds(rays)
-        middle = np.mean([np.median(odds[there][:, _samples(part)]) for part in (SURELY_LAYER, SURELY_BODY)])
-        return [
-            rays.as_attempt(target, _end_of_layer(rays, one), UNMASKED, variant)
-            for one, variant in ((odds, "classifier"), (odds - middle, "classifier, own middle"))
-        ]
+
+def attempts_by(
+    classifiers: Sequence[LayerClassifier], target: Target, rays: Rays | None = None
+) -> list[Attempt]:
+    """Take off what is told to be layer: by the first, by all together, and by odds about their middle in this image.
+
+    One that learnt on a smooth head knows the skin's place well and noise badly, one that learnt on scans the other
+    way round: their odds are averaged. Another scanner shifts all odds of an image. What lies just below the outer
+    skin is layer, and what lies deepest is body: half-way between the two is this image's own middle.
+
+    Parameters
+    ----------
+    classifiers : sequence of LayerClassifier
+        Taught by different teachers; the last attempt is by the odds of all.
+    target : Target
+    rays : Rays, optional
+        Of the target, if they are known.
+    """
+    rays = target.once(Rays.of) if rays is None else rays
+    there = ~np.isnan(rays.front)
+    if not there.any():
+        return []
+    features = _features(rays)
+    each = [one.of_features(features) for one in classifiers]
+    tried = {"classifier": each[0]}
+    odds = each[0]
+    if len(each) > 1:
+        # none alone decides, however sure it is
+        odds = np.mean([np.clip(one, -SUREST, SUREST) for one in each], axis=0)
+        tried["classifiers together"] = odds
+    middle = np.mean([np.median(odds[there][:, _samples(part)]) for part in (SURELY_LAYER, SURELY_BODY)])
+    tried["classifier, own middle"] = odds - middle
+    return [
+        rays.as_attempt(target, _end_of_layer(rays, one), UNMASKED, variant) for variant, one in tried.items()
+    ]
 
 
 def _samples(part: tuple[float, float]) -> slice:

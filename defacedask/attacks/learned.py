@@ -1,4 +1,7 @@
-"""Classifiers that have learnt on the average head that is shipped, which is nobody's; and how they learn.
+"""Classifiers that have learnt on the average head that is shipped, and on virtual patients: on nobody.
+
+The average head is smooth and fine. Virtual patients have the voxels, the noise and the fat below the skin of many
+scans; on CT a second classifier learnt on these (`tools.synthetic_teachers`).
 
 What is learnt is the same in every study, so it is kept as a file (``python -m tools.layer_classifiers`` writes it).
 Better teachers are other persons' heads (``benchmarks/heads/unmasking.py``); of these a study knows only its own.
@@ -29,24 +32,26 @@ FILE = "layer_classifiers.json"
 
 
 @functools.cache
-def learned(modality: str, weak: bool = False) -> LayerClassifier | None:
-    """The classifier of a modality.
+def learned(modality: str, weak: bool = False, teachers: str = "average") -> LayerClassifier | None:
+    """A classifier of a modality.
 
     Parameters
     ----------
     modality : str
     weak : bool
-        The one for the control, which knows the planted layer, instead of the one that knows carina's.
+        One for the control, which knows the planted layer, instead of one that knows carina's.
+    teachers : str
+        ``average`` or ``patients``.
 
     Returns
     -------
     LayerClassifier or None
-        None for a modality without an average head.
+        None for a modality that these teachers do not teach.
     """
-    if modality not in TEACHERS:
-        return None
     known = json.loads(resources.files("defacedask").joinpath("data", FILE).read_text("utf-8"))
-    one = known[modality]["planted" if weak else "carina"]
+    one = known.get(modality, {}).get(teachers, {}).get("planted" if weak else "carina")
+    if one is None:
+        return None
     return LayerClassifier(*(np.array(one[name]) for name in ("middle", "spread", "weights")))
 
 

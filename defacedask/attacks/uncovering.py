@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from defacedask.attacks.base import Attempt
+from defacedask.attacks.layer_classifier import attempts_by
 from defacedask.attacks.learned import learned
 from defacedask.attacks.planted import KINDS
 from defacedask.attacks.target import Target
@@ -28,11 +29,13 @@ def attempts_of(target: Target, kind: str, *, weak: bool = False) -> list[Attemp
     target : Target
     kind : str
     weak : bool
-        By the classifier that knows the planted layer, for the control.
+        By the classifiers that know the planted layer, for the control.
     """
     if kind == "mask":
         return mask_attempts(target)
     if kind == "seam":
         return seam_attempt(target)
-    classifier = learned(target.modality, weak)
-    return [] if classifier is None else classifier.attempt(target)
+    classifier, scans = (learned(target.modality, weak, teachers) for teachers in ("average", "patients"))
+    if classifier is None:
+        return []
+    return attempts_by([classifier] if scans is None else [classifier, scans], target)

@@ -1,7 +1,8 @@
 """Un-masking of one image, judged against its original: how much of the face's skin each kind of attempt finds.
 
 Each kind has its positive control on the same original (`planted`): where that finds less than `LEAST_FOUND` of the
-skin, the attempt proves nothing about this image, and the row says so.
+skin, the attempt proves nothing about this image, and the row says so. Where a part of the face was missing before
+(`defacedask.anatomy.faceless`), there is no face's skin to be found: the control neither holds nor fails.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from defacedask.attacks.unmasking import peeled
 from defacedask.errors import DefacedaskError
 
 if TYPE_CHECKING:
+    from defacedask.anatomy.faceless import Faceless
     from defacedask.attacks.target import Target
 
 __all__ = ["PEELS", "control_shares", "judged"]
@@ -44,7 +46,9 @@ def control_shares(original: Target) -> dict[str, float]:
     return {kind: share(kind) for kind in KINDS}
 
 
-def judged(original: Target, defaced: Target, controls: dict[str, float]) -> list[dict[str, Any]]:
+def judged(
+    original: Target, defaced: Target, controls: dict[str, float], front: Faceless | None = None
+) -> list[dict[str, Any]]:
     """Rows of the table ``unmasking``, without case and defacer.
 
     Parameters
@@ -52,11 +56,14 @@ def judged(original: Target, defaced: Target, controls: dict[str, float]) -> lis
     original, defaced : Target
     controls : dict
         See `control_shares`.
+    front : Faceless, optional
+        What the original has of a face's front. ``control_holds`` is None where a part of it is missing.
     """
     try:
         truth = FaceSkin.of(original)
     except DefacedaskError:
         return []
+    cut = front is not None and front.partly
     peel = max(truth.shares(defaced, peeled(defaced, PEELS)).values())
     rows = []
     for kind, what in KINDS.items():
@@ -64,7 +71,15 @@ def judged(original: Target, defaced: Target, controls: dict[str, float]) -> lis
         if not found:
             continue
         control = controls.get(kind, float("nan"))
-        holds = control >= LEAST_FOUND
+        holds = None if cut else control >= LEAST_FOUND
+        reason = ""
+        if cut and front is not None:
+            reason = f"not judged here: {front.sentence}"
+        elif not holds:
+            reason = (
+                f"it proves nothing here: below {what} it finds {100 * control:.0f} % of the skin, where "
+                f"{100 * LEAST_FOUND:.0f} % must be found"
+            )
         rows.append(
             {
                 "modality": defaced.modality,
@@ -73,10 +88,7 @@ def judged(original: Target, defaced: Target, controls: dict[str, float]) -> lis
                 "peel_found": peel,
                 "control_found": control,
                 "control_holds": holds,
-                "reason": ""
-                if holds
-                else f"it proves nothing here: below {what} it finds {100 * control:.0f} % of the skin, where "
-                f"{100 * LEAST_FOUND:.0f} % must be found",
+                "reason": reason,
             }
         )
     return rows

@@ -4,20 +4,22 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.ndimage import binary_dilation, distance_transform_edt
+from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter
 from scipy.spatial import cKDTree
 
+from defacedask.anatomy.faceless import Faceless
 from defacedask.anatomy.template import load_template
 from defacedask.attacks.face_rays import Rays
-from defacedask.attacks.layer_classifier import LayerClassifier, lesson
+from defacedask.attacks.layer_classifier import LayerClassifier, attempts_by, lesson
 from defacedask.attacks.learned import learned, lessons_of
 from defacedask.attacks.planted import KINDS, LEAST_FOUND, planted
 from defacedask.attacks.skin_found import FaceSkin
 from defacedask.attacks.target import target_of
+from defacedask.attacks.uncovering import attempts_of
 from defacedask.attacks.unmasking import peeled
 from defacedask.attacks.unmasking_judged import judged
 from defacedask.attacks.unmasking_lines import mask_attempts, seam_attempt
-from defacedask.faces.surface import skin_level
+from defacedask.faces.surface import regrid, skin_level
 from defacedask.volume import geometry_of, real_values
 
 
@@ -101,6 +103,43 @@ def test_a_control_that_fails_is_said(original, weak, monkeypatch, control, hold
     assert row["control_holds"] == holds
     assert row["skin_found"] > LEAST_FOUND > row["peel_found"]
     assert ("proves nothing" in row["reason"] and "30 %" in row["reason"]) != holds
+
+
+@pytest.mark.parametrize(("behind", "partly"), [(0.05, False), (0.3, True)])
+def test_where_the_face_was_cut_before_the_control_is_not_judged(original, weak, monkeypatch, behind, partly):
+    monkeypatch.setattr("defacedask.attacks.uncovering.learned", lambda *_: None)
+    front = Faceless(1.0, behind, 0.0)
+    for control in (0.3, 0.9):
+        (row,) = judged(original, weak["seam"], {"seam": control}, front)
+        assert (row["control_holds"] is None) == partly
+        assert ("not judged here: a part of its face is missing" in row["reason"]) == partly
+        assert row["control_found"] == control
+
+
+def test_on_soft_coarse_voxels_the_skin_is_found_by_who_learnt_on_scans_too():
+    """The average head, which taught the first, has fine voxels."""
+    image = load_template("average_ct").image
+    values, grid = regrid(real_values(image).values, geometry_of(image), 5.0, interpolate=False)
+    soft = gaussian_filter(values, 0.5)
+    scan = target_of(soft, grid, modality="CT", level=-300.0, pose=np.eye(4))
+    layer = planted(scan, "classifier")
+    found = FaceSkin.of(scan).shares(layer, attempts_of(layer, "classifier", weak=True))
+    assert list(found) == ["classifier", "classifiers together", "classifier, own middle"]
+    assert found["classifier"] < LEAST_FOUND < found["classifiers together"]
+
+
+def test_one_of_two_does_not_decide_alone(weak, classifier):
+    target = weak["classifier"]
+    loud = dataclasses.replace(classifier, weights=1000.0 * classifier.weights)
+    for both in ([classifier, loud], [classifier, classifier]):
+        alone, together, _ = attempts_by(both, target)
+        moved = np.abs(alone.values - together.values) > 1.0
+        assert moved.mean() < 0.02
+
+
+def test_mr_asks_the_one_that_learnt_on_the_average_head(mr):
+    assert learned("MR", teachers="patients") is None
+    assert [a.variant for a in attempts_of(mr, "classifier")] == ["classifier", "classifier, own middle"]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.anatomy.faceless import front_of_face
 from defacedask.attacks.average_face import average_looks
 from defacedask.attacks.deblurring_judged import deblurring_control
 from defacedask.attacks.dose_face import dose_looks
@@ -282,7 +283,7 @@ class _Job:
             source = self.examination.target(was, head.pose, head.to_template)
             about = {"case": self.original.id, "defacer": self.name}
             if unmasks:
-                tried = judged(source, target, control_shares(source))
+                tried = judged(source, target, control_shares(source), front_of_face(head))
                 self.rows["unmasking"] += [{**about, **row} for row in tried]
             if seeks:
                 found_again = judged_synthetic(source, target, controls_of(source))

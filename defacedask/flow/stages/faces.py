@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from defacedask.anatomy.faceless import Faceless
 from defacedask.attacks import ATTACK_SETS, get_attack
 from defacedask.attacks.average_face import average_looks
 from defacedask.attacks.deblurring_judged import deblurring_control
@@ -95,6 +96,8 @@ class _Job:
     planted: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     controls: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     synthetic_controls: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    #: What the head has of a face's front, where that is known.
+    front: Faceless | None = None
     bodies: dict[str, np.ndarray | None] = dataclasses.field(default_factory=dict)
 
     def image(self, path: str) -> None:
@@ -187,7 +190,7 @@ class _Job:
             del surface, shown
             original = self._target(self._head(path, ORIGINAL))
             found = {
-                "unmasking": judged(original, target, controls) if controls else [],
+                "unmasking": judged(original, target, controls, self.front) if controls else [],
                 "synthetic": judged_synthetic(original, target, seeking) if seeking else [],
             }
             for name, rows in found.items():
@@ -252,6 +255,7 @@ def judge_faces(
         before[1].facts["changed"] if own else {},
         pictures,
         before[1].facts.get("outlines") if own else None,
+        front=Faceless(**planned.facts["front"]) if "front" in planned.facts else None,
     )
     for path in job.store.images:
         job.image(path)

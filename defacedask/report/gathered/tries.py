@@ -21,13 +21,15 @@ class Unmasked:
     Attributes
     ----------
     controls : Rate
-        Images below whose planted layer the skin was found, of those looked at.
+        Images below whose planted layer the skin was found, of those judged.
+    not_judged : int
+        Images with no whole face, in which the control neither holds nor fails.
     by : dict
         Defacer -> share of the true skin that was found, and that the best peel finds.
     """
 
     def __init__(self) -> None:
-        self._good = self._cases = 0
+        self._good = self._cases = self.not_judged = 0
         self.by: dict[str, tuple[Numbers, Numbers]] = {}
 
     @property
@@ -38,8 +40,10 @@ class Unmasked:
     def add(self, rows: pd.DataFrame) -> None:
         """Add some cases."""
         each = rows.drop_duplicates(["case", "modality"])
-        self._good += int(each["control_holds"].fillna(False).astype(bool).sum())
-        self._cases += len(each)
+        holds = each["control_holds"]
+        self._good += int(holds.fillna(False).astype(bool).sum())
+        self._cases += int(holds.notna().sum())
+        self.not_judged += int(holds.isna().sum())
         hashes = case_hashes(rows["case"])
         for (defacer,), some in grouped(rows, ["defacer"]):
             numbers = self.by.setdefault(str(defacer), (Numbers(), Numbers()))

@@ -15,8 +15,13 @@ ATTACKS: dict[str, tuple[Column, ...]] = {
         ("skin_found", "number", "share of the face's true skin within 2 mm of what was found (0..1)"),
         ("peel_found", "number", "the same for the best peel of constant thickness, which knows nothing"),
         ("control_found", "number", "the same below a weak layer planted on the original: must be 0.8"),
-        ("control_holds", "flag", "the positive control holds; if not, the attempt proves nothing"),
-        ("reason", "text", "why it does not", False),
+        (
+            "control_holds",
+            "flag",
+            "the positive control holds; if not, the attempt proves nothing; empty where a part of the original's "
+            "face is missing",
+        ),
+        ("reason", "text", "why it does not, or is not judged", False),
     ),
     "inversion": columns(
         ("case", "text", "name of the case"),
