@@ -22,6 +22,7 @@ from defacedask.io.dicom.export.audit import AUDIT, SEAL, read_lines, seal_of, w
 from defacedask.io.dicom.export.check import OWN
 from defacedask.io.dicom.image import read_image
 from defacedask.io.dicom.model import image_of
+from defacedask.runs.already import pass_on, set_aside
 from defacedask.verify import verify
 from defacedask.whole_files import file_hash
 
@@ -347,3 +348,15 @@ def test_what_keeps_the_planned_volume_does_not_keep_other_images(tmp_path):
     assert {d.SOPClassUID for d in of(out)} == {make.SOP["MR"]}
     (held,) = outcome.facts["held_back"]
     assert held["reason"] == "a volume in the same file may not leave: its face is left"
+
+
+def test_volumes_in_one_file_that_were_defaced_before_are_passed_on_once(tmp_path):
+    def marked(dataset, part):
+        dataset.RecognizableVisualFeatures = "NO"
+
+    (file,) = enhanced(tmp_path / "in", BY_TURNS, change=marked)
+    rest, (passed,) = set_aside(scan(tmp_path / "in"), "copy")
+    assert not rest.cases
+    assert len(passed.series) == 2
+    row = pass_on(passed, tmp_path / "out", {str(file): "a.dcm"}, tmp_path / "part.jsonl")
+    assert (row["status"], row["written"]) == ("copied", {"MR": 1})
