@@ -180,9 +180,13 @@ def _passed_on(one: Passed, out: Path, names: Mapping[str, str], part: Path) -> 
     earlier = take_back(part, out)
     lines: list[dict[str, Any]] = []
     counts: dict[str, int] = {}
+    done: set[str] = set()
     for series in one.series:
         facts = series.facts["already_defaced"]
         for source in series.files:
+            if source in done:
+                continue  # another volume in the same file
+            done.add(source)
             name = names[source]
             target = out / name
             if target.exists() and name not in earlier:

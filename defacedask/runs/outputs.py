@@ -201,7 +201,10 @@ def _size_of(series: Series) -> int:
     """Bytes of a series as it is written, nearly: those of its files, by the first, or of its voxels, if more."""
     voxels = series.voxels * int(series.facts.get("bits_allocated", 16)) // 8
     try:
-        return max(voxels, Path(series.files[0]).stat().st_size * len(series.files))
+        files = Path(series.files[0]).stat().st_size * len(series.files)
+        if "frames" in series.facts:  # of which other volumes may have some
+            files = files * len(series.facts["frames"]) // max(sum(series.frame_counts), 1)
+        return max(voxels, files)
     except OSError:
         return voxels
 

@@ -134,7 +134,8 @@ def _these(found: _Found, lines: Sequence[Line], originals: Mapping[str, str], i
             inside = np.logical_or.reduce([of(dataset) for of in held])
             outside += int((_changed(before, found.folder / name) & ~inside).sum())
     if outside:
-        found.say(line["file"], "tags", f"{outside} voxels outside of the mask are not the original's")
+        which = "mask" if len(lines) == 1 else "masks of its series"
+        found.say(line["file"], "tags", f"{outside} voxels outside of the {which} are not the original's")
 
 
 def _changed(before: str, after: Path) -> np.ndarray:

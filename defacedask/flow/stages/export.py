@@ -198,7 +198,7 @@ class _Job(ObjectExport):
         if self.planned_on not in store.images:
             raise RefusedError("the image that the plan was made on is not in the case store.")
         main = series_key(store.volume(self.planned_on))
-        changed = {}
+        changed: dict[str, int] = {}
         if self.kinds:
             self.list_touched(plan, store)
         for together in sharing_files(self.case.images):

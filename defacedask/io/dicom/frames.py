@@ -116,10 +116,13 @@ def joined_frames(parts: Sequence[Frames]) -> Frames:
     kinds = {
         name: [v for part in parts for v in part.kinds.get(name, [""] * len(part.slope))] for name in names
     }
-    arrays = ("positions", "cosines", "spacing", "slope", "intercept")
     return Frames(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in arrays),
-        set().union(*(part.rescale_types for part in parts)),
-        kinds,
-        np.concatenate([part.thickness for part in parts]),
+        positions=np.concatenate([part.positions for part in parts]),
+        cosines=np.concatenate([part.cosines for part in parts]),
+        spacing=np.concatenate([part.spacing for part in parts]),
+        slope=np.concatenate([part.slope for part in parts]),
+        intercept=np.concatenate([part.intercept for part in parts]),
+        rescale_types={kind for part in parts for kind in part.rescale_types},
+        kinds=kinds,
+        thickness=np.concatenate([part.thickness for part in parts]),
     )

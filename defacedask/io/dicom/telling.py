@@ -122,7 +122,7 @@ def _row(path: str) -> dict[str, Any]:
     }
     tags = [*FIRM.values(), *LOOSE.values(), DIFFUSION, DATE, *creators, *blocks]
     dataset = open_dataset(path, specific_tags=tags)
-    out = {name: plain(dataset.get(name)) for name in (*FIRM, *LOOSE)}
+    out: dict[str, Any] = {name: plain(dataset.get(name)) for name in (*FIRM, *LOOSE)}
     for one in dataset.get("MRDiffusionSequence", None) or ():
         for name in ("DiffusionBValue", "DiffusionDirectionality"):
             out[name] = out[name] if out[name] is not None else plain(one.get(name))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.pixels import pack_bits
 from pydicom.sequence import Sequence
 from support import make
 from support.export_kit import HalfSpace, geometry, half_space, head_ct, run_export  # noqa: F401
@@ -16,9 +18,13 @@ from support.judges import named_errors
 from defacedask.attacks.pairing import pair_series
 from defacedask.flow.stages.witnessing import Judged
 from defacedask.io.dicom.catalogue import scan
+from defacedask.io.dicom.export.audit import AUDIT, SEAL, read_lines, seal_of, write_lines
 from defacedask.io.dicom.export.check import OWN
 from defacedask.io.dicom.image import read_image
 from defacedask.io.dicom.model import image_of
+from defacedask.runs.already import pass_on, set_aside
+from defacedask.verify import verify
+from defacedask.whole_files import file_hash
 
 GRID = geometry()
 #: Stored values of three volumes that no two share.
@@ -148,6 +154,29 @@ def test_all_volumes_are_cut_alike_and_stay_one_series(tmp_path):
     assert [s.facts["volume"]["by"]["EchoTime"] for c in again.cases for s in c.images] == ["15", "90"]
     pairs = pair_series(scan(tmp_path / "in").cases[0], again.cases[0])
     assert all(a.facts["volume"]["by"] == b.facts["volume"]["by"] for a, b in pairs)
+
+
+def test_verify_knows_the_masks_of_all_volumes_and_sees_a_voxel_outside(tmp_path):
+    write(tmp_path / "in", ECHOES)
+    _, out = run_export(tmp_path / "in", tmp_path, HalfSpace(-2.0), masks=["seg", "nifti"])
+    lines = [line for part in (tmp_path / "record").rglob("*.jsonl") for line in read_lines(part)]
+
+    def problems():
+        for line in lines:
+            line["output_sha256"] = file_hash(out / line["file"])
+        write_lines(out / AUDIT, lines)
+        (out / SEAL).write_text(json.dumps(seal_of(out / AUDIT)))
+        return [p.what for p in verify(out, source=[tmp_path / "in"]).problems]
+
+    assert problems() == []
+    path = sorted(out.rglob("defacemask_MR_*.dcm"))[-1]
+    mask = pydicom.dcmread(path)
+    frames = np.asarray(mask.pixel_array).copy()
+    frames[len(frames) // 2] = 0
+    mask.PixelData = pack_bits(frames.ravel())
+    mask.save_as(path)
+    (what,) = problems()
+    assert "voxels outside of the masks of its series" in what
 
 
 def test_a_volume_that_may_not_leave_stays_alone(tmp_path):
@@ -319,3 +348,15 @@ def test_what_keeps_the_planned_volume_does_not_keep_other_images(tmp_path):
     assert {d.SOPClassUID for d in of(out)} == {make.SOP["MR"]}
     (held,) = outcome.facts["held_back"]
     assert held["reason"] == "a volume in the same file may not leave: its face is left"
+
+
+def test_volumes_in_one_file_that_were_defaced_before_are_passed_on_once(tmp_path):
+    def marked(dataset, part):
+        dataset.RecognizableVisualFeatures = "NO"
+
+    (file,) = enhanced(tmp_path / "in", BY_TURNS, change=marked)
+    rest, (passed,) = set_aside(scan(tmp_path / "in"), "copy")
+    assert not rest.cases
+    assert len(passed.series) == 2
+    row = pass_on(passed, tmp_path / "out", {str(file): "a.dcm"}, tmp_path / "part.jsonl")
+    assert (row["status"], row["written"]) == ("copied", {"MR": 1})
