@@ -30,11 +30,11 @@ __all__ = [
     "voxels_of",
 ]
 
-#: Voxels of a tile along (z, y, x) on a CPU: small enough for the cache.
-TILE = (16, 32, 32)
+#: Voxels of a tile along (z, y, x) on a CPU: as large as a cache allows, for each costs some hundred calls.
+TILE = (32, 64, 64)
 #: Voxels of a part of a tile, all of which are looked at, or none. Tiles are whole numbers of them.
 BRICK = (4, 8, 8)
-#: On a device, for plain expressions: few, since each costs hundreds of kernels, and a quarter of a usual block.
+#: On a device, for plain expressions: few, since each call is a kernel, and a quarter of a usual block.
 TILE_THERE = (64, 256, 256)
 #: Sizes of windows around a tile, of which a plan meets few, that are remembered at a time.
 KEPT = 4
