@@ -91,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish() -> None:
     """Garbage of tests is looked for among what tests make, not among modules and four thousand tests."""
     gc.freeze()
-    gc.set_threshold(5_000, 10, 10)
+    gc.set_threshold(10_000, 10, 10)
     gc.enable()
 
 

@@ -42,7 +42,7 @@ FOLDER = "DEFACEDASK_TESTS_ONCE"
 DEAR = (
     ("defacedask.anatomy.place", "find_head", ("anatomy/test_",)),
     ("defacedask.anatomy.place", "look_closer", ("anatomy/test_",)),
-    ("defacedask.anatomy.witness.seeing", "sighting_of", ("anatomy/witness/", "flow/stages/test_witnessing")),
+    ("defacedask.anatomy.witness.seeing", "sighting_of", ("anatomy/witness/",)),
     (
         "defacedask.faces.recognition.face_recognition",
         "FaceRecognition._faces",
