@@ -24,7 +24,7 @@ from defacedask.volume import geometry_of, real_values
 from tools.synthetic_teachers import ct_teacher
 
 #: Who makes the virtual patients of a modality, and their numbers. Those of MR were not tried.
-PATIENTS: dict[str, tuple[Callable[[int], Head], Iterable[int]]] = {
+PATIENTS: dict[str, tuple[Callable[[int, bool], Head], Iterable[int]]] = {
     "CT": (ct_teacher, (1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 18)),
 }
 #: Samples of one patient that are learnt from.
@@ -39,7 +39,7 @@ def taught() -> dict[str, Any]:
         out[modality] = {"average": {name: kept(lessons) for name, lessons in average.items()}}
         if modality in PATIENTS:
             make, numbers = PATIENTS[modality]
-            known = [patient_lessons(number, make(number)) for number in numbers]
+            known = [patient_lessons(number, make(number, True)) for number in numbers]
             out[modality]["patients"] = {name: kept([one[name] for one in known]) for name in average}
     return out
 

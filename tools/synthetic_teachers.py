@@ -38,12 +38,20 @@ DEFACERS, SEED = ("mri_reface", "carina", "surrogate"), 77
 VARIED = 3
 
 
-def ct_teacher(number: int) -> Head:
-    """CT of one virtual patient, whose place is known."""
+def ct_teacher(number: int, fat: bool = False) -> Head:
+    """CT of one virtual patient, whose place is known.
+
+    Parameters
+    ----------
+    number : int
+    fat : bool
+        Most of them have skin and a layer of fat below it. It teaches un-masking; the detector of synthetic voxels
+        found less of real defacers after it (`benchmarks/HEADS.md`).
+    """
     shape, pose = Shape.draw(SEED, number), Pose.draw(SEED, number, 1)
     rng = subject_rng(SEED, "CT", "teacher", number)
     grid = _grid(number, pose, rng)
-    values = _ct(Warp(shape, pose, grid, load_template("average_t1").geometry), rng)
+    values = _ct(Warp(shape, pose, grid, load_template("average_t1").geometry), rng, fat)
     return known_head(make_volume(values, grid, modality="CT", units="HU"), shape, pose)
 
 
@@ -94,10 +102,10 @@ def _grid(number: int, pose: Pose, rng: np.random.Generator) -> Geometry:
     )
 
 
-def _ct(warp: Warp, rng: np.random.Generator) -> np.ndarray:
+def _ct(warp: Warp, rng: np.random.Generator, fat: bool) -> np.ndarray:
     grid = warp.grid
     hu, skin = warp.pull(sources()["ct"], sources()["skin"], outside=(-1000.0, 12.0))
-    if rng.random() < 0.7:
+    if fat and rng.random() < 0.7:
         _fat_below_skin(hu, skin, grid, rng)
     if rng.random() < 0.4:
         # a thermoplastic mask, with holes
