@@ -12,25 +12,24 @@ import functools
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from defacedask.backend import to_numpy
 from defacedask.defacers import noise_kernels
+from defacedask.defacers.tiling import in_parts
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.kernels import fuses
 
-__all__ = ["NoiseField", "hashed", "in_parts", "lattice_normals", "lattice_uniform", "sigma_from_correlation"]
+__all__ = ["NoiseField", "hashed", "lattice_normals", "lattice_uniform", "sigma_from_correlation"]
 
 #: Positions are snapped to this fraction of a lattice step: finer differences are rounding, not place.
 SNAP = 64.0
 #: Lattice points that NumPy works on at a time, so that they stay in a core's own cache; a GPU gets all of them.
 _AT_ONCE = 2**16
-#: Places that NumPy works on at a time, for the same reason.
-PLACES = 2**14
 _GOLDEN = 0x9E3779B97F4A7C15
 #: To a variance of 1, of the sum of four 16-bit numbers.
 _SCALE = 1.0 / math.sqrt(4 * (65536.0**2 - 1) / 12)
@@ -395,22 +394,6 @@ def _interpolated(
         left = (1 - f) * (1 - f) + f * f + 2 * r * f * (1 - f)
         variance = left if variance is None else variance * left
     return total / xp.sqrt(variance)
-
-
-def in_parts(make: Callable[..., Iterable[np.ndarray]], *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """What an element by element function gives, some elements at a time: so many stay in a core's own cache.
-
-    Parameters
-    ----------
-    make : callable
-        From arrays to arrays.
-    arrays : (n,) arrays
-    """
-    count = arrays[0].size
-    if count <= PLACES:
-        return tuple(make(*arrays))
-    parts = [make(*(one[k : k + PLACES] for one in arrays)) for k in range(0, count, PLACES)]
-    return tuple(np.concatenate(one) for one in zip(*parts, strict=True))
 
 
 def _by_slabs(make: Callable[[int, int], Any], shape: Sequence[int], rows: int, xp: Any) -> Any:

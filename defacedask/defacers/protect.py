@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.defacers.codec import record
-from defacedask.defacers.fields import Tiling
 from defacedask.defacers.near import BELOW, UNSURE, cell_sides, voxel_sides
 from defacedask.defacers.solid import withdraw
+from defacedask.defacers.tiling import Tiling
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.kernels import fuses

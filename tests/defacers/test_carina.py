@@ -12,7 +12,7 @@ from support.heads import placed, posed
 
 from defacedask.anatomy.head import Head
 from defacedask.anatomy.template import load_template
-from defacedask.defacers import fields, get_defacer, plan_from_dict
+from defacedask.defacers import get_defacer, plan_from_dict, tiling
 from defacedask.defacers.carina import layer
 from defacedask.geometry import Geometry
 from defacedask.io.dicom.export.shape import MOST_OF_SKIN, follows_skin
@@ -239,8 +239,8 @@ def test_no_voxel_of_the_layer_is_left_out(plan, head, monkeypatch):
     block = grid.block((middle - 4, 0, 0), (middle + 4, *grid.shape[1:]))
     found, looked_at = [], []
     coarse = dataclasses.replace(plan, edge=2.5)
-    for brick in ((1, 2, 2), fields.BRICK, block.shape):
-        for module in (fields, layer):
+    for brick in ((1, 2, 2), tiling.BRICK, block.shape):
+        for module in (tiling, layer):
             monkeypatch.setattr(module, "BRICK", brick)
         found.append(coarse.wanted(block))
         looked_at.append(sum(at.size for _, at in plan.sheets[0].voxels(block, plan.pose, 0.0, 2.5)))

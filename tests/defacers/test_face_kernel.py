@@ -10,12 +10,13 @@ from support.fusing import LIBRARIES, library
 from support.strategies import geometries
 
 from defacedask.defacers.base import bits
-from defacedask.defacers.fields import Stack, Tiling
+from defacedask.defacers.fields import Stack
 from defacedask.defacers.mri_reface import MriRefacePlan
 from defacedask.defacers.mri_reface.average import FIT_GRID, HALF_GRID
 from defacedask.defacers.mri_reface.intensity import Noise, Palette
 from defacedask.defacers.mri_reface.plan import _sha256
 from defacedask.defacers.surrogate import SurrogatePlan
+from defacedask.defacers.tiling import Tiling
 from defacedask.geometry import Geometry
 from defacedask.kernels import unfused
 from defacedask.testing.strict_cupy import counted

@@ -28,10 +28,9 @@ from defacedask.defacers.carina.dose_layer import carried_on, with_dose
 from defacedask.defacers.carina.layer import Sheet, make_sheet, ramp
 from defacedask.defacers.carina.strata import Strata, measured
 from defacedask.defacers.carina.under_skin import SPREAD, skin_distance, with_depths
-from defacedask.defacers.fields import places_of
 from defacedask.defacers.hull import FACE_AND_EARS
-from defacedask.defacers.noise import in_parts
 from defacedask.defacers.options import within
+from defacedask.defacers.tiling import in_parts, places_of
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.kernels import fuses

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from defacedask.defacers.base import record
-from defacedask.defacers.fields import BRICK, remembered, voxels_of
 from defacedask.defacers.noise import lattice_uniform
+from defacedask.defacers.tiling import BRICK, remembered, voxels_of
 from defacedask.sampling import Between
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Sheet:
 
         Yields
         ------
-        Tile by tile, as `defacedask.defacers.fields.voxels_of`.
+        Tile by tile, as `defacedask.defacers.tiling.voxels_of`.
         """
         to_head = np.asarray(pose) @ geometry.affine
         bricks = [-(-n // b) for n, b in zip(geometry.shape, BRICK, strict=True)]

@@ -13,7 +13,7 @@ from defacedask.backend import namespace
 from defacedask.defacers.base import Plan, air_of
 from defacedask.defacers.boxes import Box
 from defacedask.defacers.elementary import exp2
-from defacedask.defacers.fields import Stack, Tiling, places_of
+from defacedask.defacers.fields import Stack
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.mri_reface.average import FIT_GRID, HALF_GRID
 from defacedask.defacers.mri_reface.face_kernel import Face
@@ -28,6 +28,7 @@ from defacedask.defacers.mri_reface.palette import (
 )
 from defacedask.defacers.mri_reface.refacing import GAP_STEP, from_half, moved_average
 from defacedask.defacers.noise import NoiseField
+from defacedask.defacers.tiling import Tiling, places_of
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.kernels import fuses

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.strategies import geometries
 
-from defacedask.defacers.fields import Stack, Tiling, places_of, tiles_of
+from defacedask.defacers.fields import Stack
+from defacedask.defacers.tiling import Tiling, places_of, tiles_of
 from defacedask.geometry import Geometry
 from defacedask.sampling import apply_affine
 
