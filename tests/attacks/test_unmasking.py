@@ -21,6 +21,8 @@ from defacedask.attacks.unmasking_judged import judged
 from defacedask.attacks.unmasking_lines import mask_attempts, seam_attempt
 from defacedask.faces.surface import regrid, skin_level
 from defacedask.volume import geometry_of, real_values
+from tools.layer_classifiers import PATIENTS, patient_lessons
+from tools.synthetic_teachers import ct_teacher
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +217,12 @@ def test_a_study_learns_nothing_anew(monkeypatch):
     assert learned("CT") is not None
     assert learned("MR", weak=True) is not None
     assert learned("PT") is None
+
+
+def test_what_was_learnt_on_patients_holds_for_another_patient():
+    """Whose coarse voxels and noise the classifier of the average head does not know."""
+    known = patient_lessons(20, ct_teacher(20, fat=True))
+    assert 20 not in PATIENTS["CT"][1]
+    for name, weak in (("planted", True), ("carina", False)):
+        scans, average = (learned("CT", weak, teachers) for teachers in ("patients", "average"))
+        assert scans.auc(known[name]) > max(0.85, average.auc(known[name]))
