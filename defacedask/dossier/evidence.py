@@ -157,6 +157,7 @@ def unmasked_table(source: Source, defacers: list[str]) -> Table | None:
                     source.one("unmasking", "skin_found", "max", numbers.rate, **about),
                     source.one("unmasking", "peel_found", "median", numbers.rate, **about),
                     source.one("unmasking", "control_holds", "count", control_holds=True, **about),
+                    source.one("unmasking", "control_holds", "count", control_holds=False, **about),
                 ]
             )
     heads = (
@@ -167,8 +168,12 @@ def unmasked_table(source: Source, defacers: list[str]) -> Table | None:
         "most",
         "by a peel that knows nothing, median",
         "controls that hold",
+        "that fail",
     )
-    return Table("Skin of the face that was found again within 2 mm", heads, rows) if rows else None
+    note = (
+        "Where a part of the face was missing before, the control is not judged: it neither holds nor fails."
+    )
+    return Table("Skin of the face that was found again within 2 mm", heads, rows, note) if rows else None
 
 
 def skin_table(source: Source, defacers: list[str]) -> Table | None:
