@@ -36,21 +36,17 @@ def reset_peak() -> None:
     What the process has freed goes back to the system first (glibc keeps it): what comes next does not hold it.
     Less than `KEPT_MB` of it stays: to hand it back and to ask for it again costs as much as a small task.
     """
+    global _after_trim
     libc = _libc()
     if libc is not None and _unused(libc) > _after_trim + KEPT_MB:
         libc.malloc_trim(0)
-        _remember(_unused(libc))
+        _after_trim = _unused(libc)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 #: What `_unused` was when memory was last handed back: code and whatever else was not asked of malloc.
 _after_trim = 0.0
-
-
-def _remember(mb: float) -> None:
-    global _after_trim
-    _after_trim = mb
 
 
 def _unused(libc: ctypes.CDLL) -> float:

@@ -9,13 +9,25 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["file_hash", "replacing", "write_whole"]
+__all__ = ["file_hash", "replacing", "state_of", "write_whole"]
 
 
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_of(path: str | Path) -> tuple[int, int, int]:
+    """Size, time of change and inode: what is remembered of a file holds as long as they are the same.
+
+    Raises
+    ------
+    OSError
+        If it is not there.
+    """
+    found = Path(path).stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 @contextlib.contextmanager

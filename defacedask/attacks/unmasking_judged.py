@@ -63,7 +63,7 @@ def judged(
         truth = FaceSkin.of(original)
     except DefacedaskError:
         return []
-    cut = front is not None and front.partly
+    cut = front.sentence if front is not None and front.partly else ""
     peel = max(truth.shares(defaced, peeled(defaced, PEELS)).values())
     rows = []
     for kind, what in KINDS.items():
@@ -73,8 +73,8 @@ def judged(
         control = controls.get(kind, float("nan"))
         holds = None if cut else control >= LEAST_FOUND
         reason = ""
-        if cut and front is not None:
-            reason = f"not judged here: {front.sentence}"
+        if cut:
+            reason = f"not judged here: {cut}"
         elif not holds:
             reason = (
                 f"it proves nothing here: below {what} it finds {100 * control:.0f} % of the skin, where "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +162,7 @@ def _dry(found: Any, passed: list[Any], defacer: str, protect: tuple[str, ...]) 
     from defacedask.flow.stages.protecting import fit_nothing
 
     for case in found.cases:
-        kinds: dict[str, int] = {}
-        counted: set[str] = set()
-        for series in case.series:
-            new = [file for file in series.files if file not in counted]  # volumes may share a file
-            counted.update(new)
-            kinds[series.modality] = kinds.get(series.modality, 0) + len(new)
+        kinds = Counter(series.modality for series in case.files.values())
         click.echo(
             printable(f"{case.id}: patient {case.patient_id}: ")
             + ", ".join(f"{n} {k}" for k, n in kinds.items())

@@ -15,7 +15,19 @@ from defacedask.geometry import Geometry
 from defacedask.kernels import fuses
 from defacedask.sampling import apply_affine
 
-__all__ = ["BRICK", "TILE", "Tiling", "in_parts", "places_of", "remembered", "tiles_of", "voxels_of"]
+__all__ = [
+    "BRICK",
+    "TILE",
+    "Tiling",
+    "elements_around",
+    "half_brick",
+    "in_parts",
+    "places_of",
+    "put",
+    "remembered",
+    "tiles_of",
+    "voxels_of",
+]
 
 #: Voxels of a tile along (z, y, x) on a CPU: as large as a cache allows, for each costs some hundred calls.
 TILE = (32, 64, 64)
@@ -91,10 +103,7 @@ class Tiling:
     def _chosen(self, geometry: Geometry, matrix: np.ndarray, above: float) -> np.ndarray:
         """Which bricks of a block may hold a voxel where the field exceeds a value."""
         to_cells = np.linalg.inv(self.grid.affine) @ matrix @ geometry.affine
-        # from a brick's middle to half a voxel beyond its end; half a cell to the element nearest to the middle,
-        # and one element more that interpolation asks for
-        half = np.abs(to_cells[:3, :3]) @ (np.array(BRICK) / 2)
-        reach = np.floor(half + 0.5).astype(int) + 1
+        reach = elements_around(half_brick(to_cells))
         most = self._around(tuple(reach.tolist()))
         middles = np.ix_(
             *((b - 1) / 2 + b * np.arange(-(-n // b)) for n, b in zip(geometry.shape, BRICK, strict=True))
@@ -115,6 +124,46 @@ class Tiling:
             return maximum_filter(wide, size=[2 * r + 1 for r in reach], mode="nearest")
 
         return remembered(self._most, reach, most)
+
+
+def half_brick(matrix: np.ndarray) -> np.ndarray:
+    """How far a brick reaches from its middle along x, y and z of the space that voxels' indices are mapped to.
+
+    Half a voxel further than its last one: that is for rounding.
+
+    Parameters
+    ----------
+    matrix : (4, 4) array
+        Index (z, y, x) -> that space.
+    """
+    reach: np.ndarray = np.abs(matrix[:3, :3]) @ (np.array(BRICK) / 2)
+    return reach
+
+
+def elements_around(half: np.ndarray) -> np.ndarray:
+    """Elements of a grid, on each side of the one nearest to a place, that matter within ``half`` elements of it.
+
+    Half an element to the nearest, and one more that interpolation asks for.
+    """
+    return np.floor(half + 0.5).astype(int) + 1
+
+
+def put(out: Any, box: tuple[slice, ...], at: Any, values: Any) -> None:
+    """Write values at some voxels of a tile.
+
+    Parameters
+    ----------
+    out : (z, y, x) array
+        Changed in place.
+    box : slices
+        The tile.
+    at : (n,) int array
+        Indices in the flat tile.
+    values : (n,) array or number
+    """
+    here = out[box].ravel()
+    here[at] = values
+    out[box] = here.reshape(out[box].shape)
 
 
 def tiles_of(

@@ -182,13 +182,10 @@ def auc_and_tpr(genuine: Any, impostor: Any, fprs: Sequence[float]) -> list[floa
     """
     same, other = np.sort(_distances(genuine)), np.sort(_distances(impostor))
     found = [_auc(same, other)]
+    rates = np.arange(1, len(other) + 1) / len(other)
     for fpr in fprs:
         # so many of the impostors may lie at or below the threshold, which lies below the next of them
-        may = int((fpr + 1e-12) * len(other))
-        while may < len(other) and (may + 1) / len(other) <= fpr + 1e-12:
-            may += 1
-        while may > 0 and may / len(other) > fpr + 1e-12:
-            may -= 1
+        may = int(np.searchsorted(rates, fpr + 1e-12, side="right"))
         following = other[may] if may < len(other) else np.inf
         found.append(float(np.searchsorted(same, following, side="left") / len(same)))
     return found

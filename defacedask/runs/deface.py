@@ -239,7 +239,7 @@ def deface(
         ) as flow,
     ):
         run_key = key or read_key(place / "run.key")
-        files = [f for case in whole.cases for s in case.series for f in s.files]
+        files = [f for case in whole.cases for f in case.files]
         names = output_names(files, inputs_of(whole, inputs), [s.path for s in found.skipped])
         people = (whole.people or people_of(whole.cases)) if deidentify else {}
         words = words_of_people(people) if deidentify else None

@@ -184,7 +184,7 @@ class DefaceRun:
 
     def names_of(self, case: Case) -> dict[str, str]:
         """Source file -> path below the output, of one case."""
-        return {f: self.names[f] for s in case.series for f in s.files}
+        return {f: self.names[f] for f in case.files}
 
     def begin(self, case: Case) -> None:
         """Before the stages of a case are submitted: forget its export if output that is on record is gone."""

@@ -65,7 +65,7 @@ class Release:
         """Names for every file of the study."""
         from defacedask.io.dicom.export import output_names
 
-        return cls(prepared, output_names([f for c in prepared.cases for s in c.series for f in s.files]))
+        return cls(prepared, output_names([f for case in prepared.cases for f in case.files]))
 
     @property
     def options(self) -> ReleaseOptions:
@@ -92,7 +92,7 @@ class Release:
         return hmac.new(self.prepared.run_key, f"uids {defacer}".encode(), hashlib.sha256).digest()
 
     def _names(self, case: Case) -> dict[str, str]:
-        return {f: self.names[f] for s in case.series for f in s.files}
+        return {f: self.names[f] for f in case.files}
 
     def note(self, case: Case, results: Sequence[TaskResult]) -> list[TaskResult]:
         """Keep in mind who defaced a case that has finished, and take back what there is of the others.

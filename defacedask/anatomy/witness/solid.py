@@ -12,6 +12,7 @@ from defacedask.anatomy.grid import reduced, resample
 from defacedask.anatomy.morphology import close, components, dilate, erode
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
+from defacedask.sampling import apply_affine
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ ML_OF_HEAD, THICK = 1000.0, 40.0
 ML_OF_FACE = 300.0
 #: How much of such a part is material, at least: noise above the level hangs together, too, and is full of holes.
 DENSE = 0.5
-
-
 #: mm from the middle of the skull within which a head ends, and mm below that middle above which this is so: 48 heads
 #: reach 129 mm there.
 REACH, BELOW = 140.0, 20.0
@@ -171,13 +170,9 @@ def far_out(solid: Solid, centre: np.ndarray, axes: np.ndarray) -> np.ndarray | 
     (z, y, x) bool array or None
         None if there is nothing.
     """
-    x, y, z = (
-        sum(
-            (place - middle) * weight
-            for place, middle, weight in zip(solid.grid.positions(), centre, axis, strict=True)
-        )
-        for axis in axes.T
-    )
+    to_head = np.eye(4)
+    to_head[:3, :3], to_head[:3, 3] = axes.T, -axes.T @ centre
+    x, y, z = apply_affine(to_head, *solid.grid.positions())
     beyond = (x * x + y * y + z * z > REACH**2) & (z > -BELOW)
     return as_large_as_a_face(_parts(solid.body & beyond))
 

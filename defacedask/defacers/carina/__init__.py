@@ -30,7 +30,7 @@ from defacedask.defacers.carina.strata import Strata, measured
 from defacedask.defacers.carina.under_skin import SPREAD, skin_distance, with_depths
 from defacedask.defacers.hull import FACE_AND_EARS
 from defacedask.defacers.options import within
-from defacedask.defacers.tiling import in_parts, places_of
+from defacedask.defacers.tiling import in_parts, places_of, put
 from defacedask.errors import RefusedError
 from defacedask.geometry import Geometry
 from defacedask.kernels import fuses
@@ -114,9 +114,7 @@ class CarinaPlan(Plan):
                     found = (below > -self.edge) & (sheet.over("floor", head, at) > 0)
                 else:
                     found = (below > 0) & (above > -OVERLAP)
-                here = inside[tile].ravel()
-                here[look[found]] = True
-                inside[tile] = here.reshape(part.shape)
+                put(inside, tile, look[found], True)
         return region
 
     def placed(self, volume: xr.DataArray) -> CarinaPlan:

@@ -15,7 +15,7 @@ import numpy as np
 
 from defacedask.defacers.base import record
 from defacedask.defacers.noise import lattice_uniform
-from defacedask.defacers.tiling import BRICK, remembered, voxels_of
+from defacedask.defacers.tiling import BRICK, elements_around, half_brick, remembered, voxels_of
 from defacedask.sampling import Between
 
 if TYPE_CHECKING:
@@ -140,11 +140,9 @@ class Sheet:
         bricks = [-(-n // b) for n, b in zip(geometry.shape, BRICK, strict=True)]
         middle = np.indices(bricks).reshape(3, -1).T * BRICK + (np.array(BRICK) - 1) / 2
         at = middle @ to_head[:3, :3].T + to_head[:3, 3]
-        # to half a voxel beyond a brick's end: that is for rounding
-        half = np.abs(to_head[:3, :3]) @ (np.array(BRICK) / 2)
+        half = half_brick(to_head)
         across = 1 - self.axis
-        # half an element to the one nearest to the middle, and one element more for interpolation
-        reach = np.floor(half[[2, across]] / self.spacing + 0.5).astype(int) + 1
+        reach = elements_around(half[[2, across]] / self.spacing)
         low, high = self._between(tuple((2 * reach + 1).tolist()))
         row = np.rint((at[:, 2] - self.origin[0]) / self.spacing).astype(int)
         column = np.rint((at[:, across] - self.origin[1]) / self.spacing).astype(int)

@@ -28,7 +28,7 @@ from defacedask.defacers.mri_reface.palette import (
 )
 from defacedask.defacers.mri_reface.refacing import GAP_STEP, from_half, moved_average
 from defacedask.defacers.noise import NoiseField
-from defacedask.defacers.tiling import Tiling, places_of
+from defacedask.defacers.tiling import Tiling, places_of, put
 from defacedask.errors import InputError
 from defacedask.geometry import Geometry
 from defacedask.kernels import fuses
@@ -265,10 +265,8 @@ class MriRefacePlan(Plan):
                 here = out[box]
                 here |= self._where.above(0.0, part, self.to_template, xp)
         else:
-            for box, part, at, *_ in self._inside(geometry, xp):
-                here = out[box].ravel()
-                here[at] = True
-                out[box] = here.reshape(part.shape)
+            for box, _, at, *_ in self._inside(geometry, xp):
+                put(out, box, at, True)
         return out
 
     @property
@@ -317,9 +315,7 @@ class MriRefacePlan(Plan):
             old = stored[box].ravel().take(at).astype(np.float32) * s + i
             new = self._values(part, at, places, where[1], old, geometry, modality, xp)
             new = self._settled(new, old, where[1], places, modality, xp)
-            here = out[box].ravel()
-            here[at] = to_stored(old + share * (new - old), s, i, stored.dtype, xp)
-            out[box] = here.reshape(part.shape)
+            put(out, box, at, to_stored(old + share * (new - old), s, i, stored.dtype, xp))
         return out
 
     def _face(self, geometry: Geometry, modality: str) -> Face:

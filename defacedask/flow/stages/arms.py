@@ -144,7 +144,7 @@ class _Arm:
         if takes_folder(command):
             given = folder / "input"
             given.mkdir()
-            for number, file in enumerate(dict.fromkeys(f for s in self.original.series for f in s.files)):
+            for number, file in enumerate(self.original.files):
                 # copies: whatever it does to its input, the originals stay
                 shutil.copyfile(file, given / f"{number:06d}{''.join(Path(file).suffixes[-2:])}")
         else:

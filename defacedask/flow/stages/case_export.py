@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,24 +117,27 @@ class CaseExport:
         patient = self.identity.new_id
         public = case_id(patient, self.uids(f"case {self.case.id}"))
         renamed: dict[str, str] = {}
-        count: dict[str, int] = {}
-        folders: dict[str, list[str]] = {}  # files of each series, whose volumes share one folder
+        count: Counter[str] = Counter()
+        folders: dict[str, str] = {}  # of each series, whose volumes share one
+        written: Counter[str] = Counter()  # files of each folder
         for series in self.case.series:
             nifti = series.facts.get("format") == "NIfTI"
             name = self.names[series.files[0]]
             if nifti and (new := self._by_bids(series, name)):
                 renamed[series.files[0]] = new
                 continue
-            files = folders.setdefault(series.uid if series.volume else f"alone {len(folders)}", [])
-            if not files:
-                count[series.modality] = count.get(series.modality, 0) + 1
-            number = count[series.modality]
-            folder = f"{patient}/{public.rsplit('-', 1)[-1]}/{series.modality}-{number:02d}"
+            one = series.uid if series.volume else f"alone {len(folders)}"
+            if one not in folders:
+                count[series.modality] += 1
+                kind = f"{series.modality}-{count[series.modality]:02d}"
+                folders[one] = f"{patient}/{public.rsplit('-', 1)[-1]}/{kind}"
+            folder = folders[one]
             for file in series.files:
-                if file not in files:
-                    files.append(file)
-                    ends = ".dcm" if not nifti else ".nii.gz" if file.lower().endswith(".gz") else ".nii"
-                    renamed[file] = f"{folder}/{len(files):04d}{ends}"
+                if file in renamed:
+                    continue  # another volume is in it, too
+                written[folder] += 1
+                ends = ".dcm" if not nifti else ".nii.gz" if file.lower().endswith(".gz") else ".nii"
+                renamed[file] = f"{folder}/{written[folder]:04d}{ends}"
         return public, renamed
 
     def _by_bids(self, series: Series, name: str) -> str:
@@ -267,8 +271,8 @@ class CaseExport:
         for name in self._earlier():
             (self.out / name).unlink(missing_ok=True)
         lines = [
-            self._refused(source, modality, reason)
-            for source, modality in {f: s.modality for s in self.case.series for f in s.files}.items()
+            self._refused(source, series.modality, reason)
+            for source, series in self.case.files.items()
             if source in self.names
         ]
         with contextlib.suppress(OutputError):

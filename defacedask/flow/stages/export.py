@@ -205,13 +205,14 @@ class _Job(ObjectExport):
             # what shares a file leaves whole or not at all
             why = {one.key: self._stays(one, store, paths) for one in together}
             stays = next(filter(None, why.values()), "")
-            for series in together if stays else ():
-                beside = f"a volume in the same file may not leave: {stays}"
+            if not stays:
+                changed |= self.images(together, plan, store, paths)
+                continue
+            beside = f"a volume in the same file may not leave: {stays}"
+            for series in together:
                 self.hold(series, why[series.key] or beside)
                 if paths.pop(series.key, None) is not None:
                     self.barred.setdefault(series.key, beside)
-            if not stays:
-                changed |= self.images(together, plan, store, paths)
         if not changed:
             raise RefusedError(f"the image that the plan was made on may not leave: {self.barred.get(main)}.")
         # what shares its file may keep it, but none of the others

@@ -202,8 +202,8 @@ def _one(
             )
             hint = "leave it out, or give a whole image in its place, which shows the face by itself"
     if not why and not found.held and found.moved is None:
-        beside_it, facts = _no_skin_of_its_own(store, path, seen)
-        reasons += beside_it
+        unsure, facts = _no_skin_of_its_own(store, path, seen)
+        reasons += [unsure] if unsure else []
         figures |= facts
     if found.agrees is False and planned.facts.get("front"):
         # where nose or eyes were cut away before, neither plan nor witness can be sure
@@ -226,8 +226,10 @@ def _one(
 
 def _no_skin_of_its_own(
     store: CaseStore, path: str, seen: Mapping[str, Sighting]
-) -> tuple[list[str], dict[str, Any]]:
-    """Why an image whose own skin of the face is not in view may not leave, where another shows a face in its view.
+) -> tuple[str, dict[str, Any]]:
+    """Why an image whose own skin of the face is not in view may not leave, as a clause, or ""; and figures.
+
+    It may not if another image shows a face in its view, and it does not surely lie as that does.
 
     Diffusion-weighted images and maps show hardly any skin, and little is enough to know a face by: the plan of the
     image beside it has cut it if the patient lay in the same place.
@@ -242,13 +244,13 @@ def _no_skin_of_its_own(
         lies, shown = _alignment(store.url, store.key, by, path), by.rsplit("/", 1)[-1]
         facts = {"by": by, "against": lies.facts()}
         if lies.together:
-            return [], facts
+            return "", facts
         if np.isfinite(lies.mm) and lies.apart:
             what = f"it lies {beside(lies.mm, MOST_APART, '.0f')} mm away from where that shows it"
         else:
             what = "it has too little in common with that to tell where its head lies"
-        return [f"it shows no skin of the face, where the {shown} does, and {what}"], facts
-    return [], {}
+        return f"it shows no skin of the face, where the {shown} does, and {what}", facts
+    return "", {}
 
 
 def _made_later(lies: Alignment, attrs: Mapping[str, Any], shown: str) -> str:

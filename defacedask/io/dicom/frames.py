@@ -11,7 +11,7 @@ import numpy as np
 
 from defacedask.errors import RefusedError
 
-__all__ = ["Frames", "joined_frames", "read_frames"]
+__all__ = ["Frames", "groups_of", "joined_frames", "read_frames", "value_of"]
 
 
 @dataclasses.dataclass
@@ -56,11 +56,19 @@ _KINDS = {
 }
 
 
-def _value(frame: Any, shared: Any, group: str, keyword: str) -> Any:
-    for groups in (frame, shared):
-        items = groups.get(group, None) if groups is not None else None
-        if items and keyword in items[0]:
-            return items[0].get(keyword)
+def groups_of(dataset: Any) -> list[tuple[Any, Any]]:
+    """Functional groups of every frame: its own, and those that all share or None."""
+    shared = (dataset.get("SharedFunctionalGroupsSequence", None) or [None])[0]
+    return [(frame, shared) for frame in dataset.get("PerFrameFunctionalGroupsSequence", None) or ()]
+
+
+def value_of(frame: Any, shared: Any, path: Sequence[str], keyword: str) -> Any:
+    """What a frame's own groups say at the end of a path of sequences, else the shared ones; None if neither do."""
+    for item in (frame, shared):
+        for name in path:
+            item = (item.get(name, None) or [None])[0] if item is not None else None
+        if item is not None and keyword in item:
+            return item.get(keyword)
     return None
 
 
@@ -80,20 +88,19 @@ def read_frames(dataset: Any) -> Frames:
     RefusedError
         If they are missing or not as many as frames.
     """
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence", None) or []
-    shared = (dataset.get("SharedFunctionalGroupsSequence", None) or [None])[0]
+    frames = groups_of(dataset)
     claimed = int(dataset.get("NumberOfFrames", 0) or 0)
-    if not per_frame or len(per_frame) != claimed:
-        raise RefusedError(f"it claims {claimed} frames and describes {len(per_frame)}")
+    if not frames or len(frames) != claimed:
+        raise RefusedError(f"it claims {claimed} frames and describes {len(frames)}")
 
     def column(group: str, keyword: str, count: int) -> np.ndarray:
         return np.array(
-            [_floats(_value(f, shared, group, keyword), count) for f in per_frame], dtype=np.float64
+            [_floats(value_of(*pair, (group,), keyword), count) for pair in frames], dtype=np.float64
         )
 
     transform = "PixelValueTransformationSequence"
     kinds = {
-        name: [str(_value(f, shared, group, keyword)) for f in per_frame]
+        name: [str(value_of(*pair, (group,), keyword)) for pair in frames]
         for name, (group, keyword) in _KINDS.items()
     }
     return Frames(
@@ -102,7 +109,7 @@ def read_frames(dataset: Any) -> Frames:
         column("PixelMeasuresSequence", "PixelSpacing", 2),
         column(transform, "RescaleSlope", 1)[:, 0],
         column(transform, "RescaleIntercept", 1)[:, 0],
-        {str(_value(f, shared, transform, "RescaleType") or "").upper() for f in per_frame},
+        {str(value_of(*pair, (transform,), "RescaleType") or "").upper() for pair in frames},
         {name: values for name, values in kinds.items() if len(set(values)) > 1},
         column("PixelMeasuresSequence", "SliceThickness", 1)[:, 0],
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from defacedask.io.dicom.series_facts import Series
 from defacedask.io.nifti.read import nifti_rescale, read_nifti
 from defacedask.modality import modality_of
 from defacedask.volume import make_volume
+from defacedask.whole_files import state_of
 
 __all__ = ["read_image"]
 
@@ -201,7 +201,7 @@ def _multi_frame(series: Series) -> np.ndarray:
 
 def _frame_rescale(series: Series) -> tuple[np.ndarray, np.ndarray]:
     order = np.array(series.facts["frames"])
-    pairs = [_rescale_of(path, *_state(path)) for path in series.files]
+    pairs = [_rescale_of(path, *state_of(path)) for path in series.files]
     for path, (slope, _), count in zip(series.files, pairs, series.frame_counts, strict=True):
         if len(slope) != count:
             raise InputError(f"{path} changed since it was scanned.", "Scan again.")
@@ -209,13 +209,8 @@ def _frame_rescale(series: Series) -> tuple[np.ndarray, np.ndarray]:
     return np.where(np.isfinite(slope), slope, 1.0), np.where(np.isfinite(intercept), intercept, 0.0)
 
 
-def _state(path: str) -> tuple[int, int]:
-    found = Path(path).stat()
-    return found.st_mtime_ns, found.st_size
-
-
 @functools.lru_cache(maxsize=8)
-def _rescale_of(path: str, changed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _rescale_of(path: str, *state: int) -> tuple[np.ndarray, np.ndarray]:
     """Slope and intercept of every frame: each of the volumes of a file asks for them."""
     frames = read_frames(open_dataset(path))
     return frames.slope, frames.intercept

@@ -105,6 +105,11 @@ class Case(Shown):
         """All series, images first."""
         return tuple(s for kind in KINDS for s in getattr(self, kind))
 
+    @property
+    def files(self) -> dict[str, Series]:
+        """Every file once, in the order of `series`, with one of what lies in it (volumes may share it)."""
+        return {file: series for series in self.series for file in series.files}
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         return {

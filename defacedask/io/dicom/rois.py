@@ -12,6 +12,7 @@ import numpy as np
 
 from defacedask.errors import InputError, RefusedError
 from defacedask.io.dicom.headers import open_dataset
+from defacedask.whole_files import state_of
 
 __all__ = ["TWICE", "Roi", "read_rois"]
 
@@ -69,10 +70,10 @@ def read_rois(path: str) -> list[Roi]:
         If the file is not a readable RTSTRUCT, or has no contours although it lists structures.
     """
     try:
-        found = Path(path).stat()
+        state = state_of(path)
     except OSError:
         return _read(path)  # says why
-    return [roi.copy() for roi in _remembered(path, found.st_ino, found.st_size, found.st_mtime_ns)]
+    return [roi.copy() for roi in _remembered(path, *state)]
 
 
 @functools.lru_cache(maxsize=2)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
+from defacedask.io.dicom.frames import groups_of, value_of
 from defacedask.io.dicom.telling import FIRM as FIRM_SINGLE
 from defacedask.io.dicom.telling import LOOSE as LOOSE_SINGLE
 from defacedask.io.dicom.telling import plain, seconds
@@ -57,35 +58,19 @@ def frame_elements(datasets: Sequence[Any]) -> list[Element]:
     list of Element
         With values of all frames, file by file. Elements that differ nowhere are left out.
     """
-    frames = [pair for dataset in datasets for pair in _frames(dataset)]
+    frames = [pair for dataset in datasets for pair in groups_of(dataset)]
     out = []
     for firm, some in ((True, FIRM), (False, LOOSE)):
         for path, keyword in some:
-            values = tuple(plain(_deep(frame, shared, path, keyword)) for frame, shared in frames)
+            values = tuple(plain(value_of(frame, shared, path, keyword)) for frame, shared in frames)
             name = keyword if keyword != "FrameType" else f"FrameType ({path[0][:2]})"
             out.append(Element(name, values, firm, _times(keyword, values)))
     for firm, names in ((True, FIRM_SINGLE), (False, LOOSE_SINGLE)):
         for name in names:
-            values = tuple(plain(_deep(frame, shared, (CONVERTED,), name)) for frame, shared in frames)
+            values = tuple(plain(value_of(frame, shared, (CONVERTED,), name)) for frame, shared in frames)
             out.append(Element(f"{name} (converted)", values, firm))
     out += _dimensions(datasets)
     return [one for one in out if len(set(one.values)) > 1]
-
-
-def _frames(dataset: Any) -> Iterator[tuple[Any, Any]]:
-    shared = (dataset.get("SharedFunctionalGroupsSequence", None) or [None])[0]
-    for frame in dataset.get("PerFrameFunctionalGroupsSequence", None) or ():
-        yield frame, shared
-
-
-def _deep(frame: Any, shared: Any, path: Sequence[str], keyword: str) -> Any:
-    for groups in (frame, shared):
-        item = groups
-        for name in path:
-            item = (item.get(name, None) or [None])[0] if item is not None else None
-        if item is not None and item.get(keyword, None) is not None:
-            return item.get(keyword)
-    return None
 
 
 def _times(keyword: str, values: Sequence[Hashable]) -> tuple[float, ...]:
@@ -106,8 +91,8 @@ def _dimensions(datasets: Sequence[Any]) -> Iterator[Element]:
     if any(one != pointers[0] for one in pointers[1:]):
         return
     rows = []
-    for frame, shared in (pair for dataset in datasets for pair in _frames(dataset)):
-        value = plain(_deep(frame, shared, ("FrameContentSequence",), "DimensionIndexValues"))
+    for frame, shared in (pair for dataset in datasets for pair in groups_of(dataset)):
+        value = plain(value_of(frame, shared, ("FrameContentSequence",), "DimensionIndexValues"))
         rows.append(value if isinstance(value, tuple) else (value,))
     if any(len(row) != len(pointers[0]) for row in rows):
         return

@@ -17,7 +17,7 @@ from typing import Any
 
 from defacedask.errors import OutputError, StoreError, writing
 from defacedask.io.remote.trees import Change, Layer, State, Tree, layer_name
-from defacedask.whole_files import file_hash, replacing, write_whole
+from defacedask.whole_files import file_hash, replacing, state_of, write_whole
 
 __all__ = ["Checkout", "Pushed"]
 
@@ -256,7 +256,6 @@ class Checkout:
 
 def _facts(path: Path) -> list[int] | None:
     try:
-        found = path.stat()
+        return list(state_of(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
