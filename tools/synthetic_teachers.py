@@ -45,8 +45,7 @@ def ct_teacher(number: int, fat: bool = False) -> Head:
     ----------
     number : int
     fat : bool
-        Most of them have skin and a layer of fat below it. It teaches un-masking; the detector of synthetic voxels
-        found less of real defacers after it (`benchmarks/HEADS.md`).
+        Most of them have skin and a layer of fat below it.
     """
     shape, pose = Shape.draw(SEED, number), Pose.draw(SEED, number, 1)
     rng = subject_rng(SEED, "CT", "teacher", number)
