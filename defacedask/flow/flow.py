@@ -243,5 +243,5 @@ def flow_on(
         # what is beside the cases is made of many of them, and these are here
         flow.executor.at_home = True
     check_resources(flow.stages, flow.executor)
-    with only_run(folder, None if depot else flow.executor, command=command, cases=cases):
+    with only_run(folder, None if depot else flow.executor, command=command, cases=cases, token=flow.token):
         yield flow

@@ -27,7 +27,7 @@ LOCK, NOTE = "run.lock", "run.json"
 
 @contextlib.contextmanager
 def only_run(
-    folder: Path, executor: Executor | None = None, *, command: str = "", cases: int = 0
+    folder: Path, executor: Executor | None = None, *, command: str = "", cases: int = 0, token: str = ""
 ) -> Iterator[None]:
     """Hold a folder for one run; the system lets go of it when the process ends, however it ends.
 
@@ -39,6 +39,7 @@ def only_run(
         Its workers must see the folder.
     command : str
     cases : int
+    token : str
         Noted beside the lock, with the times of beginning and end, for `defacedask.flow.status`.
 
     Raises
@@ -69,7 +70,7 @@ def only_run(
             os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
         if executor is not None:
             check_seen(folder, executor)
-        note = {"command": command, "cases": cases, "begun": time.time()}
+        note = {"command": command, "cases": cases, "token": token, "begun": time.time()}
         _note(folder, note)
         well = False
         try:

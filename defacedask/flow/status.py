@@ -20,8 +20,6 @@ __all__ = ["Status", "status_of"]
 
 #: Results that came within so many seconds tell the rate.
 LATELY = 600.0
-#: Clocks of a run's machines may differ by so many seconds.
-CLOCKS = 60.0
 #: A result's status stands before its facts, however long these are.
 HEAD = 2000
 _FIELD = re.compile(r'"(stage|status)": "([a-z_]+)"')
@@ -118,8 +116,9 @@ def status_of(out: str | Path) -> Status:
     for path, since in _files(folder / "results"):
         if path.suffix == ".begun":
             stage = path.stem
-            # an older sign is of a run before this one, which died there
-            if found.state in ("running", "unknown") and since > float(note.get("begun", 0.0)) - CLOCKS:
+            # another sign is of a run before this one, which died there
+            mine = str(_json(path).get("token", "")).startswith(str(note.get("token", "")))
+            if found.state in ("running", "unknown") and mine:
                 found.running.append((stage, path.parent.name, now - since))
             continue
         fields = _fields(path)

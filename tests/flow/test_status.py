@@ -30,8 +30,6 @@ def test_a_run_tells_how_far_it_is_and_what_it_is_at(tmp_path):
         result(folder, "a", "ingest")
         result(folder, "a", "plan", refuse)
         result(folder, "b", "ingest")
-        note = folder / "run.json"
-        note.write_text(json.dumps(json.loads(note.read_text()) | {"begun": time.time() - 400}))
         begun = folder / "results" / "b" / "plan.begun"
         begun.write_text("{}")
         os.utime(begun, (time.time() - 300, time.time() - 300))
@@ -64,12 +62,11 @@ def test_a_run_tells_how_far_it_is_and_what_it_is_at(tmp_path):
 def test_what_a_run_before_this_one_died_at_is_not_at_work(tmp_path):
     folder = tmp_path / "out" / "store"
     folder.mkdir(parents=True)
-    with only_run(folder, command="study", cases=1):
+    with only_run(folder, command="study", cases=1, token="this"):
         result(folder, "a", "ingest")
-        for stage, age in (("plan", 3600), ("apply", 0)):
+        for stage, token in (("plan", "before-0"), ("apply", "this-0")):
             sign = folder / "results" / "a" / f"{stage}.begun"
-            sign.write_text("{}")
-            os.utime(sign, (time.time() - age, time.time() - age))
+            sign.write_text(json.dumps({"token": token}))
         found = status_of(tmp_path / "out")
         assert [stage for stage, _, _ in found.running] == ["apply"]
         # the only case has a result already: no rate tells what is still to come
