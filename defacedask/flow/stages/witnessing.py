@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from defacedask.anatomy.faceless import Faceless
 from defacedask.anatomy.witness.alignment import MOST_APART
-from defacedask.anatomy.witness.judging import ANOTHER
+from defacedask.anatomy.witness.judging import ANOTHER, LEAST_MOVED
 from defacedask.errors import InputError, RefusedError
 from defacedask.flow.stages.layout import volume_path
 from defacedask.flow.stages.residual import Residual, residual_face
@@ -21,6 +21,8 @@ from defacedask.showing import beside
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from defacedask.anatomy.witness import Sighting
     from defacedask.anatomy.witness.alignment import Alignment
     from defacedask.anatomy.witness.solid import Solid
@@ -92,7 +94,8 @@ def judge(store: CaseStore, planned: TaskResult, defacer: str) -> list[Judged]:
     try:
         seen = {path: _sighting(store.url, store.key, path) for path in store.images}
         plan = _planned_place(planned.facts)
-        return [_one(store, planned, defacer, path, seen, plan) for path in store.images]
+        found = [_one(store, planned, defacer, path, seen, plan) for path in store.images]
+        return [_by_sibling(store, defacer, one, found, seen) if one.reason else one for one in found]
     finally:
         _solid.cache_clear()
 
@@ -131,12 +134,14 @@ def _solid(url: str, key: str, path: str) -> Solid:
 
 
 @functools.lru_cache(maxsize=512)
-def _alignment(url: str, key: str, by: str, path: str) -> Alignment:
+def _alignment(url: str, key: str, by: str, path: str, clearly: bool = False) -> Alignment:
     """How an image that shows no face lies against the one that does; the same for every defacer of a case."""
     from defacedask.anatomy.witness.alignment import alignment
 
     store = CaseStore(url)
-    return alignment(store.volume(by).load(), store.volume(path).load(), _sighting(url, key, by))
+    return alignment(
+        store.volume(by).load(), store.volume(path).load(), _sighting(url, key, by), clearly=clearly
+    )
 
 
 def _planned_place(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -222,6 +227,57 @@ def _one(
         share for share in (found.moved, None if by_plan is None else by_plan.moved) if share is not None
     ]
     return Judged(path, "; ".join(reasons), tuple(notes), min(shares, default=None), figures, hint)
+
+
+def _by_sibling(
+    store: CaseStore, defacer: str, one: Judged, others: Sequence[Judged], seen: Mapping[str, Sighting]
+) -> Judged:
+    """What is seen of an MR image that does not pass by itself at the place of the face of one on its own grid.
+
+    That must have passed by its own face. What both show is compared, not what a header says of them.
+    """
+    from defacedask.anatomy.witness import hidden
+    from defacedask.anatomy.witness.sibling import replaced
+
+    original = store.volume(one.path)
+    if original.attrs["modality"] != "MR" or hidden(original) or seen[one.path].second:
+        return one
+    siblings = [
+        other.path
+        for other in others
+        if not other.reason
+        and (other.figures.get("moved") or 0.0) >= LEAST_MOVED
+        and not seen[other.path].reason
+        and _share_a_grid(original, store.volume(other.path))
+    ]
+    # of the same series rather than another
+    siblings.sort(key=lambda path: store.volume(path).attrs["series_uid"] != original.attrs["series_uid"])
+    if not siblings:
+        return one
+    by = siblings[0]
+    lies, shown = _alignment(store.url, store.key, by, one.path, clearly=True), by.rsplit("/", 1)[-1]
+    found = replaced(
+        store.volume(by).load(),
+        _solid(store.url, store.key, by),
+        seen[by],
+        lies,
+        original.load(),
+        store.volume(volume_path(defacer, one.path)).load(),
+    )
+    figures = {**one.figures, "by": by, "against": lies.facts(), **found.facts()}
+    if found.sentence:
+        reason = f"{one.reason}; at the place of the face that the {shown} shows on the same grid, {found.sentence}"
+        return dataclasses.replace(one, reason=reason, figures=figures)
+    note = f"it was judged at the place of the face that the {shown} shows on the same grid, for {one.reason}"
+    return Judged(one.path, "", (*one.notes, note), found.share, figures)
+
+
+def _share_a_grid(one: xr.DataArray, other: xr.DataArray) -> bool:
+    """Whether two MR images have the same voxels in one frame of reference, and nobody moved either there."""
+    here, there = geometry_of(one), geometry_of(other)
+    moved = any("registered_by" in image.attrs for image in (one, other))
+    same = here.frame_of_reference == there.frame_of_reference != "" and here.close_to(there)
+    return other.attrs["modality"] == "MR" and same and not moved
 
 
 def _no_skin_of_its_own(
