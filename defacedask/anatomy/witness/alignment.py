@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,7 +90,12 @@ class Alignment:
 
 
 def alignment(
-    shown: xr.DataArray, hidden: xr.DataArray, seen: Sighting, *, clearly: bool = False
+    shown: xr.DataArray,
+    hidden: xr.DataArray,
+    seen: Sighting,
+    *,
+    starts: Sequence[tuple[float, float]] = STARTS,
+    clearly: bool = False,
 ) -> Alignment:
     """Lay an image on the one that shows the face.
 
@@ -100,6 +106,8 @@ def alignment(
     hidden : xarray.DataArray
         Another image of the same frame of reference.
     seen : Sighting
+    starts : sequence of (float, float)
+        Turns that the search starts from, as in `STARTS`.
     clearly : bool
         See how ``clear`` their place is, too.
 
@@ -117,7 +125,7 @@ def alignment(
         return Alignment(float("nan"), float("nan"), float("nan"))
     mask = _image(near.astype(np.uint8), grid)
     found: list[tuple[float, Any]] = []
-    for start in STARTS:
+    for start in starts:
         transform = sitk.Euler3DTransform()
         transform.SetCenter(seen.centre.tolist())
         transform.SetMatrix(_turn(seen.axes, *start).ravel().tolist())

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from defacedask.anatomy.witness.solid import Solid
     from defacedask.flow.result import TaskResult
 
+    # path of an image, and its volume
+    Shown = tuple[str, xr.DataArray]
+
 __all__ = ["ALONE", "TOGETHER", "Judged", "elsewhere", "judge"]
 
 
@@ -95,7 +98,13 @@ def judge(store: CaseStore, planned: TaskResult, defacer: str) -> list[Judged]:
         seen = {path: _sighting(store.url, store.key, path) for path in store.images}
         plan = _planned_place(planned.facts)
         found = [_one(store, planned, defacer, path, seen, plan) for path in store.images]
-        return [_by_sibling(store, defacer, one, found, seen) if one.reason else one for one in found]
+        shown = [(one.path, store.volume(one.path)) for one in found if _passed(one, seen)]
+        return [
+            _by_sibling(store, defacer, one, shown, seen)
+            if one.reason
+            else _with_its_series(store, one, shown)
+            for one in found
+        ]
     finally:
         _solid.cache_clear()
 
@@ -136,12 +145,16 @@ def _solid(url: str, key: str, path: str) -> Solid:
 @functools.lru_cache(maxsize=512)
 def _alignment(url: str, key: str, by: str, path: str, clearly: bool = False) -> Alignment:
     """How an image that shows no face lies against the one that does; the same for every defacer of a case."""
-    from defacedask.anatomy.witness.alignment import alignment
+    from defacedask.anatomy.witness.alignment import STARTS, alignment
+    from defacedask.anatomy.witness.sibling import LEAST_CLEAR, MOST_MOVED
 
     store = CaseStore(url)
-    return alignment(
-        store.volume(by).load(), store.volume(path).load(), _sighting(url, key, by), clearly=clearly
-    )
+    shown, hidden, seen = store.volume(by).load(), store.volume(path).load(), _sighting(url, key, by)
+    if clearly:  # volumes of one series mostly lie in one place: from there first
+        lies = alignment(shown, hidden, seen, starts=STARTS[:1], clearly=True)
+        if lies.clear >= LEAST_CLEAR and lies.mm <= MOST_MOVED:
+            return lies
+    return alignment(shown, hidden, seen, clearly=clearly)
 
 
 def _planned_place(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -230,7 +243,7 @@ def _one(
 
 
 def _by_sibling(
-    store: CaseStore, defacer: str, one: Judged, others: Sequence[Judged], seen: Mapping[str, Sighting]
+    store: CaseStore, defacer: str, one: Judged, shown: Sequence[Shown], seen: Mapping[str, Sighting]
 ) -> Judged:
     """What is seen of an MR image that does not pass by itself at the place of the face of one on its own grid.
 
@@ -240,24 +253,15 @@ def _by_sibling(
     from defacedask.anatomy.witness.sibling import replaced
 
     original = store.volume(one.path)
-    if original.attrs["modality"] != "MR" or hidden(original) or seen[one.path].second:
+    if hidden(original) or seen[one.path].second:
         return one
-    siblings = [
-        other.path
-        for other in others
-        if not other.reason
-        and (other.figures.get("moved") or 0.0) >= LEAST_MOVED
-        and not seen[other.path].reason
-        and _share_a_grid(original, store.volume(other.path))
-    ]
-    # of the same series rather than another
-    siblings.sort(key=lambda path: store.volume(path).attrs["series_uid"] != original.attrs["series_uid"])
+    siblings = _siblings(original, shown)
     if not siblings:
         return one
-    by = siblings[0]
-    lies, shown = _alignment(store.url, store.key, by, one.path, clearly=True), by.rsplit("/", 1)[-1]
+    by, sibling = siblings[0]
+    lies, name = _alignment(store.url, store.key, by, one.path, clearly=True), by.rsplit("/", 1)[-1]
     found = replaced(
-        store.volume(by).load(),
+        sibling.compute(),
         _solid(store.url, store.key, by),
         seen[by],
         lies,
@@ -266,10 +270,47 @@ def _by_sibling(
     )
     figures = {**one.figures, "by": by, "against": lies.facts(), **found.facts()}
     if found.sentence:
-        reason = f"{one.reason}; at the place of the face that the {shown} shows on the same grid, {found.sentence}"
+        reason = (
+            f"{one.reason}; at the place of the face that the {name} shows on the same grid, {found.sentence}"
+        )
         return dataclasses.replace(one, reason=reason, figures=figures)
-    note = f"it was judged at the place of the face that the {shown} shows on the same grid, for {one.reason}"
+    note = f"it was judged at the place of the face that the {name} shows on the same grid, for {one.reason}"
     return Judged(one.path, "", (*one.notes, note), found.share, figures)
+
+
+def _with_its_series(store: CaseStore, one: Judged, shown: Sequence[Shown]) -> Judged:
+    """What passes by itself must lie as its series does, if that can be told: else the head is not the plan's."""
+    from defacedask.anatomy.witness.sibling import LEAST_CLEAR, MOST_MOVED
+
+    original = store.volume(one.path)
+    own = [by for by, it in _siblings(original, shown) if _of_one_series(it, original)]
+    if not own or own[0] == one.path:
+        return one
+    by = own[0]
+    lies = _alignment(store.url, store.key, by, one.path, clearly=True)
+    figures = {**one.figures, "by": by, "against": lies.facts()}
+    if lies.clear < LEAST_CLEAR or lies.mm <= MOST_MOVED:
+        return dataclasses.replace(one, figures=figures)
+    reason = (
+        f"its face lies {beside(lies.mm, MOST_MOVED, '.0f')} mm away from where the {by.rsplit('/', 1)[-1]} of its "
+        f"series shows it (at most {MOST_MOVED:g} mm): the head moved, or it is another"
+    )
+    return dataclasses.replace(one, reason=reason, figures=figures)
+
+
+def _passed(one: Judged, seen: Mapping[str, Sighting]) -> bool:
+    """Whether an image passed by its own face."""
+    return not (one.reason or seen[one.path].reason) and (one.figures.get("moved") or 0.0) >= LEAST_MOVED
+
+
+def _siblings(original: xr.DataArray, shown: Sequence[Shown]) -> list[Shown]:
+    """MR images on one grid, of those that passed by their own face; those of the same series first."""
+    found = [one for one in shown if _share_a_grid(original, one[1])]
+    return sorted(found, key=lambda one: not _of_one_series(original, one[1]))
+
+
+def _of_one_series(one: xr.DataArray, other: xr.DataArray) -> bool:
+    return bool(one.attrs["series_uid"] == other.attrs["series_uid"])
 
 
 def _share_a_grid(one: xr.DataArray, other: xr.DataArray) -> bool:
@@ -277,7 +318,8 @@ def _share_a_grid(one: xr.DataArray, other: xr.DataArray) -> bool:
     here, there = geometry_of(one), geometry_of(other)
     moved = any("registered_by" in image.attrs for image in (one, other))
     same = here.frame_of_reference == there.frame_of_reference != "" and here.close_to(there)
-    return other.attrs["modality"] == "MR" and same and not moved
+    both = one.attrs["modality"] == other.attrs["modality"] == "MR"
+    return both and same and not moved
 
 
 def _no_skin_of_its_own(

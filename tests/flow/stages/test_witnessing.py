@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -186,3 +187,36 @@ def test_diffusion_in_one_file_leaves_with_all_its_frames_or_not_at_all(tmp_path
     sure = np.stack([v > 30 for _, v in still])
     assert both.any(axis=(2, 3)).sum(axis=1).min() > 20
     np.testing.assert_array_equal(both[0][sure.all(axis=0)], both[1][sure.all(axis=0)])
+
+
+def in_time(path, volumes):
+    """A NIfTI file of four dimensions on the grid that all share."""
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ WEIGHTED.affine[:, [2, 1, 0, 3]]
+    image = nibabel.Nifti1Image(np.stack([v.T for v in volumes], axis=-1), affine)
+    image.header.set_xyzt_units("mm", "sec")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+
+
+@pytest.mark.slow
+def test_four_dimensions_leave_together_if_the_head_lies_in_one_place(tmp_path):
+    first, near, forward = (
+        diffusion.magnitude(WEIGHTED, sigma=10.0, number=k, moved=(0.0, mm, 0.0))
+        for k, mm in enumerate((0.0, -3.0, -20.0))
+    )
+    others = {"near": near, "forward": forward, "other": diffusion.t1(WEIGHTED, subject=5)}
+    for name, volume in others.items():
+        in_time(tmp_path / "in" / f"sub-{name}_bold.nii", [first, volume])
+    rows = {
+        row["patient"]: row for row in deface(dd.scan(tmp_path / "in"), tmp_path / "out", "quickshear").cases
+    }
+    assert rows["sub-near"]["written"] == {"MR": 1, "defacemask": 1, "sidecar": 1}
+    # what moved forward would have passed by itself: all of its face was cut
+    for name, mm in (("forward", 20), ("other", 32)):
+        assert rows[f"sub-{name}"]["status"] == "refused"
+        assert (
+            f"its face lies {mm} mm away from where the MR of its series shows it"
+            in rows[f"sub-{name}"]["reason"]
+        )
+    assert {p.name for p in (tmp_path / "out").glob("*_bold.nii")} == {"sub-near_bold.nii"}
+    assert dd.verify(tmp_path / "out", source=tmp_path / "in").ok
