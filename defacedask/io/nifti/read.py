@@ -32,6 +32,8 @@ MR_SUFFIXES = frozenset(
     bold cbv sbref dwi epi asl m0scan phase phase1 phase2 phasediff magnitude magnitude1 magnitude2 fieldmap
     """.split()  # noqa: SIM905
 )
+#: Of one file; the longest of functional MR have some thousands.
+MAX_VOLUMES = 4096
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -53,6 +55,8 @@ def _geometry(image: Any, frame: str) -> Geometry:
         raise RefusedError(f"its header gives it no size ({' x '.join(map(str, shape))} voxels)")
     if min(shape[:3]) < 2:
         raise RefusedError("it has a single slice: no volume can be made of it")
+    if max(shape[3:], default=1) > MAX_VOLUMES:
+        raise RefusedError(f"it claims {shape[3]} volumes, more than the {MAX_VOLUMES} that are read")
     if int(np.prod(shape[:3], dtype=np.int64)) > MAX_VOXELS:
         raise RefusedError(
             f"it claims {' x '.join(map(str, shape))} voxels, more than the {MAX_VOXELS} that are read"

@@ -1,4 +1,4 @@
-"""NIfTI files of four dimensions: read volume by volume, cut by one plan, each judged, and written back as one file."""
+"""NIfTI files of four dimensions: read volume by volume, cut by one plan, each judged, and written as one file."""
 
 from __future__ import annotations
 
@@ -138,6 +138,10 @@ def test_what_is_no_row_of_volumes(tmp_path):
     write(tmp_path / "five_bold.nii", VOLUMES[:2], shape=(*GRID.shape[::-1], 1, 2))
     colour = np.zeros(GRID.shape[::-1], [("R", "u1"), ("G", "u1"), ("B", "u1")])
     nibabel.save(nibabel.Nifti1Image(colour, np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "colour.nii")
+    many = write(tmp_path / "many_bold.nii", VOLUMES[:2])
+    raw = bytearray(many.read_bytes())
+    raw[48:50] = np.array(20000, "<i2").tobytes()
+    many.write_bytes(raw)
     cut = write(tmp_path / "short_bold.nii", VOLUMES[:2])
     cut.write_bytes(cut.read_bytes()[:-1])
     found = dd.scan(tmp_path)
@@ -146,4 +150,5 @@ def test_what_is_no_row_of_volumes(tmp_path):
     reasons = {skip.path.rsplit("/", 1)[1]: skip.reason for skip in found.skipped}
     assert "5 dimensions" in reasons["five_bold.nii"]
     assert "neither integers nor real numbers" in reasons["colour.nii"]
+    assert "20000 volumes" in reasons["many_bold.nii"]
     assert "truncated" in reasons["short_bold.nii"]
