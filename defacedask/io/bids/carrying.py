@@ -104,9 +104,8 @@ def carry_on(
     for case in found.cases if sets else ():
         for series in case.images:
             if "bids" in series.facts:
-                used.update(
-                    str(file) for file in (*sidecars_of(series.files[0]), *gradients_of(series.files[0]))
-                )
+                beside = gradients_of(series.files[0], series.facts.get("volumes", 1))
+                used.update(str(file) for file in (*sidecars_of(series.files[0]), *beside))
     for name in earlier - {line["file"] for line in written}:
         (out / name).unlink(missing_ok=True)
     if not written:

@@ -11,8 +11,8 @@ from defacedask.io.nifti.names import stem_of
 
 __all__ = ["GRADIENTS", "gradients_of", "nifti_volumes"]
 
-#: Ends of the files beside a diffusion-weighted image: numbers, one a volume or three.
-GRADIENTS = (".bval", ".bvec")
+#: Ends of the files beside a diffusion-weighted image, and how many numbers they hold a volume.
+GRADIENTS = {".bval": 1, ".bvec": 3}
 
 
 def nifti_volumes(series: Series) -> list[Series]:
@@ -37,11 +37,11 @@ def nifti_volumes(series: Series) -> list[Series]:
     return numbered([(series, one) for one in by])
 
 
-def gradients_of(path: str | Path) -> list[Path]:
-    """Files of `GRADIENTS` beside an image that hold numbers and nothing else."""
+def gradients_of(path: str | Path, count: int) -> list[Path]:
+    """Files of `GRADIENTS` beside an image of so many volumes that hold their numbers and nothing else."""
     path = Path(path)
-    beside = [path.with_name(f"{stem_of(path)}{end}") for end in GRADIENTS]
-    return [one for one in beside if _numbers(one)]
+    beside = {path.with_name(f"{stem_of(path)}{end}"): each * count for end, each in GRADIENTS.items()}
+    return [one for one, numbers in beside.items() if len(_numbers(one)) == numbers]
 
 
 def _numbers(path: Path) -> list[float]:

@@ -191,7 +191,7 @@ def write_nifti(
     )  # fmt: skip
     out = [image]
     extras = [(mask, "defacemask"), (side, "sidecar")]
-    for file in gradients_of(source):
+    for file in gradients_of(source, count):
         extras.append((path.with_name(f"{stem_of(path)}{file.suffix}"), file.suffix[1:]))
         extras[-1][0].write_bytes(file.read_bytes())
     for extra, kind in extras:

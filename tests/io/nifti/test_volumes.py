@@ -109,9 +109,10 @@ def test_there_and_back(tmp_path):
     assert json.loads((out / "sub-1_dwi.json").read_text())["EchoTime"] == 0.08
 
 
-def test_a_text_that_is_no_numbers_is_not_carried_on(tmp_path):
+@pytest.mark.parametrize("text", ["1 0 0 of Mrs. Bergmann\n", "1 0 0\n" * 341])
+def test_what_is_no_direction_a_volume_is_not_carried_on(tmp_path, text):
     weighted(tmp_path / "in")
-    (tmp_path / "in" / "sub-1_dwi.bvec").write_text("1 0 0 of Mrs. Bergmann\n")
+    (tmp_path / "in" / "sub-1_dwi.bvec").write_text(text)
     outcome, out = run_export(tmp_path / "in", tmp_path, HalfSpace(-2.0))
     assert "bvec" not in outcome.facts["written"]
     assert not (out / "sub-1_dwi.bvec").exists()
