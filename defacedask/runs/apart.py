@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from defacedask.errors import StoreError
 from defacedask.flow.result import DONE, forget
 from defacedask.flow.stages.case_export import CaseExport, record_path
+from defacedask.flow.stages.export_grids import sharing_files
 from defacedask.runs.already import take_back
 
 if TYPE_CHECKING:
@@ -70,12 +71,13 @@ def images_apart(run: DefaceRun, case: Case) -> list[Case]:
     """
     from defacedask.io.dicom.export.audit import read_lines
 
-    if len(case.images) < 2 or any(s.facts.get("format") != "NIfTI" for s in case.images):
+    files = sharing_files(case.images)
+    if len(files) < 2 or any(s.facts.get("format") != "NIfTI" for s in case.images):
         return []
     part = record_path(run.record, case.id, run.defacer)
     written = {line["file"] for line in read_lines(part) if line["status"] == "written"}
     names = _names_on_record(run, case)
-    missing = [_apart(case, s) for s in case.images if names[s.files[0]] not in written]
+    missing = [_apart(case, some) for some in files if names[some[0].files[0]] not in written]
     out = [one for one in missing if one.id != case.id]
     run.part_of.update((one.id, case.id) for one in out)
     return out
@@ -117,15 +119,17 @@ def settle(run: DefaceRun, case: Case, apart: Sequence[Case], rows: dict[str, di
             record_path(run.record, one.id, run.defacer).unlink(missing_ok=True)
 
 
-def _apart(case: Case, series: Series) -> Case:
-    """One image of a case as a case of its own, with the id that it has where nothing lies beside it."""
+def _apart(case: Case, volumes: Sequence[Series]) -> Case:
+    """One file of a case as a case of its own, with the id that it has where nothing lies beside it."""
     from defacedask.io.dicom.catalogue import case_id
 
-    geometry = {**(series.geometry or {}), "frame_of_reference": series.uid}
-    facts = {name: value for name, value in series.facts.items() if name not in ("registered", "plan_on")}
-    own = dataclasses.replace(series, frame_of_reference=series.uid, geometry=geometry, facts=facts)
-    name = case_id(series.patient_id or series.study_uid, series.uid)
-    return dataclasses.replace(case, id=name, frame_of_reference=series.uid, images=(own,))
+    frame, own = volumes[0].uid, []
+    for series in volumes:
+        geometry = {**(series.geometry or {}), "frame_of_reference": frame}
+        facts = {name: value for name, value in series.facts.items() if name not in ("registered", "plan_on")}
+        own.append(dataclasses.replace(series, frame_of_reference=frame, geometry=geometry, facts=facts))
+    name = case_id(volumes[0].patient_id or volumes[0].study_uid, frame)
+    return dataclasses.replace(case, id=name, frame_of_reference=frame, images=tuple(own))
 
 
 def _names_on_record(run: DefaceRun, case: Case) -> dict[str, str]:

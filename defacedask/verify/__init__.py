@@ -11,6 +11,7 @@ from typing import Any
 
 from defacedask.door import callable_module
 from defacedask.inputs import folder_of
+from defacedask.io.nifti.volumes import GRADIENTS
 from defacedask.verify.files import Found, Problem, look
 from defacedask.verify.lines import Lines
 from defacedask.verify.model import Verification, verification
@@ -81,7 +82,9 @@ def dicom_files(folder: Path, lines: Lines) -> list[Path]:
         for line in lines
         if line.get("status") == "written" and line.get("modality") != "dataset"
     )
-    return [folder / name for name in names if not name.lower().endswith((".nii", ".nii.gz", ".json"))]
+    return [
+        folder / name for name in names if not name.lower().endswith((".nii", ".nii.gz", ".json", *GRADIENTS))
+    ]
 
 
 callable_module(__name__, verify)  # dd.verify(out)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from defacedask.io.nifti.opened import opened
+from defacedask.io.nifti.opened import opened, stored_values
 from defacedask.io.nifti.values import unpacked_size
 from defacedask.modality import IMAGES
 from defacedask.verify.lines import Line, Lines
@@ -204,9 +204,11 @@ def _nifti(found: _Found, line: Line, image: str, before: str | None) -> None:
         found.say(image, "tags", f"{more} bytes follow its voxels, and no mask says what they show")
     if before is None:
         return
-    old = np.asanyarray(opened(before).dataobj.get_unscaled()).reshape(mask.shape)
-    now = np.asanyarray(new.dataobj.get_unscaled()).reshape(mask.shape)
-    same = (old == now) | ((old != old) & (now != now))
-    outside = int((~same & (np.asarray(mask.dataobj) == 0)).sum())
+    source, away = opened(before), np.asarray(mask.dataobj).T == 0
+    outside = 0
+    for number in range(int(np.prod(new.shape[3:], dtype=np.int64))):
+        old, now = (stored_values(p, im, number) for p, im in ((before, source), (found.folder / image, new)))
+        same = (old == now) | ((old != old) & (now != now))
+        outside += int((~same & away).sum())
     if outside:
         found.say(line["file"], "tags", f"{outside} voxels outside of the mask are not the original's")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,8 @@ __all__ = ["MOST_APART", "Alignment", "alignment"]
 MOST_APART = 20.0
 #: How much more the images must tell of each other elsewhere than in the frame's own position.
 BETTER = 1.1
+#: mm by which images are moved to see whether their place was clear.
+ASIDE = 30.0
 #: mm of the grid, and around the middle of the skull and below it how far the images are compared.
 GRID, RADIUS, BELOW = 4.0, 125.0, 80.0
 #: Turns about the head's own axes, degrees (to the left, chin down), that the search starts from.
@@ -53,11 +56,17 @@ class Alignment:
         How far the head is turned; NaN if they cannot be compared.
     gain : float
         Mutual information there, relative to that in the frame's own position.
+    matrix : (4, 4) array, optional
+        World LPS mm of the image that shows the face -> of the other.
+    clear : float
+        Mutual information there, relative to the most that is found `ASIDE` mm away; 0 if nobody asked.
     """
 
     mm: float
     degrees: float
     gain: float
+    matrix: np.ndarray | None = dataclasses.field(default=None, compare=False)
+    clear: float = 0.0
 
     @property
     def apart(self) -> bool:
@@ -76,10 +85,18 @@ class Alignment:
             "mm": round(self.mm, 1) if known else None,
             "degrees": round(self.degrees, 1) if known else None,
             "gain": round(self.gain, 3) if known else None,
+            **({"clear": round(self.clear, 3)} if self.clear else {}),
         }
 
 
-def alignment(shown: xr.DataArray, hidden: xr.DataArray, seen: Sighting) -> Alignment:
+def alignment(
+    shown: xr.DataArray,
+    hidden: xr.DataArray,
+    seen: Sighting,
+    *,
+    starts: Sequence[tuple[float, float]] = STARTS,
+    clearly: bool = False,
+) -> Alignment:
     """Lay an image on the one that shows the face.
 
     Parameters
@@ -89,6 +106,10 @@ def alignment(shown: xr.DataArray, hidden: xr.DataArray, seen: Sighting) -> Alig
     hidden : xarray.DataArray
         Another image of the same frame of reference.
     seen : Sighting
+    starts : sequence of (float, float)
+        Turns that the search starts from, as in `STARTS`.
+    clearly : bool
+        See how ``clear`` their place is, too.
 
     Returns
     -------
@@ -104,7 +125,7 @@ def alignment(shown: xr.DataArray, hidden: xr.DataArray, seen: Sighting) -> Alig
         return Alignment(float("nan"), float("nan"), float("nan"))
     mask = _image(near.astype(np.uint8), grid)
     found: list[tuple[float, Any]] = []
-    for start in STARTS:
+    for start in starts:
         transform = sitk.Euler3DTransform()
         transform.SetCenter(seen.centre.tolist())
         transform.SetMatrix(_turn(seen.axes, *start).ravel().tolist())
@@ -127,9 +148,24 @@ def alignment(shown: xr.DataArray, hidden: xr.DataArray, seen: Sighting) -> Alig
     # two directions of the head, before and after
     before = np.stack([seen.place - seen.centre, 100.0 * seen.axes[:, 0]])
     after = np.stack([place - centre, ahead - centre])
-    return Alignment(
-        float(np.linalg.norm(place - seen.place)), _degrees(before, after), there / min(here, -1e-6)
-    )
+    matrix = np.eye(4)
+    matrix[:3, 3] = out.TransformPoint((0.0, 0.0, 0.0))
+    matrix[:3, :3] = np.stack([out.TransformPoint(p) for p in np.eye(3).tolist()], axis=1) - matrix[:3, 3:]
+    mm, gain = float(np.linalg.norm(place - seen.place)), there / min(here, -1e-6)
+    clear = _clear(mask, fixed, moving, matrix, there) if clearly else 0.0
+    return Alignment(mm, _degrees(before, after), gain, matrix, clear)
+
+
+def _clear(mask: Any, fixed: Any, moving: Any, matrix: np.ndarray, there: float) -> float:
+    import SimpleITK as sitk
+
+    found = []
+    for step in ASIDE * np.vstack([np.eye(3), -np.eye(3)]):
+        transform = sitk.Euler3DTransform()
+        transform.SetMatrix(matrix[:3, :3].ravel().tolist(), 1e-6)
+        transform.SetTranslation((matrix[:3, 3] + step).tolist())
+        found.append(_value(mask, fixed, moving, transform))
+    return there / min(*found, -1e-6)
 
 
 def _method(mask: Any, level: tuple[int, float]) -> Any:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from defacedask.anatomy.witness.seeing import Sighting
 
-__all__ = ["moved_skin"]
+__all__ = ["face_skin", "moved_skin"]
 
 #: mm of the grid that skins are compared on, and half the size of its box.
 FINE, HALF = 1.5, 85.0
@@ -61,6 +61,13 @@ def moved_skin(
     if count == 0:
         return 0, float("nan")
     return count, _share_moved(points, now, box, least_mm)
+
+
+def face_skin(original: xr.DataArray, solid: Solid, seen: Sighting) -> np.ndarray:
+    """Where the skin of the face lies that `moved_skin` compares: (n, 3) world LPS mm."""
+    box, points, _ = _skins(original, original, solid, seen)
+    points[points] = _face(box, seen, points)
+    return box.to_world(np.argwhere(points))
 
 
 def _share_moved(points: np.ndarray, now: np.ndarray, box: Geometry, least_mm: float) -> float:

@@ -43,7 +43,7 @@ class GridExport(JudgedExport):
         ]
         first = together[0]
         if first.facts.get("format") == "NIfTI":
-            return {first.key: self.nifti(first, plan, *pairs[0])}
+            return self.nifti(together, plan, pairs)
         with writing(f"the defaced {first.modality}"):
             if "frames" in first.facts:
                 images, changed = self._frames(together, plan, pairs)
@@ -163,18 +163,20 @@ class GridExport(JudgedExport):
         """Whether the plan only lays material on the face."""
         return self.added > 100 * self.taken and self.added > 0
 
-    def nifti(self, series: Series, plan: Plan, before: Any, after: Any) -> int:
-        """Write one NIfTI image and its mask; gives the number of voxels changed."""
+    def nifti(
+        self, together: Sequence[Series], plan: Plan, pairs: Sequence[tuple[Any, Any]]
+    ) -> dict[str, int]:
+        """Write one NIfTI file and its mask; gives the number of voxels changed of each volume, by its key."""
         from defacedask.io.nifti.write import exact_path, write_nifti
 
         with writing("the defaced NIfTI"):
-            path = self.place(series.files[0])
+            path = self.place(together[0].files[0])
             exact = exact_path(self.masks / path.name)
-            written = write_nifti(
-                series, plan, before, after, path, self.context, to_template=self.to_template, exact=exact
+            written, changed = write_nifti(
+                together, plan, pairs, path, self.context, to_template=self.to_template, exact=exact
             )
         self.done += written
-        return written[0].voxels_changed
+        return changed
 
     def doses(self, plan: Plan, store: CaseStore) -> None:
         """Write doses; hold back what could not be read, or still tells where the skin was."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from defacedask.anatomy.faceless import Faceless
 from defacedask.anatomy.witness.alignment import MOST_APART
-from defacedask.anatomy.witness.judging import ANOTHER
+from defacedask.anatomy.witness.judging import ANOTHER, LEAST_MOVED
 from defacedask.errors import InputError, RefusedError
 from defacedask.flow.stages.layout import volume_path
 from defacedask.flow.stages.residual import Residual, residual_face
@@ -21,10 +21,15 @@ from defacedask.showing import beside
 from defacedask.volume import geometry_of
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from defacedask.anatomy.witness import Sighting
     from defacedask.anatomy.witness.alignment import Alignment
     from defacedask.anatomy.witness.solid import Solid
     from defacedask.flow.result import TaskResult
+
+    # path of an image, and its volume
+    Shown = tuple[str, xr.DataArray]
 
 __all__ = ["ALONE", "TOGETHER", "Judged", "elsewhere", "judge"]
 
@@ -92,7 +97,14 @@ def judge(store: CaseStore, planned: TaskResult, defacer: str) -> list[Judged]:
     try:
         seen = {path: _sighting(store.url, store.key, path) for path in store.images}
         plan = _planned_place(planned.facts)
-        return [_one(store, planned, defacer, path, seen, plan) for path in store.images]
+        found = [_one(store, planned, defacer, path, seen, plan) for path in store.images]
+        shown = [(one.path, store.volume(one.path)) for one in found if _passed(one, seen)]
+        return [
+            _by_sibling(store, defacer, one, shown, seen)
+            if one.reason
+            else _with_its_series(store, one, shown)
+            for one in found
+        ]
     finally:
         _solid.cache_clear()
 
@@ -131,12 +143,18 @@ def _solid(url: str, key: str, path: str) -> Solid:
 
 
 @functools.lru_cache(maxsize=512)
-def _alignment(url: str, key: str, by: str, path: str) -> Alignment:
+def _alignment(url: str, key: str, by: str, path: str, clearly: bool = False) -> Alignment:
     """How an image that shows no face lies against the one that does; the same for every defacer of a case."""
-    from defacedask.anatomy.witness.alignment import alignment
+    from defacedask.anatomy.witness.alignment import STARTS, alignment
+    from defacedask.anatomy.witness.sibling import LEAST_CLEAR, MOST_MOVED
 
     store = CaseStore(url)
-    return alignment(store.volume(by).load(), store.volume(path).load(), _sighting(url, key, by))
+    shown, hidden, seen = store.volume(by).load(), store.volume(path).load(), _sighting(url, key, by)
+    if clearly:  # volumes of one series mostly lie in one place: from there first
+        lies = alignment(shown, hidden, seen, starts=STARTS[:1], clearly=True)
+        if lies.clear >= LEAST_CLEAR and lies.mm <= MOST_MOVED:
+            return lies
+    return alignment(shown, hidden, seen, clearly=clearly)
 
 
 def _planned_place(facts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -222,6 +240,86 @@ def _one(
         share for share in (found.moved, None if by_plan is None else by_plan.moved) if share is not None
     ]
     return Judged(path, "; ".join(reasons), tuple(notes), min(shares, default=None), figures, hint)
+
+
+def _by_sibling(
+    store: CaseStore, defacer: str, one: Judged, shown: Sequence[Shown], seen: Mapping[str, Sighting]
+) -> Judged:
+    """What is seen of an MR image that does not pass by itself at the place of the face of one on its own grid.
+
+    That must have passed by its own face. What both show is compared, not what a header says of them.
+    """
+    from defacedask.anatomy.witness import hidden
+    from defacedask.anatomy.witness.sibling import replaced
+
+    original = store.volume(one.path)
+    if hidden(original) or seen[one.path].second:
+        return one
+    siblings = _siblings(original, shown)
+    if not siblings:
+        return one
+    by, sibling = siblings[0]
+    lies, name = _alignment(store.url, store.key, by, one.path, clearly=True), by.rsplit("/", 1)[-1]
+    found = replaced(
+        sibling.compute(),
+        _solid(store.url, store.key, by),
+        seen[by],
+        lies,
+        original.load(),
+        store.volume(volume_path(defacer, one.path)).load(),
+    )
+    figures = {**one.figures, "by": by, "against": lies.facts(), **found.facts()}
+    if found.sentence:
+        reason = (
+            f"{one.reason}; at the place of the face that the {name} shows on the same grid, {found.sentence}"
+        )
+        return dataclasses.replace(one, reason=reason, figures=figures)
+    note = f"it was judged at the place of the face that the {name} shows on the same grid, for {one.reason}"
+    return Judged(one.path, "", (*one.notes, note), found.share, figures)
+
+
+def _with_its_series(store: CaseStore, one: Judged, shown: Sequence[Shown]) -> Judged:
+    """What passes by itself must lie as its series does, if that can be told: else the head is not the plan's."""
+    from defacedask.anatomy.witness.sibling import LEAST_CLEAR, MOST_MOVED
+
+    original = store.volume(one.path)
+    own = [by for by, it in _siblings(original, shown) if _of_one_series(it, original)]
+    if not own or own[0] == one.path:
+        return one
+    by = own[0]
+    lies = _alignment(store.url, store.key, by, one.path, clearly=True)
+    figures = {**one.figures, "by": by, "against": lies.facts()}
+    if lies.clear < LEAST_CLEAR or lies.mm <= MOST_MOVED:
+        return dataclasses.replace(one, figures=figures)
+    reason = (
+        f"its face lies {beside(lies.mm, MOST_MOVED, '.0f')} mm away from where the {by.rsplit('/', 1)[-1]} of its "
+        f"series shows it (at most {MOST_MOVED:g} mm): the head moved, or it is another"
+    )
+    return dataclasses.replace(one, reason=reason, figures=figures)
+
+
+def _passed(one: Judged, seen: Mapping[str, Sighting]) -> bool:
+    """Whether an image passed by its own face."""
+    return not (one.reason or seen[one.path].reason) and (one.figures.get("moved") or 0.0) >= LEAST_MOVED
+
+
+def _siblings(original: xr.DataArray, shown: Sequence[Shown]) -> list[Shown]:
+    """MR images on one grid, of those that passed by their own face; those of the same series first."""
+    found = [one for one in shown if _share_a_grid(original, one[1])]
+    return sorted(found, key=lambda one: not _of_one_series(original, one[1]))
+
+
+def _of_one_series(one: xr.DataArray, other: xr.DataArray) -> bool:
+    return bool(one.attrs["series_uid"] == other.attrs["series_uid"])
+
+
+def _share_a_grid(one: xr.DataArray, other: xr.DataArray) -> bool:
+    """Whether two MR images have the same voxels in one frame of reference, and nobody moved either there."""
+    here, there = geometry_of(one), geometry_of(other)
+    moved = any("registered_by" in image.attrs for image in (one, other))
+    same = here.frame_of_reference == there.frame_of_reference != "" and here.close_to(there)
+    both = one.attrs["modality"] == other.attrs["modality"] == "MR"
+    return both and same and not moved
 
 
 def _no_skin_of_its_own(

@@ -10,6 +10,7 @@ from defacedask.io.bids.dataset import DataSet, data_sets, write_data_set
 from defacedask.io.bids.names import parse
 from defacedask.io.bids.refused import name_what_is_there
 from defacedask.io.bids.sidecar import sidecars_of
+from defacedask.io.nifti.volumes import gradients_of
 
 if TYPE_CHECKING:
     from defacedask.io.dicom.export.words import Words
@@ -103,7 +104,8 @@ def carry_on(
     for case in found.cases if sets else ():
         for series in case.images:
             if "bids" in series.facts:
-                used.update(str(file) for file in sidecars_of(series.files[0]))
+                beside = gradients_of(series.files[0], series.facts.get("volumes", 1))
+                used.update(str(file) for file in (*sidecars_of(series.files[0]), *beside))
     for name in earlier - {line["file"] for line in written}:
         (out / name).unlink(missing_ok=True)
     if not written:

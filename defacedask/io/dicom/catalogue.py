@@ -33,6 +33,7 @@ from defacedask.io.dicom.series import CLASSIC, ENHANCED, IMAGE_CLASSES, class_n
 from defacedask.io.dicom.several import image_volumes
 from defacedask.io.nifti.keys import settle_files
 from defacedask.io.nifti.read import nifti_series
+from defacedask.io.nifti.volumes import nifti_volumes
 from defacedask.modality import IMAGES
 
 __all__ = ["Case", "Scan", "Series", "Skipped", "case_id", "scan"]
@@ -422,7 +423,7 @@ def scan(*inputs: Any, workers: int | None = None) -> Scan:
     settled = settle_files(files)
     grouped = one_plan_each(settled.files)
     described = with_participants(grouped.files)
-    catalogue.images += described.files
+    catalogue.images += [volume for one in described.files for volume in nifti_volumes(one)]
     catalogue.skipped += settled.skipped
     catalogue.notes += [*settled.notes, *grouped.notes, *described.notes]
     cases = catalogue.cases()

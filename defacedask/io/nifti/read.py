@@ -17,7 +17,7 @@ from defacedask.io.dicom.defaced import by_name, by_sidecar
 from defacedask.io.dicom.series_facts import Series
 from defacedask.io.dicom.stack import MAX_VOXELS
 from defacedask.io.nifti.names import stem_of
-from defacedask.io.nifti.opened import opened
+from defacedask.io.nifti.opened import opened, stored_values
 from defacedask.io.nifti.values import SENTINEL, numbers_only, unpacked_size
 from defacedask.whole_files import file_hash
 
@@ -32,6 +32,8 @@ MR_SUFFIXES = frozenset(
     bold cbv sbref dwi epi asl m0scan phase phase1 phase2 phasediff magnitude magnitude1 magnitude2 fieldmap
     """.split()  # noqa: SIM905
 )
+#: Of one file; the longest of functional MR have some thousands.
+MAX_VOLUMES = 4096
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -45,12 +47,16 @@ def _open(path: str) -> Any:
 
 def _geometry(image: Any, frame: str) -> Geometry:
     header, shape = image.header, image.shape
-    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
-        raise RefusedError(f"it has {len(shape)} dimensions ({' x '.join(map(str, shape))}), not one volume")
-    if min(shape[:3]) < 1:
+    if len(shape) < 3 or any(n != 1 for n in shape[4:]):
+        raise RefusedError(
+            f"it has {len(shape)} dimensions ({' x '.join(map(str, shape))}): more than a row of volumes"
+        )
+    if min(shape) < 1:
         raise RefusedError(f"its header gives it no size ({' x '.join(map(str, shape))} voxels)")
     if min(shape[:3]) < 2:
         raise RefusedError("it has a single slice: no volume can be made of it")
+    if max(shape[3:], default=1) > MAX_VOLUMES:
+        raise RefusedError(f"it claims {shape[3]} volumes, more than the {MAX_VOLUMES} that are read")
     if int(np.prod(shape[:3], dtype=np.int64)) > MAX_VOXELS:
         raise RefusedError(
             f"it claims {' x '.join(map(str, shape))} voxels, more than the {MAX_VOXELS} that are read"
@@ -88,7 +94,8 @@ def _modality(path: str, image: Any, sidecar: dict[str, Any]) -> tuple[str, str,
     if stem_of(path).rpartition("_")[2].lower() in MR_SUFFIXES:
         return "MR", "1", "its name says MR"
     try:
-        values = np.asarray(image.dataobj[:, :, image.shape[2] // 2 :: 4])
+        values = stored_values(path, image)[image.shape[2] // 2 :: 4] * float(image.dataobj.slope)
+        values = values + float(image.dataobj.inter)
     except Exception as error:
         raise DamagedError(f"its values cannot be read ({type(error).__name__})") from None
     # what is no number says nothing
@@ -124,12 +131,12 @@ def is_left_out(path: str) -> bool:
 
 
 def nifti_series(path: str) -> Series:
-    """Describe a NIfTI file as a one-series case.
+    """Describe a NIfTI file as a one-series case; its volumes are told by `defacedask.io.nifti.volumes`.
 
     Raises
     ------
     RefusedError
-        If it is not readable, not one grey volume, or does not say how it lies in the patient.
+        If it is not readable, holds no grey volumes, or does not say how it lies in the patient.
     """
     stem = stem_of(path)
     if LABELS.search(stem.lower()):
@@ -178,6 +185,7 @@ def nifti_series(path: str) -> Series:
             "units": units,
             "modality_because": why,
             "stored": stored.newbyteorder("=").name,
+            **({"volumes": count} if (count := int(np.prod(image.shape[3:], dtype=np.int64))) > 1 else {}),
             "space": _space(image),
             **({} if defaced is None else {"already_defaced": defaced}),
             "sha256": content,
@@ -201,7 +209,7 @@ def nifti_rescale(series: Series) -> tuple[float, float]:
 
 
 def read_nifti(series: Series) -> tuple[np.ndarray, int]:
-    """Stored values of a NIfTI series, in this machine's byte order, all of them numbers.
+    """Stored values of a NIfTI series, or of its volume, in this machine's byte order, all of them numbers.
 
     Returns
     -------
@@ -216,11 +224,10 @@ def read_nifti(series: Series) -> tuple[np.ndarray, int]:
     """
     path = series.files[0]
     try:
-        stored = np.asanyarray(_open(path).dataobj.get_unscaled())
+        stored = stored_values(path, _open(path), max(series.volume - 1, 0))
     except RefusedError as error:
         raise InputError(f"{path} cannot be read: {error.message}.") from None
     except Exception as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
-    stored = stored.reshape(stored.shape[:3]).T
-    stored = np.ascontiguousarray(stored.astype(stored.dtype.newbyteorder("="), copy=False))
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     return numbers_only(stored, *nifti_rescale(series), series.modality)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from defacedask.io.dicom.export.covered import CLEANED, CODE, METHOD, SCHEME, do
 from defacedask.io.nifti.beside import header_size, only_voxels, without_pictures
 from defacedask.io.nifti.names import stem_of
 from defacedask.io.nifti.opened import opened
+from defacedask.io.nifti.volumes import gradients_of
 from defacedask.volume import geometry_of
 from defacedask.whole_files import file_hash
 
@@ -87,25 +89,24 @@ def save_bytes(path: Path, data: bytes) -> None:
 
 
 def write_nifti(
-    series: Series,
+    together: Sequence[Series],
     plan: Plan,
-    before: Any,
-    after: Any,
+    pairs: Sequence[tuple[Any, Any]],
     path: Path,
     context: Context,
     *,
     to_template: np.ndarray | None = None,
     exact: Path | None = None,
-) -> list[Written]:
+) -> tuple[list[Written], dict[str, int]]:
     """Write a defaced NIfTI file, its mask and its sidecar, and read them back.
 
     Parameters
     ----------
-    series : Series
-        The original.
+    together : sequence of Series
+        The original: its volume, or all of them.
     plan : Plan
-    before, after : xarray.DataArray
-        Stored values as they came and as the plan left them, (z, y, x).
+    pairs : sequence of (xarray.DataArray, xarray.DataArray)
+        Of each: stored values as they came and as the plan left them, (z, y, x); lazy ones are read one by one.
     path : Path
         File to write.
     context : Context
@@ -116,8 +117,10 @@ def write_nifti(
 
     Returns
     -------
-    list of Written
-        Image, mask, sidecar.
+    written : list of Written
+        Image, mask, sidecar, and what lies beside a diffusion-weighted image.
+    changed : dict
+        Voxels changed of each volume, by its key.
 
     Raises
     ------
@@ -131,33 +134,42 @@ def write_nifti(
     from defacedask.io.dicom.export import Written
     from defacedask.io.nifti.values import numbers_only
 
+    series = together[0]
     source = Path(series.files[0])
     loaded = opened(source)
     header = loaded.header
-    stored, defaced = before.values, after.values
-    geometry = geometry_of(before)
+    count = int(np.prod(loaded.shape[3:], dtype=np.int64))
+    if [max(one.volume, 1) for one in together] != list(range(1, count + 1)):
+        raise DefacedaskError("volumes of a file are missing, or there twice.", "Please report this.")
+    geometry = geometry_of(pairs[0][0])
     region = np.asarray(plan.region(geometry))
     whole = _raw(source)
     dtype, offset = np.dtype(header.get_data_dtype()), int(loaded.dataobj.offset)
-    here = np.frombuffer(whole, dtype, count=stored.size, offset=offset).reshape(stored.shape)
-    # compared as it was read: what is no number is background there
-    seen, _ = numbers_only(here, float(loaded.dataobj.slope), float(loaded.dataobj.inter), series.modality)
-    if not np.array_equal(seen, stored):
-        raise InputError(f"{source.name} changed since it was read.", "Run again.")
-    if ((defaced != stored) & ~region).any():
-        raise DefacedaskError(
-            f"{context.defacer} changed values outside its own region.", "Please report this."
-        )
     # voxels outside the region keep their bytes, not-a-numbers' too; inside they go, for they would draw the skin
-    raw, beside = only_voxels(whole, offset, offset + here.nbytes)
+    raw, beside = only_voxels(whole, offset, offset + count * region.size * dtype.itemsize)
     if context.remap.identity is not None:
         raw = _anonymous(raw, offset)
-    new = here.copy()
-    new[region] = defaced[region].astype(dtype)
-    # by their bytes: of what was no number or -0 the value that was read may be the same
-    changed = bits(new) != bits(here)
-    raw[offset : offset + new.nbytes] = new.tobytes()
+    changed, counts = np.zeros(region.shape, bool), {}
+    for number, (one, (before, after)) in enumerate(zip(together, pairs, strict=True)):
+        stored, defaced = before.values, after.values
+        start = offset + number * region.size * dtype.itemsize
+        here = np.frombuffer(whole, dtype, count=region.size, offset=start).reshape(region.shape)
+        # compared as it was read: what is no number is background there
+        slope, intercept = float(loaded.dataobj.slope), float(loaded.dataobj.inter)
+        if not np.array_equal(numbers_only(here, slope, intercept, series.modality)[0], stored):
+            raise InputError(f"{source.name} changed since it was read.", "Run again.")
+        if ((defaced != stored) & ~region).any():
+            raise DefacedaskError(
+                f"{context.defacer} changed values outside its own region.", "Please report this."
+            )
+        new = here.copy()
+        new[region] = defaced[region].astype(dtype)
+        # by their bytes: of what was no number or -0 the value that was read may be the same
+        own = bits(new) != bits(here)
+        raw[start : start + new.nbytes] = new.tobytes()
+        counts[one.key], changed = int(own.sum()), changed | own
     save_bytes(path, bytes(raw))
+    del whole, raw
 
     mask = mask_path(path, derivative=bool(series.facts.get("derivative")))
     hull = published(plan, changed, geometry, to_template)
@@ -171,13 +183,18 @@ def write_nifti(
     facts, notes = _sidecar(source, mask, context)
     side.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
-    _check(source, path, mask, hull, defaced, region, offset, dtype, context.remap.identity is not None)
-    one = Written(
+    afters = [after for _, after in pairs]
+    _check(source, path, mask, hull, afters, region, offset, dtype, context.remap.identity is not None)
+    image = Written(
         str(source), str(path), series.modality, series.uid, context.remap.uids(series.uid), file_hash(source),
-        file_hash(path), int(changed.sum()), notes=beside,
+        file_hash(path), sum(counts.values()), notes=beside,
     )  # fmt: skip
-    out = [one]
-    for extra, kind in ((mask, "defacemask"), (side, "sidecar")):
+    out = [image]
+    extras = [(mask, "defacemask"), (side, "sidecar")]
+    for file in gradients_of(source, count):
+        extras.append((path.with_name(f"{stem_of(path)}{file.suffix}"), file.suffix[1:]))
+        extras[-1][0].write_bytes(file.read_bytes())
+    for extra, kind in extras:
         uid = f"{series.uid} {kind}"
         out.append(
             Written(
@@ -186,12 +203,12 @@ def write_nifti(
                 kind,
                 uid,
                 context.remap.uids(uid),
-                one.input_sha256,
+                image.input_sha256,
                 file_hash(extra),
                 notes=notes if kind == "sidecar" else (),
             )
         )
-    return out
+    return out, counts
 
 
 def _anonymous(raw: bytearray, offset: int) -> bytearray:
@@ -348,7 +365,7 @@ def _check(
     path: Path,
     mask: Path,
     hull: np.ndarray,
-    defaced: np.ndarray,
+    afters: Sequence[Any],
     region: np.ndarray,
     offset: int,
     dtype: np.dtype,
@@ -359,28 +376,28 @@ def _check(
     Outside of region and mask, that is; inside they are the plan's.
     """
     old, new = _raw(source), _raw(path)
-    size = defaced.size * dtype.itemsize
+    size = region.size * dtype.itemsize
     if anonymous:
         old = bytes(_anonymous(bytearray(old), offset))
     length, _ = header_size(old)
     # voxels begin behind the header; what lies between may only have become zero
     same = all(a in (b, 0) for a, b in zip(new[length:offset], old[length:offset], strict=False))
-    if len(new) != offset + size or old[:length] != new[:length] or not same:
+    if len(new) != offset + len(afters) * size or old[:length] != new[:length] or not same:
         raise DefacedaskError(f"the header of {path.name} is not the original's.", "Please report this.")
-    kept = ~region.ravel()
-    before = np.frombuffer(old, f"V{dtype.itemsize}", defaced.size, offset)
-    after = np.frombuffer(new, f"V{dtype.itemsize}", defaced.size, offset)
-    values = np.frombuffer(new, dtype, defaced.size, offset).reshape(defaced.shape)
-    if (before[kept] != after[kept]).any():
-        raise DefacedaskError(f"values of {path.name} changed outside the region.", "Please report this.")
-    if not np.array_equal(values[region], defaced[region], equal_nan=dtype.kind == "f"):
-        raise DefacedaskError(
-            f"values of {path.name} inside the region are not the plan's.", "Please report this."
-        )
     read = opened(mask)
     written = np.asarray(read.dataobj).T != 0
     if not np.array_equal(written, hull):
         raise DefacedaskError(f"the mask {mask.name} is not the hull of the plan.", "Please report this.")
-    outside = ~written.ravel()
-    if (before[outside] != after[outside]).any():
-        raise DefacedaskError(f"values of {path.name} changed outside its mask.", "Please report this.")
+    kept, outside = ~region.ravel(), ~written.ravel()
+    for number, one in enumerate(afters):
+        defaced, start = one.values, offset + number * size
+        before, after = (np.frombuffer(data, f"V{dtype.itemsize}", region.size, start) for data in (old, new))
+        values = after.view(dtype).reshape(region.shape)
+        if (before[kept] != after[kept]).any():
+            raise DefacedaskError(f"values of {path.name} changed outside the region.", "Please report this.")
+        if not np.array_equal(values[region], defaced[region], equal_nan=dtype.kind == "f"):
+            raise DefacedaskError(
+                f"values of {path.name} inside the region are not the plan's.", "Please report this."
+            )
+        if (before[outside] != after[outside]).any():
+            raise DefacedaskError(f"values of {path.name} changed outside its mask.", "Please report this.")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
+from support import diffusion, make
 
 import defacedask as dd
 from defacedask.anatomy.grid import resample
@@ -139,3 +141,82 @@ def test_where_a_part_of_the_face_is_missing_the_reason_says_so(cut_at_the_eyes,
 def test_a_missing_part_of_the_face_is_noted(cut_at_the_eyes, tmp_path):
     row = deface(dd.scan(cut_at_the_eyes), tmp_path / "out", "quickshear").cases[0]
     assert "a part of its face is missing already" in " ".join(row["notes"])
+
+
+def weighted(folder, name, volumes):
+    """A multi-frame image of several b-values on the grid that all share."""
+    order = [(v, k) for v in range(len(volumes)) for k in range(len(volumes[0][1]))]
+
+    def own(dataset):
+        make.set_pixels(dataset, np.stack([volumes[v][1][k] for v, k in order]))
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = make.uid(name, "instance")
+        for frame, (v, k) in zip(dataset.PerFrameFunctionalGroupsSequence, order, strict=True):
+            frame.MRDiffusionSequence = [make.item(DiffusionBValue=float(volumes[v][0]))]
+            frame.FrameContentSequence[0].InStackPositionNumber = k + 1
+            frame.FrameContentSequence[0].TemporalPositionIndex = v + 1
+
+    path, slices = folder / f"{name}.dcm", [k for _, k in order]
+    make.write_enhanced(path, volumes[0][1], WEIGHTED, order=slices, series=name, change=own)
+
+
+WEIGHTED = diffusion.grid(frame=make.uid("frame"))
+
+
+@pytest.mark.slow
+def test_diffusion_in_one_file_leaves_with_all_its_frames_or_not_at_all(tmp_path):
+    """At b = 2500 no skin of the face is measured; it is judged at the place that b = 0 shows."""
+    without = diffusion.magnitude(WEIGHTED, sigma=10.0)
+    still = [(0, without), (2500, diffusion.magnitude(WEIGHTED, 2500.0, sigma=10.0, number=3))]
+    away = diffusion.magnitude(WEIGHTED, 2500.0, sigma=10.0, number=3, moved=(0.0, 14.0, 14.0))
+    weighted(tmp_path / "in", "still", still)
+    weighted(tmp_path / "in", "moved", [(0, without), (2500, away)])
+    weighted(tmp_path / "in", "phase", [(0, without), (1, diffusion.phase(WEIGHTED))])
+    row = deface(dd.scan(tmp_path / "in"), tmp_path / "out", "quickshear").cases[0]
+    assert row["status"] == "done"
+    assert row["written"] == {"MR": 1}
+    held = {one["what"].rsplit("/", 1)[-1]: one["reason"] for one in row["held_back"]}
+    assert held.keys() == {"moved.dcm", "phase.dcm"}
+    assert "20 mm away from there (at most 8 mm)" in held["moved.dcm"]
+    assert "too little in common" in held["phase.dcm"]
+    assert any("judged at the place of the face that the MR" in note for note in row["notes"]), row["notes"]
+    (file,) = (tmp_path / "out").rglob("*.dcm")
+    before, after = (pydicom.dcmread(f).pixel_array for f in (tmp_path / "in" / "still.dcm", file))
+    assert before.shape == after.shape
+    # every frame is cut where the first volume is
+    both = (before != after).reshape(2, *WEIGHTED.shape)
+    sure = np.stack([v > 30 for _, v in still])
+    assert both.any(axis=(2, 3)).sum(axis=1).min() > 20
+    np.testing.assert_array_equal(both[0][sure.all(axis=0)], both[1][sure.all(axis=0)])
+
+
+def in_time(path, volumes):
+    """A NIfTI file of four dimensions on the grid that all share."""
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ WEIGHTED.affine[:, [2, 1, 0, 3]]
+    image = nibabel.Nifti1Image(np.stack([v.T for v in volumes], axis=-1), affine)
+    image.header.set_xyzt_units("mm", "sec")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+
+
+@pytest.mark.slow
+def test_four_dimensions_leave_together_if_the_head_lies_in_one_place(tmp_path):
+    first, near, forward = (
+        diffusion.magnitude(WEIGHTED, sigma=10.0, number=k, moved=(0.0, mm, 0.0))
+        for k, mm in enumerate((0.0, -3.0, -20.0))
+    )
+    others = {"near": near, "forward": forward, "other": diffusion.t1(WEIGHTED, subject=5)}
+    for name, volume in others.items():
+        in_time(tmp_path / "in" / f"sub-{name}_bold.nii", [first, volume])
+    rows = {
+        row["patient"]: row for row in deface(dd.scan(tmp_path / "in"), tmp_path / "out", "quickshear").cases
+    }
+    assert rows["sub-near"]["written"] == {"MR": 1, "defacemask": 1, "sidecar": 1}
+    # what moved forward would have passed by itself: all of its face was cut
+    for name, words in (
+        ("forward", "its face lies 20 mm away from where the MR of its series shows it"),
+        ("other", "its own face lies 32 mm away from there"),
+    ):
+        assert rows[f"sub-{name}"]["status"] == "refused"
+        assert words in rows[f"sub-{name}"]["reason"]
+    assert {p.name for p in (tmp_path / "out").glob("*_bold.nii")} == {"sub-near_bold.nii"}
+    assert dd.verify(tmp_path / "out", source=tmp_path / "in").ok

@@ -305,11 +305,11 @@ def test_a_derived_data_set_has_masks_of_its_own_name(tmp_path):
     assert facts["DatasetType"] == "derivative"
 
 
-def test_four_dimensions_are_counted_as_left_out(tmp_path):
+def test_five_dimensions_are_counted_as_left_out(tmp_path):
     root = data_set(tmp_path / "in")
     path = root / "sub-01" / "ses-a" / "func" / "sub-01_ses-a_task-rest_bold.nii.gz"
     path.parent.mkdir()
-    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8, 5), np.int16), np.eye(4)), path)
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8, 1, 5), np.int16), np.eye(4)), path)
     run(root, "--out", tmp_path / "out")
     assert outcomes(tmp_path / "out") == {"sub-01": "partly", "sub-02": "defaced"}
     assert "dimensions" in table(tmp_path / "out" / "participants_defacing.tsv")[0]["reason"]
@@ -339,10 +339,10 @@ def named_in(out: Path, sidecar: Path) -> tuple[list[str], bool]:
 
 
 def test_a_field_map_names_only_what_is_there(tmp_path):
-    """BOLD is not written; that of the source is still named there."""
+    """An image of five dimensions is not written; that of the source is still named there."""
     values = [BOLD, [BOLD], [BOLD, f"bids::sub-01/{BOLD}", T1], T1, f"bids::sub-01/{T1}"]
     source, out = data_set(tmp_path / "in"), tmp_path / "out"
-    image(source / "sub-01" / BOLD, 3, shape=(12, 12, 8, 3))
+    image(source / "sub-01" / BOLD, 3, shape=(12, 12, 8, 1, 3))
     sidecars = [one.relative_to(source) for one in field_maps(source, values)]
     run(source, "--out", out)
     for value, sidecar in zip(values, sidecars, strict=True):

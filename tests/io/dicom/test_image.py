@@ -541,7 +541,7 @@ def test_nifti_refusals(tmp_path):
     (tmp_path / "broken.nii.gz").write_bytes(b"\x1f\x8b" + b"\0" * 400)
     time = write_nifti(tmp_path / "time.nii", make.ramp(GRID.shape), GRID)
     raw = bytearray(time.read_bytes())
-    raw[40:50] = np.array([4, 7, 6, 1, 5], "<i2").tobytes()
+    raw[40:52] = np.array([5, 7, 6, 5, 1, 2], "<i2").tobytes()
     time.write_bytes(raw)
     result = scan(tmp_path)
     assert not result.cases
@@ -549,7 +549,7 @@ def test_nifti_refusals(tmp_path):
     assert "how it lies in the patient" in reasons["nowhere.nii"]
     assert "single slice" in reasons["flat.nii"]
     assert "mask" in reasons["sub-1_desc-brain_mask.nii.gz"]
-    assert "4 dimensions" in reasons["time.nii"]
+    assert "5 dimensions" in reasons["time.nii"]
     assert "cannot be read" in reasons["broken.nii"]
     assert "compressed data are damaged" in reasons["broken.nii.gz"]
 
