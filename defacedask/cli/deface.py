@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from defacedask.cli.release_options import protect_options, release_options
 from defacedask.cli.running import device_option, retry_option, shown_on
 from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
+
+#: Reasons why input was left out that are named at the end; the record has all.
+MOST_REASONS = 12
 
 
 @click.command("deface")
@@ -229,13 +233,8 @@ def _summary(result: Any, out: Path | str) -> None:
             console.print(
                 printable(f"{row['case']}: {row['status']}: {row['reason']}"), markup=False, soft_wrap=True
             )
-        for reason, names in _by_reason(row["held_back"]).items():
-            what = names[0] if len(names) == 1 else f"{len(names)} files ({names[0]}, ...)"
-            console.print(
-                printable(f"{row['case']}: held back: {what}: {reason}"),
-                markup=False,
-                soft_wrap=True,
-            )
+        for line in _by_reason((one["reason"], one["what"], 1) for one in row["held_back"]):
+            console.print(printable(f"{row['case']}: held back: {line}"), markup=False, soft_wrap=True)
         clipped = row["targets"]
         for note in row["notes"]:
             target = any(note.endswith(one) for one in clipped)
@@ -268,6 +267,11 @@ def _summary(result: Any, out: Path | str) -> None:
             highlight=False,
         )
     if result.skipped:
+        lines = _by_reason(
+            (one["reason"], one["path"], one["files"]) for one in result.skipped if not one["damaged"]
+        )
+        for line in lines[:MOST_REASONS]:
+            console.print(printable(f"left out: {line}"), markup=False, soft_wrap=True)
         console.print(
             f"{len(result.skipped)} files or series of the input were left out; audit.jsonl says why."
         )
@@ -289,9 +293,14 @@ def _summary(result: Any, out: Path | str) -> None:
     )
 
 
-def _by_reason(held: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """What is held back, by the reason: an image is a hundred files of one."""
-    found: dict[str, list[str]] = {}
-    for one in held:
-        found.setdefault(one["reason"], []).append(one["what"])
-    return found
+def _by_reason(some: Iterable[tuple[str, str, int]]) -> list[str]:
+    """A line a reason, of (reason, first file, files), the commonest first: an image is a hundred files of one."""
+    first: dict[str, str] = {}
+    files: Counter[str] = Counter()
+    for reason, what, count in some:
+        first.setdefault(reason, what)
+        files[reason] += count
+    return [
+        f"{first[reason] if count == 1 else f'{count} files ({first[reason]}, ...)'}: {reason}"
+        for reason, count in files.most_common()
+    ]
