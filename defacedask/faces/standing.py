@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Standing", "standing_before"]
 
 #: mm of the grid's voxels; most that the thing is thick, least of the air behind it, most to the skin behind that.
-STEP, THICK, AIR, DEEP = 2.0, 8.0, 4.0, 50.0
+STEP, THICK, AIR, DEEP = 2.0, 12.0, 4.0, 50.0
 #: mm that are looked at before the nose, and beside the middle.
 BEFORE, BESIDE = 60.0, 60.0
 #: Fraction of the columns that must show it. A nose and an open mouth have air behind thin tissue, too: less than 0.1
