@@ -101,36 +101,17 @@ def command(
       defacedask verify defaced
       defacedask deface https://HOST/dicom-web/studies/UID --defacer quickshear --out defaced --store-to https://HOST/dicom-web
     """
-    from defacedask.defacers import resolve
     from defacedask.devices import chosen_device
-    from defacedask.flow.release_options import check_reversible
-    from defacedask.flow.stages.protecting import patterns_of
     from defacedask.io.dicom.catalogue import scan
     from defacedask.io.remote import localise
     from defacedask.runs.already import set_aside
+    from defacedask.runs.asked import Asked
     from defacedask.runs.outputs import output_of
     from defacedask.runs.run_key import read_key
     from defacedask.runs.sending import check_archive
 
-    check_reversible(resolve(defacer)[0], allow_reversible)
-    if store_to:
-        check_archive(store_to)
-    output = output_of(out, work)
-    place = output.work or output.folder.with_name(output.folder.name + ".work")
-    inputs = tuple(localise(inputs, place / "fetched", say=click.echo))
-    found = scan(*inputs)
-    for note in found.notes:
-        click.echo(printable(f"Note: {note}"), err=True)
-    names = patterns_of(protect)
-    if dry_run:
-        _dry(*set_aside(found, already_defaced), defacer, names)
-        return
-    if told := output.room(found.cases):
-        click.echo(told, err=True)
-    said: list[str] = []
-    options: dict[str, Any] = {
-        "inputs": inputs,
-        "protect": names,
+    chosen: dict[str, Any] = {
+        "protect": protect,
         "margin_mm": margin_mm,
         "private": private,
         "deidentify": deidentify,
@@ -140,6 +121,27 @@ def command(
         "masks": masks,
         "ids": ids,
         "trial": trial,
+    }
+    asked = Asked.of(defacer, **chosen)
+    if store_to:
+        check_archive(store_to)
+    output = output_of(out, work)
+    place = output.work or output.folder.with_name(output.folder.name + ".work")
+    inputs = tuple(localise(inputs, place / "fetched", say=click.echo))
+    found = scan(*inputs)
+    for note in found.notes:
+        click.echo(printable(f"Note: {note}"), err=True)
+    if dry_run:
+        left, passed = set_aside(found, already_defaced)
+        asked.facts(left.cases)
+        _dry(left, passed, defacer, asked.protected)
+        return
+    if told := output.room(found.cases):
+        click.echo(told, err=True)
+    said: list[str] = []
+    options: dict[str, Any] = {
+        **chosen,
+        "inputs": inputs,
         # an address again: what it is on this machine is held there
         "work": work if output.depot else place,
         "say": said.append,
