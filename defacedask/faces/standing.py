@@ -28,8 +28,8 @@ __all__ = ["Standing", "standing_before"]
 STEP, THICK, AIR, DEEP = 2.0, 12.0, 4.0, 50.0
 #: mm that are looked at before the nose, and beside the middle.
 BEFORE, BESIDE = 60.0, 60.0
-#: Fraction of the columns that must show it. A nose and an open mouth have air behind thin tissue, too: at most 0.16 of
-#: the columns of 59 real heads, and 0.5 and more where a mask stands off.
+#: Fraction of the columns that must show it. A nose and an open mouth have air behind thin tissue, too: at most 0.16
+#: of the columns of 59 real heads, and 0.5 and more where a mask stands off.
 LEAST_COLUMNS = 0.35
 #: Likeness from which it is a cast: 0.79 and more of masks 5 to 25 mm before the skin, 0.04 of a flat shield.
 LEAST_LIKENESS = 0.6
