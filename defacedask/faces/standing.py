@@ -31,7 +31,7 @@ BEFORE, BESIDE = 60.0, 60.0
 #: Fraction of the columns that must show it. A nose and an open mouth have air behind thin tissue, too: at most 0.16
 #: of the columns of 59 real heads, and 0.5 and more where a mask stands off.
 LEAST_COLUMNS = 0.35
-#: Likeness from which it is a cast: 0.79 and more of masks 5 to 25 mm before the skin, 0.04 of a flat shield.
+#: Likeness from which it is a cast: 0.79 and more of masks 5 to 25 mm before the skin, 0.02 of a flat shield.
 LEAST_LIKENESS = 0.6
 
 
