@@ -188,7 +188,7 @@ def lessons(out: Path, name: str, modality: str, count: int, prefix: str = "") -
 
 def look(name: str, read: Any, options: Any) -> dict[str, Any]:
     """Shares of one head."""
-    from defacedask.attacks.layer_classifier import LayerClassifier, Lesson
+    from defacedask.attacks.layer_classifier import LayerClassifier, Lesson, attempts_by
     from defacedask.attacks.planted import planted
     from defacedask.attacks.skin_found import FaceSkin
     from defacedask.attacks.unmasking import peeled, unmasked
@@ -213,7 +213,7 @@ def look(name: str, read: Any, options: Any) -> dict[str, Any]:
     known = lessons(options.out, name, original.modality, options.trained_on)
     if known:
         classifier = LayerClassifier.trained(known)
-        tried |= truth.shares(defaced, classifier.attempt(defaced))
+        tried |= truth.shares(defaced, attempts_by([classifier], defaced))
         with np.load(options.out / f"{name}.npz") as kept:
             facts["auc"] = classifier.auc(Lesson(kept["features"], kept["added"]))
         facts["trained_on"] = len(known)
@@ -230,7 +230,9 @@ def look(name: str, read: Any, options: Any) -> dict[str, Any]:
         known = lessons(options.out, name, original.modality, options.trained_on, "weak_")
         if known:
             classifier = LayerClassifier.trained(known)
-            control["classifier"] = truth.shares(weak["classifier"], classifier.attempt(weak["classifier"]))
+            control["classifier"] = truth.shares(
+                weak["classifier"], attempts_by([classifier], weak["classifier"])
+            )
             control["peel"] = truth.shares(weak["classifier"], peeled(weak["classifier"], PEELS))
         facts["controls"] = {kind: max(found.values(), default=0.0) for kind, found in control.items()}
     return facts

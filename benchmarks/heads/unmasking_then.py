@@ -122,7 +122,7 @@ def taught(out: Path) -> list[tuple[list[str], list[str]]]:
 
 def second_look(group: list[str], teachers: list[str], out: Path) -> None:
     """The classifier's attempts at some heads."""
-    from defacedask.attacks.layer_classifier import LayerClassifier
+    from defacedask.attacks.layer_classifier import LayerClassifier, attempts_by
 
     todo = [
         n for n in group if "control classifier" not in json.loads((out / f"{n}.json").read_text())["rows"]
@@ -136,7 +136,7 @@ def second_look(group: list[str], teachers: list[str], out: Path) -> None:
         facts = json.loads((out / f"{name}.json").read_text())
         for version, classifier in classifiers.items():
             target, rays = kept["rays"][version]
-            shares = kept["truth"].shares(target, classifier.attempt(target, rays))
+            shares = kept["truth"].shares(target, attempts_by([classifier], target, rays))
             row = "control classifier" if version == "weak" else f"{version} classifier"
             facts["rows"][row] = best(shares, "classifier")
             facts[f"auc {version}"] = classifier.auc(kept["lessons"][version])

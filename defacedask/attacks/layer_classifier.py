@@ -127,10 +127,6 @@ class LayerClassifier:
         total = float(ranks[one.added].sum()) - positive * (positive + 1) / 2
         return total / (positive * negative)
 
-    def attempt(self, target: Target, rays: Rays | None = None) -> list[Attempt]:
-        """Take off what is told to be layer, see `attempts_by`."""
-        return attempts_by([self], target, rays)
-
 
 def attempts_by(
     classifiers: Sequence[LayerClassifier], target: Target, rays: Rays | None = None

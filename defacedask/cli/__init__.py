@@ -93,6 +93,9 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="defacedask")
 def program() -> None:
     """Take the face out of head images at cohort scale, and prove what that hid and what it cost."""
+    from defacedask.config import check
+
+    check()
 
 
 def main(arguments: list[str] | None = None) -> Any:

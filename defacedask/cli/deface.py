@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from defacedask.cli.release_options import protect_options, release_options
 from defacedask.cli.running import device_option, retry_option, shown_on
 from defacedask.cli.verbose import performance_option
 from defacedask.errors import printable
+
+#: Reasons why input was left out that are named at the end; the record has all.
+MOST_REASONS = 12
 
 
 @click.command("deface")
@@ -97,36 +101,17 @@ def command(
       defacedask verify defaced
       defacedask deface https://HOST/dicom-web/studies/UID --defacer quickshear --out defaced --store-to https://HOST/dicom-web
     """
-    from defacedask.defacers import resolve
     from defacedask.devices import chosen_device
-    from defacedask.flow.release_options import check_reversible
-    from defacedask.flow.stages.protecting import patterns_of
     from defacedask.io.dicom.catalogue import scan
     from defacedask.io.remote import localise
     from defacedask.runs.already import set_aside
+    from defacedask.runs.asked import Asked
     from defacedask.runs.outputs import output_of
     from defacedask.runs.run_key import read_key
     from defacedask.runs.sending import check_archive
 
-    check_reversible(resolve(defacer)[0], allow_reversible)
-    if store_to:
-        check_archive(store_to)
-    output = output_of(out, work)
-    place = output.work or output.folder.with_name(output.folder.name + ".work")
-    inputs = tuple(localise(inputs, place / "fetched", say=click.echo))
-    found = scan(*inputs)
-    for note in found.notes:
-        click.echo(printable(f"Note: {note}"), err=True)
-    names = patterns_of(protect)
-    if dry_run:
-        _dry(*set_aside(found, already_defaced), defacer, names)
-        return
-    if told := output.room(found.cases):
-        click.echo(told, err=True)
-    said: list[str] = []
-    options: dict[str, Any] = {
-        "inputs": inputs,
-        "protect": names,
+    chosen: dict[str, Any] = {
+        "protect": protect,
         "margin_mm": margin_mm,
         "private": private,
         "deidentify": deidentify,
@@ -136,6 +121,27 @@ def command(
         "masks": masks,
         "ids": ids,
         "trial": trial,
+    }
+    asked = Asked.of(defacer, **chosen)
+    if store_to:
+        check_archive(store_to)
+    output = output_of(out, work)
+    place = output.work or output.folder.with_name(output.folder.name + ".work")
+    inputs = tuple(localise(inputs, place / "fetched", say=click.echo))
+    found = scan(*inputs)
+    for note in found.notes:
+        click.echo(printable(f"Note: {note}"), err=True)
+    if dry_run:
+        left, passed = set_aside(found, already_defaced)
+        asked.facts(left.cases)
+        _dry(left, passed, defacer, asked.protected)
+        return
+    if told := output.room(found.cases):
+        click.echo(told, err=True)
+    said: list[str] = []
+    options: dict[str, Any] = {
+        **chosen,
+        "inputs": inputs,
         # an address again: what it is on this machine is held there
         "work": work if output.depot else place,
         "say": said.append,
@@ -229,13 +235,8 @@ def _summary(result: Any, out: Path | str) -> None:
             console.print(
                 printable(f"{row['case']}: {row['status']}: {row['reason']}"), markup=False, soft_wrap=True
             )
-        for reason, names in _by_reason(row["held_back"]).items():
-            what = names[0] if len(names) == 1 else f"{len(names)} files ({names[0]}, ...)"
-            console.print(
-                printable(f"{row['case']}: held back: {what}: {reason}"),
-                markup=False,
-                soft_wrap=True,
-            )
+        for line in _by_reason((one["reason"], one["what"], 1) for one in row["held_back"]):
+            console.print(printable(f"{row['case']}: held back: {line}"), markup=False, soft_wrap=True)
         clipped = row["targets"]
         for note in row["notes"]:
             target = any(note.endswith(one) for one in clipped)
@@ -268,6 +269,11 @@ def _summary(result: Any, out: Path | str) -> None:
             highlight=False,
         )
     if result.skipped:
+        lines = _by_reason(
+            (one["reason"], one["path"], one["files"]) for one in result.skipped if not one["damaged"]
+        )
+        for line in lines[:MOST_REASONS]:
+            console.print(printable(f"left out: {line}"), markup=False, soft_wrap=True)
         console.print(
             f"{len(result.skipped)} files or series of the input were left out; audit.jsonl says why."
         )
@@ -289,9 +295,14 @@ def _summary(result: Any, out: Path | str) -> None:
     )
 
 
-def _by_reason(held: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """What is held back, by the reason: an image is a hundred files of one."""
-    found: dict[str, list[str]] = {}
-    for one in held:
-        found.setdefault(one["reason"], []).append(one["what"])
-    return found
+def _by_reason(some: Iterable[tuple[str, str, int]]) -> list[str]:
+    """A line a reason, of (reason, first file, files), the commonest first: an image is a hundred files of one."""
+    first: dict[str, str] = {}
+    files: Counter[str] = Counter()
+    for reason, what, count in some:
+        first.setdefault(reason, what)
+        files[reason] += count
+    return [
+        f"{first[reason] if count == 1 else f'{count} files ({first[reason]}, ...)'}: {reason}"
+        for reason, count in files.most_common()
+    ]

@@ -12,6 +12,9 @@ from defacedask.cli.release_options import release_options
 from defacedask.cli.running import arms_of, finish, run_study, study_options
 from defacedask.errors import printable
 
+#: Options that are no question of what is done to the cases.
+OF_THE_RUN = frozenset({"cluster", "workers", "performance_report", "reference", "seed"})
+
 
 @click.command(name="study")
 @click.argument("inputs", nargs=-1, required=True)
@@ -56,6 +59,7 @@ def command(
     from defacedask.io.remote import localise
     from defacedask.report.run import read_reference
     from defacedask.runs.outputs import output_of, outside
+    from defacedask.runs.preparing import settle
     from defacedask.runs.study import resolve_defacers
     from defacedask.showing import counted
 
@@ -82,6 +86,9 @@ def command(
                 click.secho(printable(text), fg="red")
         for skip in found.skipped:
             click.echo(printable(f"skipped: {skip.path}: {skip.reason}"))
+        settle(
+            found, output.folder, **{name: value for name, value in options.items() if name not in OF_THE_RUN}
+        )
         click.echo(f"{len(found.cases)} cases x {', '.join(names)}; nothing was done (--dry-run).")
         if refused == len(found.cases):
             raise click.exceptions.Exit(1)

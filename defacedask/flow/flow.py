@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from defacedask.config import check
 from defacedask.flow.executors import Executor, LaterExecutor, executor_for
 from defacedask.flow.lending import Lender
 from defacedask.flow.lock import check_seen, only_run
@@ -226,10 +227,12 @@ def flow_on(
     Raises
     ------
     ConfigError
-        If another run holds the folder, or workers do not see it, or none offers what a stage needs.
+        If another run holds the folder, or workers do not see it, or none offers what a stage needs; and if the
+        configuration has what is no option, or a value of another kind.
     OutputError
         If nothing can be written there.
     """
+    check()
     flow = Flow(tuple(stages), executor_for(client), folder / "results", brief=brief, depot=depot)
     if isinstance(flow.executor, LaterExecutor):
         flow.executor.checks.append(lambda opened: check_resources(flow.stages, opened))

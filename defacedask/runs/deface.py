@@ -16,28 +16,19 @@ from typing import TYPE_CHECKING, Any
 from defacedask.errors import ConfigError, DefacedaskError
 from defacedask.flow.executors import device_for
 from defacedask.flow.flow import flow_on
-from defacedask.flow.release_options import ReleaseOptions, check_reversible
 from defacedask.flow.result import forget
 from defacedask.flow.run import Progress
 from defacedask.flow.stages.export import record_path
-from defacedask.flow.stages.protecting import check_margin, patterns_of
 from defacedask.inputs import nothing_found, paths_of, scan_of
 from defacedask.io.store import remove
-from defacedask.runs.already import COPIED, check_mode, pass_on, set_aside, take_back
+from defacedask.runs.already import COPIED, pass_on, set_aside, take_back
 from defacedask.runs.apart import forget_regrouped, images_apart, settle
+from defacedask.runs.asked import Asked
 from defacedask.runs.deface_stages import DefaceRun, stages
 from defacedask.runs.outputs import output_of, outside
 from defacedask.runs.preparing import make_output
 from defacedask.runs.run_key import read_key
-from defacedask.runs.trial import (
-    check_trial,
-    facts_by_case,
-    patient_ids,
-    read_ids,
-    subject_labels,
-    trial_facts,
-    write_patient_ids,
-)
+from defacedask.runs.trial import patient_ids, subject_labels, write_patient_ids
 from defacedask.showing import Shown, counted
 
 if TYPE_CHECKING:
@@ -201,7 +192,7 @@ def deface(
     OutputError
         If a folder cannot be written.
     """
-    from defacedask.defacers import is_reversible, resolve
+    from defacedask.defacers import is_reversible
     from defacedask.io.bids.carrying import carry_on
     from defacedask.io.bids.dataset import inputs_of
     from defacedask.io.dicom.export import UidMap, output_names
@@ -209,17 +200,21 @@ def deface(
     from defacedask.io.dicom.export.words import words_of_people
     from defacedask.io.dicom.people import people_of
 
-    defacer, chosen = resolve(defacer, **(options or {}))
-    if defacer == "none":
-        raise ConfigError("`none` leaves the face in: its result is not exported.", "Choose a defacer.")
-    check_reversible(defacer, allow_reversible)
-    check_margin(margin_mm)
-    protected = patterns_of(protect)
-    device = device_for(device, client)
-    release = ReleaseOptions.of(private, deidentify, allow_visible, allow_reversible, masks)
-    about = trial_facts(trial)
-    check_trial(about, ids, deidentify)
-    check_mode(already_defaced, deidentify)
+    asked = Asked.of(
+        defacer,
+        options=options,
+        protect=protect,
+        margin_mm=margin_mm,
+        private=private,
+        deidentify=deidentify,
+        allow_visible=allow_visible,
+        already_defaced=already_defaced,
+        allow_reversible=allow_reversible,
+        masks=masks,
+        ids=ids,
+        trial=trial,
+    )
+    defacer, device = asked.defacer, device_for(device, client)
     inputs = inputs or paths_of(cases)
     whole = scan_of(cases)
     found, passed = set_aside(whole, already_defaced)
@@ -228,8 +223,7 @@ def deface(
     output = output_of(out, work)
     folder, place = output.folder, output.work or output.folder.with_name(output.folder.name + ".work")
     _separate(folder, place, whole, [*inputs, *([] if ids is None else [ids])])
-    table = None if ids is None else read_ids(ids)
-    given = facts_by_case(table, about, found.cases)
+    given = asked.facts(found.cases)
     _one_defacer(place / "record", folder, defacer)
     make_output(folder, place)
     with (
@@ -243,10 +237,20 @@ def deface(
         names = output_names(files, inputs_of(whole, inputs), [s.path for s in found.skipped])
         people = (whole.people or people_of(whole.cases)) if deidentify else {}
         words = words_of_people(people) if deidentify else None
-        if table is not None and words is not None:
-            table.check(words)
+        if asked.table is not None and words is not None:
+            asked.table.check(words)
         context = DefaceRun(
-            folder, place, defacer, chosen, protected, margin_mm, release, run_key, names, people, given
+            folder,
+            place,
+            defacer,
+            asked.options,
+            asked.protected,
+            asked.margin_mm,
+            asked.release,
+            run_key,
+            names,
+            people,
+            given,
         )
         context.device, context.depot = device, output.depot
         outbox = context.outbox = output.outbox(run_key, context.record)

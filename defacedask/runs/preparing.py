@@ -46,6 +46,7 @@ __all__ = [
     "make_output",
     "prepare",
     "resolve_defacers",
+    "settle",
     "write_config",
 ]
 
@@ -120,14 +121,23 @@ class Prepared:
     partners: dict[str, dict[str, Partner]] = dataclasses.field(default_factory=dict, repr=False)
 
 
-def prepare(
+def prepare(cases: Any, out: str | Path, *, seed: int | None = None, **options: Any) -> Prepared:
+    """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
+    settled = settle(cases, out, **options)
+    folder = settled.folder
+    make_output(folder, *RUN_FOLDERS)
+    run_key = read_key(folder / "store" / "run.key") if seed is None else key_of_seed(seed)
+    write_config(folder, settled.settings, run_key)
+    return dataclasses.replace(settled, run_key=run_key)
+
+
+def settle(
     cases: Any,
     out: str | Path,
     *,
     defacers: str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None = None,
     recogniser: str | Iterable[str] | None = None,
     tolerance: Tolerance = None,
-    seed: int | None = None,
     pictures: bool | None = None,
     export: bool = True,
     gallery: str | None = None,
@@ -147,7 +157,7 @@ def prepare(
     device: str | None = None,
     arms: Iterable[str] | Mapping[str, str | Path] | None = None,
 ) -> Prepared:
-    """Do all that can fail early, before any cluster is started; arguments and errors as in `study`."""
+    """Check what is asked for, and write nothing: no key is there yet; arguments and errors as in `study`."""
     from defacedask.io.dicom.export.words import words_of_people
     from defacedask.io.dicom.people import people_of
 
@@ -179,10 +189,7 @@ def prepare(
     if table is not None:
         table.check(words_of_people(people))
     paired = partners(settings.arms, found)
-    make_output(folder, *RUN_FOLDERS)
-    run_key = read_key(folder / "store" / "run.key") if seed is None else key_of_seed(seed)
-    write_config(folder, settings, run_key)
-    return Prepared(folder, found, skipped, settings, run_key, people, given, paired)
+    return Prepared(folder, found, skipped, settings, b"", people, given, paired)
 
 
 def _settings(

@@ -93,7 +93,7 @@ def classifier(original):
 
 def test_the_classifier_sees_its_control(original, truth, weak, classifier):
     assert classifier.auc(lesson(original, weak["classifier"])) > 0.95
-    assert best(truth, weak["classifier"], classifier.attempt(weak["classifier"])) > LEAST_FOUND
+    assert best(truth, weak["classifier"], attempts_by([classifier], weak["classifier"])) > LEAST_FOUND
 
 
 @pytest.mark.parametrize(("control", "holds"), [(0.3, False), (0.9, True)])
@@ -194,7 +194,7 @@ def test_the_seam_is_seen_on_mr(mr):
 def test_odds_that_another_scanner_shifts_are_set_right(truth, weak, classifier):
     weights = classifier.weights.copy()
     weights[0] += 8.0  # on the log odds of everything
-    as_learnt, own = dataclasses.replace(classifier, weights=weights).attempt(weak["classifier"])
+    as_learnt, own = attempts_by([dataclasses.replace(classifier, weights=weights)], weak["classifier"])
     assert best(truth, weak["classifier"], [as_learnt]) < LEAST_FOUND
     assert best(truth, weak["classifier"], [own]) > LEAST_FOUND
 

@@ -52,6 +52,7 @@ def test_cohort(cohort, tmp_path):
     assert result.exit_code == 1, result.output
     assert "1 of 2 cases written" in result.output
     assert "no head was found" in result.output
+    assert f"left out: {cohort / 'notes.txt'}: it is not a DICOM file" in result.output
     files = set(tree(out))
     source = {p.relative_to(cohort).as_posix() for p in (cohort / "one").rglob("*.dcm")}
     assert files == source - {"one/photo.dcm"} | {"audit.jsonl", "audit.seal.json"}

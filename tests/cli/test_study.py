@@ -116,6 +116,37 @@ def test_dry_run_does_nothing(patient, tmp_path, typed):
     assert not (tmp_path / "out").exists()
 
 
+STUDY, DEFACE = ("study",), ("deface", "--defacer", "quickshear")
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "said"),
+    [
+        (STUDY, ("--tolerance", "abc"), "no tolerance"),
+        (STUDY, ("--recogniser", "nobody"), "no recogniser"),
+        (STUDY, ("--gallery", "nowhere"), "no gallery"),
+        (STUDY, ("--attacks", "rumour"), "no attack"),
+        (STUDY, ("--feature-classes", "mood"), "no feature class"),
+        (("deface", "--defacer", "none"), (), "leaves the face in"),
+        (DEFACE, ("--already-defaced", "copy", "--deidentify"), "does not go with"),
+        *(
+            (command, more, said)
+            for command in (STUDY, DEFACE)
+            for more, said in [
+                (("--margin-mm", "-3"), "margin"),
+                (("--trial", "mood=good", "--deidentify"), "can be said of a trial"),
+                (("--map", "nowhere.csv", "--deidentify"), "cannot be read"),
+                (("--map", "nowhere.csv"), "Add --deidentify"),
+            ]
+        ),
+    ],
+)
+def test_a_dry_run_says_what_the_run_would_say(patient, tmp_path, typed, command, more, said):
+    out = ("--out", tmp_path / "out", "--dry-run")
+    one_sentence(typed(command[0], patient, *command[1:], *out, *more), said)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_empty_folder(tmp_path):
     (tmp_path / "in").mkdir()
     one_sentence(program("study", tmp_path / "in", "--out", tmp_path / "out"), "no image series to work on")

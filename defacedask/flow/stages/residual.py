@@ -1,8 +1,9 @@
 """Is the face still there? Measured on the defaced image itself, before anything of a case is written.
 
 What counts is how much of the face's skin, from brow to chin, no longer lies where it was (`surface_change`): a
-plan that says it covers the face may still leave it. The published boxes of ``biometric_mask`` leave eyes and upper
-nose, which is their known fault: they do not pass, and are written only if the user asks for it by name.
+plan that says it covers the face may still leave it. Where a mask stands before the face, that holds for the skin
+behind it, too, and for the mask if it is a cast (`standing`). The published boxes of ``biometric_mask`` leave eyes
+and upper nose, which is their known fault: they do not pass, and are written only if the user asks for it by name.
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ class Residual:
     ----------
     moved : float or None
         Fraction of the face's skin that moved by at least 3 mm; None if no skin of a face is in view.
+    of : str
+        What that is a fraction of, where a mask stands before the face.
     """
 
     moved: float | None
+    of: str = "the face's skin from brow to chin"
 
     @property
     def ok(self) -> bool:
@@ -48,8 +52,7 @@ class Residual:
         if self.moved is None:
             return "no skin of the face is in view, so that none could be left"
         return (
-            f"{beside(100 * self.moved, 100 * LEAST_MOVED, '.0f')} % of the face's skin from brow to chin moved by "
-            f"{LEAST_MM:g} mm or more "
+            f"{beside(100 * self.moved, 100 * LEAST_MOVED, '.0f')} % of {self.of} moved by {LEAST_MM:g} mm or more "
             f"(at least {100 * LEAST_MOVED:.0f} % must): the face is still visible"
         )
 
@@ -87,18 +90,25 @@ def residual_face(store: CaseStore, planned: TaskResult, defacer: str, path: str
     Residual or None
         None if the head's place is not known: the caller decides.
     """
+    from defacedask.faces.standing import standing_before
     from defacedask.faces.surface_change import surface_change
 
     if planned.facts.get("to_template") is None:
         return None
     path = path or planned.facts["image"]
     head = head_in_place(store, path, planned)
+    defaced = store.volume(volume_path(defacer, path))
+    found = []
     try:
-        change = surface_change(
-            head, store.volume(volume_path(defacer, path)), least_mm=LEAST_MM, count_brain=False
-        )
+        found.append(Residual(surface_change(head, defaced, least_mm=LEAST_MM, count_brain=False).moved))
     except InputError as error:
-        if "in view" in error.message:
-            return Residual(None)
-        raise
-    return Residual(change.moved)
+        if "in view" not in error.message:
+            raise
+    standing = standing_before(head, defaced, least_mm=LEAST_MM)
+    if standing.there:
+        found.append(Residual(standing.skin, "the skin behind what stands before the face, such as a mask,"))
+    if standing.cast:
+        found.append(
+            Residual(standing.thing, "what stands before the face, such as a mask, and has its relief,")
+        )
+    return min(found, key=lambda one: one.moved or 0.0, default=Residual(None))

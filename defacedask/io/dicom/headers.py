@@ -37,18 +37,11 @@ from defacedask.io.dicom.elements import (
     file_meta,
     inflate,
 )
+from defacedask.io.dicom.no_image import EMPTY, LOOKED_AT, what_else
 
-__all__ = ["EMPTY", "Cut", "Header", "open_dataset", "read_header", "tags_behind"]
-
-#: Ends of names of images that are not read: pairs of NIfTI and Analyze, FreeSurfer, MINC, ITK, AFNI, other packings.
-OTHER_IMAGES = (
-    ".nii.bz2", ".nii.xz", ".nii.zst", ".img", ".img.gz", ".hdr", ".hdr.gz", ".mgz", ".mgh", ".mnc", ".nrrd", ".nhdr",
-    ".mha", ".mhd", ".brik", ".brik.gz", ".head", ".mif", ".mif.gz",
-)  # fmt: skip
+__all__ = ["Cut", "Header", "open_dataset", "read_header", "tags_behind"]
 
 DICOMDIR = "1.2.840.10008.1.3.10"
-#: Said of a file without a byte.
-EMPTY = "it is empty"
 
 
 @dataclasses.dataclass(slots=True)
@@ -113,22 +106,11 @@ def _plausible_start(window: Window, position: int) -> bool:
     return head[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and head[2] < 0x20
 
 
-def _of_another_kind(path: str) -> str:
-    """What is said of a file that is no DICOM file; of an image in another format, what to do."""
-    ends = next((one for one in OTHER_IMAGES if path.lower().endswith(one)), "")
-    if not ends:
-        return "it is not a DICOM file"
-    return (
-        f"it is not a DICOM file, and images in files {ends} are not read: convert it to NIfTI in one file "
-        "(.nii or .nii.gz)"
-    )
-
-
 def _light(path: str, descriptor: int, size: int) -> Header:
     window = Window(descriptor, size)
     marked = size >= 132 and window.bytes(128, 4) == b"DICM"
     if not marked and not _plausible_start(window, 0):
-        raise InputError(_of_another_kind(path))
+        raise InputError(what_else(path, os.pread(descriptor, LOOKED_AT, 0)))
     position, syntax, media = file_meta(window)
     if media == DICOMDIR:
         raise InputError("it is an index of other files (DICOMDIR)")
@@ -230,7 +212,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         if not stat.S_ISREG(status.st_mode):
             raise InputError("it is not a regular file")
         if status.st_size == 0:
-            raise DamagedError(EMPTY)
+            raise InputError(EMPTY)
         try:
             return _light(path, descriptor, status.st_size)
         except Odd as odd:

@@ -10,8 +10,9 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 
 from defacedask.io.dicom.bulk import Unreadable
-from defacedask.io.dicom.headers import EMPTY, Header
+from defacedask.io.dicom.headers import Header
 from defacedask.io.dicom.model import Skipped
+from defacedask.io.dicom.no_image import kind, lost_image
 
 __all__ = ["Lost"]
 
@@ -37,7 +38,7 @@ class Lost:
     ) -> None:
         self.skipped: list[Skipped] = []
         self._cut: dict[str, list[Unreadable]] = defaultdict(list)
-        kinds = {_kind(header.path) for header in headers} if files else set()
+        kinds = {kind(header.path) for header in headers} if files else set()
         whole = {header.text("SOPInstanceUID") for header in headers} if files else set()
         for one in files:
             uid = one.rest.text("SeriesInstanceUID") if one.rest else ""
@@ -45,12 +46,9 @@ class Lost:
                 self.skipped.append(Skipped(one.path, f"{one.reason}; the same instance is there whole", uid))
                 continue
             self._cut[uid].append(one)
-            # an empty file was an image if images of its kind lie beside it; others are marks and the like
-            image = one.reason != EMPTY or _kind(one.path) in kinds or _kind(one.path)[1] == ".dcm"
+            lost = one.damaged or lost_image(one.path, one.reason, kinds)
             other = bool(wanted) and bool(uid) and uid not in wanted
-            self.skipped.append(
-                Skipped(one.path, one.reason, uid, damaged=one.damaged and image and not other)
-            )
+            self.skipped.append(Skipped(one.path, one.reason, uid, damaged=lost and not other))
 
     def of(self, header: Header) -> str:
         """Why the series of a file is not whole, as a clause; "" if nothing of it is lost."""
@@ -60,8 +58,3 @@ class Lost:
             return ""
         many = "1 of its files is" if len(gone) == 1 else f"{len(gone)} of its files are"
         return f"{many} not whole ({Path(gone[0].path).name}: {gone[0].reason})"
-
-
-def _kind(path: str) -> tuple[str, str]:
-    """Folder and ending of a file."""
-    return str(Path(path).parent), Path(path).suffix.lower()

@@ -14,6 +14,7 @@ from defacedask.errors import DamagedError, InputError, RefusedError
 from defacedask.geometry import Geometry
 from defacedask.io.bids.sidecar import sidecar_of
 from defacedask.io.dicom.defaced import by_name, by_sidecar
+from defacedask.io.dicom.no_image import NOTE_OF_MACOS, is_note_of_macos
 from defacedask.io.dicom.series_facts import Series
 from defacedask.io.dicom.stack import MAX_VOXELS
 from defacedask.io.nifti.names import stem_of
@@ -39,10 +40,14 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 def _open(path: str) -> Any:
     try:
-        return opened(path)
+        note = is_note_of_macos(path)
+        image = None if note else opened(path)
     except Exception as error:
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DamagedError(f"it cannot be read as NIfTI ({text})") from None
+    if note:
+        raise RefusedError(NOTE_OF_MACOS)
+    return image
 
 
 def _geometry(image: Any, frame: str) -> Geometry:
@@ -143,7 +148,7 @@ def nifti_series(path: str) -> Series:
         raise RefusedError("its name says that it is a mask or label map, not an image")
     try:
         image = _open(path)
-    except RefusedError:
+    except DamagedError:
         unpacked_size(path)  # which says more, if the compression is at fault
         raise
     stored = image.header.get_data_dtype()

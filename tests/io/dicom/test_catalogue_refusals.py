@@ -298,10 +298,20 @@ def test_empty_file(folder):
     assert refused(folder) == "it is empty"
 
 
-@pytest.mark.parametrize("data", [b"hello", b"\0" * 4000, b"PK\x03\x04" + b"x" * 500, b"\x89PNG\r\n" * 40])
-def test_not_dicom(folder, data):
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"hello", "it is not a DICOM file"),
+        (b"\x89PNG\r\n" * 40, "it is not a DICOM file"),
+        (b"\0" * 4000, "it holds zeros where its header should be: its content was never written"),
+        (b"PK\x03\x04" + b"x" * 500, "it is packed (zip), and nobody looks into it: unpack it first"),
+        (b"\x1f\x8b\x08" + b"x" * 500, "it is packed (gzip), and nobody looks into it: unpack it first"),
+        (b"x" * 257 + b"ustar" + b"x" * 500, "it is packed (tar), and nobody looks into it: unpack it first"),
+    ],
+)
+def test_not_dicom(folder, data, reason):
     write(folder, data)
-    assert refused(folder) == "it is not a DICOM file"
+    assert refused(folder) == reason
 
 
 def test_only_the_mark(folder):
@@ -360,6 +370,31 @@ def test_what_is_cut_in_its_header_or_empty_is_damaged_and_a_mark_is_not(folder)
     (folder / "notes.txt").write_bytes(b"hello")
     damaged = {Path(skip.path).name for skip in scan(folder).skipped if skip.damaged}
     assert damaged == {paths[-1].name, "again.dcm"}
+
+
+@pytest.mark.parametrize("rest", [b"\0" * 4000, b"\xff" * 4000, b"<html>403 Forbidden</html>"])
+@pytest.mark.parametrize(("ending", "lost"), [(".dcm", True), (".ima", True), ("", False)])
+def test_what_is_named_as_the_images_beside_it_was_one_of_them(folder, rest, ending, lost):
+    """A stack that lacks its last slice looks whole. Without an ending only a file that was never written tells."""
+    paths = [path.rename(path.with_suffix(ending)) for path in bad(folder)]
+    paths[-1].write_bytes(rest)
+    (folder / "notes.txt").write_bytes(b"hello")
+    (folder / "VERSION").write_bytes(b"hello")
+    damaged = {Path(skip.path).name for skip in scan(folder).skipped if skip.damaged}
+    assert damaged == ({paths[-1].name} if lost or rest[:1] == b"\0" else set())
+
+
+def test_notes_of_macos_are_no_damage(folder):
+    """On foreign disks macOS writes one beside each file, with the file's own ending."""
+    for path in bad(folder):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7" + b"\0" * 4092)
+    for name in ("._head.nii", "._head.nii.gz"):
+        (folder / name).write_bytes(b"\0\5\x16\7" + b"\0" * 4092)
+    (folder / "._spoiled.dcm").write_bytes(b"\0" * 4096)
+    found = {skip.path: skip for skip in scan(folder).skipped}
+    assert [Path(path).name for path, skip in found.items() if skip.damaged] == ["._spoiled.dcm"]
+    notes = [skip for skip in found.values() if skip.reason == "it is a note of macOS on the file beside it"]
+    assert len(notes) == len(found) - 1
 
 
 def test_deflated_bomb(folder):
