@@ -103,9 +103,13 @@ def enclosed_parts(values: np.ndarray, body: np.ndarray, count: int = 2) -> list
     Returns
     -------
     list of (3,) arrays
-        Indices, largest part first; parts below 300 voxels of 4 mm (19 mL) are left out.
+        Indices, largest part first; parts below 300 voxels of 4 mm (19 mL) are left out. Without any bone there is
+        none, whatever the borders of the picture enclose.
     """
-    seen = enclosure(close(values > BONE, 1), body, any_way_up=True)
+    bone = close(values > BONE, 1)
+    if not bone.any():
+        return []
+    seen = enclosure(bone, body, any_way_up=True)
     labels = components(erode((values > -20) & (values < 110) & (seen >= 22) & body, 1))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0

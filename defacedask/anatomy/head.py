@@ -91,6 +91,7 @@ class Head:
     def _placed(self) -> tuple[Look, tuple[np.ndarray, np.ndarray | None, float], Registration]:
         """The image on its working grid, the rough brain in it, and the template's place."""
         from defacedask.anatomy.place import Look, centre_of, find_head, look_closer
+        from defacedask.anatomy.registration import NOWHERE
 
         fine, geometry = self._fine
         how: dict[str, Any] = {"level": self.level, "air": self.air}
@@ -100,10 +101,12 @@ class Head:
             look = Look.of(fine, geometry, self.modality, spacing=SPACING, turn=turn, **how)
             return look, centre_of(look), self._known
         starts = find_head(Look.of(fine, geometry, self.modality, spacing=COARSE, **how), self.atlas)
-        turn = _turn(starts[0])
+        turn = _turn(starts[0]) if starts else None
         while True:
             look = Look.of(fine, geometry, self.modality, spacing=SPACING, turn=turn, **how)
             rough = centre_of(look)
+            if not starts:
+                return look, rough, NOWHERE
             found = look_closer(look, rough[0], starts, self.atlas)
             better = _turn(found.rigid, turn)
             if better is turn or len(starts) == 1:

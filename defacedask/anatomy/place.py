@@ -115,7 +115,7 @@ def find_head(look: Look, atlas: Atlas) -> list[np.ndarray]:
     -------
     list of (4, 4) arrays
         Rigid poses, world LPS mm -> the template's, best first; among them the best of those that mistake front for
-        back or up for down.
+        back or up for down. None for a CT in which nothing is enclosed by bone: there is no head in it.
     """
     centre, _, enclosed = centre_of(look)
     sample = look.sample(atlas)
@@ -123,7 +123,7 @@ def find_head(look: Look, atlas: Atlas) -> list[np.ndarray]:
     places = [
         Place(at, sample.metric(at, COARSE), some) for at, some in _centres(look, centre, enclosed > 0, turns)
     ]
-    return refined(sweep(places, atlas.centre), atlas.centre)
+    return refined(sweep(places, atlas.centre), atlas.centre) if places else []
 
 
 def look_closer(look: Look, centre: np.ndarray, starts: Sequence[np.ndarray], atlas: Atlas) -> Registration:
@@ -155,8 +155,7 @@ def _centres(
         # the header's own way up only stands behind them: where it is wrong, its centre is off, too
         if enclosed and all(np.linalg.norm(centre - c) > NEAR for c in found):
             found.append(centre)
-        if found:
-            return [(c, turns) for c in found]
+        return [(c, turns) for c in found]
     # no bone to go by: the middle of the brain is sought below the top of the outline, for each way that may be up
     ways = np.array([d for d in itertools.product((-1, 0, 1), repeat=3) if any(d)], dtype=np.float64)
     ways /= np.linalg.norm(ways, axis=1, keepdims=True)

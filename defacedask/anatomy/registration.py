@@ -23,7 +23,7 @@ from defacedask.anatomy.turns import angle_between, different, motion, nearest_r
 if TYPE_CHECKING:
     from defacedask.anatomy.sweep import Top
 
-__all__ = ["Registration", "nearest_rigid", "refined", "register", "rotation", "stretch"]
+__all__ = ["NOWHERE", "Registration", "nearest_rigid", "refined", "register", "rotation", "stretch"]
 
 #: Principal stretches of the affine beyond these are no head; a child's is smaller than the average.
 STRETCH = (0.80, 1.55)
@@ -59,6 +59,10 @@ class Registration:
     margin: float
     kept_affine: bool
     rival: np.ndarray
+
+
+#: Of an image without a head.
+NOWHERE = Registration(np.eye(4), np.eye(4), 0.0, 0.0, False, np.eye(4))
 
 
 def refined(tops: Sequence[Top], template_centre: np.ndarray) -> list[np.ndarray]:
