@@ -8,6 +8,7 @@ from support.heads import pose_error, posed
 
 from benchmarks.heads.non_heads import made
 from benchmarks.heads.orientations import moved_by, turned
+from defacedask.anatomy import place
 from defacedask.anatomy.head import Head
 from defacedask.anatomy.turns import angle_between, rotation, sphere
 from defacedask.defacers import get_defacer
@@ -113,6 +114,19 @@ def test_a_mirrored_head_is_defaced_like_any_other(heads, found):
 def test_what_is_no_head_is_refused(name):
     with pytest.raises(RefusedError):
         Head(made[name]()).require()
+
+
+@pytest.mark.parametrize("name", ["plastic slabs", "cylinder on its side", "empty couch"])
+def test_where_bone_encloses_nothing_no_head_is_looked_for(name, heads, monkeypatch):
+    def searched(*_):
+        raise AssertionError("it was looked for")
+
+    monkeypatch.setattr(place, "sweep", searched)
+    head = Head(made[name]())
+    assert not head.quality["enclosed_ml"].ok
+    assert head.quality["enclosed_ml"].value == 0
+    with pytest.raises(AssertionError, match="looked for"):
+        _ = Head(heads["CT"][0]).quality
 
 
 @pytest.mark.parametrize("size", [0.85, 0.75])
