@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 from support.small_run import tables, write
 
-from defacedask import defacers
 from defacedask.cli import program
 from defacedask.cli.running import finish
 from defacedask.flow import status
+from defacedask.runs import asked
 from defacedask.runs.study import StudyResult
 from defacedask.tables.derive import derive_tables
 from defacedask.tables.files import read_tables
@@ -47,7 +47,7 @@ def test_a_file_that_was_left_out(tmp_path, capsys, damaged, code):
 @pytest.mark.parametrize(
     ("call", "place", "goes_on"),
     [
-        (["deface", "in", "--defacer", "quickshear", "--out", "out"], (defacers, "resolve"), True),
+        (["deface", "in", "--defacer", "quickshear", "--out", "out"], (asked, "resolve"), True),
         (["status", "out"], (status, "status_of"), False),
     ],
 )
