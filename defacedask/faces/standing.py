@@ -2,7 +2,7 @@
 
 What lies outermost is then not the face's skin, so that a defacer may lay its new face on the thing, and the skin
 below it stays as it was. Looked for in columns from the front to the ears, from brow to chin, on a grid in the head's
-own frame.
+own frame. Only in CT: elsewhere plastic does not show, and dark fat below bright skin looks the same.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ def standing_before(head: Head, defaced: xr.DataArray, *, least_mm: float = 3.0)
     least_mm : float
         What counts as moved.
     """
+    if head.modality != "CT":
+        return Standing(0.0)
     box = _box(head)
     part = part_around(index_at(geometry_of(head.volume), box.positions(dtype=np.float64)), head.volume.shape)
     if part is None:

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_fill_holes, distance_transform_edt, label
 from support.heads import placed, posed
 
 from defacedask.faces.standing import standing_before
@@ -19,8 +20,6 @@ AIR, PLASTIC = -1000, 120
 @functools.cache
 def _bare(pitch: float, yaw: float):
     """A head, and mm before its skin of all voxels on its face's side."""
-    from scipy.ndimage import binary_fill_holes, distance_transform_edt, label
-
     volume, truth = posed("CT", pitch=pitch, yaw=yaw)
     head = placed(volume, truth)
     parts, _ = label(volume.values > -300)
@@ -67,6 +66,15 @@ def test_nothing_stands_before_a_bare_face(modality, pitch):
     found = standing_before(placed(volume, truth), volume)
     assert found.columns < 0.1
     assert not found.there
+
+
+@pytest.mark.parametrize(("modality", "there"), [("CT", True), ("MR", False)])
+def test_dark_fat_below_the_skin_of_an_mr_is_no_air(modality, there):
+    bare, truth = posed(modality)
+    solid = bare.values > placed(bare, truth).level
+    depth = distance_transform_edt(solid, sampling=geometry_of(bare).spacing)
+    volume = _with(bare, (depth > 4) & (depth < 12), AIR if modality == "CT" else 0)
+    assert standing_before(placed(volume, truth), volume).there == there
 
 
 @pytest.mark.parametrize(("pitch", "yaw"), [(0.0, 0.0), (-25.0, 10.0)])

@@ -101,9 +101,9 @@ def carry_on(
         )
         written += new
         used |= sources
-    for case in found.cases if sets else ():
+    for case in found.cases:
         for series in case.images:
-            if "bids" in series.facts:
+            if series.facts.get("format") == "NIfTI":
                 beside = gradients_of(series.files[0], series.facts.get("volumes", 1))
                 used.update(str(file) for file in (*sidecars_of(series.files[0]), *beside))
     for name in earlier - {line["file"] for line in written}:

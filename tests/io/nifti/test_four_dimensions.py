@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -12,6 +13,7 @@ from support.export_kit import HalfSpace, geometry, half_space, head_ct, run_exp
 
 import defacedask as dd
 from defacedask.flow.stages.witnessing import Judged
+from defacedask.io.bids.carrying import carry_on
 from defacedask.io.dicom.image import read_image
 from defacedask.io.nifti.opened import opened, stored_values
 from defacedask.runs.apart import _apart
@@ -107,6 +109,18 @@ def test_there_and_back(tmp_path):
     assert (out / "sub-1_dwi.bval").read_text() == BVAL
     assert (out / "sub-1_dwi.bvec").read_text() == BVEC
     assert json.loads((out / "sub-1_dwi.json").read_text())["EchoTime"] == 0.08
+
+
+def test_what_goes_on_beside_an_image_is_not_left_out(tmp_path):
+    weighted(tmp_path / "in")
+    (tmp_path / "in" / "notes.bval").write_text("1 2 3\n")
+    found = dd.scan(tmp_path / "in")
+    _, used = carry_on(
+        found, {}, tmp_path, (), tmp_path / "own.jsonl", defacer="quickshear", reversible=False
+    )
+    left = {Path(one.path).name for one in found.skipped if one.path not in used}
+    assert left == {"notes.bval"}
+    assert len(found.skipped) == 4
 
 
 @pytest.mark.parametrize("text", ["1 0 0 of Mrs. Bergmann\n", "1 0 0\n" * 341])
