@@ -125,7 +125,8 @@ def test_c_store(archive, patient, tmp_path, monkeypatch):
     assert result.exit_code == 0, (result.output, result.exception)
     held, written = archive.files(), by_uid(out)
     assert {uid: body(data) for uid, data in held.items()} == {u: body(d) for u, d in written.items()}
-    with pytest.raises(RemoteError, match="rejects us"):
+    # Orthanc closes the connection behind its answer, and sometimes the end is seen first
+    with pytest.raises(RemoteError, match="rejects us|without accepting or rejecting us"):
         send(out, archive.dimse.replace("ORTHANC", "SOMEBODY"))
     with pytest.raises(RemoteError, match="cannot be reached"):
         send(out, f"dimse://ORTHANC@127.0.0.1:{free_port()}")
