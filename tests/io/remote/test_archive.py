@@ -126,7 +126,7 @@ def test_c_store(archive, patient, tmp_path, monkeypatch):
     held, written = archive.files(), by_uid(out)
     assert {uid: body(data) for uid, data in held.items()} == {u: body(d) for u, d in written.items()}
     # Orthanc closes the connection behind its answer, and sometimes the end is seen first
-    with pytest.raises(RemoteError, match="rejects us|without accepting or rejecting us"):
+    with pytest.raises(RemoteError, match=r"rejects us|without accepting or rejecting us"):
         send(out, archive.dimse.replace("ORTHANC", "SOMEBODY"))
     with pytest.raises(RemoteError, match="cannot be reached"):
         send(out, f"dimse://ORTHANC@127.0.0.1:{free_port()}")
