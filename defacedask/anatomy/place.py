@@ -115,7 +115,7 @@ def find_head(look: Look, atlas: Atlas) -> list[np.ndarray]:
     -------
     list of (4, 4) arrays
         Rigid poses, world LPS mm -> the template's, best first; among them the best of those that mistake front for
-        back or up for down. None for a CT in which nothing is enclosed by bone: there is no head in it.
+        back or up for down. Empty for a CT in which bone encloses nothing: there is no head in it.
     """
     centre, _, enclosed = centre_of(look)
     sample = look.sample(atlas)

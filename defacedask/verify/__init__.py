@@ -11,7 +11,7 @@ from typing import Any
 
 from defacedask.door import callable_module
 from defacedask.inputs import folder_of
-from defacedask.io.nifti.volumes import GRADIENTS
+from defacedask.io.nifti.volumes import is_of_nifti
 from defacedask.verify.files import Found, Problem, look
 from defacedask.verify.lines import Lines
 from defacedask.verify.model import Verification, verification
@@ -82,9 +82,7 @@ def dicom_files(folder: Path, lines: Lines) -> list[Path]:
         for line in lines
         if line.get("status") == "written" and line.get("modality") != "dataset"
     )
-    return [
-        folder / name for name in names if not name.lower().endswith((".nii", ".nii.gz", ".json", *GRADIENTS))
-    ]
+    return [folder / name for name in names if not is_of_nifti(name)]
 
 
 callable_module(__name__, verify)  # dd.verify(out)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from defacedask.errors import DefacedaskError, InputError
 from defacedask.io.dicom.export.covered import problems as covered_problems
 from defacedask.io.dicom.export.covered import sidecar_problems
-from defacedask.io.nifti.volumes import GRADIENTS
+from defacedask.io.nifti.volumes import is_of_nifti
 from defacedask.modality import IMAGES
 from defacedask.verify.lines import Line, Lines, Some
 from defacedask.verify.masks import masks
@@ -172,7 +172,7 @@ def _opened(found: Found, line: Line) -> Any:
     """Header of a DICOM file whose bytes are those that were written; None for others, which are looked at here."""
     if line.get("status") == "copied" or line.get("modality") == "dataset":
         found.hash(line)
-    elif found.hash(line) and not line["file"].lower().endswith((".nii", ".nii.gz", ".json", *GRADIENTS)):
+    elif found.hash(line) and not is_of_nifti(line["file"]):
         return found.open(line)
     elif line["file"].endswith(".json"):
         _sidecar(found, line)

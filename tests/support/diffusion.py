@@ -53,16 +53,19 @@ def _painted(b: float, fat: float) -> np.ndarray:
     return np.asarray(ndimage.gaussian_filter(values.astype(np.float32), 0.8) * inside, np.float32)
 
 
-@functools.lru_cache(maxsize=4)
-def _clean(
-    where: Geometry, b: float, subject: int, seed: int, moved: tuple[float, ...], fat: float = 1.0
-) -> np.ndarray:
+def _warp(where: Geometry, subject: int, seed: int, moved: tuple[float, ...]) -> Warp:
     # the head moves by so many mm (L, P, S): it is scanned on a grid that moved the other way
     affine = where.affine.copy()
     affine[:3, 3] -= moved
     there = Geometry(where.shape, affine, where.frame_of_reference)
-    warp = Warp(Shape.draw(seed, subject), Pose.draw(seed, subject, 1), there, load_template().geometry)
-    (values,) = warp.pull(_painted(b, fat), outside=(0.0,))
+    return Warp(Shape.draw(seed, subject), Pose.draw(seed, subject, 1), there, load_template().geometry)
+
+
+@functools.lru_cache(maxsize=4)
+def _clean(
+    where: Geometry, b: float, subject: int, seed: int, moved: tuple[float, ...], fat: float = 1.0
+) -> np.ndarray:
+    (values,) = _warp(where, subject, seed, moved).pull(_painted(b, fat), outside=(0.0,))
     return np.asarray(ndimage.gaussian_filter(values, (0.0, 0.4, 0.4)))
 
 
@@ -116,10 +119,6 @@ def t1(
     where: Geometry, *, subject: int = 1, seed: int = 3, moved: tuple[float, ...] = (0.0, 0.0, 0.0)
 ) -> np.ndarray:
     """A T1 of the same or another head on the same grid."""
-    affine = where.affine.copy()
-    affine[:3, 3] -= moved
-    there = Geometry(where.shape, affine, where.frame_of_reference)
-    warp = Warp(Shape.draw(seed, subject), Pose.draw(seed, subject, 1), there, load_template().geometry)
-    (values,) = warp.pull(sources()["t1"], outside=(0.0,))
+    (values,) = _warp(where, subject, seed, moved).pull(sources()["t1"], outside=(0.0,))
     noise = 8.0 * np.random.default_rng(5).standard_normal(where.shape)
     return np.rint(np.abs(values + noise)).astype(np.int16)

@@ -23,7 +23,7 @@ from defacedask.flow.stages.export_grids import because, sharing_files
 from defacedask.flow.stages.export_objects import ObjectExport
 from defacedask.flow.stages.layout import one_thread, series_key
 from defacedask.flow.stages.plans import check_planned, load_plan
-from defacedask.io.nifti.volumes import GRADIENTS
+from defacedask.io.nifti.volumes import is_of_nifti
 from defacedask.io.store import CaseStore, writing
 
 if TYPE_CHECKING:
@@ -260,9 +260,7 @@ class _Job(ObjectExport):
                 "an instance did not get the UID of the cohort's map.", "Please report this."
             )
         for one in self.done:
-            if not one.uid.startswith("2.25.") or one.path.lower().endswith(
-                (".nii", ".nii.gz", ".json", *GRADIENTS)
-            ):
+            if not one.uid.startswith("2.25.") or is_of_nifti(one.path):
                 continue
             # a mask is no version of anything that came
             dataset = open_dataset(one.path) if one.made else check_header(one, context)

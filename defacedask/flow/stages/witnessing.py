@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -255,10 +255,10 @@ def _by_sibling(
     original = store.volume(one.path)
     if hidden(original) or seen[one.path].second:
         return one
-    siblings = _siblings(original, shown)
-    if not siblings:
+    beside_it = _own_sibling(original, shown) or next(_siblings(original, shown), None)
+    if beside_it is None:
         return one
-    by, sibling = siblings[0]
+    by, sibling = beside_it
     lies, name = _alignment(store.url, store.key, by, one.path, clearly=True), by.rsplit("/", 1)[-1]
     found = replaced(
         sibling.compute(),
@@ -283,8 +283,8 @@ def _with_its_series(store: CaseStore, one: Judged, shown: Sequence[Shown]) -> J
     from defacedask.anatomy.witness.sibling import LEAST_CLEAR, MOST_MOVED
 
     original = store.volume(one.path)
-    own = [by for by, it in _siblings(original, shown) if _of_one_series(it, original)]
-    if not own or own[0] == one.path:
+    own = _own_sibling(original, shown)
+    if own is None or own[0] == one.path:
         return one
     by = own[0]
     lies = _alignment(store.url, store.key, by, one.path, clearly=True)
@@ -303,14 +303,15 @@ def _passed(one: Judged, seen: Mapping[str, Sighting]) -> bool:
     return not (one.reason or seen[one.path].reason) and (one.figures.get("moved") or 0.0) >= LEAST_MOVED
 
 
-def _siblings(original: xr.DataArray, shown: Sequence[Shown]) -> list[Shown]:
-    """MR images on one grid, of those that passed by their own face; those of the same series first."""
-    found = [one for one in shown if _share_a_grid(original, one[1])]
-    return sorted(found, key=lambda one: not _of_one_series(original, one[1]))
+def _siblings(original: xr.DataArray, shown: Iterable[Shown]) -> Iterator[Shown]:
+    """MR images on one grid, of those that passed by their own face."""
+    return (one for one in shown if _share_a_grid(original, one[1]))
 
 
-def _of_one_series(one: xr.DataArray, other: xr.DataArray) -> bool:
-    return bool(one.attrs["series_uid"] == other.attrs["series_uid"])
+def _own_sibling(original: xr.DataArray, shown: Iterable[Shown]) -> Shown | None:
+    """The first of them that is of the same series, itself perhaps; a long series asks no further."""
+    own = (one for one in shown if one[1].attrs["series_uid"] == original.attrs["series_uid"])
+    return next(_siblings(original, own), None)
 
 
 def _share_a_grid(one: xr.DataArray, other: xr.DataArray) -> bool:

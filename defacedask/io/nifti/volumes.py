@@ -9,7 +9,7 @@ from defacedask.io.dicom.series_facts import Series
 from defacedask.io.dicom.several import numbered
 from defacedask.io.nifti.names import stem_of
 
-__all__ = ["GRADIENTS", "gradients_of", "nifti_volumes"]
+__all__ = ["GRADIENTS", "gradients_of", "is_of_nifti", "nifti_volumes"]
 
 #: Ends of the files beside a diffusion-weighted image, and how many numbers they hold a volume.
 GRADIENTS = {".bval": 1, ".bvec": 3}
@@ -42,6 +42,11 @@ def gradients_of(path: str | Path, count: int) -> list[Path]:
     path = Path(path)
     beside = {path.with_name(f"{stem_of(path)}{end}"): each * count for end, each in GRADIENTS.items()}
     return [one for one, numbers in beside.items() if len(_numbers(one)) == numbers]
+
+
+def is_of_nifti(name: str) -> bool:
+    """Whether a file that was written is a NIfTI image, or goes on beside one; by its name."""
+    return name.lower().endswith((".nii", ".nii.gz", ".json", *GRADIENTS))
 
 
 def _numbers(path: Path) -> list[float]:

@@ -12,11 +12,10 @@ import pytest
 from pydicom.pixels import pack_bits
 from pydicom.sequence import Sequence
 from support import make
-from support.export_kit import HalfSpace, geometry, half_space, head_ct, run_export  # noqa: F401
+from support.export_kit import HalfSpace, geometry, half_space, head_ct, judge_of, run_export  # noqa: F401
 from support.judges import named_errors
 
 from defacedask.attacks.pairing import pair_series
-from defacedask.flow.stages.witnessing import Judged
 from defacedask.io.dicom.catalogue import scan
 from defacedask.io.dicom.export.audit import AUDIT, SEAL, read_lines, seal_of, write_lines
 from defacedask.io.dicom.export.check import OWN
@@ -113,18 +112,6 @@ def test_what_tells_volumes_apart(tmp_path, elements, change, modality):
         np.testing.assert_array_equal(values, stored)
     best = 0 if modality != "PT" else 1  # what was counted for longer
     assert case.primary is case.images[best]
-
-
-def judge_of(held):
-    """Stands in for the witness: holds images of these numbers in the store back."""
-
-    def judge(store, planned, defacer):
-        return [
-            Judged(p, "its face is left" if k in held else "", (), 1.0, {})
-            for k, p in enumerate(store.images)
-        ]
-
-    return judge
 
 
 def of(folder, modality="MR"):

@@ -9,10 +9,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from support.export_kit import HalfSpace, geometry, half_space, head_ct, run_export  # noqa: F401
+from support.export_kit import HalfSpace, geometry, half_space, head_ct, judge_of, run_export  # noqa: F401
 
 import defacedask as dd
-from defacedask.flow.stages.witnessing import Judged
 from defacedask.io.bids.carrying import carry_on
 from defacedask.io.dicom.image import read_image
 from defacedask.io.nifti.opened import opened, stored_values
@@ -46,18 +45,6 @@ def weighted(folder):
     for end, text in (("bval", BVAL), ("bvec", BVEC), ("json", json.dumps({"EchoTime": 0.08}))):
         (folder / f"sub-1_dwi.{end}").write_text(text)
     return path
-
-
-def judge_of(held):
-    """Stands in for the witness: holds images of these numbers in the store back."""
-
-    def judge(store, planned, defacer):
-        return [
-            Judged(p, "its face is left" if k in held else "", (), 1.0, {})
-            for k, p in enumerate(store.images)
-        ]
-
-    return judge
 
 
 @pytest.mark.parametrize("name", ["sub-1_bold.nii", "sub-1_bold.nii.gz"])
